@@ -1,0 +1,106 @@
+/**
+ * What can go wrong with a stream, as one error class and one table of codes. It stands below every
+ * other file so that each of them can fail in words that the reader and the operator both know.
+ */
+
+/** The codes that Spillway itself uses, with the status and the title that a reader is given. */
+const CODES: Readonly<Record<string, readonly [status: number, title: string]>> = {
+  internal: [500, "The source failed"],
+  item_too_large: [500, "An item of the source was too large"],
+  overflow: [503, "The reader was too slow and the queue is full"],
+  stalled: [408, "The reader took nothing for too long"],
+  disconnected: [499, "The reader left"],
+  stopped: [499, "The generation was stopped"],
+  shutting_down: [503, "The server is shutting down"],
+  bad_upstream: [502, "The upstream did not answer with a stream"],
+  upstream_failed: [502, "The upstream failed"],
+  truncated: [502, "The upstream ended before its answer was complete"],
+  line_too_large: [502, "A line of the stream is too large"],
+  event_too_large: [502, "An event of the stream is too large"],
+  bad_request: [400, "The request is malformed"],
+  forbidden: [403, "The request is not allowed"],
+  not_found: [404, "There is nothing here"],
+  method_not_allowed: [405, "The method is not allowed here"],
+  not_acceptable: [406, "None of the accepted media types can be sent"],
+  request_timeout: [408, "The body of the request did not arrive in time"],
+  payload_too_large: [413, "The body of the request is too large"],
+  unsupported_media_type: [415, "The media type of the request is not supported"],
+  misdirected: [421, "This host is not served here"],
+  invalid_input: [422, "The input does not fit the schema"],
+  too_many_streams: [503, "Too many streams are open"],
+};
+
+/** Options of {@linkcode StreamError}. */
+export interface StreamErrorOptions {
+  /** HTTP status, 400 to 599. @default {the status of the code, else 500} */
+  status?: number;
+  /** One short sentence for the reader. @default {the title of the code} */
+  title?: string;
+  /** What is special about this occurrence, for the reader. */
+  detail?: string;
+  /** What led to it; for the operator only, never sent. */
+  cause?: unknown;
+}
+
+/** A problem object as RFC 9457 has it, with our `code`. */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  code: string;
+  detail?: string;
+  /** Faults of the input, each with a JSON pointer (RFC 6901). */
+  errors?: { pointer: string; detail: string }[];
+}
+
+/**
+ * An error that the reader may be told. What a source throws of it is sent as it is (code, status,
+ * title and detail, never the cause); every other error reaches the reader as `500 internal`.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { StreamError } from "spillway";
+ *
+ * const error = new StreamError("quota_exceeded", { status: 429, title: "Come back tomorrow" });
+ * assert(error.code === "quota_exceeded" && error.status === 429);
+ * ```
+ */
+export class StreamError extends Error {
+  override readonly name = "StreamError";
+  /** What went wrong, as one word for programs. */
+  readonly code: string;
+  /** HTTP status that the reader is given if nothing was sent yet. */
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string | undefined;
+
+  /** @throws {RangeError} If `status` is not an integer from 400 to 599. */
+  constructor(code: string, options: StreamErrorOptions = {}) {
+    const [status, title] = CODES[code] ?? [500, "The stream failed"];
+    super(
+      options.detail ?? options.title ?? title,
+      "cause" in options ? { cause: options.cause } : {},
+    );
+    this.code = code;
+    this.status = options.status ?? status;
+    this.title = options.title ?? title;
+    this.detail = options.detail;
+    if (!Number.isInteger(this.status) || this.status < 400 || this.status > 599) {
+      throw new RangeError(`Cannot create a StreamError: status ${this.status} is not 400 to 599`);
+    }
+  }
+}
+
+/** The error as the reader may see it: anything but a {@linkcode StreamError} becomes `internal`. */
+export function publicError(error: unknown): StreamError {
+  return error instanceof StreamError ? error : new StreamError("internal", { cause: error });
+}
+
+/** The RFC 9457 object of an error. Never a message, a stack or a cause of somebody else's. */
+export function problemOf(error: unknown): Problem {
+  const { title, status, code, detail } = publicError(error);
+  const problem: Problem = { type: "about:blank", title, status, code };
+  if (detail !== undefined) problem.detail = detail;
+  return problem;
+}

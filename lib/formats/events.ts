@@ -1,0 +1,90 @@
+/**
+ * `json` and `text`, Spillway's own event streams: they differ in how a token is written and in
+ * nothing else, so they share a file.
+ */
+import type { Problem } from "../error.ts";
+import {
+  commentHeartbeat,
+  type End,
+  type Format,
+  type FormatContext,
+  type Framer,
+} from "../format.ts";
+import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
+
+const TOKEN = eventFrame(undefined, '{"token":"', '"}');
+const LF = 0x0a;
+const CR = 0x0d;
+
+class JsonFramer implements Framer {
+  readonly #context: FormatContext;
+
+  constructor(context: FormatContext) {
+    this.#context = context;
+  }
+
+  token(out: EventWriter, text: string): void {
+    out.frame(TOKEN, text);
+  }
+
+  structured(out: EventWriter, event: string | undefined, json: string): void {
+    out.event(event === undefined ? { data: json } : { event, data: json });
+  }
+
+  relayed(out: EventWriter, { event, data }: ServerSentEvent): void {
+    out.event({ event: event === "message" ? "" : event, data });
+  }
+
+  end(out: EventWriter, end: End): void {
+    this.#last(out, "done", end);
+  }
+
+  fail(out: EventWriter, problem: Problem): void {
+    this.#last(out, "failed", problem);
+  }
+
+  #last(out: EventWriter, event: string, value: End | Problem): void {
+    const id = this.#context.lastId;
+    const data = JSON.stringify(value);
+    out.event(id === undefined ? { event, data } : { event, data, id });
+  }
+}
+
+class TextFramer extends JsonFramer {
+  /** The last token ended in a CR: an LF at the start of the next belongs to it. */
+  #afterCr = false;
+
+  override token(out: EventWriter, text: string): void {
+    if (this.#afterCr && text.charCodeAt(0) === LF) text = text.slice(1);
+    this.#afterCr = text.charCodeAt(text.length - 1) === CR;
+    if (text !== "") out.data(text);
+  }
+
+  override structured(out: EventWriter, event: string | undefined, json: string): void {
+    // Without a name it could not be told from a token.
+    if (event !== undefined) super.structured(out, event, json);
+  }
+}
+
+const eventStream = {
+  contentType: "text/event-stream; charset=utf-8",
+  mediaTypes: ["text/event-stream"],
+  heartbeat: commentHeartbeat,
+} as const;
+
+/** One token is `data: {"token":"Hel"}`: any string arrives as it was. */
+export const jsonFormat: Format = {
+  ...eventStream,
+  name: "json",
+  lossless: true,
+  open: (context) => new JsonFramer(context),
+};
+
+/** One token is itself, in `data: ` lines; CRLF and CR arrive as LF. */
+export const textFormat: Format = {
+  ...eventStream,
+  name: "text",
+  lossless: false,
+  open: (context) => new TextFramer(context),
+};

@@ -1,0 +1,39 @@
+/** One JSON object a line, for readers that know no event streams. */
+import type { Problem } from "../error.ts";
+import type { End, Format, Framer } from "../format.ts";
+import type { EventWriter } from "../sse/encode.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
+import { bytesOf } from "../sse/utf8.ts";
+
+const BEFORE = bytesOf('{"token":"');
+const AFTER = bytesOf('"}\n');
+
+const framer: Framer = {
+  token(out: EventWriter, text: string): void {
+    out.raw(BEFORE);
+    out.json(text);
+    out.raw(AFTER);
+  },
+  structured(out: EventWriter, event: string | undefined, json: string): void {
+    const name = event === undefined ? "" : `"event":${JSON.stringify(event)},`;
+    out.utf8(`{${name}"data":${json}}\n`);
+  },
+  relayed(out: EventWriter, { event, data }: ServerSentEvent): void {
+    this.structured(out, event === "message" ? undefined : event, JSON.stringify(data));
+  },
+  end(out: EventWriter, end: End): void {
+    this.structured(out, "done", JSON.stringify(end));
+  },
+  fail(out: EventWriter, problem: Problem): void {
+    this.structured(out, "failed", JSON.stringify(problem));
+  },
+};
+
+/** One item is `{"token"}` or `{"event","data"}` on a line; the last line is `done` or `failed`. */
+export const ndjsonFormat: Format = {
+  name: "ndjson",
+  contentType: "application/x-ndjson; charset=utf-8",
+  mediaTypes: ["application/x-ndjson", "application/ndjson"],
+  lossless: true,
+  open: () => framer,
+};

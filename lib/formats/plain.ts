@@ -1,0 +1,19 @@
+/** Nothing but the text, for `curl` and for readers that want no frame at all. */
+import type { Format, Framer } from "../format.ts";
+import type { EventWriter } from "../sse/encode.ts";
+
+const framer: Framer = {
+  token: (out: EventWriter, text: string): void => out.utf8(text),
+  structured: (): void => {},
+  relayed: (): void => {},
+  end: (): void => {},
+};
+
+/** The bare text; structured items are dropped, and a failure breaks the body off. */
+export const plainFormat: Format = {
+  name: "plain",
+  contentType: "text/plain; charset=utf-8",
+  mediaTypes: ["text/plain"],
+  lossless: false,
+  open: () => framer,
+};

@@ -1,0 +1,186 @@
+/**
+ * `createHandler()`: the whole server as one `fetch` function, a literal table of routes over the
+ * files in `http/`. It gets its source as an option and reads no environment.
+ */
+import { StreamError } from "./error.ts";
+import { type AccessOptions, checkAccess, grantAccess, preflight } from "./http/access.ts";
+import { metrics, type Stats, Totals } from "./http/metrics.ts";
+import type { BodyLimits } from "./http/request.ts";
+import { jsonResponse, problemResponse } from "./http/response.ts";
+import { checkOptions, type SseOptions } from "./http/sse.ts";
+import { type QueryInput, streaming } from "./http/streaming.ts";
+import type { Source } from "./pump.ts";
+import type { TokenStream } from "./stream.ts";
+
+/** Limits of a handler. */
+export interface HandlerLimits extends BodyLimits {
+  /** Streams that may be open at once, 1 or more; further ones get 503. @default {10 000} */
+  maxStreams?: number;
+}
+
+/** Options of {@linkcode createHandler}. */
+export interface HandlerOptions extends Omit<SseOptions, "format">, AccessOptions {
+  /** Makes the answer to an input. */
+  source: Source<QueryInput>;
+  /** Where the routes begin, as `/api`. @default {the root} */
+  basePath?: string;
+  limits?: HandlerLimits;
+  /** What a reader's departure does to the generation; without a log there is one answer. @default {"cancel"} */
+  disconnect?: "cancel";
+}
+
+/** What {@linkcode createHandler} makes. Its methods are bound. */
+export interface Handler {
+  /** Answers a request. Never rejects. `info` is the runtime's second argument, if it has one. */
+  readonly fetch: (request: Request, info?: unknown) => Promise<Response>;
+  /**
+   * Takes no new streams, waits for the live ones, and ends those that are left after `timeoutMs`
+   * (0 or more, 25 000 by default) with `failed` and `shutting_down`. Resolves when none is left.
+   */
+  readonly drain: (options?: { timeoutMs?: number }) => Promise<void>;
+  /** What is open in this process, and what this handler has done. */
+  readonly stats: () => Stats;
+}
+
+type Route = (request: Request) => Response | Promise<Response>;
+
+/**
+ * The server as a `fetch` function, for `Bun.serve`, `Deno.serve` and every runtime that has one.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { createHandler } from "spillway";
+ *
+ * const handler = createHandler({
+ *   source: async function* ({ input }) {
+ *     yield* input.query.split(" ");
+ *   },
+ * });
+ * const response = await handler.fetch(new Request("http://localhost/health"));
+ * assert(response.status === 200);
+ * ```
+ *
+ * @throws {RangeError} If an option is out of its bounds.
+ * @throws {TypeError} If an option is of the wrong type.
+ */
+export function createHandler(options: HandlerOptions): Handler {
+  check(options);
+  const { basePath = "", limits = {} } = options;
+  const live = new Set<TokenStream>();
+  const totals = new Totals();
+  let state: "serving" | "draining" = "serving";
+  let drained: (() => void) | undefined;
+
+  const streamOptions: SseOptions = {
+    ...options,
+    onClose: (report) => {
+      totals.add(report);
+      options.onClose?.(report);
+    },
+  };
+  const extras = {
+    onOpen: (stream: TokenStream) => void live.add(stream),
+    onEnd: (stream: TokenStream) => {
+      live.delete(stream);
+      if (live.size === 0) drained?.();
+    },
+  };
+  const retryLater = (error: StreamError) => problemResponse(error, { "retry-after": "1" });
+
+  const routes: Record<string, Record<string, Route>> = {
+    "/streaming": {
+      POST: (request) => {
+        if (state === "draining") return retryLater(new StreamError("shutting_down"));
+        if (live.size >= (limits.maxStreams ?? 10_000)) {
+          return retryLater(new StreamError("too_many_streams"));
+        }
+        return streaming(request, options.source as Source<never>, streamOptions, limits, extras);
+      },
+    },
+    "/health": {
+      GET: () =>
+        state === "serving"
+          ? jsonResponse({ status: "ok" })
+          : jsonResponse({ status: "draining" }, 503),
+    },
+    "/metrics": { GET: (request) => metrics(request, totals.stats()) },
+  };
+
+  async function answer(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    checkAccess(request, url, options);
+    const methods = url.pathname.startsWith(basePath)
+      ? own(routes, url.pathname.slice(basePath.length))
+      : undefined;
+    if (methods === undefined) throw new StreamError("not_found");
+    const allow = [...Object.keys(methods), ..."GET" in methods ? ["HEAD"] : [], "OPTIONS"];
+    if (request.method === "OPTIONS") return preflight(allow.join(", "));
+    const route = own(methods, request.method);
+    if (route !== undefined) return await route(request);
+    if (request.method === "HEAD" && methods.GET !== undefined) {
+      const { status, headers } = await methods.GET(request);
+      return new Response(null, { status, headers });
+    }
+    return problemResponse(new StreamError("method_not_allowed"), { allow: allow.join(", ") });
+  }
+
+  async function fetch(request: Request, info?: unknown): Promise<Response> {
+    neverIdle(request, info);
+    let response: Response;
+    try {
+      response = await answer(request);
+    } catch (error) {
+      if (!(error instanceof StreamError)) (options.onError ?? console.error)(error);
+      response = problemResponse(error);
+    }
+    return grantAccess(request, response, options);
+  }
+
+  async function drain({ timeoutMs = 25_000 } = {}): Promise<void> {
+    state = "draining";
+    if (live.size > 0 && timeoutMs > 0) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      await new Promise<void>((resolve) => {
+        drained = resolve;
+        timer = setTimeout(resolve, timeoutMs);
+      });
+      clearTimeout(timer);
+    }
+    for (const stream of live) stream.shutDown(new StreamError("shutting_down"));
+  }
+
+  return { fetch, drain, stats: () => totals.stats() };
+}
+
+/** A property of the table's own: a path or a method may be called `constructor`. */
+function own<T>(table: Record<string, T>, key: string): T | undefined {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
+/** Bun cuts what stays silent for 8 to 12 s, also a model that thinks, unless it is told not to. */
+function neverIdle(request: Request, info: unknown): void {
+  if (typeof info !== "object" || info === null || !("timeout" in info)) return;
+  if (typeof info.timeout === "function") info.timeout(request, 0);
+}
+
+function check(options: HandlerOptions): void {
+  checkOptions(options);
+  const { source, basePath = "", disconnect = "cancel", limits = {} } = options;
+  if (source === undefined || source === null) {
+    throw new TypeError("Cannot create the handler: source is missing");
+  }
+  if (basePath !== "" && !/^(\/[\w.~-]+)+$/.test(basePath)) {
+    throw new TypeError(`Cannot create the handler: basePath ${basePath} is not like /api`);
+  }
+  if (disconnect !== "cancel") {
+    throw new TypeError(
+      "Cannot create the handler: disconnect needs a log to be anything but cancel",
+    );
+  }
+  for (const [name, value] of Object.entries(limits)) {
+    if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
+      throw new RangeError(`Cannot create the handler: limits.${name} is not a positive integer`);
+    }
+  }
+}

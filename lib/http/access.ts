@@ -1,0 +1,78 @@
+/**
+ * Who may ask: the hosts that are served and the origins that may call from a browser. It stands
+ * before every route, so that a page elsewhere cannot spend the model's money.
+ */
+import { StreamError } from "../error.ts";
+
+/** Options of who may ask. */
+export interface AccessOptions {
+  /** Origins that may call from a browser, as `https://example.com`; `*` is every one. @default {none but our own} */
+  cors?: readonly string[];
+  /** Host names that are served, without port. @default {every one} */
+  allowedHosts?: readonly string[];
+}
+
+/** What a preflight is told, and what a granted response carries. */
+const ALLOWED_HEADERS = "accept, authorization, content-type, last-event-id";
+const EXPOSED_HEADERS = "x-stream-id, retry-after";
+
+/**
+ * Refuses a foreign `Host`, and a cross-site request whose origin was not granted.
+ *
+ * @throws {StreamError} 421 or 403.
+ */
+export function checkAccess(request: Request, url: URL, options: AccessOptions): void {
+  const { allowedHosts } = options;
+  if (allowedHosts !== undefined && !allowedHosts.includes(url.hostname)) {
+    throw new StreamError("misdirected");
+  }
+  // A link from elsewhere to one of our pages is a navigation and harmless.
+  if (request.headers.get("sec-fetch-mode") === "navigate" && request.method === "GET") return;
+  if (isForeign(request, url) && grantFor(request, options) === undefined) {
+    throw new StreamError("forbidden", { detail: "This origin may not call from a browser" });
+  }
+}
+
+/** Adds what a granted origin needs to read the response. */
+export function grantAccess(
+  request: Request,
+  response: Response,
+  options: AccessOptions,
+): Response {
+  if (options.cors === undefined || options.cors.length === 0) return response;
+  response.headers.append("vary", "Origin");
+  const grant = grantFor(request, options);
+  if (grant === undefined) return response;
+  response.headers.set("access-control-allow-origin", grant);
+  response.headers.set("access-control-expose-headers", EXPOSED_HEADERS);
+  return response;
+}
+
+/** The answer to OPTIONS, a preflight or not. */
+export function preflight(allow: string): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      allow,
+      "access-control-allow-methods": allow,
+      "access-control-allow-headers": ALLOWED_HEADERS,
+      "access-control-max-age": "600",
+    },
+  });
+}
+
+function grantFor(request: Request, { cors = [] }: AccessOptions): string | undefined {
+  const origin = request.headers.get("origin");
+  if (origin === null) return undefined;
+  if (cors.includes("*")) return "*";
+  return cors.includes(origin) ? origin : undefined;
+}
+
+/** By the browser's own word, else by comparing hosts: a proxy may have changed the scheme. */
+function isForeign(request: Request, url: URL): boolean {
+  const site = request.headers.get("sec-fetch-site");
+  if (site !== null) return site !== "same-origin" && site !== "none";
+  const origin = request.headers.get("origin");
+  if (origin === null) return false;
+  return !URL.canParse(origin) || new URL(origin).host !== url.host;
+}

@@ -1,0 +1,169 @@
+/**
+ * What a request says about itself: which format it wants and what its body holds. Everything here
+ * comes from a stranger, so every length, depth and wait has a limit.
+ */
+import { active } from "../counters.ts";
+import { StreamError } from "../error.ts";
+
+/** Limits on the body of a request. */
+export interface BodyLimits {
+  /** Bytes of a body, 1 or more. @default {1 MiB} */
+  maxBodyBytes?: number;
+  /** Nesting of arrays and objects, 1 or more. @default {64} */
+  maxBodyDepth?: number;
+  /** How long a body may take to arrive, in ms, 1 or more. @default {30 000} */
+  bodyTimeoutMs?: number;
+}
+
+/**
+ * The index of the offer that the `Accept` header likes best: highest quality, ties in the order of
+ * the offers (RFC 9110, section 12.5.1). Without the header anything is.
+ *
+ * @returns -1 if none is acceptable.
+ */
+export function negotiate(accept: string | null, offers: readonly (readonly string[])[]): number {
+  const ranges = (accept?.trim() || "*/*").split(",").map(parseRange);
+  let best = -1;
+  let bestQuality = 0;
+  offers.forEach((mediaTypes, index) => {
+    const quality = Math.max(...mediaTypes.map((type) => qualityOf(type, ranges)));
+    if (quality > bestQuality) {
+      best = index;
+      bestQuality = quality;
+    }
+  });
+  return best;
+}
+
+interface MediaRange {
+  type: string;
+  quality: number;
+}
+
+function parseRange(text: string): MediaRange {
+  const [type = "", ...parameters] = text.split(";").map((part) => part.trim().toLowerCase());
+  const weight = parameters.find((parameter) => /^q\s*=/.test(parameter));
+  const quality = weight === undefined ? 1 : Number(weight.slice(weight.indexOf("=") + 1));
+  return { type, quality: quality >= 0 && quality <= 1 ? quality : 0 };
+}
+
+/** The most specific range that fits decides. */
+function qualityOf(mediaType: string, ranges: readonly MediaRange[]): number {
+  const family = `${mediaType.slice(0, mediaType.indexOf("/"))}/*`;
+  for (const wanted of [mediaType, family, "*/*"]) {
+    const range = ranges.find(({ type }) => type === wanted);
+    if (range !== undefined) return range.quality;
+  }
+  return 0;
+}
+
+/**
+ * The JSON value in a request's body.
+ *
+ * @throws {StreamError} 415 for another media type, charset or coding; 413 past the limit, also when
+ * chunked; 408 if it does not arrive; 400 if it is empty, too deep, or not JSON in UTF-8.
+ */
+export async function readJson(request: Request, limits: BodyLimits = {}): Promise<unknown> {
+  checkMediaType(request.headers);
+  const bytes = await readBody(request, limits);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new StreamError("bad_request", { detail: "The body is not valid UTF-8", cause });
+  }
+  if (text.trim() === "") throw new StreamError("bad_request", { detail: "The body is empty" });
+  const maxDepth = limits.maxBodyDepth ?? 64;
+  if (depthOf(text, maxDepth) > maxDepth) {
+    throw new StreamError("bad_request", { detail: `The body is nested over ${maxDepth} deep` });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new StreamError("bad_request", { detail: "The body is not valid JSON", cause });
+  }
+}
+
+function checkMediaType(headers: Headers): void {
+  const [type = "", ...parameters] = (headers.get("content-type") ?? "")
+    .split(";").map((part) => part.trim().toLowerCase());
+  if (type !== "application/json" && !/^application\/[\w.+-]+\+json$/.test(type)) {
+    throw new StreamError("unsupported_media_type", { detail: "Send application/json" });
+  }
+  const charset = parameters.find((parameter) => parameter.startsWith("charset="));
+  if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)) {
+    throw new StreamError("unsupported_media_type", { detail: "Send UTF-8" });
+  }
+  const coding = headers.get("content-encoding")?.trim().toLowerCase() ?? "identity";
+  if (coding !== "identity") {
+    throw new StreamError("unsupported_media_type", { detail: "Send the body uncompressed" });
+  }
+}
+
+async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
+  const maxBytes = limits.maxBodyBytes ?? 1024 * 1024;
+  const tooLarge = () =>
+    new StreamError("payload_too_large", { detail: `The limit is ${maxBytes} bytes` });
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
+  if (request.body === null) return new Uint8Array();
+  const reader = request.body.getReader();
+  let late = false;
+  active.timers++;
+  const timer = setTimeout(() => {
+    late = true;
+    cancelQuietly(reader);
+  }, limits.bodyTimeoutMs ?? 30_000);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (late) throw new StreamError("request_timeout");
+      if (done) break;
+      size += value.length;
+      if (size > maxBytes) {
+        cancelQuietly(reader);
+        throw tooLarge();
+      }
+      chunks.push(value);
+    }
+  } catch (error) {
+    if (error instanceof StreamError) throw error;
+    if (late) throw new StreamError("request_timeout");
+    throw new StreamError("bad_request", { detail: "The body broke off", cause: error });
+  } finally {
+    clearTimeout(timer);
+    active.timers--;
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+/** The rest of the body is not wanted; that it cannot be cancelled any more is no news. */
+function cancelQuietly(reader: ReadableStreamDefaultReader<Uint8Array>): void {
+  reader.cancel().catch(() => {});
+}
+
+/** How deep arrays and objects nest, counted up to one past `limit`, before anything is parsed. */
+function depthOf(json: string, limit: number): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let i = 0; i < json.length; i++) {
+    const char = json[i];
+    if (quoted) {
+      if (char === "\\") i++;
+      else if (char === '"') quoted = false;
+    } else if (char === '"') quoted = true;
+    else if (char === "[" || char === "{") {
+      deepest = Math.max(deepest, ++depth);
+      if (deepest > limit) return deepest;
+    } else if (char === "]" || char === "}") depth--;
+  }
+  return deepest;
+}

@@ -1,0 +1,152 @@
+/**
+ * `sse()`: a request and a source in, a streaming response out. It stands apart from the handler so
+ * that any framework can embed it.
+ */
+import { StreamError } from "../error.ts";
+import type { Format } from "../format.ts";
+import { jsonFormat, textFormat } from "../formats/events.ts";
+import { ndjsonFormat } from "../formats/ndjson.ts";
+import { plainFormat } from "../formats/plain.ts";
+import type { Source } from "../pump.ts";
+import { type StreamOptions, TokenStream } from "../stream.ts";
+import { negotiate } from "./request.ts";
+import { problemResponse } from "./response.ts";
+
+const FORMATS: Readonly<Record<string, Format>> = {
+  json: jsonFormat,
+  text: textFormat,
+  ndjson: ndjsonFormat,
+  plain: plainFormat,
+};
+/** In the order in which a tie is decided. */
+const NEGOTIATED = [jsonFormat, ndjsonFormat, plainFormat];
+
+/** Options of {@linkcode sse}. */
+export interface SseOptions extends StreamOptions {
+  /** How the stream is written. @default {`?format=`, else what `Accept` likes best, else `json`} */
+  format?: "json" | "text" | "plain" | "ndjson" | Format;
+  /** Further response headers; they may not replace `content-type`. */
+  headers?: HeadersInit;
+}
+
+/** What the handler adds to a stream of its own. */
+export interface StreamExtras {
+  input?: unknown;
+  onOpen?: (stream: TokenStream) => void;
+  onEnd?: (stream: TokenStream) => void;
+}
+
+/**
+ * Streams `source` to whoever sent `request`.
+ *
+ * The answer commits (200 and its head) with the first item, or after `commitAfterMs` of silence.
+ * What fails before that is a response with a status of its own and a problem body (RFC 9457); what
+ * fails later is told in the stream.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { sse } from "spillway";
+ *
+ * const request = new Request("http://localhost/", { headers: { accept: "text/plain" } });
+ * const response = await sse(request, async function* () {
+ *   yield "Hel";
+ *   yield "lo";
+ * });
+ * assert(await response.text() === "Hello");
+ * ```
+ *
+ * @throws {RangeError} If an option is out of its bounds.
+ * @throws {TypeError} If `format` is not one of the names.
+ */
+export function sse(
+  request: Request,
+  source: Source<undefined>,
+  options: SseOptions = {},
+): Promise<Response> {
+  return respond(request, source as Source<never>, options);
+}
+
+/** {@linkcode sse}, with what only the handler knows. */
+export async function respond(
+  request: Request,
+  source: Source<never>,
+  options: SseOptions,
+  extras: StreamExtras = {},
+): Promise<Response> {
+  checkOptions(options);
+  const chosen = choose(request, options.format);
+  if (chosen instanceof Response) return chosen;
+  const headers = headOf(chosen, options);
+  const lastEventId = request.headers.get("last-event-id") ?? undefined;
+  // A finished generation is not run again for an EventSource that comes back for more.
+  if (
+    request.method === "GET" && lastEventId !== undefined && /^[\w-]{22}\.end$/.test(lastEventId)
+  ) {
+    return new Response(null, { status: 204 });
+  }
+  if (request.method === "HEAD") return new Response(null, { headers });
+  const stream = new TokenStream({
+    request,
+    source,
+    format: chosen,
+    options,
+    input: extras.input,
+    lastEventId,
+    onEnd: extras.onEnd,
+  });
+  extras.onOpen?.(stream);
+  const opened = await stream.open();
+  if (opened instanceof StreamError) {
+    return problemResponse(opened, options.format === undefined ? { vary: "Accept" } : {});
+  }
+  return new Response(opened, { headers });
+}
+
+function choose(request: Request, format: SseOptions["format"]): Format | Response {
+  if (typeof format === "object") return format;
+  if (format !== undefined) {
+    const named = Object.hasOwn(FORMATS, format) ? FORMATS[format] : undefined;
+    if (named === undefined) throw new TypeError(`Cannot stream as ${format}: no such format`);
+    return named;
+  }
+  // Parsing a URL costs a microsecond, and most requests have no query.
+  const asked = request.url.includes("?")
+    ? new URL(request.url).searchParams.get("format") ?? undefined
+    : undefined;
+  if (asked !== undefined) {
+    const named = Object.hasOwn(FORMATS, asked) ? FORMATS[asked] : undefined;
+    if (named !== undefined) return named;
+    const detail = `format is one of ${Object.keys(FORMATS).join(", ")}`;
+    return problemResponse(new StreamError("bad_request", { detail }), { vary: "Accept" });
+  }
+  const best = negotiate(
+    request.headers.get("accept"),
+    NEGOTIATED.map(({ mediaTypes }) => mediaTypes),
+  );
+  if (best >= 0) return NEGOTIATED[best]!;
+  return problemResponse(new StreamError("not_acceptable"), { vary: "Accept" });
+}
+
+function headOf(format: Format, options: SseOptions): Headers {
+  const headers = new Headers(options.headers);
+  headers.set("content-type", format.contentType);
+  headers.set("cache-control", "no-cache, no-transform");
+  headers.set("x-accel-buffering", "no");
+  headers.set("x-content-type-options", "nosniff");
+  for (const [name, value] of Object.entries(format.headers ?? {})) headers.set(name, value);
+  if (options.format === undefined) headers.append("vary", "Accept");
+  return headers;
+}
+
+/** Every stream option in its bounds, or a RangeError that names it. */
+export function checkOptions({ heartbeatMs, commitAfterMs, stallMs }: StreamOptions): void {
+  checkMs("heartbeatMs", heartbeatMs, 100, 60_000);
+  checkMs("stallMs", stallMs, 100, 2 ** 31 - 1);
+  checkMs("commitAfterMs", commitAfterMs, 0, 5000);
+}
+
+function checkMs(name: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined || value === 0 || (value >= min && value <= max)) return;
+  throw new RangeError(`Cannot stream: ${name} is ${value}, not 0 or ${min} to ${max}`);
+}

@@ -1,0 +1,258 @@
+/**
+ * The only loop over a source: whatever kind it is, its items end up in the queue, at the queue's
+ * pace. It stands apart so that streams know nothing of iterators and sources nothing of streams.
+ */
+import { active } from "./counters.ts";
+import { StreamError } from "./error.ts";
+import type { Summary } from "./format.ts";
+import { accepted, AsyncQueue, type Item } from "./queue.ts";
+import { decodeEvents } from "./sse/decode.ts";
+import type { ServerSentEvent } from "./sse/event.ts";
+
+/** What a source function is given. */
+export interface SourceContext<Input = unknown> {
+  /** The checked body under `createHandler`; `undefined` under `sse`. */
+  readonly input: Input;
+  /** Aborts when nobody waits for the answer any more; `signal.reason.code` says why. */
+  readonly signal: AbortSignal;
+  /** For sources that have callbacks: what is sent here is streamed. */
+  readonly queue: AsyncQueue<Item>;
+  /** The request that is answered. Its body may have been read. */
+  readonly request: Request;
+  /** The name of this generation: 128 random bits, base64url. */
+  readonly streamId: string;
+  /** What the reader sent as `Last-Event-ID`, if anything. */
+  readonly lastEventId: string | undefined;
+}
+
+/** A source that is there already, as opposed to a function that makes one. */
+export type StartedSource =
+  | string
+  | AsyncIterable<Item | null | undefined, Summary | void, undefined>
+  | Iterable<Item | null | undefined, Summary | void, undefined>
+  | ReadableStream<Item>
+  | AsyncQueue<Item>
+  | AsyncQueue<string>
+  | Response;
+
+/** A function that makes a source, or fills `context.queue` and returns nothing. */
+export type SourceFunction<Input = unknown> = (
+  context: SourceContext<Input>,
+) => Source<Input> | void | Promise<Source<Input> | void>;
+
+/**
+ * Where the items come from.
+ *
+ * A string is one token. A generator may return its {@linkcode Summary}. A function that returns
+ * nothing is a callback producer: an async one is done when its promise settles, a plain one ends
+ * with `queue.close()` or `queue.fail()`. A `Response` is an upstream's event stream.
+ */
+export type Source<Input = unknown> = StartedSource | SourceFunction<Input>;
+
+/** An upstream's event on its way through, with its data as it came. */
+export class Relayed {
+  readonly upstream: ServerSentEvent;
+  /** What the queue measures. */
+  readonly data: string;
+
+  constructor(upstream: ServerSentEvent) {
+    this.upstream = upstream;
+    this.data = upstream.data;
+  }
+}
+
+/** Who takes over what the pump finds. */
+export interface PumpOwner {
+  /** The source is a queue of its own: read that one from now on. */
+  adopt(queue: AsyncQueue<Item>): void;
+  /** The source broke after it had been let go. */
+  report(error: unknown): void;
+}
+
+type Result = IteratorResult<Item | null | undefined, unknown>;
+interface Puller {
+  next(): Promise<Result> | Result;
+  return?(): unknown;
+}
+
+/** Runs one source into one queue, once. `cancel` lets it go, whatever it waits for. */
+export class Pump {
+  /** What the source returned, once the queue is closed. */
+  summary: Summary = {};
+  readonly #queue: AsyncQueue<Item>;
+  readonly #owner: PumpOwner;
+  #pulled: Puller | undefined;
+
+  constructor(queue: AsyncQueue<Item>, owner: PumpOwner) {
+    this.#queue = queue;
+    this.#owner = owner;
+  }
+
+  /** Never rejects: the queue is closed or failed, or the owner told. */
+  async run(source: Source<never>, context: SourceContext): Promise<void> {
+    const queue = this.#queue;
+    try {
+      let started: unknown = source;
+      let awaited = false;
+      while (typeof started === "function") {
+        started = started(context);
+        if (isThenable(started)) {
+          started = await started;
+          awaited = true;
+        }
+      }
+      if (started === undefined) {
+        if (awaited) queue.close();
+        return;
+      }
+      if (started === queue) return;
+      if (started instanceof AsyncQueue) return this.#adopt(started);
+      const summary = await this.#drain(started);
+      if (isSummary(summary)) this.summary = summary;
+      queue.close();
+    } catch (error) {
+      if (!queue.closed) queue.fail(error);
+      else if (!isAbort(error, queue)) this.#owner.report(error);
+    }
+  }
+
+  /** The stream has ended: the source's `return` is called, and nothing waits for it. */
+  cancel(): void {
+    const pulled = this.#pulled;
+    this.#pulled = undefined;
+    if (pulled === undefined) return;
+    this.#letGo(pulled);
+  }
+
+  #adopt(queue: AsyncQueue<Item>): void {
+    if (this.#queue.size > 0 || this.#queue.closed) {
+      if (this.#queue.state === "cancelled") return queue.cancel(this.#queue.error);
+      throw new TypeError("Cannot stream a queue of the source's own beside context.queue");
+    }
+    this.#owner.adopt(queue);
+  }
+
+  #drain(source: unknown): unknown {
+    if (typeof source === "string") return void this.#queue.send(source);
+    if (typeof source === "object" && source !== null) {
+      if (source instanceof Response) return this.#relay(source);
+      if (source instanceof ReadableStream) {
+        const reader = source.getReader();
+        // A reader can be cancelled while it waits; the stream's own iterator would wait first.
+        return this.#pull({
+          next: () => reader.read() as Promise<Result>,
+          return: () => reader.cancel(),
+        });
+      }
+      if (Symbol.asyncIterator in source) {
+        return this.#pull((source as AsyncIterable<Item>)[Symbol.asyncIterator]());
+      }
+      if (Symbol.iterator in source) {
+        return this.#loop((source as Iterable<Item>)[Symbol.iterator]());
+      }
+    }
+    throw new TypeError(`Cannot stream ${nameOf(source)}: it is not a source`);
+  }
+
+  async #pull(iterator: Puller): Promise<unknown> {
+    const queue = this.#queue;
+    if (queue.closed) return this.#letGo(iterator);
+    this.#pulled = iterator;
+    for (;;) {
+      const result = await iterator.next();
+      if (result.done) {
+        this.#pulled = undefined;
+        return result.value;
+      }
+      const answer = queue.send(result.value as Item);
+      if (!accepted(answer) && !(await answer)) return this.cancel();
+    }
+  }
+
+  /** A plain loop: `for await` over what is there already would cost three times as much. */
+  async #loop(iterator: Iterator<Item | null | undefined, unknown>): Promise<unknown> {
+    const queue = this.#queue;
+    for (;;) {
+      const result = iterator.next();
+      if (result.done) return result.value;
+      const answer = queue.send(result.value as Item);
+      if (!accepted(answer) && !(await answer)) return void iterator.return?.();
+    }
+  }
+
+  async #relay(response: Response): Promise<unknown> {
+    const type = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+    if (response.status !== 200 || type !== "text/event-stream" || response.body === null) {
+      // Whatever the body holds is not for our reader.
+      response.body?.cancel().catch(() => {});
+      throw new StreamError("bad_upstream", {
+        cause: new Error(`The upstream answered ${response.status} ${type}`),
+      });
+    }
+    active.upstreams++;
+    const events = decodeEvents(response.body);
+    let whole = false;
+    try {
+      await this.#pull({
+        next: async () => {
+          const result = await events.next();
+          if (result.done) return result;
+          whole = isLast(result.value);
+          if (!whole) return { done: false, value: new Relayed(result.value) };
+          return { done: true, value: undefined };
+        },
+        return: () => events.return?.(),
+      });
+    } finally {
+      active.upstreams--;
+      // After the end there may be bytes that nobody wants, and a connection that must go.
+      events.return?.().catch(() => {});
+    }
+    if (!whole && !this.#queue.closed) throw new StreamError("truncated");
+    return undefined;
+  }
+
+  #letGo(iterator: Puller): void {
+    try {
+      const returned = iterator.return?.();
+      if (isThenable(returned)) {
+        returned.then(undefined, (error) => this.#reportUnlessAbort(error));
+      }
+    } catch (error) {
+      this.#reportUnlessAbort(error);
+    }
+  }
+
+  #reportUnlessAbort(error: unknown): void {
+    if (!isAbort(error, this.#queue)) this.#owner.report(error);
+  }
+}
+
+/** Whether an upstream's event is its end; its own failure is ours. */
+function isLast({ event, data }: ServerSentEvent): boolean {
+  if (event === "failed" || event === "error") {
+    throw new StreamError("upstream_failed", { cause: new Error(data.slice(0, 1000)) });
+  }
+  return data === "[DONE]" || event === "done";
+}
+
+/** A source that is let go may well throw what its signal said. */
+function isAbort(error: unknown, queue: AsyncQueue<Item>): boolean {
+  return error === queue.error || (error instanceof Error && error.name === "AbortError");
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value &&
+    typeof value.then === "function";
+}
+
+function isSummary(value: unknown): value is Summary {
+  return typeof value === "object" && value !== null;
+}
+
+/** How an error message names a value of the wrong kind. */
+export function nameOf(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value !== "object") return `a ${typeof value}`;
+  return `a ${value.constructor?.name ?? "object"}`;
+}

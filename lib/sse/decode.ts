@@ -1,0 +1,302 @@
+/**
+ * Bytes to events, at any split: the engine {@linkcode EventDecoder} and an async-iterable face over
+ * it. It stands apart from the encoder because it trusts nobody: every line and event has a limit
+ * that is counted while bytes arrive (HTML Standard, section 9.2.6).
+ */
+import { StreamError } from "../error.ts";
+import type { ServerSentEvent } from "./event.ts";
+
+const LF = 0x0a;
+const CR = 0x0d;
+
+/** Options of {@linkcode EventDecoder} and {@linkcode decodeEvents}. */
+export interface EventDecoderOptions {
+  /** Bytes of the longest line, 1 or more. @default {1 MiB} */
+  maxLineBytes?: number;
+  /** Bytes of the fields of one event, 1 or more; comments and unknown fields are not counted. @default {1 MiB} */
+  maxEventBytes?: number;
+}
+
+/**
+ * The incremental engine: {@linkcode EventDecoder.feed} takes bytes and gives the events that they
+ * complete. A block that the stream's end cuts off is never given, as the standard has it.
+ *
+ * Only an unfinished line is kept, as bytes, so a long line in many chunks costs linear time, and
+ * every line is decoded once. What precedes an LF or CR cannot end inside a UTF-8 sequence that the
+ * next line completes, so decoding line by line is the same as decoding the whole.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { EventDecoder } from "spillway";
+ *
+ * const decoder = new EventDecoder();
+ * const bytes = new TextEncoder().encode("event: note\ndata: a\n\ndata: cut o");
+ * assert(decoder.feed(bytes)[0]?.data === "a");
+ * ```
+ */
+export class EventDecoder {
+  /** The id of the last event that was dispatched; `""` before the first. */
+  lastEventId = "";
+  /** The reconnection time in ms that the stream asked for last. */
+  retry: number | undefined;
+
+  readonly #maxLineBytes: number;
+  readonly #maxEventBytes: number;
+  readonly #text = new TextDecoder("utf-8", { ignoreBOM: true });
+
+  /** The unfinished line. */
+  #line = new Uint8Array(256);
+  #lineBytes = 0;
+  /** No line was read yet: a BOM may stand here. */
+  #first = true;
+  /** The last byte was a CR that ended a line; an LF that follows belongs to it. */
+  #afterCr = false;
+
+  /** The block that is being read; no data line yet while `#data` is undefined. */
+  #data: string | undefined;
+  #event = "";
+  #id: string;
+  #blockRetry: number | undefined;
+  #blockBytes = 0;
+
+  /** @throws {RangeError} If a limit is not a positive integer. */
+  constructor(options: EventDecoderOptions = {}) {
+    this.#maxLineBytes = limit("maxLineBytes", options.maxLineBytes);
+    this.#maxEventBytes = limit("maxEventBytes", options.maxEventBytes);
+    this.#id = this.lastEventId;
+  }
+
+  /**
+   * Reads the next bytes of the stream.
+   *
+   * @param events Where to append; what was decoded before an error is in it.
+   * @returns The events that these bytes completed.
+   * @throws {StreamError} `line_too_large` or `event_too_large`; the decoder is then of no more use.
+   */
+  feed(chunk: Uint8Array, events: ServerSentEvent[] = []): ServerSentEvent[] {
+    let from = 0;
+    if (this.#afterCr && chunk.length > 0) {
+      this.#afterCr = false;
+      if (chunk[0] === LF) from = 1;
+    }
+    if (this.#lineBytes > 0) {
+      const end = lineEnd(chunk, from);
+      this.#keep(chunk, from, end < 0 ? chunk.length : end);
+      if (end < 0) return events;
+      const line = this.#line.subarray(0, this.#lineBytes);
+      this.#lineBytes = 0;
+      this.#readLine(this.#text.decode(line), line.length, events);
+      from = this.#skip(chunk, end);
+    }
+    const end = Math.max(chunk.lastIndexOf(LF), chunk.lastIndexOf(CR));
+    if (end >= from) {
+      const crlf = chunk[end] === LF && end > from && chunk[end - 1] === CR;
+      this.#readLines(chunk.subarray(from, crlf ? end - 1 : end), events);
+      from = this.#skip(chunk, end);
+    }
+    if (from < chunk.length) this.#keep(chunk, from, chunk.length);
+    return events;
+  }
+
+  /** Forgets everything, for a new stream; the last event id and the retry time stay. */
+  reset(): void {
+    this.#lineBytes = 0;
+    this.#first = true;
+    this.#afterCr = false;
+    this.#clearBlock();
+    this.#id = this.lastEventId;
+  }
+
+  /** The index after the line break at `end`, whose LF may be in the next chunk. */
+  #skip(chunk: Uint8Array, end: number): number {
+    if (chunk[end] !== CR) return end + 1;
+    if (end + 1 === chunk.length) this.#afterCr = true;
+    return chunk[end + 1] === LF ? end + 2 : end + 1;
+  }
+
+  #keep(chunk: Uint8Array, from: number, to: number): void {
+    const size = this.#lineBytes + to - from;
+    if (size > this.#maxLineBytes) throw new StreamError("line_too_large");
+    if (size > this.#line.length) {
+      const grown = new Uint8Array(Math.max(size, this.#line.length * 2));
+      grown.set(this.#line.subarray(0, this.#lineBytes));
+      this.#line = grown;
+    }
+    this.#line.set(chunk.subarray(from, to), this.#lineBytes);
+    this.#lineBytes = size;
+  }
+
+  /** Whole lines, without the last break. */
+  #readLines(bytes: Uint8Array, events: ServerSentEvent[]): void {
+    if (bytes.length > this.#maxLineBytes) return this.#readLongLines(bytes, events);
+    let text = this.#text.decode(bytes);
+    const ascii = text.length === bytes.length;
+    if (bytes.includes(CR)) text = text.replace(/\r\n?/g, "\n");
+    let from = 0;
+    for (;;) {
+      const to = text.indexOf("\n", from);
+      const line = to < 0 ? text.slice(from) : text.slice(from, to);
+      this.#readLine(line, ascii ? line.length : utf8Length(line), events);
+      if (to < 0) return;
+      from = to + 1;
+    }
+  }
+
+  /** A chunk larger than a line may be: each line is measured before it is decoded. */
+  #readLongLines(bytes: Uint8Array, events: ServerSentEvent[]): void {
+    for (let from = 0; from <= bytes.length;) {
+      const found = lineEnd(bytes, from);
+      const to = found < 0 ? bytes.length : found;
+      if (to - from > this.#maxLineBytes) throw new StreamError("line_too_large");
+      this.#readLine(this.#text.decode(bytes.subarray(from, to)), to - from, events);
+      from = bytes[to] === CR && bytes[to + 1] === LF ? to + 2 : to + 1;
+    }
+  }
+
+  #readLine(line: string, bytes: number, events: ServerSentEvent[]): void {
+    if (this.#first) {
+      this.#first = false;
+      if (line.charCodeAt(0) === 0xfeff) line = line.slice(1);
+    }
+    if (line === "") return this.#dispatch(events);
+    const colon = line.indexOf(":");
+    if (colon === 0) return;
+    const value = colon < 0
+      ? ""
+      : line.slice(line.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1);
+    switch (colon < 0 ? line : line.slice(0, colon)) {
+      case "data":
+        this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
+        break;
+      case "event":
+        this.#event = value;
+        break;
+      case "id":
+        if (!value.includes("\0")) this.#id = value;
+        break;
+      case "retry":
+        // In force as soon as its line is read, even if the block is never finished.
+        if (/^[0-9]+$/.test(value)) this.retry = this.#blockRetry = Number(value);
+        break;
+      default:
+        return;
+    }
+    this.#blockBytes += bytes;
+    if (this.#blockBytes > this.#maxEventBytes) throw new StreamError("event_too_large");
+  }
+
+  #dispatch(events: ServerSentEvent[]): void {
+    this.lastEventId = this.#id;
+    if (this.#data !== undefined) {
+      const event: ServerSentEvent = {
+        event: this.#event === "" ? "message" : this.#event,
+        data: this.#data,
+        lastEventId: this.lastEventId,
+      };
+      if (this.#blockRetry !== undefined) event.retry = this.#blockRetry;
+      events.push(event);
+    }
+    this.#clearBlock();
+  }
+
+  #clearBlock(): void {
+    this.#data = undefined;
+    this.#event = "";
+    this.#blockRetry = undefined;
+    this.#blockBytes = 0;
+  }
+}
+
+/**
+ * The events of a byte stream. Leaving the loop cancels the stream; its failure is thrown after the
+ * events that came before it.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { decodeEvents } from "spillway";
+ *
+ * const response = new Response("data: Hel\n\ndata: lo\n\n");
+ * let text = "";
+ * for await (const event of decodeEvents(response.body!)) text += event.data;
+ * assert(text === "Hello");
+ * ```
+ *
+ * @throws {StreamError} `line_too_large` or `event_too_large`.
+ */
+export function decodeEvents(
+  stream: ReadableStream<Uint8Array>,
+  options: EventDecoderOptions = {},
+): AsyncIterableIterator<ServerSentEvent, undefined> {
+  return new DecodedEvents(stream.getReader(), new EventDecoder(options));
+}
+
+/**
+ * An object and not a generator: `return()` must cancel the stream at once, and a generator that
+ * waits for a read would first let it settle.
+ */
+class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined> {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #decoder: EventDecoder;
+  #events: ServerSentEvent[] = [];
+  #next = 0;
+  #failure: { error: unknown } | undefined;
+
+  constructor(reader: ReadableStreamDefaultReader<Uint8Array>, decoder: EventDecoder) {
+    this.#reader = reader;
+    this.#decoder = decoder;
+  }
+
+  async next(): Promise<IteratorResult<ServerSentEvent, undefined>> {
+    while (this.#next === this.#events.length) {
+      if (this.#failure) throw this.#failure.error;
+      const { done, value } = await this.#reader.read();
+      if (done) return { done, value: undefined };
+      this.#events = [];
+      this.#next = 0;
+      try {
+        this.#decoder.feed(value, this.#events);
+      } catch (error) {
+        this.#failure = { error };
+        // The caller is told by the throw; that the stream had already broken is no news.
+        this.#reader.cancel(error).catch(() => {});
+      }
+    }
+    return { done: false, value: this.#events[this.#next++]! };
+  }
+
+  async return(): Promise<IteratorResult<ServerSentEvent, undefined>> {
+    this.#events = [];
+    this.#next = 0;
+    await this.#reader.cancel();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+function lineEnd(bytes: Uint8Array, from: number): number {
+  const lf = bytes.indexOf(LF, from);
+  const cr = bytes.subarray(from, lf < 0 ? bytes.length : lf).indexOf(CR);
+  return cr < 0 ? lf : from + cr;
+}
+
+function utf8Length(text: string): number {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    // A surrogate pair is two units and four bytes, so each half counts two.
+    if (code >= 0x80) length += code < 0x800 || (code & 0xf800) === 0xd800 ? 1 : 2;
+  }
+  return length;
+}
+
+function limit(name: string, value = 1024 * 1024): number {
+  if (!Number.isInteger(value) || value < 1) {
+    throw new RangeError(`Cannot decode events: ${name} is not a positive integer`);
+  }
+  return value;
+}

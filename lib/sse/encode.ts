@@ -1,0 +1,139 @@
+/**
+ * Events to bytes, and the only place that spells a field name. Every format writes through it, so
+ * no text, name or id can forge a field (HTML Standard, section 9.2.6; `WIRE` rules in the README).
+ */
+import type { ServerSentEventInit } from "./event.ts";
+import { bytesOf, ByteWriter, type Replacements } from "./utf8.ts";
+
+const DATA = bytesOf("data: ");
+const EVENT = bytesOf("event: ");
+const ID = bytesOf("id: ");
+const RETRY = bytesOf("retry: ");
+const COMMENT = bytesOf(":");
+const SPACE = bytesOf(" ");
+const LF = bytesOf("\n");
+const BLANK = bytesOf("\n\n");
+
+const lines = (prefix: string): Replacements => {
+  const next = bytesOf(`\n${prefix}`);
+  return Array.from(
+    { length: 128 },
+    (_, code) => code === 0x0a || code === 0x0d ? next : undefined,
+  );
+};
+const DATA_LINES = lines("data: ");
+const COMMENT_LINES = lines(": ");
+
+/** The constant parts of an event whose data is JSON with one variable string in it. */
+export interface EventFrame {
+  readonly head: Uint8Array;
+  readonly tail: Uint8Array;
+}
+
+/**
+ * Prepares an event `{before}<string>{after}`, so that a token costs two copies and one escape.
+ * Neither part may hold a line break.
+ */
+export function eventFrame(event: string | undefined, before: string, after: string): EventFrame {
+  const name = event === undefined ? "" : `event: ${checkLine("event", event)}\n`;
+  return {
+    head: bytesOf(`${name}data: ${checkLine("data", before)}`),
+    tail: bytesOf(`${checkLine("data", after)}\n\n`),
+  };
+}
+
+/** Writes events as bytes. What it has written always ends between two events. */
+export class EventWriter extends ByteWriter {
+  /** An event of a prepared frame around `text`, escaped as in JSON. */
+  frame(frame: EventFrame, text: string): void {
+    this.raw(frame.head);
+    this.json(text);
+    this.raw(frame.tail);
+  }
+
+  /** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
+  data(text: string): void {
+    this.raw(DATA);
+    this.write(text, DATA_LINES);
+    this.raw(BLANK);
+  }
+
+  /** A comment without a blank line after it: some clients take that for an event. */
+  comment(text: string): void {
+    this.raw(COMMENT);
+    if (text !== "") {
+      this.raw(SPACE);
+      this.write(text, COMMENT_LINES);
+    }
+    this.raw(LF);
+  }
+
+  /**
+   * Any event.
+   *
+   * @throws {TypeError} If a name or an id holds CR, LF or NUL, or a field is of the wrong type.
+   * @throws {RangeError} If `retry` is not an integer from 100 to 60 000.
+   */
+  event(init: ServerSentEventInit): void {
+    const { comment, id, retry, event, data } = init;
+    check(init);
+    if (comment !== undefined) this.comment(comment);
+    if (id !== undefined) this.#field(ID, id);
+    if (retry !== undefined) this.#field(RETRY, String(retry));
+    if (event !== undefined && event !== "") this.#field(EVENT, event);
+    if (data !== undefined) this.data(data);
+    else if (id !== undefined || retry !== undefined || event) this.raw(LF);
+  }
+
+  #field(name: Uint8Array, value: string): void {
+    this.raw(name);
+    this.utf8(value);
+    this.raw(LF);
+  }
+}
+
+/** All checks come before the first byte: a refused event leaves nothing behind. */
+function check({ comment, id, retry, event, data }: ServerSentEventInit): void {
+  if (id !== undefined) checkLine("id", id);
+  if (event !== undefined) checkLine("event", event);
+  for (const [name, value] of [["comment", comment], ["data", data]] as const) {
+    if (value !== undefined && typeof value !== "string") {
+      throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
+    }
+  }
+  if (retry !== undefined && (!Number.isInteger(retry) || retry < 100 || retry > 60_000)) {
+    throw new RangeError("Cannot encode the event: retry is not an integer from 100 to 60000");
+  }
+}
+
+function checkLine(name: string, value: string): string {
+  if (typeof value !== "string") {
+    throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
+  }
+  if (/[\r\n\0]/.test(value)) {
+    throw new TypeError(`Cannot encode the event: ${name} holds a line break or NUL`);
+  }
+  return value;
+}
+
+const single = new EventWriter();
+const decoder = new TextDecoder();
+
+/**
+ * One event as text, ready to be sent as UTF-8.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { encodeEvent } from "spillway";
+ *
+ * assert(encodeEvent({ event: "note", data: "a\nb" }) === "event: note\ndata: a\ndata: b\n\n");
+ * ```
+ *
+ * @throws {TypeError} If a name or an id holds CR, LF or NUL, or a field is of the wrong type.
+ * @throws {RangeError} If `retry` is not an integer from 100 to 60 000.
+ */
+export function encodeEvent(init: ServerSentEventInit): string {
+  single.event(init);
+  return decoder.decode(single.take());
+}

@@ -1,0 +1,482 @@
+/**
+ * One generation on its way to one reader: the only holder of a `ReadableStream` controller, and the
+ * only place where a stream commits, flushes and ends. It stands apart because nearly every bug of a
+ * streaming server is a second writer, a second ending, or a loop that ignores demand.
+ */
+import { active } from "./counters.ts";
+import { problemOf, publicError, StreamError } from "./error.ts";
+import type { Format, Framer } from "./format.ts";
+import { unwatch, watch, type Watched } from "./heartbeat.ts";
+import { nameOf, Pump, type PumpOwner, Relayed, type Source, type SourceContext } from "./pump.ts";
+import {
+  AsyncQueue,
+  type AsyncQueueOptions,
+  type Item,
+  type QueueConsumer,
+  Structured,
+  type Waiting,
+} from "./queue.ts";
+import { enter, leave, schedule, type Task } from "./scheduler.ts";
+import { EventWriter } from "./sse/encode.ts";
+import { streamId } from "./stream_id.ts";
+
+/** How a stream ended. */
+export interface StreamReport {
+  streamId: string;
+  /** Exactly one of: the source finished, something broke, the reader left or was dropped. */
+  outcome: "completed" | "failed" | "cancelled";
+  /** Why, where the outcome is not `completed`. */
+  code?: string;
+  /** From the call to the first item that was sent, in ms; `undefined` if there was none. */
+  ttftMs: number | undefined;
+  /** From the call to the end, in ms. */
+  durationMs: number;
+  /** Tokens that were encoded for the reader. */
+  tokens: number;
+  /** Bytes that were handed to the runtime. */
+  bytes: number;
+}
+
+/** Options that every stream has. */
+export interface StreamOptions extends AsyncQueueOptions {
+  /** A comment is sent after so many ms of silence; 0 is off, else 100 to 60 000. @default {5000} */
+  heartbeatMs?: number;
+  /** The head is sent after so many ms without an item; 0 to 5000. @default {250} */
+  commitAfterMs?: number;
+  /** A reader that takes nothing for so many ms is dropped; 0 is off, else 100 or more. @default {60 000} */
+  stallMs?: number;
+  /** Called exactly once, when the stream has ended. */
+  onClose?: (report: StreamReport) => void;
+  /** Called once an error, with the whole of it. @default {console.error} */
+  onError?: (error: unknown) => void;
+}
+
+/** What the stream is told beside its options. */
+export interface StreamInit {
+  readonly request: Request;
+  readonly source: Source<never>;
+  readonly format: Format;
+  readonly options: StreamOptions;
+  readonly input: unknown;
+  readonly lastEventId: string | undefined;
+  /** Called once, when the reader is served or gone. */
+  readonly onEnd?: ((stream: TokenStream) => void) | undefined;
+}
+
+/** An item may be 1 MiB encoded; no character takes more than 8 bytes, so shorter text need not be measured. */
+const MAX_ITEM_BYTES = 1024 * 1024;
+const SURELY_SMALL = MAX_ITEM_BYTES / 8 - 1024;
+const RESERVED = new Set(["done", "failed", "open", "error"]);
+const NO_PREFETCH = { highWaterMark: 0 };
+
+/** Shared by all streams: encoding is synchronous, and what was written is taken before it returns. */
+const out = new EventWriter();
+
+/**
+ * ```
+ *   opening ──first item, end, or commitAfterMs──▶ idle ◀──flush──┐
+ *      │                                            └───pull()──▶ wanting
+ *      │                                            │                │
+ *      └───────── failure, reader left ─────────▶ ended ◀── end, failure, reader left, stall
+ * ```
+ *
+ * `idle`: the reader has not yet taken the last chunk. `wanting`: it waits for one. Only a `wanting`
+ * stream is written to (an ending apart), and only from its turn in the scheduler: `pull` and a queue
+ * that wakes both just ask for one. What a flush costs: one encoding pass, one copy, one `enqueue`;
+ * what a token costs: one array push and its bytes.
+ */
+export class TokenStream
+  implements Task, Watched, QueueConsumer, PumpOwner, SourceContext, EventListenerObject {
+  readonly request: Request;
+  readonly input: unknown;
+  readonly lastEventId: string | undefined;
+  readonly queue: AsyncQueue<Item>;
+  readonly shortestMs: number;
+
+  #state: "opening" | "idle" | "wanting" | "ended" = "opening";
+  /** Decided once; before `ended` only where the reader is still owed what an overflow left. */
+  #outcome: StreamReport["outcome"] | undefined;
+  readonly #init: StreamInit;
+  readonly #heartbeatMs: number;
+  readonly #stallMs: number;
+  readonly #framer: Framer;
+  readonly #pump: Pump;
+  /** Settles what `open` answers. */
+  #opened!: (body: ReadableStream<Uint8Array<ArrayBuffer>> | StreamError) => void;
+  /** The queue that is read: the context's, or the source's own. */
+  #read: AsyncQueue<Item>;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  #commitTimer: ReturnType<typeof setTimeout> | undefined;
+  /** What broke in our own hands: an item that cannot be sent. */
+  #fault: { error: unknown } | undefined;
+  /** The first half of a surrogate pair whose second half is in a later token. */
+  #half = "";
+  #late = false;
+  #id: string | undefined;
+
+  readonly #startMs: number = performance.now();
+  #lastWriteMs = 0;
+  #ttftMs: number | undefined;
+  #items = 0;
+  #tokens = 0;
+  #bytes = 0;
+
+  constructor(init: StreamInit) {
+    const { options } = init;
+    this.#init = init;
+    this.request = init.request;
+    this.input = init.input;
+    this.lastEventId = init.lastEventId;
+    this.#heartbeatMs = init.format.heartbeat ? options.heartbeatMs ?? 5000 : 0;
+    this.#stallMs = options.stallMs ?? 60_000;
+    this.shortestMs = Math.min(this.#heartbeatMs || Infinity, this.#stallMs || Infinity);
+    this.queue = this.#read = new AsyncQueue<Item>(options);
+    this.#pump = new Pump(this.queue, this);
+    this.#framer = init.format.open(this);
+  }
+
+  get signal(): AbortSignal {
+    return this.queue.signal;
+  }
+
+  get streamId(): string {
+    return this.#id ??= streamId();
+  }
+
+  /** What the last event's id is, so that an `EventSource` that asks again is told to stop. */
+  get lastId(): string | undefined {
+    return this.request.method === "GET" ? `${this.streamId}.end` : undefined;
+  }
+
+  /** Starts the source. The answer is the body, or the error that came before it. */
+  open(): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | StreamError> {
+    const opened = new Promise<ReadableStream<Uint8Array<ArrayBuffer>> | StreamError>((resolve) => {
+      this.#opened = resolve;
+    });
+    enter();
+    active.streams++;
+    active.readers++;
+    active.sources++;
+    active.listeners++;
+    this.request.signal.addEventListener("abort", this);
+    this.#read.attach(this);
+    if (this.request.signal.aborted) this.handleEvent();
+    else {
+      this.#pump.run(this.#init.source, this);
+      schedule(this);
+    }
+    return opened;
+  }
+
+  /** Ends the stream now, with what waits and one failure, whether the reader asks for it or not. */
+  shutDown(error: StreamError): void {
+    if (this.#state === "ended") return;
+    this.#fault = { error };
+    this.#guard(() => {
+      if (this.#state === "opening") this.#commit();
+      else this.#flush();
+      this.#finish();
+    });
+  }
+
+  /** The source is a queue of its own. */
+  adopt(queue: AsyncQueue<Item>): void {
+    queue.attach(this);
+    this.#read = queue;
+    this.wake();
+  }
+
+  /** Something waits, or the source has ended. */
+  wake(): void {
+    if (this.#read.state === "failed" && isOverflow(this.#read.error)) {
+      this.#settle("failed", this.#read.error);
+    }
+    if (this.#state === "wanting" || this.#state === "opening") schedule(this);
+  }
+
+  /** A value was sent after the normal end. */
+  late(): void {
+    if (this.#late) return;
+    this.#late = true;
+    this.report(
+      new Error("A value was sent after its source had ended: await your work before you return"),
+    );
+  }
+
+  report(error: unknown): void {
+    const { onError = console.error } = this.#init.options;
+    try {
+      onError(error);
+    } catch {
+      // The handler for errors is broken itself; there is nobody left to tell.
+    }
+  }
+
+  /** The stream's turn. */
+  run(): void {
+    this.#guard(this.#turn);
+  }
+
+  #turn(): void {
+    const waits = this.#read.size > 0 || this.#read.state !== "open";
+    if (this.#state === "wanting" && waits) this.#flush();
+    else if (this.#state === "opening") {
+      const { commitAfterMs = 250 } = this.#init.options;
+      if (waits || commitAfterMs === 0) this.#commit();
+      else if (this.#commitTimer === undefined) {
+        active.timers++;
+        this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
+      }
+    }
+  }
+
+  /** A turn is called by the runtime, where an exception would end the process. */
+  #guard(turn: () => void): void {
+    try {
+      turn.call(this);
+    } catch (error) {
+      out.truncate(0);
+      this.#end("failed", error, publicError(error));
+    }
+  }
+
+  /** Called by the heartbeat's timer. */
+  sweep(nowMs: number): void {
+    const silentMs = nowMs - this.#lastWriteMs;
+    if (this.#state === "wanting") {
+      if (this.#heartbeatMs > 0 && silentMs >= this.#heartbeatMs && this.#read.size === 0) {
+        this.#guard(this.#beat);
+      }
+    } else if (this.#stallMs > 0 && silentMs >= this.#stallMs) {
+      const error = new StreamError("stalled");
+      this.#end("cancelled", error, error);
+    }
+  }
+
+  #beat(): void {
+    this.#init.format.heartbeat?.(out);
+    this.#enqueue();
+  }
+
+  // What the ReadableStream calls.
+
+  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    this.#controller = controller;
+  }
+
+  pull(): void {
+    if (this.#state !== "idle") return;
+    this.#state = "wanting";
+    if (this.#read.size > 0 || this.#read.state !== "open") schedule(this);
+  }
+
+  cancel(reason: unknown): void {
+    this.#end("cancelled", new StreamError("disconnected", { cause: reason }));
+  }
+
+  /** `request.signal` aborted: on Deno the only early notice before the head. */
+  handleEvent(): void {
+    this.#end("cancelled", new StreamError("disconnected"));
+  }
+
+  #commit(): void {
+    if (this.#state !== "opening") return;
+    this.#init.format.heartbeat?.(out);
+    this.#framer.start?.(out);
+    const last = this.#write();
+    if (last && this.#items === 0 && this.#failure !== undefined) {
+      out.truncate(0);
+      return this.#end("failed", this.#failure.error);
+    }
+    this.#disarm();
+    this.#state = "idle";
+    const body = new ReadableStream(this, NO_PREFETCH);
+    if (this.#heartbeatMs > 0 || this.#stallMs > 0) watch(this);
+    this.#lastWriteMs = performance.now();
+    this.#enqueue();
+    this.#opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
+    if (last) this.#finish();
+  }
+
+  #flush(): void {
+    const last = this.#write();
+    this.#enqueue();
+    if (last) this.#finish();
+  }
+
+  #enqueue(): void {
+    if (out.length === 0) return;
+    this.#bytes += out.length;
+    this.#lastWriteMs = performance.now();
+    this.#state = "idle";
+    this.#controller.enqueue(out.take());
+  }
+
+  /** What went wrong, if anything did. */
+  get #failure(): { error: unknown } | undefined {
+    if (this.#fault !== undefined) return this.#fault;
+    return this.#read.state === "failed" || this.#read.state === "cancelled"
+      ? { error: this.#read.error }
+      : undefined;
+  }
+
+  /** Writes all that waits. Answers whether nothing will follow. */
+  #write(): boolean {
+    for (const item of this.#read.take()) {
+      try {
+        if (typeof item === "string") this.#writeToken(item);
+        else this.#writeStructured(item as Exclude<Waiting<Item>, string>);
+        if (this.#items++ === 0) this.#ttftMs = performance.now() - this.#startMs;
+        if (typeof item === "string") this.#tokens++;
+      } catch (error) {
+        this.#fault = { error };
+        break;
+      }
+    }
+    const failure = this.#failure;
+    if (failure === undefined && this.#read.state === "open") return false;
+    if (this.#half !== "") this.#writeHalf();
+    if (failure === undefined) {
+      this.#framer.end(out, { reason: "completed", tokens: this.#tokens, ...this.#pump.summary });
+    } else if (this.#framer.fail !== undefined) {
+      this.#framer.fail(out, problemOf(failure.error));
+    } else if (out.length > 0) {
+      // Breaking off in the turn in which the text was taken loses it on Bun 1.4: wait for the next pull.
+      return false;
+    }
+    return true;
+  }
+
+  #writeToken(token: string): void {
+    if (this.#half !== "") {
+      token = this.#half + token;
+      this.#half = "";
+    }
+    if ((token.charCodeAt(token.length - 1) & 0xfc00) === 0xd800) {
+      this.#half = token.slice(-1);
+      if (token.length === 1) return;
+      token = token.slice(0, -1);
+    }
+    if (token.length < SURELY_SMALL) this.#framer.token(out, token);
+    else this.#writeLarge(token.length, () => this.#framer.token(out, token));
+  }
+
+  #writeStructured(item: Structured<unknown>): void {
+    const value = item.value;
+    // In JSON both halves survive on their own, and the order of the items is kept.
+    if (this.#half !== "" && this.#init.format.lossless) this.#writeHalf();
+    if (value instanceof Relayed) {
+      this.#writeLarge(value.data.length, () => this.#framer.relayed(out, value.upstream));
+      return;
+    }
+    if (typeof value !== "object" || value === null || !("data" in value)) {
+      throw new TypeError(
+        `Cannot stream ${nameOf(value)}: an item is a string or { event?, data }`,
+      );
+    }
+    const event = "event" in value ? value.event : undefined;
+    if (event !== undefined && typeof event !== "string") {
+      throw new TypeError(`Cannot stream an event named by ${nameOf(event)}`);
+    }
+    if (event !== undefined && RESERVED.has(event)) {
+      throw new TypeError(`Cannot stream an event named ${event}: the name is reserved`);
+    }
+    this.#writeLarge(
+      item.json.length,
+      () => this.#framer.structured(out, event || undefined, item.json),
+    );
+  }
+
+  /** Writes an item that might be too large, and takes it back if it was. */
+  #writeLarge(length: number, write: () => void): void {
+    const before = out.length;
+    if (length <= MAX_ITEM_BYTES) write();
+    if (length > MAX_ITEM_BYTES || out.length - before > MAX_ITEM_BYTES) {
+      out.truncate(before);
+      throw new StreamError("item_too_large");
+    }
+  }
+
+  #writeHalf(): void {
+    this.#framer.token(out, this.#half);
+    this.#half = "";
+  }
+
+  /** The last byte was written, or nothing but breaking off is left. */
+  #finish(): void {
+    const failure = this.#failure;
+    if (failure === undefined) this.#end("completed");
+    else if (this.#framer.fail !== undefined) this.#end("failed", failure.error);
+    else this.#end("failed", failure.error, publicError(failure.error));
+  }
+
+  /**
+   * The one ending. Idempotent: whatever comes first is the outcome.
+   *
+   * @param breakOff What to break the body off with, where closing it would look like a good end.
+   */
+  #end(outcome: StreamReport["outcome"], error?: unknown, breakOff?: unknown): void {
+    if (this.#state === "ended") return;
+    const committed = this.#state !== "opening";
+    this.#state = "ended";
+    this.#disarm();
+    unwatch(this);
+    this.request.signal.removeEventListener("abort", this);
+    active.listeners--;
+    active.readers--;
+    leave();
+    if (outcome !== "completed") {
+      // A failure of the source's is what its queue says already; then this only drops what waits.
+      this.queue.cancel(error);
+      this.#read.cancel(error);
+    }
+    this.#settle(outcome, error);
+    if (!committed) this.#opened(publicError(error));
+    else {
+      try {
+        if (breakOff !== undefined) this.#controller.error(breakOff);
+        else this.#controller.close();
+      } catch {
+        // The reader cancelled: the runtime has closed the controller before it told us.
+      }
+    }
+    this.#init.onEnd?.(this);
+  }
+
+  /** The generation is over: its source is let go and the operator told. */
+  #settle(outcome: StreamReport["outcome"], error?: unknown): void {
+    if (this.#outcome !== undefined) return;
+    this.#outcome = outcome;
+    active.streams--;
+    active.sources--;
+    this.#pump.cancel();
+    const code = outcome === "completed" ? undefined : publicError(error).code;
+    if (outcome === "failed" && code !== "shutting_down") this.report(error);
+    const { onClose } = this.#init.options;
+    if (onClose === undefined) return;
+    try {
+      onClose({
+        streamId: this.streamId,
+        outcome,
+        ...code === undefined ? {} : { code },
+        ttftMs: this.#ttftMs,
+        durationMs: performance.now() - this.#startMs,
+        tokens: this.#tokens,
+        bytes: this.#bytes,
+      });
+    } catch (broken) {
+      this.report(broken);
+    }
+  }
+
+  #disarm(): void {
+    if (this.#commitTimer === undefined) return;
+    clearTimeout(this.#commitTimer);
+    this.#commitTimer = undefined;
+    active.timers--;
+  }
+}
+
+function isOverflow(error: unknown): boolean {
+  return error instanceof StreamError && error.code === "overflow";
+}

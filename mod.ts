@@ -1,0 +1,22 @@
+/**
+ * Spillway streams a language model's tokens to whoever is reading them: Server-Sent Events from one
+ * `Request -> Response` function, on Bun, Deno and every other fetch runtime.
+ *
+ * @module
+ */
+export { StreamError, type StreamErrorOptions } from "./lib/error.ts";
+export { AsyncQueue, type AsyncQueueOptions, type Item } from "./lib/queue.ts";
+export type { Source, SourceContext, SourceFunction } from "./lib/pump.ts";
+export type { End, Format, FormatContext, Framer, Summary } from "./lib/format.ts";
+export type { StreamOptions, StreamReport } from "./lib/stream.ts";
+export { sse, type SseOptions } from "./lib/http/sse.ts";
+export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
+export { encodeEvent } from "./lib/sse/encode.ts";
+export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";
+export {
+  createHandler,
+  type Handler,
+  type HandlerLimits,
+  type HandlerOptions,
+} from "./lib/handler.ts";
+export { echo, type EchoOptions } from "./lib/sources/echo.ts";

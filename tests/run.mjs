@@ -1,0 +1,67 @@
+/**
+ * `npm test`: every check of the project in turn, with progress and one closing line. It is plain
+ * JavaScript so that a machine with only Node and npm can start it; the two runtimes come from npm.
+ */
+import { spawn } from "node:child_process";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const bin = join(root, "node_modules", ".bin");
+const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
+const ours = ["mod.ts", "lib", "tests", "bench", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+
+/** How many tests a runner says have passed and failed; a check without tests counts as one. */
+const one = (_output, ok) => (ok ? [1, 0] : [0, 1]);
+const bunCounts = (output) => [/(\d+) pass$/m, /(\d+) fail$/m].map((count) => find(output, count));
+const denoCounts = (output) =>
+  [/\| (\d+) passed/, /\| (\d+) failed/].map((count) => find(output, count));
+
+const checks = [
+  ["type check", ["tsc"], one],
+  ["format", ["deno", "fmt", "--check", ...ours], one],
+  ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
+  ["tests on Bun", ["bun", "test", "--timeout", "60000", "./tests"], bunCounts],
+  ["tests on Deno", ["deno", "test", "-A", "--no-check", "tests"], denoCounts],
+  ["examples in doc comments", ["deno", "test", "-A", "--doc", "mod.ts", "lib"], denoCounts],
+];
+
+const wanted = process.argv.slice(2);
+let passed = 0;
+let failed = 0;
+for (const [name, command, count] of checks) {
+  if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
+  const begun = Date.now();
+  process.stdout.write(`\n=== ${name}: ${command.join(" ")}\n`);
+  const { output, code } = await run(command);
+  const [good, bad] = count(output, code === 0);
+  passed += good;
+  // A runner that died before it could count has failed all the same.
+  failed += code === 0 ? bad : Math.max(bad, 1);
+  const seconds = ((Date.now() - begun) / 1000).toFixed(1);
+  process.stdout.write(`=== ${name}: ${code === 0 ? "ok" : "FAILED"} in ${seconds} s\n`);
+}
+process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+
+function find(output, pattern) {
+  return Number(pattern.exec(output)?.[1] ?? 0);
+}
+
+function run([command, ...args]) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (data) => {
+        output += data;
+        process.stdout.write(data);
+      });
+    }
+    child.on("error", (error) => {
+      process.stdout.write(`${error.message}\n`);
+      resolve({ output, code: 1 });
+    });
+    child.on("close", (code) => resolve({ output, code }));
+  });
+}

@@ -1,0 +1,95 @@
+/**
+ * A fetch function behind a real socket, on whichever runtime runs the test, and the raw socket that
+ * talks to it. It stands apart so that no test knows the runtime it is on.
+ */
+import { connect, type Socket } from "node:net";
+
+export interface Served {
+  readonly port: number;
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+type Fetch = (request: Request, info?: unknown) => Response | Promise<Response>;
+interface Runtime {
+  Bun?: {
+    serve(options: unknown): { port: number; stop(force: boolean): Promise<void> };
+  };
+  Deno?: {
+    serve(options: unknown, fetch: Fetch): { addr: { port: number }; shutdown(): Promise<void> };
+    version: { deno: string };
+  };
+}
+const runtime = globalThis as Runtime;
+
+/** Which runtime this is, for what must differ. */
+export const runtimeName: "bun" | "deno" | "node" = runtime.Bun
+  ? "bun"
+  : runtime.Deno
+  ? "deno"
+  : "node";
+
+/** Serves on port 0 of the loopback address. */
+export function serve(fetch: Fetch): Served {
+  if (runtime.Bun) {
+    const options = { hostname: "127.0.0.1", port: 0, idleTimeout: 0, development: false, fetch };
+    const server = runtime.Bun.serve(options);
+    return served(server.port, () => server.stop(true));
+  }
+  const abort = new AbortController();
+  const options = { hostname: "127.0.0.1", port: 0, signal: abort.signal, onListen: () => {} };
+  const server = runtime.Deno!.serve(options, fetch);
+  return served(server.addr.port, async () => {
+    abort.abort();
+    await server.shutdown();
+  });
+}
+
+function served(port: number, close: () => Promise<void>): Served {
+  return { port, url: `http://127.0.0.1:${port}`, close };
+}
+
+/** A raw connection that has sent a request; what it received is in `received`. */
+export interface RawRequest {
+  readonly socket: Socket;
+  received: string;
+}
+
+/** Sends a request by hand and collects the answer as Latin-1, so that one character is one byte. */
+export function rawRequest(
+  port: number,
+  { method = "GET", path = "/", headers = {}, body = "" }: {
+    method?: string;
+    path?: string;
+    headers?: Record<string, string>;
+    body?: string;
+  } = {},
+): Promise<RawRequest> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1");
+    const raw: RawRequest = { socket, received: "" };
+    socket.setEncoding("latin1");
+    socket.on("data", (data) => raw.received += data);
+    socket.on("error", reject);
+    socket.on("connect", () => {
+      const lines = [`${method} ${path} HTTP/1.1`, `Host: 127.0.0.1:${port}`];
+      if (body !== "") headers = { ...headers, "content-length": String(body.length) };
+      for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
+      socket.write(`${lines.join("\r\n")}\r\n\r\n${body}`, "latin1");
+      resolve(raw);
+    });
+  });
+}
+
+/** Waits until `holds` does, looking every 2 ms; fails after `withinMs`. */
+export async function until(
+  holds: () => boolean,
+  withinMs: number,
+  what: string,
+): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
