@@ -5,9 +5,9 @@
  * @module
  */
 export { StreamError, type StreamErrorOptions } from "./lib/error.ts";
-export { AsyncQueue, type AsyncQueueOptions, type Item } from "./lib/queue.ts";
+export { AsyncQueue, type AsyncQueueOptions, type Item, type Summary } from "./lib/queue.ts";
 export type { Source, SourceContext, SourceFunction } from "./lib/pump.ts";
-export type { End, Format, FormatContext, Framer, Summary } from "./lib/format.ts";
+export type { End, Format, FormatContext, Framer } from "./lib/format.ts";
 export type { StreamOptions, StreamReport } from "./lib/stream.ts";
 export { sse, type SseOptions } from "./lib/http/sse.ts";
 export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
@@ -20,3 +20,4 @@ export {
   type HandlerOptions,
 } from "./lib/handler.ts";
 export { echo, type EchoOptions } from "./lib/sources/echo.ts";
+export { type ChatMessage, openai, type OpenAiOptions } from "./lib/sources/openai.ts";

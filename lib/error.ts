@@ -4,7 +4,7 @@
  */
 
 /** The codes that Spillway itself uses, with the status and the title that a reader is given. */
-const CODES: Readonly<Record<string, readonly [status: number, title: string]>> = {
+export const CODES: Readonly<Record<string, readonly [status: number, title: string]>> = {
   internal: [500, "The source failed"],
   item_too_large: [500, "An item of the source was too large"],
   overflow: [503, "The reader was too slow and the queue is full"],
@@ -13,6 +13,8 @@ const CODES: Readonly<Record<string, readonly [status: number, title: string]>> 
   stopped: [499, "The generation was stopped"],
   shutting_down: [503, "The server is shutting down"],
   bad_upstream: [502, "The upstream did not answer with a stream"],
+  rate_limited: [429, "The upstream takes no more requests for now"],
+  upstream_timeout: [504, "The upstream did not answer in time"],
   upstream_failed: [502, "The upstream failed"],
   truncated: [502, "The upstream ended before its answer was complete"],
   line_too_large: [502, "A line of the stream is too large"],
@@ -38,6 +40,8 @@ export interface StreamErrorOptions {
   title?: string;
   /** What is special about this occurrence, for the reader. */
   detail?: string;
+  /** Seconds after which a new try makes sense, sent as `Retry-After`; 0 or more. */
+  retryAfter?: number;
   /** What led to it; for the operator only, never sent. */
   cause?: unknown;
 }
@@ -74,6 +78,7 @@ export class StreamError extends Error {
   readonly status: number;
   readonly title: string;
   readonly detail: string | undefined;
+  readonly retryAfter: number | undefined;
 
   /** @throws {RangeError} If `status` is not an integer from 400 to 599. */
   constructor(code: string, options: StreamErrorOptions = {}) {
@@ -86,6 +91,7 @@ export class StreamError extends Error {
     this.status = options.status ?? status;
     this.title = options.title ?? title;
     this.detail = options.detail;
+    this.retryAfter = options.retryAfter;
     if (!Number.isInteger(this.status) || this.status < 400 || this.status > 599) {
       throw new RangeError(`Cannot create a StreamError: status ${this.status} is not 400 to 599`);
     }

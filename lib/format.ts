@@ -3,16 +3,9 @@
  * It stands below the formats so that the stream knows their shape and none of their names.
  */
 import type { Problem } from "./error.ts";
+import type { Summary } from "./queue.ts";
 import type { EventWriter } from "./sse/encode.ts";
 import type { ServerSentEvent } from "./sse/event.ts";
-
-/** What a generator may return: how the model ended. */
-export interface Summary {
-  /** Why the model stopped, as the upstream says it: `stop`, `length`, `tool_calls`… */
-  finishReason?: string;
-  /** Tokens that were paid for, in the upstream's own words. */
-  usage?: Record<string, unknown>;
-}
 
 /** How a stream ended well. */
 export interface End extends Summary {

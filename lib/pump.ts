@@ -2,12 +2,11 @@
  * The only loop over a source: whatever kind it is, its items end up in the queue, at the queue's
  * pace. It stands apart so that streams know nothing of iterators and sources nothing of streams.
  */
-import { active } from "./counters.ts";
 import { StreamError } from "./error.ts";
-import type { Summary } from "./format.ts";
-import { accepted, AsyncQueue, type Item } from "./queue.ts";
-import { decodeEvents } from "./sse/decode.ts";
+import { accepted, AsyncQueue, type Item, type Summary } from "./queue.ts";
 import type { ServerSentEvent } from "./sse/event.ts";
+import { TURN_BYTES } from "./scheduler.ts";
+import { isLast, readUpstream } from "./upstream.ts";
 
 /** What a source function is given. */
 export interface SourceContext<Input = unknown> {
@@ -77,8 +76,6 @@ interface Puller {
 
 /** Runs one source into one queue, once. `cancel` lets it go, whatever it waits for. */
 export class Pump {
-  /** What the source returned, once the queue is closed. */
-  summary: Summary = {};
   readonly #queue: AsyncQueue<Item>;
   readonly #owner: PumpOwner;
   #pulled: Puller | undefined;
@@ -108,8 +105,7 @@ export class Pump {
       if (started === queue) return;
       if (started instanceof AsyncQueue) return this.#adopt(started);
       const summary = await this.#drain(started);
-      if (isSummary(summary)) this.summary = summary;
-      queue.close();
+      queue.close(isSummary(summary) ? summary : {});
     } catch (error) {
       if (!queue.closed) queue.fail(error);
       else if (!isAbort(error, queue)) this.#owner.report(error);
@@ -125,11 +121,8 @@ export class Pump {
   }
 
   #adopt(queue: AsyncQueue<Item>): void {
-    if (this.#queue.size > 0 || this.#queue.closed) {
-      if (this.#queue.state === "cancelled") return queue.cancel(this.#queue.error);
-      throw new TypeError("Cannot stream a queue of the source's own beside context.queue");
-    }
-    this.#owner.adopt(queue);
+    if (this.#queue.state === "cancelled") queue.cancel(this.#queue.error);
+    else this.#owner.adopt(queue);
   }
 
   #drain(source: unknown): unknown {
@@ -158,6 +151,7 @@ export class Pump {
     const queue = this.#queue;
     if (queue.closed) return this.#letGo(iterator);
     this.#pulled = iterator;
+    let turnBytes = Infinity;
     for (;;) {
       const result = await iterator.next();
       if (result.done) {
@@ -165,51 +159,43 @@ export class Pump {
         return result.value;
       }
       const answer = queue.send(result.value as Item);
-      if (!accepted(answer) && !(await answer)) return this.cancel();
+      if (accepted(answer) && queue.bytes < turnBytes) continue;
+      if (!(await queue.room())) return this.cancel();
+      turnBytes = TURN_BYTES;
     }
   }
 
   /** A plain loop: `for await` over what is there already would cost three times as much. */
   async #loop(iterator: Iterator<Item | null | undefined, unknown>): Promise<unknown> {
-    const queue = this.#queue;
+    let turnBytes = Infinity;
     for (;;) {
-      const result = iterator.next();
-      if (result.done) return result.value;
-      const answer = queue.send(result.value as Item);
-      if (!accepted(answer) && !(await answer)) return void iterator.return?.();
+      const result = this.#fill(iterator, turnBytes);
+      if (result !== undefined) return result.value;
+      if (!(await this.#queue.room())) return void iterator.return?.();
+      turnBytes = TURN_BYTES;
     }
   }
 
-  async #relay(response: Response): Promise<unknown> {
-    const type = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
-    if (response.status !== 200 || type !== "text/event-stream" || response.body === null) {
-      // Whatever the body holds is not for our reader.
-      response.body?.cancel().catch(() => {});
-      throw new StreamError("bad_upstream", {
-        cause: new Error(`The upstream answered ${response.status} ${type}`),
-      });
+  /** As much as may wait. Apart from the async function, for engines compile a plain one better. */
+  #fill(
+    iterator: Iterator<Item | null | undefined, unknown>,
+    turnBytes: number,
+  ): IteratorReturnResult<unknown> | undefined {
+    const queue = this.#queue;
+    for (;;) {
+      const result = iterator.next();
+      if (result.done) return result;
+      if (!accepted(queue.send(result.value as Item)) || queue.bytes >= turnBytes) return undefined;
     }
-    active.upstreams++;
-    const events = decodeEvents(response.body);
-    let whole = false;
-    try {
-      await this.#pull({
-        next: async () => {
-          const result = await events.next();
-          if (result.done) return result;
-          whole = isLast(result.value);
-          if (!whole) return { done: false, value: new Relayed(result.value) };
-          return { done: true, value: undefined };
-        },
-        return: () => events.return?.(),
-      });
-    } finally {
-      active.upstreams--;
-      // After the end there may be bytes that nobody wants, and a connection that must go.
-      events.return?.().catch(() => {});
-    }
-    if (!whole && !this.#queue.closed) throw new StreamError("truncated");
-    return undefined;
+  }
+
+  /** An upstream's events, unchanged, up to its end. */
+  async #relay(response: Response): Promise<void> {
+    const queue = this.#queue;
+    const whole = await readUpstream(response, queue.signal, (event) => {
+      return isLast(event) ? "last" : queue.send(new Relayed(event));
+    });
+    if (!whole && !queue.closed) throw new StreamError("truncated");
   }
 
   #letGo(iterator: Puller): void {
@@ -226,14 +212,6 @@ export class Pump {
   #reportUnlessAbort(error: unknown): void {
     if (!isAbort(error, this.#queue)) this.#owner.report(error);
   }
-}
-
-/** Whether an upstream's event is its end; its own failure is ours. */
-function isLast({ event, data }: ServerSentEvent): boolean {
-  if (event === "failed" || event === "error") {
-    throw new StreamError("upstream_failed", { cause: new Error(data.slice(0, 1000)) });
-  }
-  return data === "[DONE]" || event === "done";
 }
 
 /** A source that is let go may well throw what its signal said. */

@@ -8,7 +8,15 @@ import { StreamError } from "./error.ts";
 /** What a source makes: a token, or structured data that is sent as JSON under an event name. */
 export type Item = string | { event?: string; data: unknown };
 
-/** Limits of an {@linkcode AsyncQueue}; an item counts two bytes a UTF-16 unit of its text or JSON, and 32. */
+/** How the model ended: what a generator may return and `close` may be given. */
+export interface Summary {
+  /** Why the model stopped, as the upstream says it: `stop`, `length`, `tool_calls`… */
+  finishReason?: string;
+  /** Tokens that were paid for, in the upstream's own words. */
+  usage?: Record<string, unknown>;
+}
+
+/** Limits of an {@linkcode AsyncQueue}. */
 export interface AsyncQueueOptions {
   /** Waiting bytes from which `send` waits, 1 or more. @default {65 536} */
   highWaterMark?: number;
@@ -16,37 +24,23 @@ export interface AsyncQueueOptions {
   maxBufferedBytes?: number;
 }
 
-/** What the stream that reads a queue is told. Called often and from anywhere: it must not throw. */
-export interface QueueConsumer {
-  /** The first item waits, or the state changed. */
+/** The stream that reads a queue. Called from anywhere, at any time. */
+export interface QueueReader<T> {
+  /**
+   * Takes a value at once, so that it is encoded while it is still in the processor's cache.
+   *
+   * @returns How many bytes wait in all.
+   * @throws If the value cannot be sent; the queue fails with it.
+   */
+  write(value: T): number;
+  /** The state changed. Must not throw. */
   wake(): void;
-  /** Somebody sent after the normal end. */
+  /** Somebody sent after the normal end. Must not throw. */
   late(): void;
 }
 
-/** An item that is not a string, measured when it was sent, so that its JSON is made once. */
-export class Structured<T = unknown> {
-  readonly value: T;
-  /** JSON of the item's `data`, or of the whole value if it has none. */
-  readonly json: string;
-
-  constructor(value: T) {
-    const data = hasData(value) ? value.data : value;
-    const json: string | undefined = JSON.stringify(data);
-    if (json === undefined) throw new TypeError(`Cannot send a ${typeof data} as JSON`);
-    this.value = value;
-    this.json = json;
-  }
-}
-
-function hasData(value: unknown): value is { data: unknown } {
-  return typeof value === "object" && value !== null && "data" in value;
-}
-
-/** What `take` gives: strings as they are, everything else measured. */
-export type Waiting<T> = Extract<T, string> | Structured<T>;
-
-const ITEM_BYTES = 32;
+/** What a value costs that no stream has encoded yet: two bytes a UTF-16 unit, and this. */
+const VALUE_BYTES = 32;
 /** The answers of `send` that need no promise of their own. */
 const ACCEPTED: Promise<boolean> = Promise.resolve(true);
 const REFUSED: Promise<boolean> = Promise.resolve(false);
@@ -65,7 +59,9 @@ const REFUSED: Promise<boolean> = Promise.resolve(false);
  *           cancelled                what waits is dropped; `signal` aborts
  * ```
  *
- * The calls may come in any order, repeatedly, from anywhere, also inside each other.
+ * The calls may come in any order, repeatedly, from anywhere, also inside each other. What waits is
+ * counted in bytes as they are sent, or as they are held (two a UTF-16 unit, and 32 a value) while no
+ * stream reads the queue yet.
  *
  * @example
  * ```ts
@@ -80,10 +76,12 @@ const REFUSED: Promise<boolean> = Promise.resolve(false);
  */
 export class AsyncQueue<T = Item> implements AsyncIterable<T> {
   #state: "open" | "closed" | "failed" | "cancelled" = "open";
-  #items: Waiting<T>[] = [];
+  /** What waits while no stream reads the queue; a stream keeps it as bytes. */
+  #values: T[] = [];
   #bytes = 0;
   #error: unknown;
-  #consumer: QueueConsumer | undefined;
+  #summary: Summary = {};
+  #reader: QueueReader<T> | undefined;
   #abort: AbortController | undefined;
   /** What every waiting `send` answers; there is one promise, however many wait. */
   #room: Promise<boolean> | undefined;
@@ -137,48 +135,50 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
    */
   send(value: T): Promise<boolean> {
     if (this.#state !== "open") {
-      if (this.#state === "closed") this.#consumer?.late();
+      if (this.#state === "closed") this.#reader?.late();
       return REFUSED;
     }
-    let item: Waiting<T>;
-    let size: number;
-    if (typeof value === "string") {
-      size = value.length;
-      if (size === 0) return ACCEPTED;
-      item = value as Extract<T, string>;
-    } else {
-      if (value === null || value === undefined) return ACCEPTED;
-      try {
-        item = new Structured(value);
-      } catch (error) {
-        this.fail(error);
-        return REFUSED;
-      }
-      size = item.json.length;
-    }
+    if (value === "" || value === null || value === undefined) return ACCEPTED;
     if (this.#bytes >= this.#maxBufferedBytes) {
       this.fail(new StreamError("overflow"));
       return REFUSED;
     }
-    this.#bytes += size * 2 + ITEM_BYTES;
-    if (this.#items.push(item) === 1) this.#consumer?.wake();
+    try {
+      const bytes = this.#reader === undefined ? this.#keep(value) : this.#reader.write(value);
+      // A reader that was woken, or a value's own toJSON, may have dropped it at once.
+      if (this.state === "cancelled") return REFUSED;
+      this.#bytes = bytes;
+    } catch (error) {
+      this.fail(error);
+      return REFUSED;
+    }
     return this.#bytes < this.#highWaterMark ? ACCEPTED : this.#waitForRoom();
   }
 
-  /** The producer finished: what waits is delivered, then the end. */
-  close(): void {
+  /** What `close` was given. */
+  get summary(): Summary {
+    return this.#summary;
+  }
+
+  /** The producer finished: what waits is delivered, then the end with its summary. */
+  close(summary: Summary = {}): void {
     if (this.#state !== "open") return;
+    this.#summary = summary;
     this.#state = "closed";
-    this.#consumer?.wake();
+    this.#reader?.wake();
   }
 
   /** The producer broke: what waits is delivered, then the error. */
   fail(error: unknown): void {
-    if (this.#state !== "open") return;
+    if (this.#state === "open") this.spoil(error);
+  }
+
+  /** What the producer left cannot be sent: a failure, also after the close. @internal */
+  spoil(error: unknown): void {
     this.#state = "failed";
     this.#error = error;
     this.#abort?.abort(error);
-    this.#consumer?.wake();
+    this.#reader?.wake();
   }
 
   /** The consumer left: what waits is dropped, and every waiting `send` answers `false`. */
@@ -186,41 +186,51 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     if (this.#state === "cancelled") return;
     const first = this.#state !== "failed";
     this.#state = "cancelled";
-    this.#items = [];
+    this.#values = [];
     this.#bytes = 0;
     this.#settleRoom(false);
     if (first) {
       this.#error = reason;
       this.#abort?.abort(reason);
     }
-    this.#consumer?.wake();
+    this.#reader?.wake();
   }
 
   /**
-   * Binds the one consumer.
+   * Binds the one reader and gives it what waits.
    *
-   * @throws {TypeError} If the queue has one already.
+   * @throws {TypeError} If the queue is read already.
    * @internal
    */
-  attach(consumer: QueueConsumer): void {
-    if (this.#consumer !== undefined) {
-      throw new TypeError("Cannot read the queue: it has a reader already");
+  attach(reader: QueueReader<T>): void {
+    if (this.#reader !== undefined) {
+      throw new TypeError("Cannot read the queue: it is read already");
     }
-    this.#consumer = consumer;
+    this.#reader = reader;
+    const values = this.#values;
+    this.#values = [];
+    try {
+      for (const value of values) this.#bytes = reader.write(value);
+    } catch (error) {
+      this.spoil(error);
+    }
   }
 
-  /** How many items wait. @internal */
-  get size(): number {
-    return this.#items.length;
+  /** How many bytes wait. @internal */
+  get bytes(): number {
+    return this.#bytes;
   }
 
-  /** Everything that waits; the senders that waited go on. @internal */
-  take(): Waiting<T>[] {
-    const items = this.#items;
-    this.#items = [];
+  /** Settles when nothing waits any more: `false` if the queue has ended. @internal */
+  room(): Promise<boolean> {
+    if (this.#state !== "open") return REFUSED;
+    return this.#bytes === 0 ? ACCEPTED : this.#waitForRoom();
+  }
+
+  /** The reader handed on all that waited: the senders that waited go on. @internal */
+  drained(): void {
     this.#bytes = 0;
     this.#settleRoom(true);
-    return items;
   }
 
   /**
@@ -230,13 +240,26 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     let wake = (): void => {};
-    this.attach({ wake: () => wake(), late: () => {} });
+    const waiting: T[] = [];
+    this.attach({
+      write: (value) => {
+        waiting.push(value);
+        wake();
+        return this.#bytes + sizeOf(value);
+      },
+      wake: () => wake(),
+      late: () => {},
+    });
     try {
       for (;;) {
-        for (const item of this.take()) {
-          yield item instanceof Structured ? item.value : item;
+        const values = waiting.splice(0);
+        this.drained();
+        for (const value of values) {
+          // A cancel drops what waits.
+          if (this.#state === "cancelled") return;
+          yield value;
         }
-        if (this.#items.length > 0) continue;
+        if (waiting.length > 0) continue;
         if (this.#state === "failed") throw this.#error;
         if (this.#state !== "open") return;
         await new Promise<void>((resolve) => {
@@ -244,10 +267,17 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
         });
       }
     } finally {
-      if (this.#state === "open" || this.#items.length > 0) {
+      if (this.#state === "open" || waiting.length > 0) {
         this.cancel(new StreamError("disconnected"));
       }
     }
+  }
+
+  #keep(value: T): number {
+    const size = sizeOf(value);
+    // The measuring may have run code of the value's own.
+    if (this.#state !== "cancelled") this.#values.push(value);
+    return this.#bytes + size;
   }
 
   #waitForRoom(): Promise<boolean> {
@@ -266,6 +296,11 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     this.#room = undefined;
     this.#settle(room);
   }
+}
+
+function sizeOf(value: unknown): number {
+  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  return text.length * 2 + VALUE_BYTES;
 }
 
 /** Whether `send` answered at once, so that a loop need not await it. */

@@ -5,17 +5,10 @@
  */
 import { active } from "./counters.ts";
 import { problemOf, publicError, StreamError } from "./error.ts";
-import type { Format, Framer } from "./format.ts";
+import type { End, Format, Framer } from "./format.ts";
 import { unwatch, watch, type Watched } from "./heartbeat.ts";
 import { nameOf, Pump, type PumpOwner, Relayed, type Source, type SourceContext } from "./pump.ts";
-import {
-  AsyncQueue,
-  type AsyncQueueOptions,
-  type Item,
-  type QueueConsumer,
-  Structured,
-  type Waiting,
-} from "./queue.ts";
+import { AsyncQueue, type AsyncQueueOptions, type Item, type QueueReader } from "./queue.ts";
 import { enter, leave, schedule, type Task } from "./scheduler.ts";
 import { EventWriter } from "./sse/encode.ts";
 import { streamId } from "./stream_id.ts";
@@ -69,9 +62,6 @@ const SURELY_SMALL = MAX_ITEM_BYTES / 8 - 1024;
 const RESERVED = new Set(["done", "failed", "open", "error"]);
 const NO_PREFETCH = { highWaterMark: 0 };
 
-/** Shared by all streams: encoding is synchronous, and what was written is taken before it returns. */
-const out = new EventWriter();
-
 /**
  * ```
  *   opening ──first item, end, or commitAfterMs──▶ idle ◀──flush──┐
@@ -82,11 +72,11 @@ const out = new EventWriter();
  *
  * `idle`: the reader has not yet taken the last chunk. `wanting`: it waits for one. Only a `wanting`
  * stream is written to (an ending apart), and only from its turn in the scheduler: `pull` and a queue
- * that wakes both just ask for one. What a flush costs: one encoding pass, one copy, one `enqueue`;
- * what a token costs: one array push and its bytes.
+ * that wakes both just ask for one. What a token costs: its bytes, written once into the stream's own
+ * buffer when it is sent. What a flush costs: one copy and one `enqueue`.
  */
 export class TokenStream
-  implements Task, Watched, QueueConsumer, PumpOwner, SourceContext, EventListenerObject {
+  implements Task, Watched, QueueReader<Item>, PumpOwner, SourceContext, EventListenerObject {
   readonly request: Request;
   readonly input: unknown;
   readonly lastEventId: string | undefined;
@@ -107,8 +97,8 @@ export class TokenStream
   #read: AsyncQueue<Item>;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #commitTimer: ReturnType<typeof setTimeout> | undefined;
-  /** What broke in our own hands: an item that cannot be sent. */
-  #fault: { error: unknown } | undefined;
+  /** What is encoded and waits for the reader. */
+  readonly #out: EventWriter = new EventWriter();
   /** The first half of a surrogate pair whose second half is in a later token. */
   #half = "";
   #late = false;
@@ -159,9 +149,11 @@ export class TokenStream
     active.sources++;
     active.listeners++;
     this.request.signal.addEventListener("abort", this);
-    this.#read.attach(this);
+    this.queue.attach(this);
     if (this.request.signal.aborted) this.handleEvent();
     else {
+      this.#init.format.heartbeat?.(this.#out);
+      this.#framer.start?.(this.#out);
       this.#pump.run(this.#init.source, this);
       schedule(this);
     }
@@ -171,7 +163,8 @@ export class TokenStream
   /** Ends the stream now, with what waits and one failure, whether the reader asks for it or not. */
   shutDown(error: StreamError): void {
     if (this.#state === "ended") return;
-    this.#fault = { error };
+    this.queue.fail(error);
+    this.#read.fail(error);
     this.#guard(() => {
       if (this.#state === "opening") this.#commit();
       else this.#flush();
@@ -186,12 +179,29 @@ export class TokenStream
     this.wake();
   }
 
+  /** Encodes an item when it is sent. */
+  write(item: Item): number {
+    const out = this.#out;
+    const before = out.length;
+    if (typeof item === "string") {
+      this.#writeToken(item);
+      this.#tokens++;
+    } else this.#writeStructured(item);
+    if (this.#items++ === 0) this.#ttftMs = performance.now() - this.#startMs;
+    else if (before > 0) return out.length;
+    this.wake();
+    return out.length;
+  }
+
   /** Something waits, or the source has ended. */
   wake(): void {
     if (this.#read.state === "failed" && isOverflow(this.#read.error)) {
       this.#settle("failed", this.#read.error);
     }
-    if (this.#state === "wanting" || this.#state === "opening") schedule(this);
+    if (this.#state === "opening" && this.#read.state !== "open") {
+      // All is there: it is sent on while its bytes are in the processor's cache (benchmark case: burst).
+      queueMicrotask(() => this.run());
+    } else if (this.#state === "wanting" || this.#state === "opening") schedule(this);
   }
 
   /** A value was sent after the normal end. */
@@ -218,11 +228,11 @@ export class TokenStream
   }
 
   #turn(): void {
-    const waits = this.#read.size > 0 || this.#read.state !== "open";
-    if (this.#state === "wanting" && waits) this.#flush();
-    else if (this.#state === "opening") {
+    if (this.#state === "wanting") {
+      if (this.#waits) this.#flush();
+    } else if (this.#state === "opening") {
       const { commitAfterMs = 250 } = this.#init.options;
-      if (waits || commitAfterMs === 0) this.#commit();
+      if (this.#items > 0 || this.#read.state !== "open" || commitAfterMs === 0) this.#commit();
       else if (this.#commitTimer === undefined) {
         active.timers++;
         this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
@@ -235,7 +245,6 @@ export class TokenStream
     try {
       turn.call(this);
     } catch (error) {
-      out.truncate(0);
       this.#end("failed", error, publicError(error));
     }
   }
@@ -244,7 +253,7 @@ export class TokenStream
   sweep(nowMs: number): void {
     const silentMs = nowMs - this.#lastWriteMs;
     if (this.#state === "wanting") {
-      if (this.#heartbeatMs > 0 && silentMs >= this.#heartbeatMs && this.#read.size === 0) {
+      if (this.#heartbeatMs > 0 && silentMs >= this.#heartbeatMs && !this.#waits) {
         this.#guard(this.#beat);
       }
     } else if (this.#stallMs > 0 && silentMs >= this.#stallMs) {
@@ -254,8 +263,12 @@ export class TokenStream
   }
 
   #beat(): void {
-    this.#init.format.heartbeat?.(out);
+    this.#init.format.heartbeat?.(this.#out);
     this.#enqueue();
+  }
+
+  get #waits(): boolean {
+    return this.#out.length > 0 || this.#read.state !== "open";
   }
 
   // What the ReadableStream calls.
@@ -267,7 +280,7 @@ export class TokenStream
   pull(): void {
     if (this.#state !== "idle") return;
     this.#state = "wanting";
-    if (this.#read.size > 0 || this.#read.state !== "open") schedule(this);
+    if (this.#waits) schedule(this);
   }
 
   cancel(reason: unknown): void {
@@ -281,13 +294,9 @@ export class TokenStream
 
   #commit(): void {
     if (this.#state !== "opening") return;
-    this.#init.format.heartbeat?.(out);
-    this.#framer.start?.(out);
-    const last = this.#write();
-    if (last && this.#items === 0 && this.#failure !== undefined) {
-      out.truncate(0);
-      return this.#end("failed", this.#failure.error);
-    }
+    const failure = this.#failure;
+    if (failure !== undefined && this.#items === 0) return this.#end("failed", failure.error);
+    const last = this.#conclude();
     this.#disarm();
     this.#state = "idle";
     const body = new ReadableStream(this, NO_PREFETCH);
@@ -299,52 +308,57 @@ export class TokenStream
   }
 
   #flush(): void {
-    const last = this.#write();
+    const last = this.#conclude();
     this.#enqueue();
     if (last) this.#finish();
   }
 
   #enqueue(): void {
-    if (out.length === 0) return;
-    this.#bytes += out.length;
-    this.#lastWriteMs = performance.now();
-    this.#state = "idle";
-    this.#controller.enqueue(out.take());
+    const out = this.#out;
+    if (out.length > 0) {
+      this.#bytes += out.length;
+      this.#lastWriteMs = performance.now();
+      this.#state = "idle";
+      this.#controller.enqueue(out.take());
+    }
+    this.#read.drained();
   }
 
   /** What went wrong, if anything did. */
   get #failure(): { error: unknown } | undefined {
-    if (this.#fault !== undefined) return this.#fault;
     return this.#read.state === "failed" || this.#read.state === "cancelled"
       ? { error: this.#read.error }
       : undefined;
   }
 
-  /** Writes all that waits. Answers whether nothing will follow. */
-  #write(): boolean {
-    for (const item of this.#read.take()) {
-      try {
-        if (typeof item === "string") this.#writeToken(item);
-        else this.#writeStructured(item as Exclude<Waiting<Item>, string>);
-        if (this.#items++ === 0) this.#ttftMs = performance.now() - this.#startMs;
-        if (typeof item === "string") this.#tokens++;
-      } catch (error) {
-        this.#fault = { error };
-        break;
-      }
-    }
-    const failure = this.#failure;
-    if (failure === undefined && this.#read.state === "open") return false;
+  /** Writes the end if it has come. Answers whether nothing will follow. */
+  #conclude(): boolean {
+    if (this.#read.state === "open") return false;
     if (this.#half !== "") this.#writeHalf();
-    if (failure === undefined) {
-      this.#framer.end(out, { reason: "completed", tokens: this.#tokens, ...this.#pump.summary });
-    } else if (this.#framer.fail !== undefined) {
-      this.#framer.fail(out, problemOf(failure.error));
-    } else if (out.length > 0) {
+    if (this.#read.state === "closed") this.#writeEnd();
+    const failure = this.#failure;
+    if (failure === undefined) return true;
+    if (this.#framer.fail !== undefined) {
+      this.#framer.fail(this.#out, problemOf(failure.error));
+    } else if (this.#out.length > 0) {
       // Breaking off in the turn in which the text was taken loses it on Bun 1.4: wait for the next pull.
       return false;
     }
     return true;
+  }
+
+  #writeEnd(): void {
+    const before = this.#out.length;
+    const { finishReason, usage } = this.#read.summary;
+    const end: End = { reason: "completed", tokens: this.#tokens };
+    if (typeof finishReason === "string") end.finishReason = finishReason;
+    if (typeof usage === "object" && usage !== null) end.usage = usage;
+    try {
+      this.#framer.end(this.#out, end);
+    } catch (error) {
+      this.#out.truncate(before);
+      this.#read.spoil(error);
+    }
   }
 
   #writeToken(token: string): void {
@@ -357,40 +371,43 @@ export class TokenStream
       if (token.length === 1) return;
       token = token.slice(0, -1);
     }
-    if (token.length < SURELY_SMALL) this.#framer.token(out, token);
-    else this.#writeLarge(token.length, () => this.#framer.token(out, token));
+    if (token.length < SURELY_SMALL) this.#framer.token(this.#out, token);
+    else this.#writeLarge(token.length, (out) => this.#framer.token(out, token));
   }
 
-  #writeStructured(item: Structured<unknown>): void {
-    const value = item.value;
+  #writeStructured(item: Exclude<Item, string>): void {
+    if (typeof item !== "object" || !("data" in item)) {
+      throw new TypeError(`Cannot stream ${nameOf(item)}: an item is a string or { event?, data }`);
+    }
     // In JSON both halves survive on their own, and the order of the items is kept.
     if (this.#half !== "" && this.#init.format.lossless) this.#writeHalf();
-    if (value instanceof Relayed) {
-      this.#writeLarge(value.data.length, () => this.#framer.relayed(out, value.upstream));
-      return;
-    }
-    if (typeof value !== "object" || value === null || !("data" in value)) {
-      throw new TypeError(
-        `Cannot stream ${nameOf(value)}: an item is a string or { event?, data }`,
+    if (item instanceof Relayed) {
+      this.#tokens++;
+      return this.#writeLarge(
+        item.data.length,
+        (out) => this.#framer.relayed(out, item.upstream),
       );
     }
-    const event = "event" in value ? value.event : undefined;
+    const { event, data } = item;
     if (event !== undefined && typeof event !== "string") {
       throw new TypeError(`Cannot stream an event named by ${nameOf(event)}`);
     }
     if (event !== undefined && RESERVED.has(event)) {
       throw new TypeError(`Cannot stream an event named ${event}: the name is reserved`);
     }
+    const json: string | undefined = JSON.stringify(data);
+    if (json === undefined) throw new TypeError(`Cannot stream ${nameOf(data)} as JSON`);
     this.#writeLarge(
-      item.json.length,
-      () => this.#framer.structured(out, event || undefined, item.json),
+      json.length,
+      (out) => this.#framer.structured(out, event || undefined, json),
     );
   }
 
-  /** Writes an item that might be too large, and takes it back if it was. */
-  #writeLarge(length: number, write: () => void): void {
+  /** Writes an item that might be too large, or refused by the encoder, and leaves nothing of it then. */
+  #writeLarge(length: number, write: (out: EventWriter) => void): void {
+    const out = this.#out;
     const before = out.length;
-    if (length <= MAX_ITEM_BYTES) write();
+    if (length <= MAX_ITEM_BYTES) write(out);
     if (length > MAX_ITEM_BYTES || out.length - before > MAX_ITEM_BYTES) {
       out.truncate(before);
       throw new StreamError("item_too_large");
@@ -398,7 +415,7 @@ export class TokenStream
   }
 
   #writeHalf(): void {
-    this.#framer.token(out, this.#half);
+    this.#framer.token(this.#out, this.#half);
     this.#half = "";
   }
 
@@ -430,6 +447,7 @@ export class TokenStream
       this.queue.cancel(error);
       this.#read.cancel(error);
     }
+    this.#out.truncate(0);
     this.#settle(outcome, error);
     if (!committed) this.#opened(publicError(error));
     else {

@@ -29,10 +29,10 @@ export const runtimeName: "bun" | "deno" | "node" = runtime.Bun
   ? "deno"
   : "node";
 
-/** Serves on port 0 of the loopback address. */
-export function serve(fetch: Fetch): Served {
+/** Serves on port 0 of the loopback address; `idleTimeout` is Bun's, in seconds, 0 for off. */
+export function serve(fetch: Fetch, { idleTimeout = 0 }: { idleTimeout?: number } = {}): Served {
   if (runtime.Bun) {
-    const options = { hostname: "127.0.0.1", port: 0, idleTimeout: 0, development: false, fetch };
+    const options = { hostname: "127.0.0.1", port: 0, idleTimeout, development: false, fetch };
     const server = runtime.Bun.serve(options);
     return served(server.port, () => server.stop(true));
   }
@@ -53,24 +53,36 @@ function served(port: number, close: () => Promise<void>): Served {
 export interface RawRequest {
   readonly socket: Socket;
   received: string;
+  /** The other side has ended the connection, in good order or not. */
+  ended: boolean;
+  /** Begins to read a connection that was made paused. */
+  read(): void;
 }
+
+/** How a reader can leave: half-closing, closing, or resetting its connection. */
+export const DEPARTURES = ["end", "destroy", "resetAndDestroy"] as const;
 
 /** Sends a request by hand and collects the answer as Latin-1, so that one character is one byte. */
 export function rawRequest(
   port: number,
-  { method = "GET", path = "/", headers = {}, body = "" }: {
+  { method = "GET", path = "/", headers = {}, body = "", paused = false }: {
     method?: string;
     path?: string;
     headers?: Record<string, string>;
     body?: string;
+    paused?: boolean;
   } = {},
 ): Promise<RawRequest> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1");
-    const raw: RawRequest = { socket, received: "" };
+    const read = () => void socket.on("data", (data) => raw.received += data).resume();
+    const raw: RawRequest = { socket, received: "", ended: false, read };
     socket.setEncoding("latin1");
-    socket.on("data", (data) => raw.received += data);
+    if (paused) socket.pause();
+    else read();
     socket.on("error", reject);
+    socket.on("end", () => raw.ended = true);
+    socket.on("close", () => raw.ended = true);
     socket.on("connect", () => {
       const lines = [`${method} ${path} HTTP/1.1`, `Host: 127.0.0.1:${port}`];
       if (body !== "") headers = { ...headers, "content-length": String(body.length) };
@@ -79,6 +91,28 @@ export function rawRequest(
       resolve(raw);
     });
   });
+}
+
+/** The body of a raw answer as text, its chunks put together; `whole` if its end was there. */
+export function bodyOf({ received }: RawRequest): { text: string; whole: boolean } {
+  const from = received.indexOf("\r\n\r\n") + 4;
+  if (!/^transfer-encoding: chunked\r$/im.test(received.slice(0, from))) {
+    const length = /^content-length: (\d+)\r$/im.exec(received.slice(0, from))?.[1];
+    const body = received.slice(from);
+    return { text: utf8(body), whole: length !== undefined && body.length === Number(length) };
+  }
+  let body = "";
+  for (let at = from;;) {
+    const line = received.indexOf("\r\n", at);
+    const size = line < 0 ? NaN : parseInt(received.slice(at, line), 16);
+    if (!(size > 0)) return { text: utf8(body), whole: size === 0 };
+    body += received.slice(line + 2, line + 2 + size);
+    at = line + 2 + size + 2;
+  }
+}
+
+function utf8(latin1: string): string {
+  return new TextDecoder().decode(Uint8Array.from(latin1, (char) => char.charCodeAt(0)));
 }
 
 /** Waits until `holds` does, looking every 2 ms; fails after `withinMs`. */

@@ -10,9 +10,7 @@ const AFTER = bytesOf('"}\n');
 
 const framer: Framer = {
   token(out: EventWriter, text: string): void {
-    out.raw(BEFORE);
-    out.json(text);
-    out.raw(AFTER);
+    out.json(BEFORE, text, AFTER);
   },
   structured(out: EventWriter, event: string | undefined, json: string): void {
     const name = event === undefined ? "" : `"event":${JSON.stringify(event)},`;

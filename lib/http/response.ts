@@ -1,5 +1,5 @@
 /** Responses that are not streams, made in one place so that no header is forgotten on any of them. */
-import { type Problem, problemOf } from "../error.ts";
+import { type Problem, problemOf, publicError } from "../error.ts";
 
 /** An RFC 9457 problem as a response. */
 export function problemResponse(
@@ -8,6 +8,7 @@ export function problemResponse(
   errors?: Problem["errors"],
 ): Response {
   const problem = problemOf(error);
+  const { retryAfter } = publicError(error);
   if (errors !== undefined) problem.errors = errors;
   return new Response(JSON.stringify(problem), {
     status: problem.status,
@@ -15,6 +16,7 @@ export function problemResponse(
       "content-type": "application/problem+json",
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
+      ...retryAfter === undefined ? {} : { "retry-after": String(Math.ceil(retryAfter)) },
       ...headers,
     },
   });

@@ -15,6 +15,8 @@ export interface EventDecoderOptions {
   maxLineBytes?: number;
   /** Bytes of the fields of one event, 1 or more; comments and unknown fields are not counted. @default {1 MiB} */
   maxEventBytes?: number;
+  /** Whether invalid UTF-8 is a TypeError, as in `TextDecoder`; the standard has it become U+FFFD. @default {false} */
+  fatal?: boolean;
 }
 
 /**
@@ -43,7 +45,7 @@ export class EventDecoder {
 
   readonly #maxLineBytes: number;
   readonly #maxEventBytes: number;
-  readonly #text = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #text: TextDecoder;
 
   /** The unfinished line. */
   #line = new Uint8Array(256);
@@ -64,6 +66,7 @@ export class EventDecoder {
   constructor(options: EventDecoderOptions = {}) {
     this.#maxLineBytes = limit("maxLineBytes", options.maxLineBytes);
     this.#maxEventBytes = limit("maxEventBytes", options.maxEventBytes);
+    this.#text = new TextDecoder("utf-8", { ignoreBOM: true, fatal: options.fatal ?? false });
     this.#id = this.lastEventId;
   }
 
@@ -73,6 +76,7 @@ export class EventDecoder {
    * @param events Where to append; what was decoded before an error is in it.
    * @returns The events that these bytes completed.
    * @throws {StreamError} `line_too_large` or `event_too_large`; the decoder is then of no more use.
+   * @throws {TypeError} If the bytes are not UTF-8 and `fatal` was set.
    */
   feed(chunk: Uint8Array, events: ServerSentEvent[] = []): ServerSentEvent[] {
     let from = 0;
@@ -129,22 +133,39 @@ export class EventDecoder {
 
   /** Whole lines, without the last break. */
   #readLines(bytes: Uint8Array, events: ServerSentEvent[]): void {
-    if (bytes.length > this.#maxLineBytes) return this.#readLongLines(bytes, events);
-    let text = this.#text.decode(bytes);
+    let text: string;
+    try {
+      text = this.#text.decode(bytes);
+    } catch {
+      // Line by line, so that what came before the invalid one is given first.
+      return this.#readMeasured(bytes, events);
+    }
     const ascii = text.length === bytes.length;
-    if (bytes.includes(CR)) text = text.replace(/\r\n?/g, "\n");
+    const breaks = bytes.includes(CR);
+    if (bytes.length > this.#maxLineBytes || (breaks && !ascii)) {
+      return this.#readMeasured(bytes, events);
+    }
+    if (breaks) text = text.replace(/\r\n?/g, "\n");
     let from = 0;
+    let at = 0;
     for (;;) {
       const to = text.indexOf("\n", from);
       const line = to < 0 ? text.slice(from) : text.slice(from, to);
-      this.#readLine(line, ascii ? line.length : utf8Length(line), events);
+      let size = line.length;
+      if (!ascii) {
+        // The limits are in bytes as they came, whatever they decode to.
+        const end = to < 0 ? bytes.length : bytes.indexOf(LF, at);
+        size = end - at;
+        at = end + 1;
+      }
+      this.#readLine(line, size, events);
       if (to < 0) return;
       from = to + 1;
     }
   }
 
-  /** A chunk larger than a line may be: each line is measured before it is decoded. */
-  #readLongLines(bytes: Uint8Array, events: ServerSentEvent[]): void {
+  /** Each line is measured before it is decoded: one may be too long, or its bytes cannot be told from the text. */
+  #readMeasured(bytes: Uint8Array, events: ServerSentEvent[]): void {
     for (let from = 0; from <= bytes.length;) {
       const found = lineEnd(bytes, from);
       const to = found < 0 ? bytes.length : found;
@@ -241,7 +262,10 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
   readonly #decoder: EventDecoder;
   #events: ServerSentEvent[] = [];
   #next = 0;
+  #ended = false;
   #failure: { error: unknown } | undefined;
+  /** The read that is under way: a `next` that overtakes it waits for it. */
+  #reading: Promise<void> | undefined;
 
   constructor(reader: ReadableStreamDefaultReader<Uint8Array>, decoder: EventDecoder) {
     this.#reader = reader;
@@ -251,22 +275,31 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
   async next(): Promise<IteratorResult<ServerSentEvent, undefined>> {
     while (this.#next === this.#events.length) {
       if (this.#failure) throw this.#failure.error;
-      const { done, value } = await this.#reader.read();
-      if (done) return { done, value: undefined };
-      this.#events = [];
-      this.#next = 0;
-      try {
-        this.#decoder.feed(value, this.#events);
-      } catch (error) {
-        this.#failure = { error };
-        // The caller is told by the throw; that the stream had already broken is no news.
-        this.#reader.cancel(error).catch(() => {});
-      }
+      if (this.#ended) return { done: true, value: undefined };
+      this.#reading ??= this.#read();
+      await this.#reading;
     }
     return { done: false, value: this.#events[this.#next++]! };
   }
 
+  async #read(): Promise<void> {
+    this.#events = [];
+    this.#next = 0;
+    try {
+      const { done, value } = await this.#reader.read();
+      if (done) this.#ended = true;
+      else this.#decoder.feed(value, this.#events);
+    } catch (error) {
+      this.#failure = { error };
+      // The caller is told by the throw; that the stream had already broken is no news.
+      this.#reader.cancel(error).catch(() => {});
+    } finally {
+      this.#reading = undefined;
+    }
+  }
+
   async return(): Promise<IteratorResult<ServerSentEvent, undefined>> {
+    this.#ended = true;
     this.#events = [];
     this.#next = 0;
     await this.#reader.cancel();
@@ -282,16 +315,6 @@ function lineEnd(bytes: Uint8Array, from: number): number {
   const lf = bytes.indexOf(LF, from);
   const cr = bytes.subarray(from, lf < 0 ? bytes.length : lf).indexOf(CR);
   return cr < 0 ? lf : from + cr;
-}
-
-function utf8Length(text: string): number {
-  let length = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    // A surrogate pair is two units and four bytes, so each half counts two.
-    if (code >= 0x80) length += code < 0x800 || (code & 0xf800) === 0xd800 ? 1 : 2;
-  }
-  return length;
 }
 
 function limit(name: string, value = 1024 * 1024): number {

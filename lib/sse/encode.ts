@@ -3,26 +3,19 @@
  * no text, name or id can forge a field (HTML Standard, section 9.2.6; `WIRE` rules in the README).
  */
 import type { ServerSentEventInit } from "./event.ts";
-import { bytesOf, ByteWriter, type Replacements } from "./utf8.ts";
+import { bytesOf, ByteWriter, Escapes } from "./utf8.ts";
 
 const DATA = bytesOf("data: ");
 const EVENT = bytesOf("event: ");
 const ID = bytesOf("id: ");
 const RETRY = bytesOf("retry: ");
-const COMMENT = bytesOf(":");
-const SPACE = bytesOf(" ");
+const COMMENT = bytesOf(": ");
+const EMPTY_COMMENT = bytesOf(":\n");
 const LF = bytesOf("\n");
 const BLANK = bytesOf("\n\n");
-
-const lines = (prefix: string): Replacements => {
-  const next = bytesOf(`\n${prefix}`);
-  return Array.from(
-    { length: 128 },
-    (_, code) => code === 0x0a || code === 0x0d ? next : undefined,
-  );
-};
-const DATA_LINES = lines("data: ");
-const COMMENT_LINES = lines(": ");
+const DATA_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\ndata: " : undefined));
+const COMMENT_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\n: " : undefined));
+const VALUE = new Escapes(() => undefined);
 
 /** The constant parts of an event whose data is JSON with one variable string in it. */
 export interface EventFrame {
@@ -46,26 +39,18 @@ export function eventFrame(event: string | undefined, before: string, after: str
 export class EventWriter extends ByteWriter {
   /** An event of a prepared frame around `text`, escaped as in JSON. */
   frame(frame: EventFrame, text: string): void {
-    this.raw(frame.head);
-    this.json(text);
-    this.raw(frame.tail);
+    this.json(frame.head, text, frame.tail);
   }
 
   /** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
   data(text: string): void {
-    this.raw(DATA);
-    this.write(text, DATA_LINES);
-    this.raw(BLANK);
+    this.escaped(DATA, text, DATA_LINES, BLANK);
   }
 
   /** A comment without a blank line after it: some clients take that for an event. */
   comment(text: string): void {
-    this.raw(COMMENT);
-    if (text !== "") {
-      this.raw(SPACE);
-      this.write(text, COMMENT_LINES);
-    }
-    this.raw(LF);
+    if (text === "") this.raw(EMPTY_COMMENT);
+    else this.escaped(COMMENT, text, COMMENT_LINES, LF);
   }
 
   /**
@@ -86,9 +71,7 @@ export class EventWriter extends ByteWriter {
   }
 
   #field(name: Uint8Array, value: string): void {
-    this.raw(name);
-    this.utf8(value);
-    this.raw(LF);
+    this.escaped(name, value, VALUE, LF);
   }
 }
 

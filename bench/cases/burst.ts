@@ -1,0 +1,40 @@
+/** Burst: how many tokens per second does one core stream when they come as fast as they are taken? */
+import { pathOf } from "../subjects.ts";
+import type { Case, Run } from "./case.ts";
+
+export const burst: Case = {
+  name: "burst",
+  question: "1,000-token streams as fast as they come: tokens per second of one core",
+  runs(subjects, { quick }) {
+    const runs: Run[] = [];
+    const shapes = quick
+      ? ["generator", "micro"] as const
+      : ["generator", "sync", "queue", "micro", "macro"] as const;
+    for (const connections of quick ? [64] : [64, 1]) {
+      for (const format of ["text", "json"] as const) {
+        for (const shape of shapes) {
+          if (quick && format === "json" && shape !== "generator") continue;
+          for (const subject of subjects) {
+            if (!subject.shapes.includes(shape)) continue;
+            const hasJson = subject.name === "spillway" || subject.name === "floor";
+            if (format === "json" && !hasJson) continue;
+            runs.push({
+              subject,
+              variant: `${shape} ${format} ${connections}`,
+              job: {
+                mode: "burst",
+                path: pathOf(subject, shape, format),
+                payload: format === "json" ? "token" : subject.payload,
+                connections,
+                n: 1000,
+                warmMs: quick ? 400 : 700,
+                ms: quick ? 500 : 1000,
+              },
+            });
+          }
+        }
+      }
+    }
+    return runs;
+  },
+};

@@ -1,0 +1,19 @@
+/**
+ * What a case is: one question, and the runs that answer it. The runner owns rounds, processes and progress;
+ * a case only says which subject is asked what.
+ */
+import type { Job } from "../load.ts";
+import type { CaseName, Subject } from "../subjects.ts";
+
+export type Options = { quick: boolean };
+
+/** One subject under one variant: a job for the load generator, or arguments for a subject that measures itself. */
+export type Run =
+  & { subject: Subject; variant: string }
+  & ({ job: Omit<Job, "port" | "pid"> } | { args: string[] });
+
+export type Case = {
+  name: CaseName;
+  question: string;
+  runs(subjects: readonly Subject[], options: Options): Run[];
+};

@@ -1,0 +1,177 @@
+/**
+ * From the JSON of a run to what people read: a table per case, the table of targets, and the chart.
+ * `bun bench/report.ts [FILE.json]` writes `FILE.md` and `FILE.svg` beside it; the runner prints the same text.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { chart } from "./chart.ts";
+import { type Spread, spread } from "./measure.ts";
+import { judge } from "./targets.ts";
+
+/** One subject, one variant, one round. */
+export type Sample = {
+  case: string;
+  subject: string;
+  runtime: string;
+  variant: string;
+  round: number;
+  figures: Record<string, number>;
+  error?: string;
+};
+
+/** A whole run, as it is kept. */
+export type Results = {
+  date: string;
+  commit: string;
+  /** Whether the measured sources differed from the commit. */
+  dirty: boolean;
+  command: string;
+  machine: Record<string, string | number>;
+  versions: Record<string, string>;
+  rounds: number;
+  samples: Sample[];
+};
+
+/** The figures a case is about: name in the samples, heading, and factor into the heading's unit. */
+const SHOWN: Record<string, [name: string, heading: string, factor: number][]> = {
+  burst: [["tokensPerSecond", "million tokens/s", 1e-6], ["nsPerToken", "processor ns/token", 1]],
+  paced: [
+    ["usPerToken", "processor µs/token", 1],
+    ["deliveredShare", "delivered %", 100],
+    ["p50", "late p50 ms", 1],
+    ["p99", "p99", 1],
+    ["p999", "p99.9", 1],
+  ],
+  first: [
+    ["firstByteP50", "first byte p50 ms", 1],
+    ["firstTokenP50", "first token p50 ms", 1],
+    ["firstTokenP99", "p99", 1],
+  ],
+  fairness: [
+    ["worstWaitMs", "worst wait ms", 1],
+    ["p50WaitMs", "median wait ms", 1],
+    ["burstMs", "burst ms", 1],
+  ],
+  memory: [["kbPerStream", "KB per idle stream", 1], ["grownMiB", "grown MiB", 1]],
+  codec: ["event", "16KiB", "64B", "encode"].flatMap((name) => [
+    [`${name} ns`, `${name}: ns/event`, 1],
+    [`${name} MB/s`, "MB/s", 1],
+  ]),
+};
+
+const SATURATED = 0.95;
+
+function number(value: number): string {
+  if (Math.abs(value) >= 100) return value.toFixed(0);
+  return String(Number(value.toPrecision(3)));
+}
+
+/** Median, and least to greatest in brackets. */
+function cell(samples: readonly Sample[], name: string, factor: number): string {
+  const values = samples.flatMap(({ figures }) => figures[name] ?? []).map((value) =>
+    value * factor
+  );
+  if (values.length === 0) return "";
+  const { median, min, max } = spread(values);
+  return min === max ? number(median) : `${number(median)} (${number(min)}–${number(max)})`;
+}
+
+function row(cells: readonly string[]): string {
+  return `| ${cells.join(" | ")} |`;
+}
+
+function groups<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+  const found = new Map<string, T[]>();
+  for (const item of items) found.set(key(item), [...found.get(key(item)) ?? [], item]);
+  return found;
+}
+
+function caseTables(of: string, samples: readonly Sample[]): string[] {
+  const lines = [`## ${of}`, ""];
+  for (const [variant, each] of groups(samples, (sample) => sample.variant)) {
+    const columns = (SHOWN[of] ?? []).filter(([name]) =>
+      each.some(({ figures }) => name in figures)
+    );
+    lines.push(row([variant, ...columns.map(([, heading]) => heading)]));
+    lines.push(row([":--", ...columns.map(() => "--:")]));
+    for (
+      const [subject, rounds] of groups(each, (sample) => `${sample.subject} (${sample.runtime})`)
+    ) {
+      const error = rounds.find((sample) => sample.error !== undefined)?.error;
+      const isSaturated = rounds.some(({ figures }) => (figures["loadShare"] ?? 0) > SATURATED);
+      const cells = columns.map(([name, , factor]) => cell(rounds, name, factor));
+      if (error !== undefined) {
+        cells[0] = `${cells[0]} failed: ${error.slice(0, 120).replace(/[|\n]/g, " ")}`;
+      }
+      lines.push(row([subject + (isSaturated ? " †" : ""), ...cells]));
+    }
+    lines.push("");
+  }
+  return lines;
+}
+
+function targetTable(samples: readonly Sample[]): string[] {
+  const verdicts = judge(samples);
+  if (verdicts.length === 0) return [];
+  const lines = [
+    "## To reach",
+    "",
+    row(["figure", "to reach", "measured", "by processor time", ""]),
+    row([":--", "--:", "--:", "--:", ":--"]),
+  ];
+  const shown = ({ median, min, max }: Spread, unit: string) =>
+    `${number(median)} ${unit} (${number(min)}–${number(max)})`;
+  for (const { target: { what, bound, figure, unit }, spread, byProcessor, reached } of verdicts) {
+    lines.push(row([
+      what,
+      `${bound} ${figure} ${unit}`,
+      shown(spread, unit),
+      byProcessor === undefined ? "" : shown(byProcessor, unit),
+      reached ? "reached" : "not reached",
+    ]));
+  }
+  const count = verdicts.filter(({ reached }) => reached).length;
+  return [...lines, "", `${count} of ${verdicts.length} reached.`, ""];
+}
+
+/** The whole report in Markdown. */
+export function report({ samples, machine, versions, ...run }: Results): string {
+  const lines = [
+    "# Benchmark results",
+    "",
+    `${run.date} · commit ${run.commit}${
+      run.dirty ? " with changes" : ""
+    } · \`${run.command}\` · ${run.rounds} rounds`,
+    "",
+    `${machine["cpu"]}, ${machine["cores"]} cores, ${machine["memoryGiB"]} GiB, ${
+      machine["system"]
+    }; ${machine["pinning"]}`,
+    "",
+    Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(" · "),
+    "",
+    "Medians of the interleaved rounds, least and greatest in brackets. † the load generator's core was saturated: " +
+    "the server can do more.",
+    "",
+    ...targetTable(samples),
+  ];
+  for (const [of, each] of groups(samples, (sample) => sample.case)) {
+    lines.push(...caseTables(of, each));
+  }
+  return lines.join("\n");
+}
+
+/** Writes the report and the chart beside the JSON file. */
+export function writeReport(file: string, results: Results): void {
+  const base = file.replace(/\.json$/, "");
+  writeFileSync(`${base}.md`, report(results));
+  const svg = chart(results.samples);
+  if (svg !== "") writeFileSync(`${base}.svg`, svg);
+}
+
+if (import.meta.main) {
+  const latest = join(fileURLToPath(new URL(".", import.meta.url)), "results", "latest.json");
+  const file = process.argv[2] ?? latest;
+  writeReport(file, JSON.parse(readFileSync(file, "utf8")) as Results);
+}

@@ -1,0 +1,194 @@
+/**
+ * The benchmark's entry: plans the runs of each case, interleaves them over the rounds (A B C A B C), shows progress
+ * and writes one JSON file, from which `report.ts` makes the tables and the chart. Runs under Bun and Deno alike.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { arch, cpus, platform, release, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { burst } from "./cases/burst.ts";
+import type { Case, Run } from "./cases/case.ts";
+import { codec } from "./cases/codec.ts";
+import { fairness } from "./cases/fairness.ts";
+import { firstToken } from "./cases/first_token.ts";
+import { memory } from "./cases/memory.ts";
+import { paced } from "./cases/paced.ts";
+import type { Figures } from "./load.ts";
+import { report, type Results, type Sample, writeReport } from "./report.ts";
+import { load, output, PINNING, PROGRAMS, script, withServer } from "./server.ts";
+import { type Subject, SUBJECTS } from "./subjects.ts";
+
+const BENCH = fileURLToPath(new URL(".", import.meta.url));
+const CASES: readonly Case[] = [burst, paced, firstToken, fairness, memory, codec];
+
+const HELP = `bun bench/run.ts [options]
+  --peers         measure the peers too; installs bench/peers/package.json where needed (about an hour for everything)
+  --quick         Spillway and the floor, burst only, under a minute
+  --case NAME     only these cases (${CASES.map(({ name }) => name).join(", ")}), comma-separated
+  --only NAME     only subjects whose name or "name/runtime" is given, comma-separated ("hono", "bare/deno")
+  --variant TEXT  only variants that contain the text ("generator text 64")
+  --rounds N      interleaved rounds, 3 by default
+  --out FILE      where the JSON goes, bench/results/latest.json by default`;
+
+const { values } = parseArgs({
+  options: {
+    peers: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    case: { type: "string" },
+    only: { type: "string" },
+    variant: { type: "string" },
+    rounds: { type: "string", default: "3" },
+    out: { type: "string", default: join(BENCH, "results", "latest.json") },
+    help: { type: "boolean", default: false },
+  },
+});
+
+function installPeers(): void {
+  const folder = join(BENCH, "peers");
+  if (existsSync(join(folder, "node_modules"))) return;
+  console.error("installing the peers ...");
+  const args = ["install", "--no-package-lock", "--no-audit", "--no-fund"];
+  execFileSync("npm", args, { cwd: folder, stdio: "inherit" });
+}
+
+/** The subjects of this run; `--only` may name a peer without `--peers`. */
+function chosen(): Subject[] {
+  const only = values.only?.split(",").map((name) => name.trim().toLowerCase());
+  const wanted = SUBJECTS.filter(({ kind, name, runtime }) =>
+    only === undefined
+      ? kind !== "peer" || values.peers
+      : only.includes(name) || only.includes(`${name}/${runtime}`)
+  );
+  const missing = new Set(
+    wanted.map(({ runtime }) => runtime).filter((runtime) => !PROGRAMS[runtime]),
+  );
+  for (const runtime of missing) console.error(`left out: ${runtime} is not installed`);
+  return wanted.filter(({ runtime }) => !missing.has(runtime));
+}
+
+function plan(): { of: Case; runs: Run[] }[] {
+  const names = values.quick ? ["burst"] : values.case?.split(",");
+  const unknown = names?.filter((name) => !CASES.some((each) => each.name === name)) ?? [];
+  if (unknown.length > 0) throw new RangeError(`No such case: ${unknown.join(", ")}`);
+  const subjects = chosen();
+  if (subjects.some(({ kind }) => kind === "peer")) installPeers();
+  return CASES.filter(({ name }) => names?.includes(name) ?? true).map((of) => ({
+    of,
+    runs: of.runs(subjects.filter(({ cases }) => cases.includes(of.name)), { quick: values.quick })
+      .filter(({ variant }) => values.variant === undefined || variant.includes(values.variant)),
+  }));
+}
+
+function measure(run: Run): Promise<Figures> {
+  if ("args" in run) return script(run.subject, ...run.args);
+  return withServer(run.subject, (port, pid) => load({ ...run.job, port, pid }));
+}
+
+/** The figure that a progress line shows. */
+function brief(figures: Figures): string {
+  const shown = Object.entries(figures).slice(0, 3)
+    .map(([name, value]) =>
+      `${name} ${value >= 1000 ? Math.round(value) : Number(value.toPrecision(3))}`
+    );
+  const busy = figures["loadShare"] ?? 0;
+  return shown.join(", ") + (busy > 0.95 ? "  (load generator saturated)" : "");
+}
+
+function versionOf(folder: string): string | undefined {
+  const file = join(BENCH, "peers", "node_modules", folder, "package.json");
+  if (!existsSync(file)) return undefined;
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+function versions(): Record<string, string> {
+  const { bun, deno, python, nginx } = PROGRAMS;
+  const pinned = JSON.parse(readFileSync(join(BENCH, "peers", "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+  };
+  const found: Record<string, string | undefined> = {
+    bun: bun && output(bun, "--version"),
+    deno: deno && output(deno, "--version")?.split("\n")[0]?.replace(/^deno (\S+).*/, "$1"),
+    fastapi: python && output(python, "-c", "import fastapi; print(fastapi.__version__)"),
+    uvicorn: python && output(python, "-c", "import uvicorn; print(uvicorn.__version__)"),
+    python: python && output(python, "--version")?.replace("Python ", ""),
+    nginx: nginx && output("sh", "-c", `${nginx} -v 2>&1`)?.replace(/.*nginx\//, ""),
+  };
+  for (const name of Object.keys(pinned.dependencies)) found[name] = versionOf(name);
+  return Object.fromEntries(
+    Object.entries(found).filter((entry): entry is [string, string] => !!entry[1]),
+  );
+}
+
+function describe(samples: Sample[], rounds: number): Results {
+  return {
+    date: new Date().toISOString(),
+    commit: output("git", "rev-parse", "--short", "HEAD") ?? "none",
+    dirty: (output("git", "status", "--porcelain", "--", "mod.ts", "lib") ?? "") !== "",
+    command: `${"Deno" in globalThis ? "deno run -A" : "bun"} bench/run.ts ${
+      process.argv.slice(2).join(" ")
+    }`.trim(),
+    machine: {
+      cpu: cpus()[0]?.model ?? "unknown",
+      cores: cpus().length,
+      memoryGiB: Math.round(totalmem() / 2 ** 30),
+      system: `${platform()} ${arch()} ${release()}`,
+      pinning: PINNING,
+    },
+    versions: versions(),
+    rounds,
+    samples,
+  };
+}
+
+async function main(): Promise<void> {
+  if (values.help) return console.log(HELP);
+  const rounds = Math.max(1, Number(values.rounds) || 3);
+  const cases = plan();
+  const total = cases.reduce((sum, { runs }) => sum + runs.length * rounds, 0);
+  const samples: Sample[] = [];
+  const started = Date.now();
+  const save = () => {
+    const results = describe(samples, rounds);
+    mkdirSync(dirname(values.out), { recursive: true });
+    writeFileSync(values.out, JSON.stringify(results, undefined, 1) + "\n");
+    return results;
+  };
+  for (const { of, runs } of cases) {
+    console.error(`\n${of.name}: ${of.question}`);
+    for (let round = 1; round <= rounds; round++) {
+      for (const run of runs) {
+        const { subject: { name, runtime }, variant } = run;
+        const sample: Sample = {
+          case: of.name,
+          subject: name,
+          runtime,
+          variant,
+          round,
+          figures: {},
+        };
+        try {
+          sample.figures = await measure(run);
+        } catch (error) {
+          sample.error = (error as Error).message;
+        }
+        samples.push(sample);
+        const seconds = Math.round((Date.now() - started) / 1000);
+        console.error(
+          `[${samples.length}/${total} ${seconds}s] round ${round} ${of.name} ${name}/${runtime} ${variant}: ` +
+            (sample.error === undefined ? brief(sample.figures) : `FAILED: ${sample.error}`),
+        );
+      }
+    }
+    save();
+  }
+  const results = save();
+  writeReport(values.out, results);
+  console.log(report(results));
+  console.error(`results in ${values.out}`);
+}
+
+await main();
+process.exit(0);

@@ -1,0 +1,198 @@
+/**
+ * The processes of a run: a subject's server pinned to the first core, the load generator pinned to the last.
+ * Runtimes are resolved to their real programs first, for an npm launcher would be the process that gets measured.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { tokens } from "./inputs.ts";
+import type { Figures, Job } from "./load.ts";
+import type { Runtime, Subject } from "./subjects.ts";
+
+const BENCH = fileURLToPath(new URL(".", import.meta.url));
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const SERVER_CORE = 0;
+const LOAD_CORE = cpus().length - 1;
+
+/** Output of a program, `undefined` if it cannot be run. */
+export function output(program: string, ...args: string[]): string | undefined {
+  try {
+    const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
+    return execFileSync(program, args, { encoding: "utf8", cwd: ROOT, stdio }).trim();
+  } catch {
+    return undefined; // not installed: the caller leaves the subject out and says so
+  }
+}
+
+function resolve(name: string, ...expression: string[]): string | undefined {
+  const local = join(ROOT, "node_modules", ".bin", name);
+  return output(existsSync(local) ? local : name, ...expression);
+}
+
+/** The real programs, `undefined` where one is not installed. */
+export const PROGRAMS: Record<Runtime, string | undefined> = {
+  bun: resolve("bun", "-e", "console.log(process.execPath)"),
+  deno: resolve("deno", "eval", "console.log(Deno.execPath())"),
+  python: [process.env["PYTHON"] ?? "/usr/bin/python3", "python3"].find((program) =>
+    output(program, "-c", "import fastapi, uvicorn, uvloop, httptools") !== undefined
+  ),
+  nginx: ["nginx", "/usr/sbin/nginx"].find((program) => output(program, "-v") !== undefined),
+};
+
+const isPinned = output("taskset", "--version") !== undefined && cpus().length > 1;
+
+/** How processes are kept apart, for the report. */
+export const PINNING: string = isPinned
+  ? `taskset: server on core ${SERVER_CORE}, load generator on core ${LOAD_CORE}`
+  : "none: no taskset, or a single core";
+
+function pinned(core: number, program: string, args: string[]): [string, string[]] {
+  return isPinned ? ["taskset", ["-c", String(core), program, ...args]] : [program, args];
+}
+
+/** Files that subjects read: the corpus for Python, the body and configuration for nginx. */
+const folder = mkdtempSync(join(tmpdir(), "spillway-bench-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const corpusFile = join(folder, "corpus.json");
+writeFileSync(corpusFile, JSON.stringify(tokens(1000)));
+
+function nginxArguments(port: number): string[] {
+  const root = join(folder, "nginx");
+  mkdirSync(root, { recursive: true });
+  writeFileSync(join(root, "body"), tokens(1000).map((token) => `data: ${token}\n\n`).join(""));
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    .map((name) => `${name}_temp_path ${root}/${name};`).join(" ");
+  writeFileSync(
+    join(root, "nginx.conf"),
+    `daemon off; master_process off; pid ${root}/pid; error_log stderr;
+    events { worker_connections 20000; }
+    http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; ${temporary}
+      open_file_cache max=8; default_type text/event-stream;
+      server { listen 127.0.0.1:${port}; root ${root}; location / { try_files /body =404; } } }`,
+  );
+  return ["-p", root, "-c", join(root, "nginx.conf")];
+}
+
+function command(subject: Subject, port: number): [string, string[]] {
+  const program = PROGRAMS[subject.runtime];
+  if (program === undefined) throw new Error(`${subject.runtime} is not installed`);
+  const file = join(BENCH, "peers", subject.file);
+  switch (subject.runtime) {
+    case "bun":
+    case "python":
+      return [program, [file]];
+    case "deno":
+      return [program, ["run", "-A", "--v8-flags=--expose-gc", file]];
+    case "nginx":
+      return [program, nginxArguments(port)];
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const address = probe.address();
+      probe.close(() =>
+        resolve(typeof address === "object" && address !== null ? address.port : 0)
+      );
+    });
+    probe.on("error", reject);
+  });
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    const answer = (is: boolean) => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.once("connect", () => answer(true));
+    socket.once("error", () => answer(false));
+  });
+}
+
+const live = new Set<ChildProcess>();
+process.on("exit", () => live.forEach((child) => child.kill("SIGKILL")));
+
+function start(core: number, program: string, args: string[], env: Record<string, string> = {}) {
+  const child = spawn(...pinned(core, program, args), {
+    cwd: ROOT,
+    env: { ...process.env, NODE_ENV: "production", ...env } as NodeJS.ProcessEnv,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  live.add(child);
+  let [out, errors] = ["", ""];
+  child.stdout.on("data", (chunk: Uint8Array) => out += new TextDecoder().decode(chunk));
+  child.stderr.on("data", (chunk: Uint8Array) => {
+    errors = (errors + new TextDecoder().decode(chunk)).slice(-2000);
+  });
+  const ended = new Promise<void>((resolve) => {
+    const over = () => {
+      live.delete(child);
+      resolve();
+    };
+    child.once("close", over);
+    child.once("error", over);
+  });
+  return { child, ended, out: () => out, errors: () => errors };
+}
+
+/** Starts a subject, hands its port and process to `use`, and ends it whatever happens. */
+export async function withServer<T>(
+  subject: Subject,
+  use: (port: number, pid: number) => Promise<T>,
+): Promise<T> {
+  const port = await freePort();
+  const [program, args] = command(subject, port);
+  const server = start(SERVER_CORE, program, args, { PORT: String(port), CORPUS: corpusFile });
+  try {
+    for (const until = Date.now() + 10_000; !await accepts(port);) {
+      if (Date.now() > until || server.child.exitCode !== null) {
+        throw new Error(`${subject.name} did not start: ${server.errors().trim().slice(-400)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return await use(port, server.child.pid!);
+  } finally {
+    server.child.kill("SIGKILL");
+    await server.ended;
+  }
+}
+
+/** Runs a script to its end and answers the JSON of its last line. */
+async function figures(
+  core: number,
+  program: string,
+  args: string[],
+  limitMs: number,
+): Promise<Figures> {
+  const run = start(core, program, args);
+  const timer = setTimeout(() => run.child.kill("SIGKILL"), limitMs);
+  await run.ended;
+  clearTimeout(timer);
+  const last = run.out().trim().split("\n").at(-1) ?? "";
+  if (!last.startsWith("{")) {
+    throw new Error(`no answer within ${limitMs} ms: ${run.errors().trim().slice(-400)}`);
+  }
+  const answer = JSON.parse(last) as Figures & { error?: string };
+  if (answer.error !== undefined) throw new Error(answer.error);
+  return answer;
+}
+
+/** Runs the load generator, always under Bun. */
+export function load(job: Job): Promise<Figures> {
+  if (PROGRAMS.bun === undefined) throw new Error("the load generator needs bun: npm install");
+  const limitMs = job.warmMs + job.ms + 60_000;
+  return figures(LOAD_CORE, PROGRAMS.bun, [join(BENCH, "load.ts"), JSON.stringify(job)], limitMs);
+}
+
+/** Runs a subject that measures itself (the codec), on the server's core. */
+export function script(subject: Subject, ...more: string[]): Promise<Figures> {
+  const [program, args] = command(subject, 0);
+  return figures(SERVER_CORE, program, [...args, ...more], 60_000);
+}

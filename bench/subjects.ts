@@ -1,0 +1,74 @@
+/**
+ * Who is measured: Spillway, the floors and ceilings, and the peers, each with its file and what it can do.
+ * A peer is left out of a shape when its documentation has no way to feed it like that.
+ */
+import type { Payload } from "./body.ts";
+import type { Shape } from "./producers.ts";
+
+export type Runtime = "bun" | "deno" | "python" | "nginx";
+export type CaseName = "burst" | "paced" | "first" | "fairness" | "memory" | "codec";
+
+export type Subject = {
+  name: string;
+  runtime: Runtime;
+  /** The program, relative to `bench/peers`; nginx has none. */
+  file: string;
+  /** `own` and `floor` run always, `peer` with `--peers`. */
+  kind: "own" | "floor" | "peer";
+  payload: Payload;
+  /** Burst shapes it can be fed in; the first one is used where a case needs any. */
+  shapes: readonly Shape[];
+  cases: readonly CaseName[];
+  /** Another path than `/` for some shapes. */
+  paths?: Partial<Record<Shape, string>>;
+};
+
+const ALL: readonly Shape[] = ["generator", "sync", "queue", "micro", "macro"];
+const PULLED: readonly Shape[] = ["generator", "sync"];
+const STREAMS: readonly CaseName[] = ["burst", "paced", "first", "fairness", "memory"];
+
+function on(
+  runtimes: readonly Runtime[],
+  name: string,
+  file: string,
+  kind: Subject["kind"],
+  more: Partial<Subject> = {},
+): Subject[] {
+  const common = { payload: "raw" as Payload, shapes: ALL, cases: STREAMS };
+  return runtimes.map((runtime) => ({ ...common, name, runtime, file, kind, ...more }));
+}
+
+const BOTH: readonly Runtime[] = ["bun", "deno"];
+const BUN: readonly Runtime[] = ["bun"];
+
+export const SUBJECTS: readonly Subject[] = [
+  ...on(BOTH, "spillway", "spillway.ts", "own"),
+  ...on(BOTH, "floor", "floor.ts", "floor", { cases: ["burst", "first"] }),
+  ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
+  ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["paced"] }),
+  ...on(BOTH, "bare", "bare.ts", "peer"),
+  ...on(BUN, "direct", "direct.ts", "peer"),
+  ...on(BUN, "async body", "async_body.ts", "peer", { shapes: ["generator"] }),
+  ...on(BUN, "node:http", "node_http.ts", "peer"),
+  ...on(BOTH, "hono", "hono.ts", "peer", { shapes: ["generator", "sync", "micro", "macro"] }),
+  ...on(BOTH, "hono unawaited", "hono_push.ts", "peer", { shapes: ["queue"], cases: ["memory"] }),
+  ...on(BUN, "elysia", "elysia.ts", "peer", { shapes: PULLED, paths: { sync: "/sync" } }),
+  ...on(BOTH, "h3", "h3.ts", "peer"),
+  ...on(BUN, "better-sse", "better_sse.ts", "peer", { payload: "string" }),
+  ...on(BUN, "ai sdk", "ai_sdk.ts", "peer", { payload: "delta" }),
+  ...on(["python"], "fastapi generator", "fastapi_app.py", "peer", { shapes: ["generator"] }),
+  ...on(["python"], "fastapi queue", "fastapi_app.py", "peer", {
+    shapes: ["queue"],
+    paths: { queue: "/queue", generator: "/queue", paced: "/queue", idle: "/queue" },
+    cases: ["burst", "paced", "first"],
+  }),
+  ...on(BOTH, "ceiling", "ceiling.ts", "peer", { shapes: ["sync"], cases: ["burst"] }),
+  ...on(["nginx"], "ceiling", "", "peer", { shapes: ["sync"], cases: ["burst"] }),
+  ...on(BOTH, "spillway decoder", "codec_spillway.ts", "own", { cases: ["codec"] }),
+  ...on(BOTH, "eventsource-parser", "codec_eventsource_parser.ts", "peer", { cases: ["codec"] }),
+];
+
+/** The subject's path and query for a shape, without its `n`. */
+export function pathOf(subject: Subject, shape: Shape, format: "text" | "json" = "text"): string {
+  return `${subject.paths?.[shape] ?? "/"}?shape=${shape}&format=${format}`;
+}

@@ -1,0 +1,376 @@
+/**
+ * Relays any OpenAI-compatible upstream: its chat completion chunks become tokens and typed items,
+ * and whatever it does instead of answering becomes an error that tells the truth.
+ */
+import { active } from "../counters.ts";
+import { StreamError } from "../error.ts";
+import type { SourceContext } from "../pump.ts";
+import { accepted, AsyncQueue, type Item, type Summary } from "../queue.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
+import { discard, readUpstream, upstreamFailed } from "../upstream.ts";
+
+/** A message as the chat completions API takes it. */
+export interface ChatMessage {
+  role: string;
+  content: unknown;
+  [field: string]: unknown;
+}
+
+/** Options of {@linkcode openai}. */
+export interface OpenAiOptions<Input = unknown> {
+  /** Where the API begins, as `https://api.openai.com/v1`. */
+  baseUrl: string;
+  /** The model's name. */
+  model: string;
+  /** Sent as a bearer token, to this origin only. */
+  apiKey?: string;
+  /** The conversation. @default {`input.messages`, else `input.query` as the user's message} */
+  messages?: (context: SourceContext<Input>) => ChatMessage[];
+  /** Further fields of the request's body: temperature, tools, … */
+  body?: Record<string, unknown>;
+  /** Further request headers. */
+  headers?: Record<string, string>;
+  /** How long the upstream may take to send its head, in ms, 1 or more. @default {60 000} */
+  headTimeoutMs?: number;
+  /** How long the first token may take after the head, in ms, 1 or more. @default {120 000} */
+  firstTokenTimeoutMs?: number;
+  /** How long any further one may take, in ms, 1 or more. @default {60 000} */
+  tokenTimeoutMs?: number;
+  /** Bytes of the longest line, and of one event, 1 or more. @default {1 MiB} */
+  maxLineBytes?: number;
+  maxEventBytes?: number;
+  /** How often a request that failed before its first byte is sent again, 0 to 10. @default {0} */
+  retries?: number;
+}
+
+/** Where the queue is filled from, once. */
+interface Relay {
+  readonly url: string;
+  readonly init: () => RequestInit;
+  readonly options: Required<Pick<OpenAiOptions, typeof LIMITS[number]>>;
+}
+
+const LIMITS = [
+  "headTimeoutMs",
+  "firstTokenTimeoutMs",
+  "tokenTimeoutMs",
+  "maxLineBytes",
+  "maxEventBytes",
+  "retries",
+] as const;
+const DEFAULTS: Relay["options"] = {
+  headTimeoutMs: 60_000,
+  firstTokenTimeoutMs: 120_000,
+  tokenTimeoutMs: 60_000,
+  maxLineBytes: 1024 * 1024,
+  maxEventBytes: 1024 * 1024,
+  retries: 0,
+};
+
+/**
+ * A source that asks an OpenAI-compatible upstream and streams its answer.
+ *
+ * Text is a token. Reasoning is `{ event: "reasoning", data: { text } }`, a fragment of a tool call
+ * `{ event: "tool_call", data: { index, id?, name?, arguments? } }`. The finish reason and the usage
+ * are the summary. An answer without a finish reason or without `[DONE]` is `truncated`.
+ *
+ * @example
+ * ```ts
+ * import { createHandler, openai } from "spillway";
+ *
+ * const source = openai({ baseUrl: "http://127.0.0.1:11434/v1", model: "llama3.2" });
+ * export const handler = createHandler({ source });
+ * ```
+ *
+ * @returns A function from the context to a queue, which is a source and async-iterable.
+ * @throws {TypeError} If `baseUrl` is no http(s) URL or `model` is empty.
+ * @throws {RangeError} If a limit is out of its bounds.
+ */
+export function openai<Input = unknown>(
+  options: OpenAiOptions<Input>,
+): (context: SourceContext<Input>) => AsyncQueue<Item> {
+  const limits = check(options);
+  const url = `${options.baseUrl.replace(/\/+$/, "")}/chat/completions`;
+  const headers = new Headers(options.headers);
+  headers.set("content-type", "application/json");
+  headers.set("accept", "text/event-stream");
+  // A compressor in between holds tokens back.
+  headers.set("accept-encoding", "identity");
+  if (options.apiKey !== undefined) headers.set("authorization", `Bearer ${options.apiKey}`);
+  return (context) => {
+    const queue = new AsyncQueue<Item>();
+    const messages = options.messages?.(context) ?? messagesOf(context.input);
+    const body = new TextEncoder().encode(JSON.stringify({
+      stream_options: { include_usage: true },
+      ...options.body,
+      model: options.model,
+      messages,
+      stream: true,
+    }));
+    const init = (): RequestInit => ({
+      method: "POST",
+      headers,
+      redirect: "manual",
+      // Deno sends a body again by itself when the connection breaks before the head, and the model
+      // is paid twice; it cannot do that with a stream.
+      body: new Response(body).body,
+      duplex: "half",
+    } as RequestInit);
+    fill(queue, { url, init, options: limits }).then(
+      (summary) => queue.close(summary),
+      (error) => queue.fail(error),
+    );
+    return queue;
+  };
+}
+
+/** Fills the queue to the end. Whatever ends the queue aborts the request. */
+async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
+  const { firstTokenTimeoutMs, tokenTimeoutMs } = relay.options;
+  const watchdog = new Watchdog(queue.signal);
+  try {
+    const response = await connect(relay, watchdog);
+    watchdog.expect(firstTokenTimeoutMs);
+    const answer = new Answer(queue);
+    const whole = await readUpstream(response, watchdog.signal, (event) => {
+      const sent = answer.take(event);
+      watchdog.expect(tokenTimeoutMs);
+      if (typeof sent !== "object" || accepted(sent)) return sent;
+      // While our own reader is slow the upstream is not late.
+      watchdog.expect(Infinity);
+      return sent.then((room) => {
+        watchdog.expect(tokenTimeoutMs);
+        return room;
+      });
+    }, { ...relay.options, fatal: true });
+    watchdog.check();
+    if (!whole || answer.summary.finishReason === undefined) throw new StreamError("truncated");
+    return answer.summary;
+  } finally {
+    watchdog.stop();
+  }
+}
+
+/** The upstream's head; a refusal is mapped to what our reader may know of it. */
+async function connect({ url, init, options }: Relay, watchdog: Watchdog): Promise<Response> {
+  for (let tries = 0;; tries++) {
+    let failure: StreamError;
+    watchdog.expect(options.headTimeoutMs);
+    try {
+      const response = await fetch(url, { ...init(), signal: watchdog.signal });
+      if (response.status === 200) return response;
+      discard(response);
+      failure = refusal(response);
+      const again = response.status === 429 || response.status >= 500;
+      if (!again) throw failure;
+    } catch (cause) {
+      watchdog.check();
+      if (cause instanceof StreamError) throw cause;
+      failure = new StreamError("bad_upstream", { cause });
+    }
+    if (tries >= options.retries) throw failure;
+    const backoffMs = Math.min(250 * 2 ** tries, 8000) * (0.5 + Math.random() / 2);
+    watchdog.expect(Infinity);
+    await watchdog.pause((failure.retryAfter ?? 0) * 1000 || backoffMs);
+  }
+}
+
+/** 429 stays what it is, with its `Retry-After`; every other status is the upstream's fault, 502. */
+function refusal(response: Response): StreamError {
+  const cause = new Error(`The upstream answered ${response.status}`);
+  if (response.status !== 429) return new StreamError("bad_upstream", { cause });
+  const text = response.headers.get("retry-after") ?? "";
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
+  return new StreamError("rate_limited", seconds >= 0 ? { retryAfter: seconds, cause } : { cause });
+}
+
+/** One answer as its chunks come in. */
+class Answer {
+  readonly summary: Summary = {};
+  readonly #queue: AsyncQueue<Item>;
+
+  constructor(queue: AsyncQueue<Item>) {
+    this.#queue = queue;
+  }
+
+  take({ event, data }: ServerSentEvent): Promise<boolean> | "last" | undefined {
+    if (data === "[DONE]") return "last";
+    if (event === "error") throw upstreamFailed(data);
+    // What some servers send to keep a connection alive.
+    if (data === "") return undefined;
+    let chunk: CompletionChunk;
+    try {
+      chunk = JSON.parse(data) as CompletionChunk;
+    } catch (cause) {
+      throw new StreamError("upstream_failed", { cause });
+    }
+    if (typeof chunk !== "object" || chunk === null) throw upstreamFailed(data);
+    if (chunk.error || chunk.object === "error") throw upstreamFailed(data);
+    if (isObject(chunk.usage)) this.summary.usage = chunk.usage as Record<string, unknown>;
+    const choice = chunk.choices?.[0];
+    // Of several choices the first is relayed.
+    if (!isObject(choice) || (choice.index ?? 0) !== 0) return undefined;
+    if (typeof choice.finish_reason === "string") this.summary.finishReason = choice.finish_reason;
+    return isObject(choice.delta) ? this.#send(choice.delta) : undefined;
+  }
+
+  #send(delta: Delta): Promise<boolean> | undefined {
+    let sent: Promise<boolean> | undefined;
+    const reasoning = delta.reasoning_content ?? delta.reasoning;
+    if (typeof reasoning === "string" && reasoning !== "") {
+      sent = this.#queue.send({ event: "reasoning", data: { text: reasoning } });
+    }
+    if (typeof delta.content === "string") sent = this.#queue.send(delta.content);
+    if (!Array.isArray(delta.tool_calls)) return sent;
+    for (const call of delta.tool_calls as (ToolCall | null)[]) {
+      if (!isObject(call)) continue;
+      const { index = 0, id, function: named } = call;
+      sent = this.#queue.send({
+        event: "tool_call",
+        data: { index, id, name: named?.name, arguments: named?.arguments },
+      });
+    }
+    return sent;
+  }
+}
+
+/** As much of a chunk as is relayed; nothing of it is certain. */
+interface CompletionChunk {
+  object?: unknown;
+  error?: unknown;
+  usage?: unknown;
+  choices?: (Choice | undefined)[];
+}
+
+interface Choice {
+  index?: number;
+  delta?: Delta;
+  finish_reason?: unknown;
+}
+
+interface Delta {
+  content?: unknown;
+  reasoning_content?: unknown;
+  reasoning?: unknown;
+  tool_calls?: unknown;
+}
+
+interface ToolCall {
+  index?: number;
+  id?: string;
+  function?: { name?: string; arguments?: string };
+}
+
+/**
+ * One timer for all time limits of a request, moved by an assignment. It also passes on the abort of
+ * the queue's signal, so that the fetch has one signal to listen to.
+ */
+class Watchdog {
+  readonly #abort = new AbortController();
+  readonly #parent: AbortSignal;
+  #dueMs = Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer fires; at its due time or before, for then it looks again. */
+  #firesMs = Infinity;
+  #late = false;
+  readonly #passOn = (): void => this.#abort.abort(this.#parent.reason);
+
+  constructor(parent: AbortSignal) {
+    this.#parent = parent;
+    parent.addEventListener("abort", this.#passOn);
+    active.listeners++;
+    if (parent.aborted) this.#passOn();
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Something must happen within so many ms; `Infinity` is for ever. */
+  expect(limitMs: number): void {
+    this.#dueMs = performance.now() + limitMs;
+    if (this.#dueMs < this.#firesMs) this.#arm();
+  }
+
+  /** @throws {StreamError} `upstream_timeout` if a limit has passed; the abort's reason if it aborted. */
+  check(): void {
+    if (this.#late) throw new StreamError("upstream_timeout");
+    if (this.#parent.aborted) throw this.#parent.reason;
+  }
+
+  /** Waits, unless the request is aborted meanwhile. */
+  async pause(ms: number): Promise<void> {
+    active.timers++;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        resolve();
+      }, { once: true });
+    });
+    active.timers--;
+    this.check();
+  }
+
+  stop(): void {
+    this.#parent.removeEventListener("abort", this.#passOn);
+    active.listeners--;
+    this.#disarm();
+  }
+
+  #arm(): void {
+    this.#disarm();
+    active.timers++;
+    this.#firesMs = this.#dueMs;
+    this.#timer = setTimeout(() => {
+      this.#disarm();
+      if (performance.now() < this.#dueMs) {
+        if (this.#dueMs < Infinity) this.#arm();
+        return;
+      }
+      this.#late = true;
+      this.#abort.abort(new StreamError("upstream_timeout"));
+    }, Math.max(0, this.#dueMs - performance.now()));
+  }
+
+  #disarm(): void {
+    if (this.#timer === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#firesMs = Infinity;
+    active.timers--;
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+/** What the default input, or a chat route's, says. */
+function messagesOf(input: unknown): ChatMessage[] {
+  if (isObject(input)) {
+    const { messages, query } = input as { messages?: unknown; query?: unknown };
+    if (Array.isArray(messages)) return messages as ChatMessage[];
+    if (typeof query === "string") return [{ role: "user", content: query }];
+  }
+  throw new TypeError("Cannot ask the upstream: the input has neither messages nor a query");
+}
+
+function check(options: OpenAiOptions<never>): Relay["options"] {
+  if (!/^https?:$/.test(URL.canParse(options.baseUrl) ? new URL(options.baseUrl).protocol : "")) {
+    throw new TypeError("Cannot relay: baseUrl is not an http or https URL");
+  }
+  if (typeof options.model !== "string" || options.model === "") {
+    throw new TypeError("Cannot relay: model is missing");
+  }
+  const limits = { ...DEFAULTS };
+  for (const name of LIMITS) {
+    const value = options[name] ?? DEFAULTS[name];
+    const [min, max] = name === "retries" ? [0, 10] : [1, 2 ** 31 - 1];
+    if (!Number.isInteger(value) || value < min || value > max) {
+      throw new RangeError(`Cannot relay: ${name} is not an integer from ${min} to ${max}`);
+    }
+    limits[name] = value;
+  }
+  return limits;
+}

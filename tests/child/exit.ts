@@ -1,0 +1,25 @@
+/** One `sse()` in a bare script that calls no exit: run as a process of its own by the tests. */
+import process from "node:process";
+import { sse } from "../../mod.ts";
+
+const way = process.argv[2];
+const stuck = way === "cancel" || way === "unread";
+const abort = new AbortController();
+const response = await sse(
+  new Request("http://localhost/", { signal: abort.signal }),
+  async function* () {
+    yield "Hel";
+    yield "lo";
+    if (way === "fail") throw new Error("broken");
+    if (stuck) await new Promise(() => {});
+  },
+  { onError: () => {}, ...way === "unread" ? { stallMs: 300 } : {} },
+);
+if (way === "cancel") await response.body?.cancel();
+else if (way === "unread") {
+  // The body is forgotten, as by a framework that answers something else.
+} else {
+  const text = await response.text();
+  console.log(text.includes(way === "fail" ? "event: failed" : "event: done") ? "whole" : text);
+}
+console.log("last line");

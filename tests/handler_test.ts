@@ -1,0 +1,554 @@
+/** `createHandler()` without a socket: its routes, who may ask, its limits, and how it drains. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { active } from "../lib/counters.ts";
+import { createHandler, type Handler, type HandlerOptions } from "../lib/handler.ts";
+import type { Source } from "../lib/pump.ts";
+import { echo } from "../lib/sources/echo.ts";
+import { EventDecoder } from "../lib/sse/decode.ts";
+import type { ServerSentEvent } from "../lib/sse/event.ts";
+import type { StreamReport } from "../lib/stream.ts";
+import { total } from "./child.ts";
+import { until } from "./serve.ts";
+
+const TUTORIAL = "Streaming responseのテスト";
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const quiet = { onError: () => {} };
+
+interface Asked {
+  method?: string;
+  headers?: Record<string, string>;
+  body?: BodyInit | null;
+}
+
+function ask(handler: Handler, path: string, { method = "GET", headers = {}, body }: Asked = {}) {
+  const url = path.startsWith("http") ? path : `http://localhost${path}`;
+  return handler.fetch(new Request(url, { method, headers, ...body == null ? {} : { body } }));
+}
+
+function post(handler: Handler, query: string, path = "/streaming", headers = {}) {
+  return ask(handler, path, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify({ query }),
+  });
+}
+
+async function eventsOf(response: Response): Promise<ServerSentEvent[]> {
+  return new EventDecoder().feed(new Uint8Array(await response.arrayBuffer()));
+}
+
+async function problem(response: Response): Promise<{ status: number; code: string }> {
+  assert.equal(response.headers.get("content-type"), "application/problem+json");
+  assert.equal(response.headers.get("x-content-type-options"), "nosniff");
+  const value = await response.json();
+  assert.equal(value.status, response.status);
+  assert.equal(typeof value.type, "string");
+  assert.equal(typeof value.title, "string");
+  return value;
+}
+
+/** A source that goes on until `stop` is called or its signal aborts. */
+function lasting() {
+  let stop = () => {};
+  const source: Source<{ query: string }> = async ({ queue, signal }) => {
+    queue.send("one");
+    await new Promise<void>((resolve) => {
+      stop = resolve;
+      signal.addEventListener("abort", () => resolve());
+    });
+  };
+  return { source, stop: () => stop() };
+}
+
+const generator: Source<{ query: string }> = async function* ({ input }) {
+  for (const character of input.query) {
+    await Promise.resolve();
+    yield character;
+  }
+};
+const producer: Source<{ query: string }> = async ({ input, queue }) => {
+  for (const character of input.query) {
+    await sleep(0);
+    queue.send(character);
+  }
+};
+
+for (const [name, source] of Object.entries({ generator, producer, echo: echo({ delayMs: 0 }) })) {
+  test(`POST /streaming streams the tutorial's text: ${name}`, async () => {
+    const handler = createHandler({ source });
+    const response = await post(handler, TUTORIAL);
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get("content-type"), "text/event-stream; charset=utf-8");
+    assert.equal(response.headers.get("cache-control"), "no-cache, no-transform");
+    assert.equal(response.headers.get("x-accel-buffering"), "no");
+    const events = await eventsOf(response);
+    const last = events.pop();
+    const tokens = events.map(({ data }) => JSON.parse(data).token);
+    assert.deepEqual(tokens, [...TUTORIAL]);
+    assert.equal(last?.event, "done");
+    assert.deepEqual(JSON.parse(last.data), { reason: "completed", tokens: [...TUTORIAL].length });
+    assert.equal(total(active), 0);
+  });
+}
+
+test("POST /streaming streams in the format that is asked for", async () => {
+  const handler = createHandler({ source: generator });
+  const plain = await post(handler, TUTORIAL, "/streaming?format=plain");
+  assert.equal(await plain.text(), TUTORIAL);
+  const lines = await post(handler, "ab", "/streaming", { accept: "application/x-ndjson" });
+  assert.equal((await lines.text()).split("\n")[0], '{"token":"a"}');
+  const text = await eventsOf(await post(handler, "ab", "/streaming?format=text"));
+  assert.deepEqual(text.map(({ data }) => data).slice(0, 2), ["a", "b"]);
+  assert.equal((await problem(await post(handler, "", "/streaming?format=x"))).status, 400);
+  const image = await post(handler, "", "/streaming", { accept: "image/png" });
+  assert.equal((await problem(image)).status, 406);
+});
+
+test("routes: what is not there, and what is not allowed there", async () => {
+  const handler = createHandler({ source: generator });
+  for (const path of ["/", "/nothing", "/streaming/", "/streamin", "/constructor", "//streaming"]) {
+    const { status, code } = await problem(await ask(handler, path));
+    assert.deepEqual([status, code], [404, "not_found"], path);
+  }
+  for (const method of ["GET", "PUT", "DELETE", "PATCH", "HEAD"]) {
+    const response = await ask(handler, "/streaming", { method });
+    assert.equal(response.status, 405, method);
+    assert.equal(response.headers.get("allow"), "POST, OPTIONS");
+  }
+  const health = await ask(handler, "/health", { method: "POST", body: "" });
+  assert.equal((await problem(health)).status, 405);
+  assert.equal(health.headers.get("allow"), "GET, HEAD, OPTIONS");
+});
+
+test("routes: HEAD and OPTIONS", async () => {
+  let started = 0;
+  const handler = createHandler({ source: () => void started++ });
+  for (const path of ["/health", "/metrics"]) {
+    const head = await ask(handler, path, { method: "HEAD" });
+    const get = await ask(handler, path);
+    assert.equal(head.status, 200);
+    assert.equal(await head.text(), "");
+    assert.equal(head.headers.get("content-type"), get.headers.get("content-type"));
+  }
+  const options = await ask(handler, "/streaming", { method: "OPTIONS" });
+  assert.equal(options.status, 204);
+  assert.equal(options.headers.get("allow"), "POST, OPTIONS");
+  assert.equal(started, 0);
+});
+
+test("basePath stands before every route", async () => {
+  const handler = createHandler({ source: generator, basePath: "/api/v1" });
+  assert.equal((await ask(handler, "/api/v1/health")).status, 200);
+  assert.equal(
+    (await eventsOf(await post(handler, "a", "/api/v1/streaming")))[0]?.event,
+    "message",
+  );
+  for (const path of ["/health", "/api/v1", "/api/v1health", "/api/v1/api/v1/health"]) {
+    assert.equal((await ask(handler, path)).status, 404, path);
+  }
+});
+
+test("access: only allowed hosts are served", async () => {
+  const handler = createHandler({ source: generator, allowedHosts: ["localhost", "[::1]"] });
+  assert.equal((await ask(handler, "http://localhost:8000/health")).status, 200);
+  assert.equal((await ask(handler, "http://[::1]:8000/health")).status, 200);
+  for (const path of ["/health", "/streaming", "/nothing"]) {
+    const foreign = await post(handler, "", `http://rebound.example${path}`);
+    assert.equal(foreign.status, 421);
+    assert.equal((await problem(foreign)).code, "misdirected");
+  }
+});
+
+test("access: a page from elsewhere may not call", async () => {
+  let started = 0;
+  const handler = createHandler({ source: () => void started++ });
+  const refused: Record<string, string>[] = [
+    { "sec-fetch-site": "cross-site" },
+    { "sec-fetch-site": "same-site" },
+    { "sec-fetch-site": "cross-site", origin: "http://localhost" },
+    { origin: "https://elsewhere.example" },
+    { origin: "http://localhost:9000" },
+    { origin: "null" },
+  ];
+  for (const headers of refused) {
+    const response = await post(handler, "", "/streaming", headers);
+    assert.equal((await problem(response)).code, "forbidden", JSON.stringify(headers));
+    assert.equal(response.status, 403);
+    assert.equal(response.headers.get("access-control-allow-origin"), null);
+  }
+  assert.equal(started, 0);
+  const served: Record<string, string>[] = [
+    {},
+    { "sec-fetch-site": "same-origin", origin: "http://localhost" },
+    { "sec-fetch-site": "none" },
+    { origin: "http://localhost" },
+    // Behind a proxy that ends TLS the scheme is another one.
+    { origin: "https://localhost" },
+  ];
+  for (const headers of served) {
+    assert.equal((await ask(handler, "/health", { headers })).status, 200, JSON.stringify(headers));
+  }
+});
+
+test("access: cors grants an origin, its preflight and what it may read", async () => {
+  const origin = "https://app.example";
+  const handler = createHandler({ source: generator, cors: [origin] });
+  const cross = { origin, "sec-fetch-site": "cross-site" };
+  const preflight = await ask(handler, "/streaming", {
+    method: "OPTIONS",
+    headers: {
+      ...cross,
+      "access-control-request-method": "POST",
+      "access-control-request-headers": "content-type",
+    },
+  });
+  assert.equal(preflight.status, 204);
+  assert.equal(preflight.headers.get("access-control-allow-origin"), origin);
+  assert.match(preflight.headers.get("access-control-allow-methods") ?? "", /POST/);
+  assert.match(preflight.headers.get("access-control-allow-headers") ?? "", /content-type/);
+  assert.match(preflight.headers.get("access-control-allow-headers") ?? "", /last-event-id/);
+  const response = await post(handler, "a", "/streaming", cross);
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get("access-control-allow-origin"), origin);
+  assert.match(response.headers.get("access-control-expose-headers") ?? "", /x-stream-id/);
+  assert.match(response.headers.get("vary") ?? "", /Origin/);
+  assert.match(response.headers.get("vary") ?? "", /Accept/);
+  await response.text();
+  // A page may read why it was refused, too.
+  const bad = await post(handler, "a", "/streaming?format=x", cross);
+  assert.equal(bad.headers.get("access-control-allow-origin"), origin);
+  const other = await post(handler, "a", "/streaming", { origin: "https://other.example" });
+  assert.equal(other.status, 403);
+  assert.equal(other.headers.get("access-control-allow-origin"), null);
+  assert.match(other.headers.get("vary") ?? "", /Origin/);
+  const everyone = createHandler({ source: generator, cors: ["*"] });
+  const any = await ask(everyone, "/health", { headers: cross });
+  assert.equal(any.headers.get("access-control-allow-origin"), "*");
+});
+
+test("limits: maxStreams", async () => {
+  const { source, stop } = lasting();
+  const handler = createHandler({ source, limits: { maxStreams: 1 } });
+  const first = await post(handler, "");
+  const second = await post(handler, "");
+  assert.equal(second.status, 503);
+  assert.equal(second.headers.get("retry-after"), "1");
+  assert.equal((await problem(second)).code, "too_many_streams");
+  stop();
+  assert.equal((await eventsOf(first)).at(-1)?.event, "done");
+  const third = await post(handler, "");
+  assert.equal(third.status, 200);
+  await third.body?.cancel();
+  assert.equal(total(active), 0);
+});
+
+test("limits: streams that are asked for at once count as well", async () => {
+  const { source } = lasting();
+  const handler = createHandler({ source, limits: { maxStreams: 2 } });
+  const responses = await Promise.all(Array.from({ length: 5 }, () => post(handler, "")));
+  const statuses = responses.map(({ status }) => status).sort();
+  for (const response of responses) await response.body?.cancel();
+  assert.deepEqual(statuses, [200, 200, 503, 503, 503]);
+  assert.equal(total(active), 0);
+});
+
+test("limits: a body that never comes", async () => {
+  const handler = createHandler({ source: generator, limits: { bodyTimeoutMs: 50 } });
+  let cancelled = false;
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(new TextEncoder().encode('{"query":')),
+    cancel: () => void (cancelled = true),
+  });
+  const request = new Request("http://localhost/streaming", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+    duplex: "half",
+  } as RequestInit);
+  const fromMs = performance.now();
+  const response = await handler.fetch(request);
+  const tookMs = performance.now() - fromMs;
+  assert.equal((await problem(response)).code, "request_timeout");
+  assert.equal(response.status, 408);
+  assert(tookMs >= 45 && tookMs < 1000, `${tookMs} ms`);
+  assert(cancelled);
+  assert.equal(total(active), 0);
+});
+
+test("limits: maxBodyBytes and maxBodyDepth", async () => {
+  const limits = { maxBodyBytes: 100, maxBodyDepth: 2 };
+  const handler = createHandler({ source: generator, limits });
+  assert.equal((await problem(await post(handler, "x".repeat(100)))).code, "payload_too_large");
+  const deep = await ask(handler, "/streaming", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: '{"query":"[[[[","more":[[]]}',
+  });
+  assert.equal((await problem(deep)).code, "bad_request");
+  const quoted = await post(handler, '[[[["');
+  assert.equal(quoted.status, 200);
+  await quoted.text();
+});
+
+test("input: a query that breaks the schema is told by pointer", async () => {
+  const handler = createHandler({ source: generator });
+  const pointers: [string, string][] = [
+    ["{}", "/query"],
+    ['{"query":1}', "/query"],
+    ['{"query":null}', "/query"],
+    ["[]", ""],
+    ["null", ""],
+    ['"query"', ""],
+  ];
+  for (const [body, pointer] of pointers) {
+    const response = await ask(handler, "/streaming", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    const value = await problem(response) as unknown as { errors: { pointer: string }[] };
+    assert.equal(response.status, 422, body);
+    assert.deepEqual(value.errors.map((error) => error.pointer), [pointer], body);
+  }
+});
+
+test("drain() with nothing live resolves, and turns new streams away", async () => {
+  const handler = createHandler({ source: generator });
+  await handler.drain();
+  const refused = await post(handler, "a");
+  assert.equal(refused.status, 503);
+  assert.equal(refused.headers.get("retry-after"), "1");
+  assert.equal((await problem(refused)).code, "shutting_down");
+  const health = await ask(handler, "/health");
+  assert.equal(health.status, 503);
+  assert.deepEqual(await health.json(), { status: "draining" });
+  assert.equal((await ask(handler, "/metrics")).status, 200);
+});
+
+test("drain() waits for live streams and resolves when they end", async () => {
+  const { source, stop } = lasting();
+  const reports: StreamReport[] = [];
+  const handler = createHandler({ source, onClose: (report) => reports.push(report) });
+  const response = await post(handler, "");
+  let drained = false;
+  const fromMs = performance.now();
+  const drain = handler.drain({ timeoutMs: 5000 }).then(() => void (drained = true));
+  await sleep(50);
+  assert.equal(drained, false);
+  assert.equal((await post(handler, "")).status, 503);
+  stop();
+  assert.equal((await eventsOf(response)).at(-1)?.event, "done");
+  await drain;
+  assert(performance.now() - fromMs < 1000);
+  assert.deepEqual(reports.map(({ outcome }) => outcome), ["completed"]);
+});
+
+test("drain() ends what is left after timeoutMs with shutting_down", async () => {
+  const errors: unknown[] = [];
+  const reports: StreamReport[] = [];
+  const handler = createHandler({
+    source: lasting().source,
+    onClose: (report) => reports.push(report),
+    onError: (error) => errors.push(error),
+  });
+  const responses = [await post(handler, ""), await post(handler, "")];
+  const bodies = responses.map(eventsOf);
+  const fromMs = performance.now();
+  await handler.drain({ timeoutMs: 100 });
+  const tookMs = performance.now() - fromMs;
+  assert(tookMs >= 95 && tookMs < 1000, `${tookMs} ms`);
+  for (const body of bodies) {
+    const events = await body;
+    assert.equal(events[0]?.data, '{"token":"one"}');
+    assert.equal(events.at(-1)?.event, "failed");
+    assert.equal(JSON.parse(events.at(-1)!.data).code, "shutting_down");
+    assert(!events.some(({ event }) => event === "done"));
+  }
+  assert.deepEqual(reports.map(({ outcome, code }) => [outcome, code]), [
+    ["failed", "shutting_down"],
+    ["failed", "shutting_down"],
+  ]);
+  assert.deepEqual(errors, []);
+  assert.equal(total(active), 0);
+});
+
+test("drain() also ends a stream that nobody reads and one that has not begun", async () => {
+  const { source } = lasting();
+  const handler = createHandler({ source, ...quiet });
+  const unread = await post(handler, "");
+  const silent = createHandler({ source: () => new Promise<void>(() => {}), commitAfterMs: 5000 });
+  const pending = post(silent, "");
+  await until(() => active.sources === 2, 1000, "both sources run");
+  await Promise.all([handler.drain({ timeoutMs: 0 }), silent.drain({ timeoutMs: 0 })]);
+  assert.equal(total(active), 0);
+  assert.equal((await eventsOf(unread)).at(-1)?.event, "failed");
+  const early = await pending;
+  const text = await early.text();
+  assert.match(text, /shutting_down/);
+});
+
+test("drain() again, while it waits, resolves as well", async () => {
+  const { source, stop } = lasting();
+  const handler = createHandler({ source });
+  const response = await post(handler, "");
+  const both = Promise.all([
+    handler.drain({ timeoutMs: 2000 }),
+    handler.drain({ timeoutMs: 2000 }),
+  ]);
+  const fromMs = performance.now();
+  stop();
+  await response.text();
+  await both;
+  assert(performance.now() - fromMs < 1000, "both learn of the end");
+});
+
+test("drain() also turns away whoever is still sending a body", async () => {
+  let started = 0;
+  const handler = createHandler({
+    source: () => {
+      started++;
+      return "text";
+    },
+  });
+  let finish = () => {};
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      finish = () => {
+        controller.enqueue(new TextEncoder().encode('{"query":""}'));
+        controller.close();
+      };
+    },
+  });
+  const pending = handler.fetch(
+    new Request("http://localhost/streaming", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+      duplex: "half",
+    } as RequestInit),
+  );
+  await sleep(5);
+  await handler.drain({ timeoutMs: 0 });
+  finish();
+  const response = await pending;
+  await response.text();
+  assert.equal(response.status, 503);
+  assert.equal(started, 0, "no generation begins after the drain has resolved");
+});
+
+test("drain() leaves no timer behind", async () => {
+  const { source, stop } = lasting();
+  const handler = createHandler({ source });
+  const response = await post(handler, "");
+  const drain = handler.drain({ timeoutMs: 2000 });
+  stop();
+  await response.text();
+  await drain;
+  assert.equal(total(active), 0);
+});
+
+test("options: nonsense is refused when the handler is made", () => {
+  const wrong = (options: Partial<Record<keyof HandlerOptions, unknown>>) => () =>
+    createHandler({ source: "text", ...options } as HandlerOptions);
+  for (const value of [-1, 99, 60_001, NaN, Infinity]) {
+    assert.throws(wrong({ heartbeatMs: value }), RangeError, `heartbeatMs ${value}`);
+  }
+  for (const value of [-1, 5001, NaN]) {
+    assert.throws(wrong({ commitAfterMs: value }), RangeError, `commitAfterMs ${value}`);
+  }
+  for (const value of [-1, 99, NaN]) {
+    assert.throws(wrong({ stallMs: value }), RangeError, `stallMs ${value}`);
+  }
+  for (const value of [0, -1, NaN, 1.5]) {
+    assert.throws(wrong({ limits: { maxStreams: value } }), RangeError, `maxStreams ${value}`);
+    assert.throws(wrong({ limits: { bodyTimeoutMs: value } }), RangeError, `${value}`);
+  }
+  for (const value of [0, -1, NaN]) {
+    assert.throws(wrong({ highWaterMark: value }), RangeError, `highWaterMark ${value}`);
+  }
+  assert.throws(wrong({ maxBufferedBytes: 10, highWaterMark: 100 }), RangeError);
+  assert.throws(wrong({ source: undefined }), TypeError);
+  assert.throws(wrong({ source: null }), TypeError);
+  for (const value of ["api", "/", "/api/", "/a b", "/?"]) {
+    assert.throws(wrong({ basePath: value }), TypeError, `basePath ${value}`);
+  }
+  for (const value of ["continue", { continueForMs: 10_000 }, "never"]) {
+    assert.throws(wrong({ disconnect: value }), TypeError, `disconnect ${value}`);
+  }
+  assert.doesNotThrow(wrong({ heartbeatMs: 0, commitAfterMs: 0, stallMs: 0 }));
+  assert.doesNotThrow(wrong({ basePath: "/api/v1", disconnect: "cancel" }));
+});
+
+test("the handler's methods are bound", async () => {
+  const { fetch, stats, drain } = createHandler({ source: generator });
+  assert.equal((await fetch(new Request("http://localhost/health"))).status, 200);
+  assert.equal(stats().ended.completed, 0);
+  await drain();
+});
+
+test("stats() and /metrics count what has ended", async () => {
+  const handler = createHandler({
+    source: ({ input }) => {
+      if (input.query === "fail") throw new Error("broken");
+      return input.query;
+    },
+    ...quiet,
+  });
+  await (await post(handler, "ab")).text();
+  await (await post(handler, "fail")).text();
+  await (await post(handler, "gone")).body?.cancel();
+  const stats = handler.stats();
+  assert.equal(stats.ended.completed + stats.ended.cancelled, 2);
+  assert.equal(stats.ended.failed, 1);
+  assert.equal(stats.tokens, 2);
+  const json = await ask(handler, "/metrics", { headers: { accept: "application/json" } });
+  assert.deepEqual(await json.json(), { ...stats });
+  const text = await (await ask(handler, "/metrics")).text();
+  assert.match(text, /^# TYPE spillway_active gauge$/m);
+  assert.match(text, /^spillway_active\{kind="streams"\} 0$/m);
+  assert.match(text, /^spillway_ended_total\{outcome="failed"\} 1$/m);
+  assert.match(text, /^spillway_tokens_total 2$/m);
+});
+
+test("an embedder's onClose that throws is reported and harmless", async () => {
+  const errors: unknown[] = [];
+  const broken = new Error("broken");
+  const handler = createHandler({
+    source: generator,
+    onClose: () => {
+      throw broken;
+    },
+    onError: (error) => errors.push(error),
+  });
+  assert.equal((await eventsOf(await post(handler, "a"))).at(-1)?.event, "done");
+  assert.deepEqual(errors, [broken]);
+  assert.equal((await eventsOf(await post(handler, "a"))).at(-1)?.event, "done");
+  assert.equal(handler.stats().ended.completed, 2);
+  assert.equal(total(active), 0);
+});
+
+test("an embedder's onError that throws is harmless", async () => {
+  const handler = createHandler({
+    source: () => {
+      throw new Error("broken");
+    },
+    onError: () => {
+      throw new Error("broken as well");
+    },
+  });
+  assert.equal((await post(handler, "a")).status, 500);
+  assert.equal(total(active), 0);
+});
+
+test("the runtime is told not to cut what is silent", async () => {
+  const handler = createHandler({ source: generator });
+  const calls: unknown[][] = [];
+  const info = { timeout: (...args: unknown[]) => void calls.push(args) };
+  const request = new Request("http://localhost/health");
+  await handler.fetch(request, info);
+  assert.deepEqual(calls, [[request, 0]]);
+  for (const other of [undefined, null, {}, "info", { timeout: 5 }]) {
+    assert.equal((await handler.fetch(request, other)).status, 200);
+  }
+});

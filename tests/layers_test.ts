@@ -1,0 +1,143 @@
+/** The rules of the house, read from the files themselves: who may import whom, and who does what. */
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import test from "node:test";
+import { root } from "./child.ts";
+
+/** From below to above: a file imports what stands in its own row or in one before it. */
+const LAYERS: readonly (readonly string[])[] = [
+  ["error.ts", "counters.ts", "stream_id.ts"],
+  ["sse/"],
+  ["scheduler.ts", "heartbeat.ts"],
+  ["queue.ts"],
+  ["format.ts", "pump.ts", "upstream.ts"],
+  ["stream.ts"],
+  ["formats/", "sources/", "replay/"],
+  ["http/"],
+  ["handler.ts", "client.ts"],
+  ["server.ts"],
+];
+/** Folders of peers behind one interface: none of them knows another. */
+const FAMILIES = ["formats/", "sources/"];
+
+interface File {
+  path: string;
+  /** Without its comments. */
+  code: string;
+  imports: string[];
+}
+
+async function filesIn(folder: string): Promise<File[]> {
+  const entries = await readdir(join(root, folder), { recursive: true });
+  const paths = entries.filter((entry) => entry.endsWith(".ts")).sort();
+  return Promise.all(paths.map(async (path) => {
+    const text = await readFile(join(root, folder, path), "utf8");
+    const code = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
+    const imports = [...code.matchAll(/^(?:import|export)\b[^;]*?from "([^"]+)"/gm)]
+      .concat([...code.matchAll(/\bimport\(?\s*"([^"]+)"/g)])
+      .map((match) => match[1]!);
+    return { path: path.replaceAll("\\", "/"), code, imports };
+  }));
+}
+
+const lib = await filesIn("lib");
+
+function layerOf(path: string): number {
+  return LAYERS.findIndex((names) =>
+    names.some((name) => name.endsWith("/") ? path.startsWith(name) : path === name)
+  );
+}
+
+/** An import as a path in lib. */
+function target(file: File, specifier: string): string {
+  return relative("lib", join("lib", dirname(file.path), specifier)).replaceAll("\\", "/");
+}
+
+const where = (holds: (file: File) => boolean) => lib.filter(holds).map(({ path }) => path);
+
+test("every file has a layer", () => {
+  assert(lib.length > 10);
+  assert.deepEqual(where(({ path }) => layerOf(path) < 0), []);
+});
+
+test("imports point one way", () => {
+  const upwards = lib.flatMap((file) =>
+    file.imports.filter((specifier) => specifier.startsWith("."))
+      .map((specifier) => target(file, specifier))
+      .filter((path) => layerOf(path) > layerOf(file.path) || layerOf(path) < 0)
+      .map((path) => `${file.path} imports ${path}`)
+  );
+  assert.deepEqual(upwards, []);
+});
+
+test("no import comes back to its file", () => {
+  const edges = new Map(
+    lib.map((file) => [
+      file.path,
+      file.imports.filter((specifier) => specifier.startsWith("."))
+        .map((specifier) => target(file, specifier)),
+    ]),
+  );
+  const circles: string[] = [];
+  const walk = (path: string, trail: readonly string[]): void => {
+    if (trail.includes(path)) circles.push([...trail, path].join(" -> "));
+    else for (const next of edges.get(path) ?? []) walk(next, [...trail, path]);
+  };
+  for (const path of edges.keys()) walk(path, []);
+  assert.deepEqual(circles, []);
+});
+
+test("members of a family never import each other", () => {
+  const peers = FAMILIES.flatMap((family) =>
+    lib.filter(({ path }) => path.startsWith(family)).flatMap((file) =>
+      file.imports.map((specifier) => target(file, specifier))
+        .filter((path) => path.startsWith(family))
+        .map((path) => `${file.path} imports ${path}`)
+    )
+  );
+  assert.deepEqual(peers, []);
+});
+
+test("nothing comes from a package, and of Node only the entry takes anything", () => {
+  const foreign = lib.flatMap((file) =>
+    file.imports.filter((specifier) => !specifier.startsWith("."))
+      .map((specifier) => `${file.path} imports ${specifier}`)
+  );
+  assert.deepEqual(foreign, ["server.ts imports node:process"]);
+});
+
+test("the field data is spelled in lib/sse/ alone", () => {
+  const spelled = where(({ code }) => /["'`](?:[^"'`\n]*\\n)?data:/.test(code));
+  assert(spelled.length > 0);
+  assert.deepEqual(spelled.filter((path) => !path.startsWith("sse/")), []);
+});
+
+test("one file makes streams and holds their controllers", () => {
+  assert.deepEqual(where(({ code }) => /new ReadableStream\b/.test(code)), ["stream.ts"]);
+  assert.deepEqual(where(({ code }) => /\.enqueue\(/.test(code)), ["stream.ts"]);
+  assert.deepEqual(where(({ code }) => /ReadableStreamDefaultController/.test(code)), [
+    "stream.ts",
+  ]);
+});
+
+test("the environment is read by the entry alone", () => {
+  assert.deepEqual(where(({ code }) => /process\.env|Deno\.env|Bun\.env|\bprocess\b/.test(code)), [
+    "server.ts",
+  ]);
+});
+
+test("the runtime is asked for by the entry and the scheduler at most", () => {
+  const asking = where(({ code }) => /globalThis|\bBun\b\.|\bDeno\b\./.test(code));
+  assert.deepEqual(asking.filter((path) => !["server.ts", "scheduler.ts"].includes(path)), []);
+});
+
+test("there are no dependencies, and the public surface fits a screen", async () => {
+  const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  for (const kind of ["dependencies", "peerDependencies", "optionalDependencies"]) {
+    assert.equal(manifest[kind], undefined, kind);
+  }
+  const mod = await readFile(join(root, "mod.ts"), "utf8");
+  assert(mod.trimEnd().split("\n").length <= 60);
+  assert.doesNotMatch(mod, /export \*/);
+});

@@ -1,0 +1,52 @@
+/** The README's promises: its examples run as they are printed, its tables are those of the code. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { CODES } from "../lib/error.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const examples = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]!);
+const module_ = JSON.stringify(pathToFileURL(join(root, "mod.ts")).href);
+
+interface Example {
+  default: { fetch(request: Request): Promise<Response> };
+}
+
+async function answerOf(code: string): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), "spillway-"));
+  try {
+    const file = join(folder, "example.ts");
+    writeFileSync(file, code.replaceAll('"spillway"', module_));
+    const { default: server } = await import(pathToFileURL(file).href) as Example;
+    const request = new Request("http://localhost/", { headers: { accept: "text/plain" } });
+    return await (await server.fetch(request)).text();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test("README: the generator example streams its answer", async () => {
+  assert.equal(await answerOf(examples[0]!), "You asked: Hello?");
+});
+
+test("README: the callback example streams its answer", async () => {
+  assert.equal(await answerOf(examples[1]!), "Hello callback world");
+});
+
+test("README: both first examples have about ten lines", () => {
+  for (const example of examples.slice(0, 2)) {
+    const lines = example.split("\n").filter((line) => line.trim() !== "");
+    assert.ok(lines.length <= 14, `${lines.length} lines`);
+  }
+});
+
+test("README: the table of codes is the code's", () => {
+  for (const [code, [status, title]] of Object.entries(CODES)) {
+    const row = new RegExp(`\\| \`${code}\`\\s*\\| ${status}\\s*\\| ${title}\\s*\\|`);
+    assert.match(readme, row);
+  }
+});

@@ -1,0 +1,425 @@
+/**
+ * The entry as a user starts it, on Bun and on Deno, whichever runtime runs the test: the tutorial's
+ * request, bad input, counters, signals, and a start that fails in one line.
+ */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createServer } from "node:net";
+import test, { after, before } from "node:test";
+import { EventDecoder } from "../lib/sse/decode.ts";
+import { type Child, startChild, total } from "./child.ts";
+import { bodyOf, rawRequest, until } from "./serve.ts";
+
+const TUTORIAL = "Streaming responseのテスト";
+const JSON_TYPE = { "content-type": "application/json" };
+const MIB = 2 ** 20;
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const RUNTIMES = ["bun", "deno"] as const;
+type RuntimeName = typeof RUNTIMES[number];
+
+function startEntry(
+  runtime: RuntimeName,
+  environment: Record<string, string> = {},
+  port = 0,
+): Child {
+  return runtime === "bun"
+    ? startChild("bun", ["lib/server.ts"], { PORT: String(port), ...environment })
+    : startChild("deno", [
+      ..."serve -A --no-check --host 127.0.0.1 --port".split(" "),
+      String(port),
+      "lib/server.ts",
+    ], environment);
+}
+
+interface Entry {
+  child: Child;
+  url: string;
+  port: number;
+}
+
+const LISTENS = /listens on (http:\/\/127\.0\.0\.1:(\d+))/;
+
+async function listening(child: Child): Promise<Entry> {
+  await until(
+    () => LISTENS.test(child.output) || child.exit !== undefined,
+    10_000,
+    `a start-up line: ${child.output} ${child.errors}`,
+  );
+  const found = LISTENS.exec(child.output);
+  assert(found, `a start-up line: ${child.output} ${child.errors}`);
+  return { child, url: found[1]!, port: Number(found[2]) };
+}
+
+function post({ url }: Entry, body: BodyInit, headers: Record<string, string> = JSON_TYPE) {
+  return fetch(`${url}/streaming`, { method: "POST", headers, body });
+}
+
+/** The counters, which must all be zero soon after the last reader is served. */
+async function assertNothingLeft({ url }: Entry): Promise<void> {
+  let active: Record<string, number> = {};
+  for (let i = 0; i < 50; i++) {
+    const response = await fetch(`${url}/metrics`, { headers: { accept: "application/json" } });
+    active = (await response.json()).active;
+    if (total(active as never) === 0) return;
+    await sleep(2);
+  }
+  assert.fail(`left behind: ${JSON.stringify(active)}`);
+}
+
+/** What arrived when: the lines of one curl-like request, timed as they come in. */
+async function timed(entry: Entry): Promise<{ text: string; at: { data: string; ms: number }[] }> {
+  const fromMs = performance.now();
+  const raw = await rawRequest(entry.port, {
+    method: "POST",
+    path: "/streaming",
+    headers: { ...JSON_TYPE, accept: "text/event-stream" },
+    body: Buffer.from(JSON.stringify({ query: TUTORIAL })).toString("latin1"),
+  });
+  const at: { data: string; ms: number }[] = [];
+  let seen = 0;
+  raw.socket.on("data", () => {
+    const ms = performance.now() - fromMs;
+    const text = raw.received;
+    for (let next; (next = text.indexOf("data: ", seen)) >= 0; seen = next + 6) {
+      at.push({ data: text.slice(next + 6, text.indexOf("\n", next)), ms });
+    }
+  });
+  await until(() => raw.received.endsWith("\r\n0\r\n\r\n"), 6000, "the end");
+  raw.socket.destroy();
+  return { text: bodyOf(raw).text, at };
+}
+
+interface Bad {
+  name: string;
+  path?: string;
+  method?: string;
+  headers?: Record<string, string>;
+  body?: BodyInit;
+  status: number;
+  code: string;
+  pointer?: string;
+  allow?: string;
+}
+
+const query = JSON.stringify({ query: "a" });
+const deep = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
+
+const BAD: Bad[] = [
+  { name: "malformed JSON", body: '{"query":', status: 400, code: "bad_request" },
+  { name: "JSON and more", body: `${query} x`, status: 400, code: "bad_request" },
+  { name: "an empty body", body: "", status: 400, code: "bad_request" },
+  { name: "a blank body", body: " \n ", status: 400, code: "bad_request" },
+  {
+    name: "depth 65",
+    body: `{"query":"a","x":${deep(64)}}`,
+    status: 400,
+    code: "bad_request",
+  },
+  {
+    name: "depth 100,000",
+    body: deep(100_000),
+    status: 400,
+    code: "bad_request",
+  },
+  {
+    name: "invalid UTF-8",
+    body: Uint8Array.from([...Buffer.from('{"query":"'), 0xff, ...Buffer.from('"}')]),
+    status: 400,
+    code: "bad_request",
+  },
+  {
+    name: "a media type of a form",
+    headers: { "content-type": "application/x-www-form-urlencoded" },
+    status: 415,
+    code: "unsupported_media_type",
+  },
+  {
+    name: "text/plain, which a page elsewhere could send",
+    headers: { "content-type": "text/plain" },
+    status: 415,
+    code: "unsupported_media_type",
+  },
+  {
+    name: "another charset",
+    headers: { "content-type": "application/json; charset=shift_jis" },
+    status: 415,
+    code: "unsupported_media_type",
+  },
+  {
+    name: "a content coding",
+    headers: { ...JSON_TYPE, "content-encoding": "gzip" },
+    status: 415,
+    code: "unsupported_media_type",
+  },
+  { name: "no query", body: "{}", status: 422, code: "invalid_input", pointer: "/query" },
+  {
+    name: "a query of the wrong type",
+    body: '{"query":5}',
+    status: 422,
+    code: "invalid_input",
+    pointer: "/query",
+  },
+  { name: "no object", body: "[]", status: 422, code: "invalid_input", pointer: "" },
+  {
+    name: "over 1 MiB with a length",
+    body: JSON.stringify({ query: "x".repeat(MIB) }),
+    status: 413,
+    code: "payload_too_large",
+  },
+  { name: "an unknown path", path: "/nothing", status: 404, code: "not_found" },
+  {
+    name: "a wrong method",
+    method: "PUT",
+    status: 405,
+    code: "method_not_allowed",
+    allow: "POST, OPTIONS",
+  },
+  {
+    name: "a wrong method of another route",
+    path: "/health",
+    status: 405,
+    code: "method_not_allowed",
+    allow: "GET, HEAD, OPTIONS",
+  },
+];
+
+for (const runtime of RUNTIMES) {
+  let entry: Entry;
+  before(async () => {
+    entry = await listening(startEntry(runtime));
+  });
+  after(() => entry.child.stop());
+
+  test(`${runtime}: the start-up line tells the real address and what to try`, () => {
+    const { child, url } = entry;
+    assert(entry.port > 0);
+    assert(child.output.includes(`${url}/streaming`), child.output);
+    assert(child.output.includes("curl -N -X POST"), child.output);
+    assert(child.output.includes(TUTORIAL), child.output);
+    assert.equal(child.errors, "");
+  });
+
+  test(`${runtime}: the tutorial's request, one code point every 100 ms`, async () => {
+    await (await post(entry, JSON.stringify({ query: "ab" }))).text();
+    let faults: string[] = [];
+    // The machine may have been busy with something else, once.
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const { text, at } = await timed(entry);
+      const tokens = at.slice(0, -1).map(({ data }) => data);
+      assert.equal(tokens.length, 22);
+      assert(text.startsWith(":\n"), "a comment first");
+      const events = new EventDecoder().feed(new TextEncoder().encode(text));
+      assert.deepEqual(events.slice(0, -1).map(({ data }) => JSON.parse(data).token), [
+        ...TUTORIAL,
+      ]);
+      assert.equal(events.at(-1)?.event, "done");
+      assert.match(text, /\n\nevent: done\ndata: \{"reason":"completed","tokens":22\}\n\n$/);
+      faults = at.slice(1, -1).map(({ ms }, i) => ms - at[i]!.ms)
+        .filter((gapMs) => gapMs < 80 || gapMs > 150)
+        .map((gapMs) => `a gap of ${gapMs.toFixed(1)} ms`);
+      if (at[0]!.ms > 50) faults.push(`the first after ${at[0]!.ms.toFixed(1)} ms`);
+      if (faults.length === 0) break;
+    }
+    assert.deepEqual(faults, []);
+    await assertNothingLeft(entry);
+  });
+
+  for (const bad of BAD) {
+    test(`${runtime}: bad input is a problem: ${bad.name}`, async () => {
+      const response = await fetch(`${entry.url}${bad.path ?? "/streaming"}`, {
+        method: bad.method ?? "POST",
+        headers: bad.headers ?? JSON_TYPE,
+        body: bad.body ?? query,
+      });
+      assert.equal(response.headers.get("content-type"), "application/problem+json");
+      assert.equal(response.headers.get("cache-control"), "no-store");
+      const text = await response.text();
+      const problem = JSON.parse(text);
+      assert.equal(response.status, bad.status, text);
+      assert.equal(problem.status, bad.status);
+      assert.equal(problem.code, bad.code);
+      assert.equal(typeof problem.type, "string");
+      assert.equal(typeof problem.title, "string");
+      if (bad.pointer !== undefined) assert.equal(problem.errors[0].pointer, bad.pointer);
+      if (bad.allow !== undefined) assert.equal(response.headers.get("allow"), bad.allow);
+      assert.doesNotMatch(text, /at .*:\d+|\/lib\/|Error:/);
+    });
+  }
+
+  test(`${runtime}: over 1 MiB in chunks is refused while it arrives`, async () => {
+    const raw = await rawRequest(entry.port, {
+      method: "POST",
+      path: "/streaming",
+      headers: { ...JSON_TYPE, "transfer-encoding": "chunked" },
+    });
+    raw.socket.on("error", () => {}); // the rest of the body may be refused with a reset
+    const chunk = `10000\r\n${"x".repeat(65_536)}\r\n`;
+    for (let sent = 0; sent < 40 && !raw.received.includes("\r\n\r\n"); sent++) {
+      raw.socket.write(sent === 0 ? `a\r\n{"query":"\r\n` : chunk);
+      await sleep(1);
+    }
+    await until(() => raw.received.includes("payload_too_large"), 3000, "the refusal");
+    assert.match(raw.received, /^HTTP\/1\.1 413 /);
+    assert.match(raw.received, /application\/problem\+json/);
+    raw.socket.destroy();
+    await assertNothingLeft(entry);
+  });
+
+  test(`${runtime}: depth 64 and a body of almost 1 MiB are served`, async () => {
+    for (
+      const body of [`{"query":"","x":${deep(63)}}`, `{"query":"","x":"${"x".repeat(MIB - 50)}"}`]
+    ) {
+      const response = await post(entry, body);
+      assert.equal(response.status, 200);
+      assert.match(await response.text(), /event: done/);
+    }
+  });
+
+  test(`${runtime}: a reader that leaves while its body is read leaves nothing`, async () => {
+    for (const how of ["end", "destroy", "resetAndDestroy"] as const) {
+      const raw = await rawRequest(entry.port, {
+        method: "POST",
+        path: "/streaming",
+        headers: { ...JSON_TYPE, "content-length": "1000" },
+      });
+      raw.socket.on("error", () => {}); // a reset may come back to us
+      raw.socket.write('{"query":"');
+      await sleep(30);
+      raw.socket[how]();
+      await sleep(30);
+      await assertNothingLeft(entry);
+      raw.socket.destroy();
+    }
+  });
+
+  test(`${runtime}: /health, HEAD and OPTIONS`, async () => {
+    const health = await fetch(`${entry.url}/health`);
+    assert.equal(health.status, 200);
+    assert.deepEqual(await health.json(), { status: "ok" });
+    const head = await fetch(`${entry.url}/health`, { method: "HEAD" });
+    assert.equal(head.status, 200);
+    assert.equal(head.headers.get("content-type"), "application/json");
+    assert.equal(await head.text(), "");
+    const options = await fetch(`${entry.url}/streaming`, { method: "OPTIONS" });
+    assert.equal(options.status, 204);
+    assert.equal(options.headers.get("allow"), "POST, OPTIONS");
+    await options.text();
+  });
+
+  test(`${runtime}: /metrics counts what runs, and zero when nothing does`, async () => {
+    const reader = await post(entry, query.replace("a", "x".repeat(100)));
+    const stream = reader.body!.getReader();
+    await stream.read();
+    const busy = await (await fetch(`${entry.url}/metrics`)).text();
+    assert.match(busy, /^spillway_active\{kind="streams"\} 1$/m);
+    await stream.cancel();
+    await assertNothingLeft(entry);
+    const response = await fetch(`${entry.url}/metrics`);
+    assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+    const text = await response.text();
+    const counts = [...text.matchAll(/^spillway_active\{kind="(\w+)"\} (\d+)$/gm)];
+    assert.deepEqual(counts.map((match) => match[1]).sort(), [
+      "listeners",
+      "readers",
+      "sources",
+      "streams",
+      "timers",
+      "upstreams",
+      "waiters",
+    ]);
+    for (const [, kind, count] of counts) assert.equal(count, "0", `${kind}`);
+    assert.match(text, /^spillway_ended_total\{outcome="cancelled"\} 1$/m);
+    // Every line is a comment or a sample.
+    for (const line of text.trimEnd().split("\n")) {
+      assert.match(line, /^# (HELP|TYPE) \w+ .+$|^\w+(\{\w+="\w+"\})? \d+$/);
+    }
+  });
+
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    test(`${runtime}: ${signal} ends open streams with shutting_down and exits with 0`, async () => {
+      const other = await listening(startEntry(runtime));
+      try {
+        const readers = await Promise.all(Array.from({ length: 3 }, () =>
+          rawRequest(other.port, {
+            method: "POST",
+            path: "/streaming",
+            headers: JSON_TYPE,
+            body: JSON.stringify({ query: "x".repeat(1000) }),
+          })));
+        await until(() => readers.every((raw) => raw.received.includes("data: ")), 3000, "streams");
+        const fromMs = performance.now();
+        other.child.kill(signal);
+        await until(() => other.child.exit !== undefined, 3000, "an exit");
+        const tookMs = performance.now() - fromMs;
+        assert.equal(other.child.exit, 0, other.child.errors);
+        assert(tookMs < 1000, `${tookMs.toFixed()} ms`);
+        await until(() => readers.every((raw) => raw.ended), 1000, "every connection ended");
+        for (const raw of readers) {
+          const { text, whole } = bodyOf(raw);
+          assert(whole, "the body has its end");
+          const last = new EventDecoder().feed(new TextEncoder().encode(text)).at(-1);
+          assert.equal(last?.event, "failed");
+          assert.equal(JSON.parse(last.data).code, "shutting_down");
+          raw.socket.destroy();
+        }
+      } finally {
+        await other.child.stop();
+      }
+    });
+  }
+
+  test(`${runtime}: SIGTERM with nothing open, and with an idle connection, exits with 0`, async () => {
+    const other = await listening(startEntry(runtime));
+    try {
+      const idle = await rawRequest(other.port, { path: "/health" });
+      await until(() => idle.received.includes("ok"), 2000, "an answer");
+      const fromMs = performance.now();
+      other.child.kill("SIGTERM");
+      await until(() => other.child.exit !== undefined, 3000, "an exit");
+      assert.equal(other.child.exit, 0, other.child.errors);
+      assert(performance.now() - fromMs < 1000);
+      idle.socket.destroy();
+    } finally {
+      await other.child.stop();
+    }
+  });
+
+  const nonsense: Record<string, string> = {
+    TOKEN_DELAY_MS: "-1",
+    HEARTBEAT_MS: "50",
+    COMMIT_AFTER_MS: "9999",
+    MAX_STREAMS: "0",
+    ...runtime === "bun" ? { PORT: "abc" } : {},
+  };
+  for (const [name, value] of Object.entries(nonsense)) {
+    test(`${runtime}: ${name}=${value} stops the start with one line that names it`, async () => {
+      const child = startEntry(runtime, { [name]: value });
+      try {
+        await until(() => child.exit !== undefined, 10_000, "an exit");
+        assert.equal(child.exit, 1);
+        assert.match(child.errors.trim(), new RegExp(`^[^\n]*${name}[^\n]*$`));
+        assert.equal(child.output, "");
+      } finally {
+        await child.stop();
+      }
+    });
+  }
+
+  test(`${runtime}: an occupied port is one line`, async () => {
+    const occupied = createServer();
+    await new Promise<void>((resolve) => occupied.listen(0, "127.0.0.1", resolve));
+    const { port } = occupied.address() as { port: number };
+    const child = startEntry(runtime, {}, port);
+    try {
+      await until(() => child.exit !== undefined, 10_000, "an exit");
+      assert.equal(child.exit, 1);
+      // `deno serve` listens by itself, and says so in its own words.
+      if (runtime === "bun") assert.match(child.errors.trim(), new RegExp(`^[^\n]*${port}[^\n]*$`));
+      else assert.match(child.errors, /in use/i);
+    } finally {
+      await child.stop();
+      occupied.close();
+    }
+  });
+}
