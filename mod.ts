@@ -21,3 +21,4 @@ export {
 } from "./lib/handler.ts";
 export { echo, type EchoOptions } from "./lib/sources/echo.ts";
 export { type ChatMessage, openai, type OpenAiOptions } from "./lib/sources/openai.ts";
+export { type LangChainCallbacks, langChainCallbacks } from "./lib/sources/langchain.ts";

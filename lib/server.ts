@@ -3,8 +3,9 @@
  * environment, and the only one that knows which runtime it is on.
  */
 import process from "node:process";
-import { createHandler } from "./handler.ts";
+import { createHandler, type HandlerOptions } from "./handler.ts";
 import { echo } from "./sources/echo.ts";
+import { openai } from "./sources/openai.ts";
 
 /** What the two runtimes' servers have in common. */
 interface Listening {
@@ -34,6 +35,19 @@ function list(name: string): string[] | undefined {
   return items.length > 0 ? items : undefined;
 }
 
+/** The upstream if one is named, else the echo. */
+function source(): HandlerOptions["source"] {
+  const delayMs = number("TOKEN_DELAY_MS", 100, 0, 60_000);
+  const { OPENAI_BASE_URL: baseUrl, OPENAI_API_KEY: apiKey, OPENAI_MODEL: model } = process.env;
+  if (!baseUrl) return echo({ delayMs });
+  if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
+  try {
+    return openai({ baseUrl, model, ...apiKey ? { apiKey } : {} });
+  } catch {
+    return fail(`OPENAI_BASE_URL is ${JSON.stringify(baseUrl)}, not an http or https URL`);
+  }
+}
+
 const hostname = process.env.HOST || "127.0.0.1";
 const port = number("PORT", 8000, 0, 65_535);
 const cors = list("CORS_ORIGINS");
@@ -42,7 +56,7 @@ const allowedHosts = list("ALLOWED_HOSTS") ??
   (bun && LOOPBACK.includes(hostname) ? LOOPBACK : undefined);
 
 const handler = createHandler({
-  source: echo({ delayMs: number("TOKEN_DELAY_MS", 100, 0, 60_000) }),
+  source: source(),
   heartbeatMs: number("HEARTBEAT_MS", 5000, 0, 60_000),
   commitAfterMs: number("COMMIT_AFTER_MS", 250, 0, 5000),
   limits: { maxStreams: number("MAX_STREAMS", 10_000, 1, 1_000_000) },

@@ -2,6 +2,7 @@
  * A fetch function behind a real socket, on whichever runtime runs the test, and the raw socket that
  * talks to it. It stands apart so that no test knows the runtime it is on.
  */
+import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 
 export interface Served {
@@ -112,7 +113,7 @@ export function bodyOf({ received }: RawRequest): { text: string; whole: boolean
 }
 
 function utf8(latin1: string): string {
-  return new TextDecoder().decode(Uint8Array.from(latin1, (char) => char.charCodeAt(0)));
+  return Buffer.from(latin1, "latin1").toString("utf8");
 }
 
 /** Waits until `holds` does, looking every 2 ms; fails after `withinMs`. */

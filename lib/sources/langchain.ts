@@ -1,0 +1,73 @@
+/**
+ * LangChain's callbacks into a queue, by their shape alone: nothing of LangChain is imported, so that
+ * its callers pay for it and nobody else.
+ */
+import type { AsyncQueue, Item, Summary } from "../queue.ts";
+
+/** The methods of a LangChain callback handler that a stream needs. */
+export interface LangChainCallbacks {
+  handleLLMNewToken(token: string): void;
+  handleLLMEnd(output: unknown, runId?: string, parentRunId?: string): void;
+  handleLLMError(error: unknown, runId?: string, parentRunId?: string): void;
+  handleChainEnd(outputs: unknown, runId?: string, parentRunId?: string): void;
+  handleChainError(error: unknown, runId?: string, parentRunId?: string): void;
+}
+
+/**
+ * A callback handler that fills `queue`: each new token is sent, the end of the outermost run closes
+ * the queue with the finish reason and the usage, its error fails it. A model within a chain or agent
+ * closes nothing: the chain may call it again.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { AsyncQueue, langChainCallbacks } from "spillway";
+ *
+ * const queue = new AsyncQueue();
+ * const callbacks = langChainCallbacks(queue); // model.invoke(question, { callbacks: [callbacks] })
+ * callbacks.handleLLMNewToken("Hello");
+ * callbacks.handleLLMEnd({ generations: [] });
+ * assert((await Array.fromAsync(queue)).join("") === "Hello");
+ * ```
+ */
+export function langChainCallbacks(queue: AsyncQueue<Item>): LangChainCallbacks {
+  let summary: Summary = {};
+  const end = (parentRunId: string | undefined) => {
+    if (parentRunId === undefined) queue.close(summary);
+  };
+  const fail = (error: unknown, parentRunId: string | undefined) => {
+    if (parentRunId === undefined) queue.fail(error);
+  };
+  return {
+    handleLLMNewToken: (token) => void queue.send(token),
+    handleLLMEnd(output, _runId, parentRunId) {
+      summary = summaryOf(output);
+      end(parentRunId);
+    },
+    handleLLMError: (error, _runId, parentRunId) => fail(error, parentRunId),
+    handleChainEnd: (_outputs, _runId, parentRunId) => end(parentRunId),
+    handleChainError: (error, _runId, parentRunId) => fail(error, parentRunId),
+  };
+}
+
+/** What an `LLMResult` says of the end; its shape differs between models, and nothing of it is certain. */
+function summaryOf(output: unknown): Summary {
+  const result = output as
+    | {
+      generations?: {
+        generationInfo?: { finish_reason?: unknown };
+        message?: { usage_metadata?: unknown; response_metadata?: { finish_reason?: unknown } };
+      }[][];
+      llmOutput?: { tokenUsage?: unknown };
+    }
+    | null
+    | undefined;
+  const last = result?.generations?.[0]?.[0];
+  const finishReason = last?.generationInfo?.finish_reason ??
+    last?.message?.response_metadata?.finish_reason;
+  const usage = last?.message?.usage_metadata ?? result?.llmOutput?.tokenUsage;
+  const summary: Summary = {};
+  if (typeof finishReason === "string") summary.finishReason = finishReason;
+  if (typeof usage === "object" && usage !== null) summary.usage = usage as Record<string, unknown>;
+  return summary;
+}
