@@ -2,12 +2,13 @@
  * `createHandler()`: the whole server as one `fetch` function, a literal table of routes over the
  * files in `http/`. It gets its source as an option and reads no environment.
  */
+import { active } from "./counters.ts";
 import { StreamError } from "./error.ts";
 import { type AccessOptions, checkAccess, grantAccess, preflight } from "./http/access.ts";
 import { metrics, type Stats, Totals } from "./http/metrics.ts";
 import type { BodyLimits } from "./http/request.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
-import { checkOptions, type SseOptions } from "./http/sse.ts";
+import { checkOptions, type SseOptions, type StreamExtras } from "./http/sse.ts";
 import { type QueryInput, streaming } from "./http/streaming.ts";
 import type { Source } from "./pump.ts";
 import type { TokenStream } from "./stream.ts";
@@ -70,7 +71,9 @@ export function createHandler(options: HandlerOptions): Handler {
   const live = new Set<TokenStream>();
   const totals = new Totals();
   let state: "serving" | "draining" = "serving";
-  let drained: (() => void) | undefined;
+  /** Streams that are open, and requests that are about to open one. */
+  let taken = 0;
+  const drains = new Set<() => void>();
 
   const streamOptions: SseOptions = {
     ...options,
@@ -79,25 +82,41 @@ export function createHandler(options: HandlerOptions): Handler {
       options.onClose?.(report);
     },
   };
-  const extras = {
-    onOpen: (stream: TokenStream) => void live.add(stream),
-    onEnd: (stream: TokenStream) => {
-      live.delete(stream);
-      if (live.size === 0) drained?.();
-    },
-  };
-  const retryLater = (error: StreamError) => problemResponse(error, { "retry-after": "1" });
+
+  function mayStream(): void {
+    if (state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
+  }
+
+  async function stream(request: Request): Promise<Response> {
+    mayStream();
+    if (taken >= (limits.maxStreams ?? 10_000)) {
+      throw new StreamError("too_many_streams", { retryAfter: 1 });
+    }
+    taken++;
+    let opened = false;
+    const extras: StreamExtras = {
+      onOpen: (stream) => {
+        // The body took its time, and much may have changed.
+        mayStream();
+        opened = true;
+        live.add(stream);
+      },
+      onEnd: (stream) => {
+        taken--;
+        live.delete(stream);
+        if (live.size === 0) { for (const drained of drains) drained(); }
+      },
+    };
+    try {
+      const source = options.source as Source<never>;
+      return await streaming(request, source, streamOptions, limits, extras);
+    } finally {
+      if (!opened) taken--;
+    }
+  }
 
   const routes: Record<string, Record<string, Route>> = {
-    "/streaming": {
-      POST: (request) => {
-        if (state === "draining") return retryLater(new StreamError("shutting_down"));
-        if (live.size >= (limits.maxStreams ?? 10_000)) {
-          return retryLater(new StreamError("too_many_streams"));
-        }
-        return streaming(request, options.source as Source<never>, streamOptions, limits, extras);
-      },
-    },
+    "/streaming": { POST: stream },
     "/health": {
       GET: () =>
         state === "serving"
@@ -140,12 +159,17 @@ export function createHandler(options: HandlerOptions): Handler {
   async function drain({ timeoutMs = 25_000 } = {}): Promise<void> {
     state = "draining";
     if (live.size > 0 && timeoutMs > 0) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
-        drained = resolve;
-        timer = setTimeout(resolve, timeoutMs);
+        const timer = setTimeout(done, timeoutMs);
+        active.timers++;
+        drains.add(done);
+        function done(): void {
+          if (!drains.delete(done)) return;
+          clearTimeout(timer);
+          active.timers--;
+          resolve();
+        }
       });
-      clearTimeout(timer);
     }
     for (const stream of live) stream.shutDown(new StreamError("shutting_down"));
   }

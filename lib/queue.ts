@@ -91,15 +91,9 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
 
   /** @throws {RangeError} If a limit is out of its bounds. */
   constructor(options: AsyncQueueOptions = {}) {
-    this.#highWaterMark = options.highWaterMark ?? 64 * 1024;
-    this.#maxBufferedBytes = options.maxBufferedBytes ??
-      Math.max(1024 * 1024, this.#highWaterMark);
-    if (!(this.#highWaterMark >= 1)) {
-      throw new RangeError("Cannot create the queue: highWaterMark is not 1 or more");
-    }
-    if (!(this.#maxBufferedBytes >= this.#highWaterMark)) {
-      throw new RangeError("Cannot create the queue: maxBufferedBytes is less than highWaterMark");
-    }
+    const { highWaterMark, maxBufferedBytes } = checkLimits(options);
+    this.#highWaterMark = highWaterMark;
+    this.#maxBufferedBytes = maxBufferedBytes;
   }
 
   /** Where the queue is in its life. */
@@ -241,6 +235,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     let wake = (): void => {};
     const waiting: T[] = [];
+    let ended = false;
     this.attach({
       write: (value) => {
         waiting.push(value);
@@ -260,16 +255,15 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
           yield value;
         }
         if (waiting.length > 0) continue;
+        ended = this.#state !== "open";
         if (this.#state === "failed") throw this.#error;
-        if (this.#state !== "open") return;
+        if (ended) return;
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
       }
     } finally {
-      if (this.#state === "open" || waiting.length > 0) {
-        this.cancel(new StreamError("disconnected"));
-      }
+      if (!ended) this.cancel(new StreamError("disconnected"));
     }
   }
 
@@ -296,6 +290,23 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     this.#room = undefined;
     this.#settle(room);
   }
+}
+
+/**
+ * The limits with their defaults.
+ *
+ * @throws {RangeError} If one is out of its bounds.
+ */
+export function checkLimits(options: AsyncQueueOptions): Required<AsyncQueueOptions> {
+  const { highWaterMark = 64 * 1024 } = options;
+  const { maxBufferedBytes = Math.max(1024 * 1024, highWaterMark) } = options;
+  if (!(highWaterMark >= 1)) {
+    throw new RangeError("Cannot create the queue: highWaterMark is not 1 or more");
+  }
+  if (!(maxBufferedBytes >= highWaterMark)) {
+    throw new RangeError("Cannot create the queue: maxBufferedBytes is less than highWaterMark");
+  }
+  return { highWaterMark, maxBufferedBytes };
 }
 
 function sizeOf(value: unknown): number {

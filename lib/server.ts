@@ -22,12 +22,14 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-function number(name: string, fallback: number, min: number, max: number): number {
+function number(name: string, fallback: number, min: number, max: number, orOff = false): number {
   const text = process.env[name] ?? "";
   if (text === "") return fallback;
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-  return fail(`${name} is ${JSON.stringify(text)}, not an integer from ${min} to ${max}`);
+  if (orOff && text === "0") return 0;
+  const bounds = `${orOff ? "0 or " : ""}an integer from ${min} to ${max}`;
+  return fail(`${name} is ${JSON.stringify(text)}, not ${bounds}`);
 }
 
 function list(name: string): string[] | undefined {
@@ -57,7 +59,7 @@ const allowedHosts = list("ALLOWED_HOSTS") ??
 
 const handler = createHandler({
   source: source(),
-  heartbeatMs: number("HEARTBEAT_MS", 5000, 0, 60_000),
+  heartbeatMs: number("HEARTBEAT_MS", 5000, 100, 60_000, true),
   commitAfterMs: number("COMMIT_AFTER_MS", 250, 0, 5000),
   limits: { maxStreams: number("MAX_STREAMS", 10_000, 1, 1_000_000) },
   ...cors ? { cors } : {},

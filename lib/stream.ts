@@ -176,6 +176,8 @@ export class TokenStream
   adopt(queue: AsyncQueue<Item>): void {
     queue.attach(this);
     this.#read = queue;
+    // Two producers would each need an end; the context's has had its say.
+    this.queue.close();
     this.wake();
   }
 
@@ -322,6 +324,7 @@ export class TokenStream
       this.#controller.enqueue(out.take());
     }
     this.#read.drained();
+    if (this.#read !== this.queue) this.queue.drained();
   }
 
   /** What went wrong, if anything did. */

@@ -37,7 +37,7 @@ export function startChild(
   const child = spawn(file, args, {
     cwd: root,
     env: { ...process.env, NO_COLOR: "1", ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
   const started: Child = {
     output: "",

@@ -246,7 +246,7 @@ class Run {
     // A source that is stuck for ever ends with its reader at the latest.
     this.#abort.abort();
     await turn(3);
-    await this.#opened;
+    await settled([this.#opened]);
     for (let i = 0; i < 50; i++) this.#read();
     this.#finish();
     if (this.#own) this.#queue.cancel(new StreamError("stopped"));

@@ -1,9 +1,22 @@
 /** `AsyncQueue`: its state table, in every order and inside itself, and its two limits. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { AsyncQueue, type AsyncQueueOptions, StreamError } from "../mod.ts";
+import { afterEach, test } from "node:test";
+import { AsyncQueue as BareQueue, type AsyncQueueOptions, type Item, StreamError } from "../mod.ts";
 import { active } from "../lib/counters.ts";
 import { int, pick, random } from "./random.ts";
+
+/** Every queue of a test is cancelled after it: what it had to settle must then be settled. */
+const made: BareQueue<never>[] = [];
+class AsyncQueue<T = Item> extends BareQueue<T> {
+  constructor(options: AsyncQueueOptions = {}) {
+    super(options);
+    made.push(this as unknown as BareQueue<never>);
+  }
+}
+afterEach(() => {
+  for (const queue of made.splice(0)) queue.cancel(undefined);
+  assert.equal(active.waiters, 0);
+});
 
 type State = AsyncQueue["state"];
 
@@ -532,15 +545,19 @@ test("AsyncQueue iteration throws the failure after the values that came before 
   }
 });
 
-test("AsyncQueue iteration ends when the queue is cancelled by somebody else", async () => {
-  const queue = new AsyncQueue<string>();
-  queue.send("a");
-  const values: string[] = [];
-  for await (const value of queue) {
-    values.push(value);
-    setTimeout(() => queue.cancel(LEFT), 0);
+test("AsyncQueue iteration ends when somebody else cancels the queue, and drops what waits", async () => {
+  for (const at of ["at once", "later"]) {
+    const queue = new AsyncQueue<string>();
+    queue.send("a");
+    if (at === "at once") queue.send("dropped");
+    const values: string[] = [];
+    for await (const value of queue) {
+      values.push(value);
+      if (at === "at once") queue.cancel(LEFT);
+      else setTimeout(() => queue.cancel(LEFT), 0);
+    }
+    assert.deepEqual(values, ["a"], at);
   }
-  assert.deepEqual(values, ["a"]);
 });
 
 test("AsyncQueue iteration that is left cancels the queue", async () => {

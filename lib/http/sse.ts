@@ -8,6 +8,7 @@ import { jsonFormat, textFormat } from "../formats/events.ts";
 import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
 import type { Source } from "../pump.ts";
+import { checkLimits } from "../queue.ts";
 import { type StreamOptions, TokenStream } from "../stream.ts";
 import { negotiate } from "./request.ts";
 import { problemResponse } from "./response.ts";
@@ -140,7 +141,9 @@ function headOf(format: Format, options: SseOptions): Headers {
 }
 
 /** Every stream option in its bounds, or a RangeError that names it. */
-export function checkOptions({ heartbeatMs, commitAfterMs, stallMs }: StreamOptions): void {
+export function checkOptions(options: StreamOptions): void {
+  const { heartbeatMs, commitAfterMs, stallMs } = options;
+  checkLimits(options);
   checkMs("heartbeatMs", heartbeatMs, 100, 60_000);
   checkMs("stallMs", stallMs, 100, 2 ** 31 - 1);
   checkMs("commitAfterMs", commitAfterMs, 0, 5000);

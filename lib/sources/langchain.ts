@@ -6,7 +6,12 @@ import type { AsyncQueue, Item, Summary } from "../queue.ts";
 
 /** The methods of a LangChain callback handler that a stream needs. */
 export interface LangChainCallbacks {
-  handleLLMNewToken(token: string): void;
+  /**
+   * LangChain waits for each call. By default it puts them all, of every request, into one queue of its
+   * own, and its `invoke` is done before they are.
+   */
+  readonly awaitHandlers: true;
+  handleLLMNewToken(token: string): Promise<boolean>;
   handleLLMEnd(output: unknown, runId?: string, parentRunId?: string): void;
   handleLLMError(error: unknown, runId?: string, parentRunId?: string): void;
   handleChainEnd(outputs: unknown, runId?: string, parentRunId?: string): void;
@@ -39,7 +44,8 @@ export function langChainCallbacks(queue: AsyncQueue<Item>): LangChainCallbacks 
     if (parentRunId === undefined) queue.fail(error);
   };
   return {
-    handleLLMNewToken: (token) => void queue.send(token),
+    awaitHandlers: true,
+    handleLLMNewToken: (token) => queue.send(token),
     handleLLMEnd(output, _runId, parentRunId) {
       summary = summaryOf(output);
       end(parentRunId);

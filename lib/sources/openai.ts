@@ -47,6 +47,7 @@ export interface OpenAiOptions<Input = unknown> {
 interface Relay {
   readonly url: string;
   readonly init: () => RequestInit;
+  readonly apiKey: string | undefined;
   readonly options: Required<Pick<OpenAiOptions, typeof LIMITS[number]>>;
 }
 
@@ -67,6 +68,9 @@ const DEFAULTS: Relay["options"] = {
   retries: 0,
 };
 
+/** Seconds of `Retry-After` up to which a retry waits; longer ones are told to the reader at once. */
+const MAX_RETRY_AFTER = 60;
+
 /**
  * A source that asks an OpenAI-compatible upstream and streams its answer.
  *
@@ -83,20 +87,16 @@ const DEFAULTS: Relay["options"] = {
  * ```
  *
  * @returns A function from the context to a queue, which is a source and async-iterable.
- * @throws {TypeError} If `baseUrl` is no http(s) URL or `model` is empty.
+ * @throws {TypeError} If `baseUrl` is no http(s) URL, `model` is empty, or a header cannot be sent.
  * @throws {RangeError} If a limit is out of its bounds.
  */
 export function openai<Input = unknown>(
   options: OpenAiOptions<Input>,
 ): (context: SourceContext<Input>) => AsyncQueue<Item> {
   const limits = check(options);
-  const url = `${options.baseUrl.replace(/\/+$/, "")}/chat/completions`;
-  const headers = new Headers(options.headers);
-  headers.set("content-type", "application/json");
-  headers.set("accept", "text/event-stream");
-  // A compressor in between holds tokens back.
-  headers.set("accept-encoding", "identity");
-  if (options.apiKey !== undefined) headers.set("authorization", `Bearer ${options.apiKey}`);
+  const url = new URL(options.baseUrl);
+  url.pathname = url.pathname.replace(/\/*$/, "/chat/completions");
+  const headers = headersOf(options);
   return (context) => {
     const queue = new AsyncQueue<Item>();
     const messages = options.messages?.(context) ?? messagesOf(context.input);
@@ -111,12 +111,12 @@ export function openai<Input = unknown>(
       method: "POST",
       headers,
       redirect: "manual",
-      // Deno sends a body again by itself when the connection breaks before the head, and the model
-      // is paid twice; it cannot do that with a stream.
-      body: new Response(body).body,
+      // Deno 2.9 sends bytes again by itself when the connection breaks before the head, those of
+      // `new Response(bytes).body` too, and the model is paid twice; it cannot do that with a Blob's.
+      body: new Blob([body]).stream(),
       duplex: "half",
     } as RequestInit);
-    fill(queue, { url, init, options: limits }).then(
+    fill(queue, { url: url.href, init, apiKey: options.apiKey, options: limits }).then(
       (summary) => queue.close(summary),
       (error) => queue.fail(error),
     );
@@ -131,11 +131,13 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
   try {
     const response = await connect(relay, watchdog);
     watchdog.expect(firstTokenTimeoutMs);
-    const answer = new Answer(queue);
+    const answer = new Answer(queue, relay.apiKey);
     const whole = await readUpstream(response, watchdog.signal, (event) => {
       const sent = answer.take(event);
+      // A role, a comment or an empty event is no token.
+      if (typeof sent !== "object") return sent;
       watchdog.expect(tokenTimeoutMs);
-      if (typeof sent !== "object" || accepted(sent)) return sent;
+      if (accepted(sent)) return sent;
       // While our own reader is slow the upstream is not late.
       watchdog.expect(Infinity);
       return sent.then((room) => {
@@ -143,7 +145,7 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
         return room;
       });
     }, { ...relay.options, fatal: true });
-    watchdog.check();
+    if (!whole) watchdog.check();
     if (!whole || answer.summary.finishReason === undefined) throw new StreamError("truncated");
     return answer.summary;
   } finally {
@@ -158,7 +160,7 @@ async function connect({ url, init, options }: Relay, watchdog: Watchdog): Promi
     watchdog.expect(options.headTimeoutMs);
     try {
       const response = await fetch(url, { ...init(), signal: watchdog.signal });
-      if (response.status === 200) return response;
+      if (response.status === 200 && !isPacked(response)) return response;
       discard(response);
       failure = refusal(response);
       const again = response.status === 429 || response.status >= 500;
@@ -168,11 +170,17 @@ async function connect({ url, init, options }: Relay, watchdog: Watchdog): Promi
       if (cause instanceof StreamError) throw cause;
       failure = new StreamError("bad_upstream", { cause });
     }
-    if (tries >= options.retries) throw failure;
+    const { retryAfter = 0 } = failure;
+    if (tries >= options.retries || retryAfter > MAX_RETRY_AFTER) throw failure;
     const backoffMs = Math.min(250 * 2 ** tries, 8000) * (0.5 + Math.random() / 2);
     watchdog.expect(Infinity);
-    await watchdog.pause((failure.retryAfter ?? 0) * 1000 || backoffMs);
+    await watchdog.pause(retryAfter * 1000 || backoffMs);
   }
+}
+
+/** Nobody asked for it: it holds tokens back, and not every runtime undoes it. */
+function isPacked(response: Response): boolean {
+  return (response.headers.get("content-encoding") ?? "identity") !== "identity";
 }
 
 /** 429 stays what it is, with its `Retry-After`; every other status is the upstream's fault, 502. */
@@ -181,31 +189,34 @@ function refusal(response: Response): StreamError {
   if (response.status !== 429) return new StreamError("bad_upstream", { cause });
   const text = response.headers.get("retry-after") ?? "";
   const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
-  return new StreamError("rate_limited", seconds >= 0 ? { retryAfter: seconds, cause } : { cause });
+  const sane = seconds >= 0 && seconds < 2 ** 31;
+  return new StreamError("rate_limited", sane ? { retryAfter: seconds, cause } : { cause });
 }
 
 /** One answer as its chunks come in. */
 class Answer {
   readonly summary: Summary = {};
   readonly #queue: AsyncQueue<Item>;
+  readonly #apiKey: string | undefined;
 
-  constructor(queue: AsyncQueue<Item>) {
+  constructor(queue: AsyncQueue<Item>, apiKey: string | undefined) {
     this.#queue = queue;
+    this.#apiKey = apiKey;
   }
 
   take({ event, data }: ServerSentEvent): Promise<boolean> | "last" | undefined {
     if (data === "[DONE]") return "last";
-    if (event === "error") throw upstreamFailed(data);
+    if (event === "error") throw this.#failed(data);
     // What some servers send to keep a connection alive.
     if (data === "") return undefined;
     let chunk: CompletionChunk;
     try {
       chunk = JSON.parse(data) as CompletionChunk;
-    } catch (cause) {
-      throw new StreamError("upstream_failed", { cause });
+    } catch {
+      throw this.#failed(data);
     }
-    if (typeof chunk !== "object" || chunk === null) throw upstreamFailed(data);
-    if (chunk.error || chunk.object === "error") throw upstreamFailed(data);
+    if (typeof chunk !== "object" || chunk === null) throw this.#failed(data);
+    if (chunk.error || chunk.object === "error") throw this.#failed(data);
     if (isObject(chunk.usage)) this.summary.usage = chunk.usage as Record<string, unknown>;
     const choice = chunk.choices?.[0];
     // Of several choices the first is relayed.
@@ -214,13 +225,20 @@ class Answer {
     return isObject(choice.delta) ? this.#send(choice.delta) : undefined;
   }
 
+  /** Some upstreams repeat the key when they fail, and a log is no place for it. */
+  #failed(data: string): StreamError {
+    return upstreamFailed(this.#apiKey ? data.replaceAll(this.#apiKey, "***") : data);
+  }
+
   #send(delta: Delta): Promise<boolean> | undefined {
     let sent: Promise<boolean> | undefined;
     const reasoning = delta.reasoning_content ?? delta.reasoning;
     if (typeof reasoning === "string" && reasoning !== "") {
       sent = this.#queue.send({ event: "reasoning", data: { text: reasoning } });
     }
-    if (typeof delta.content === "string") sent = this.#queue.send(delta.content);
+    if (typeof delta.content === "string" && delta.content !== "") {
+      sent = this.#queue.send(delta.content);
+    }
     if (!Array.isArray(delta.tool_calls)) return sent;
     for (const call of delta.tool_calls as (ToolCall | null)[]) {
       if (!isObject(call)) continue;
@@ -300,6 +318,7 @@ class Watchdog {
 
   /** Waits, unless the request is aborted meanwhile. */
   async pause(ms: number): Promise<void> {
+    this.check();
     active.timers++;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
@@ -354,6 +373,21 @@ function messagesOf(input: unknown): ChatMessage[] {
     if (typeof query === "string") return [{ role: "user", content: query }];
   }
   throw new TypeError("Cannot ask the upstream: the input has neither messages nor a query");
+}
+
+function headersOf({ headers: further, apiKey }: OpenAiOptions<never>): Headers {
+  try {
+    const headers = new Headers(further);
+    headers.set("content-type", "application/json");
+    headers.set("accept", "text/event-stream");
+    // A compressor in between holds tokens back.
+    headers.set("accept-encoding", "identity");
+    if (apiKey) headers.set("authorization", `Bearer ${apiKey}`);
+    return headers;
+  } catch {
+    // Without its cause: Deno's error repeats the value, and the value may be a key.
+    throw new TypeError("Cannot relay: apiKey or headers hold what no header can carry");
+  }
 }
 
 function check(options: OpenAiOptions<never>): Relay["options"] {

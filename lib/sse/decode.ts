@@ -300,9 +300,11 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
 
   async return(): Promise<IteratorResult<ServerSentEvent, undefined>> {
     this.#ended = true;
+    this.#failure = undefined;
     this.#events = [];
     this.#next = 0;
-    await this.#reader.cancel();
+    // That the stream has broken is told by `next`.
+    await this.#reader.cancel().catch(() => {});
     return { done: true, value: undefined };
   }
 

@@ -142,3 +142,5 @@ const served = serve((request) => {
   return sse(request, source, options({ stallMs }));
 });
 console.log(`port ${served.port}`);
+// The test that started us is gone, however it went.
+process.stdin.on("end", () => process.exit(1)).resume();

@@ -478,6 +478,14 @@ test("sse() commits after commitAfterMs of silence, and then fails in the stream
   }
 });
 
+test("sse() commits after 250 ms by default, and cannot be hurried by heartbeats", async () => {
+  const beganMs = performance.now();
+  const response = await sse(post(), () => {}, { heartbeatMs: 100 });
+  const waitedMs = performance.now() - beganMs;
+  assert.ok(waitedMs >= 240 && waitedMs < 450, `${waitedMs} ms`);
+  await response.body!.cancel();
+});
+
 test("sse() waits commitAfterMs before it commits", async () => {
   const opened = counting();
   const beganMs = performance.now();
@@ -580,6 +588,25 @@ test("sse() fails for an AsyncQueue that somebody else reads, who keeps it", asy
   assert.deepEqual(opened(), {});
 });
 
+test("sse() ends the context's queue too where the source answers a queue of its own", async () => {
+  const opened = counting();
+  let sent: Promise<boolean> | undefined;
+  let queue: AsyncQueue | undefined;
+  const source = (context: { queue: AsyncQueue }) => {
+    queue = context.queue;
+    sent = queue.send("a".repeat(100_000));
+    const own = new AsyncQueue<string>();
+    own.send("b");
+    own.close();
+    return own;
+  };
+  const { text } = await streamed(await sse(post(), source, recorded().options));
+  assert.equal(text, `${"a".repeat(100_000)}b`);
+  assert.equal(await soon(sent!, "the answer to what was sent"), true);
+  assert.equal(await queue!.send("late"), false);
+  assert.deepEqual(opened(), {});
+});
+
 test("sse() fails for a source that is none", async () => {
   for (const source of [5, null, {}, true, new Date(0)]) {
     const { options, errors } = recorded();
@@ -649,7 +676,10 @@ test("sse() fails an item over 1 MiB encoded with item_too_large, exactly", asyn
 });
 
 test("sse() delivers what came before an item that is too large", async () => {
-  for (const item of ["x".repeat(2 * 1024 * 1024), { data: "x".repeat(2 * 1024 * 1024) }]) {
+  const size = 2 * 1024 * 1024;
+  // Too long to be tried, and short enough but too large once it is written.
+  const large = ["x".repeat(size), "テ".repeat(size / 4)].flatMap((data) => [data, { data }]);
+  for (const item of large) {
     const { options } = recorded();
     const { text, last } = await streamed(await sse(post(), ["a", "b", item, "never"], options));
     assert.equal(text, "ab");
@@ -851,6 +881,34 @@ test("sse() reports a failure and a departure exactly once each", async () => {
   // A reader that left is an outcome, not an error.
   assert.deepEqual(left.errors, []);
   await until(() => opened().sources === undefined, 1000, "the source is let go");
+  assert.deepEqual(opened(), {});
+});
+
+test("sse() ends an overflow once, with what waits and failed, at whatever time it is read", async () => {
+  const opened = counting();
+  const { options, errors, reports } = recorded({ highWaterMark: 100, maxBufferedBytes: 1000 });
+  let reason: unknown;
+  let sent = 0;
+  const response = await sse(post(), ({ queue, signal }) => {
+    signal.addEventListener("abort", () => reason = signal.reason.code);
+    // A callback that does not look at what `send` answers.
+    const send = () => {
+      for (let i = 0; i < 100 && !queue.closed; i++) {
+        queue.send("0123456789");
+        if (!queue.closed) sent++;
+      }
+      if (!queue.closed) setTimeout(send, 0);
+    };
+    send();
+  }, options);
+  await until(() => reports.length > 0, 1000, "the overflow");
+  assert.equal(reason, "overflow");
+  const { text, last } = await streamed(response);
+  assert.ok(sent > 10 && sent < 200, `${sent} sent`);
+  assert.equal(text, "0123456789".repeat(sent));
+  assert.deepEqual([last.event, last.value.code], ["failed", "overflow"]);
+  assert.deepEqual([reports.length, errors.length], [1, 1]);
+  assert.deepEqual([reports[0]!.outcome, reports[0]!.code], ["failed", "overflow"]);
   assert.deepEqual(opened(), {});
 });
 

@@ -85,18 +85,25 @@ test("ByteWriter grows for one string of a MiB, whatever each character takes", 
 
 test("ByteWriter grows at every fill of its scratch", () => {
   // Around 4 KiB and 64 KiB, with each kind of character at each distance from the edge.
+  const texts = ["a", "é", "テ", "😀", "\n", "\0", "\ud800", '"', "\0テ"].map((char) =>
+    char.repeat(4)
+  );
+  texts.push("\0\0\0\0テテテテ", "\ud800\ud800\ud800テテテテ", "\0\0\0\0\0\0\0\0\0");
+  const tail = "a tail of some bytes";
   for (const edge of [4096, 64 * 1024]) {
     const filler = "x".repeat(edge);
-    for (const text of ["a", "é", "テ", "😀", "\n", "\0", "\ud800", '"']) {
-      const plain = text.repeat(4).toWellFormed();
-      const escaped = JSON.stringify(text.repeat(4)).slice(1, -1);
-      for (let room = 0; room <= 40; room++) {
+    for (const text of texts) {
+      const plain = text.toWellFormed();
+      const escaped = JSON.stringify(text).slice(1, -1);
+      for (let room = 0; room <= 80; room++) {
         const writer = new ByteWriter();
         writer.raw(bytesOf(filler.slice(room)));
-        writer.json(NOTHING, text.repeat(4), NOTHING);
-        writer.utf8(text.repeat(4));
+        writer.json(NOTHING, text, bytesOf(tail));
+        writer.utf8(text);
         const written = decoder.decode(writer.take());
-        if (written !== filler.slice(room) + escaped + plain) assert.fail(`${text}, room ${room}`);
+        if (written !== filler.slice(room) + escaped + tail + plain) {
+          assert.fail(`${JSON.stringify(text)}, room ${room}`);
+        }
       }
     }
   }

@@ -1,0 +1,47 @@
+/** The demo source: code points at a pace, and no timer left behind. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { active } from "../../lib/counters.ts";
+import type { SourceContext } from "../../lib/pump.ts";
+import { echo } from "../../lib/sources/echo.ts";
+import { total } from "../child.ts";
+import { TEXT } from "./relay.ts";
+
+function context(query: string, signal = new AbortController().signal) {
+  return { input: { query }, signal } as SourceContext<{ query: string }>;
+}
+
+test("echo() answers the query, one code point at a time", async () => {
+  const tokens = await Array.fromAsync(echo({ delayMs: 0 })(context(TEXT)));
+  assert.deepEqual(tokens, [...TEXT]);
+  assert(tokens.every((token) => token.isWellFormed()));
+  assert.deepEqual(await Array.fromAsync(echo({ delayMs: 0 })(context(""))), []);
+});
+
+test("echo() waits before each character but the first", async () => {
+  const tokens = echo({ delayMs: 30 })(context("abc"));
+  const beganMs = performance.now();
+  await tokens.next();
+  assert(performance.now() - beganMs < 20);
+  for await (const _ of tokens);
+  const tookMs = performance.now() - beganMs;
+  assert(tookMs >= 58 && tookMs < 500, `${tookMs} ms`);
+  assert.equal(total(active), 0);
+});
+
+test("echo() ends at once when the signal aborts, and leaves no timer", async () => {
+  const abort = new AbortController();
+  const tokens = echo({ delayMs: 60_000 })(context("abc", abort.signal));
+  await tokens.next();
+  const next = tokens.next();
+  assert.equal(active.timers, 1);
+  abort.abort();
+  assert.deepEqual(await next, { done: true, value: undefined });
+  assert.equal(total(active), 0);
+});
+
+test("echo() names a bad delay", () => {
+  for (const delayMs of [-1, NaN, Infinity, 2 ** 31]) {
+    assert.throws(() => echo({ delayMs }), { name: "RangeError", message: /delayMs/ });
+  }
+});

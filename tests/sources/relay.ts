@@ -1,0 +1,93 @@
+/**
+ * What the tests of relaying sources share: a reader that takes an answer apart, and the check that
+ * nothing was left open. It stands apart so that every one of them asks the same of the same answer.
+ */
+import assert from "node:assert/strict";
+import { active } from "../../lib/counters.ts";
+import { sse, type SseOptions } from "../../lib/http/sse.ts";
+import type { Item } from "../../lib/queue.ts";
+import { openai, type OpenAiOptions } from "../../lib/sources/openai.ts";
+import { EventDecoder } from "../../lib/sse/decode.ts";
+import type { ServerSentEvent } from "../../lib/sse/event.ts";
+import { total } from "../child.ts";
+import { until } from "../serve.ts";
+import { type Mock, SECRET } from "../upstream/mock.ts";
+
+/** What no reader may ever see. */
+export const KEY = "sk-relay-0123456789";
+/** Spaces on both ends, two scripts, a ZWJ sequence, a lone astral letter, CRLF and a blank line. */
+export const TEXT = " Streaming responseのテスト 👩‍👩‍👧\r\n\r\n  blank line above, 𝒳 and a tail. ";
+
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms));
+
+/** An answer as its reader has it. */
+export interface Answer {
+  status: number;
+  headers: Headers;
+  body: string;
+  /** The tokens, joined. */
+  text: string;
+  /** The structured items. */
+  items: Exclude<Item, string>[];
+  /** `done`, `failed`, or nothing where the body is neither. */
+  end: "done" | "failed" | undefined;
+  /** What `done` or `failed` carries, or the problem that came instead of a stream. */
+  // deno-lint-ignore no-explicit-any -- whatever the wire says is compared, not used
+  last: any;
+}
+
+/** Reads a `json` stream, or a problem, to its end. */
+export async function read(response: Response): Promise<Answer> {
+  const { status, headers } = response;
+  const body = await response.text();
+  const answer: Answer = { status, headers, body, text: "", items: [], end: undefined, last: {} };
+  if (headers.get("content-type") === "application/problem+json") {
+    answer.last = JSON.parse(body);
+    return answer;
+  }
+  const events: ServerSentEvent[] = new EventDecoder({ maxLineBytes: 2 ** 24 })
+    .feed(new TextEncoder().encode(body));
+  for (const { event, data } of events) {
+    assert.equal(answer.end, undefined, "nothing follows the end");
+    const value = JSON.parse(data);
+    if (event === "done" || event === "failed") {
+      answer.end = event;
+      answer.last = value;
+    } else if (event === "message" && "token" in value) answer.text += value.token;
+    else answer.items.push({ event, data: value });
+  }
+  return answer;
+}
+
+/** Asks the mock through `openai()` and `sse()`, without a socket to the reader. */
+export function relay(
+  mock: Mock,
+  model: string,
+  { text = TEXT, source = {}, stream = {} }: {
+    text?: string;
+    source?: Partial<OpenAiOptions<undefined>>;
+    stream?: SseOptions;
+  } = {},
+): Promise<Response> {
+  const request = new Request("http://localhost/", { headers: { accept: "text/event-stream" } });
+  const messages = () => [{ role: "user", content: text }];
+  return sse(request, openai({ baseUrl: mock.url, model, apiKey: KEY, messages, ...source }), {
+    onError: () => {},
+    ...stream,
+  });
+}
+
+/** Nothing of the upstream's own words, and no key, in what the reader got. */
+export function assertNoLeak({ headers, body }: { headers: Headers; body: string }): void {
+  const all = `${JSON.stringify([...headers])}\n${body}`;
+  assert(!all.includes(SECRET) && !all.includes(KEY) && !all.includes("x-upstream-detail"), all);
+}
+
+/** Every counter is back to zero, and every connection to the mock closed, within 100 ms. */
+export async function assertNothingLeft(mock: Mock): Promise<void> {
+  const left = () => `${JSON.stringify(active)}, ${mock.open} connections`;
+  await until(() => total(active) === 0 && mock.open === 0, 100, "nothing left").catch((error) => {
+    throw new Error(`${error.message}: ${left()}`);
+  });
+}
