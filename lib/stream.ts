@@ -107,7 +107,6 @@ export class TokenStream
   readonly #startMs: number = performance.now();
   #lastWriteMs = 0;
   #ttftMs: number | undefined;
-  #items = 0;
   #tokens = 0;
   #bytes = 0;
 
@@ -186,10 +185,12 @@ export class TokenStream
     const out = this.#out;
     const before = out.length;
     if (typeof item === "string") {
-      this.#writeToken(item);
+      const endsInHalf = (item.charCodeAt(item.length - 1) & 0xfc00) === 0xd800;
+      if (endsInHalf || this.#half !== "" || item.length > SURELY_SMALL) this.#writeRare(item);
+      else this.#framer.token(out, item);
       this.#tokens++;
     } else this.#writeStructured(item);
-    if (this.#items++ === 0) this.#ttftMs = performance.now() - this.#startMs;
+    if (this.#ttftMs === undefined) this.#ttftMs = performance.now() - this.#startMs;
     else if (before > 0) return out.length;
     this.wake();
     return out.length;
@@ -234,8 +235,9 @@ export class TokenStream
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
       const { commitAfterMs = 250 } = this.#init.options;
-      if (this.#items > 0 || this.#read.state !== "open" || commitAfterMs === 0) this.#commit();
-      else if (this.#commitTimer === undefined) {
+      if (this.#ttftMs !== undefined || this.#read.state !== "open" || commitAfterMs === 0) {
+        this.#commit();
+      } else if (this.#commitTimer === undefined) {
         active.timers++;
         this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
       }
@@ -297,12 +299,14 @@ export class TokenStream
   #commit(): void {
     if (this.#state !== "opening") return;
     const failure = this.#failure;
-    if (failure !== undefined && this.#items === 0) return this.#end("failed", failure.error);
+    if (failure !== undefined && this.#ttftMs === undefined) {
+      return this.#end("failed", failure.error);
+    }
     const last = this.#conclude();
     this.#disarm();
     this.#state = "idle";
     const body = new ReadableStream(this, NO_PREFETCH);
-    if (this.#heartbeatMs > 0 || this.#stallMs > 0) watch(this);
+    if (!last && this.shortestMs < Infinity) watch(this);
     this.#lastWriteMs = performance.now();
     this.#enqueue();
     this.#opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
@@ -364,7 +368,8 @@ export class TokenStream
     }
   }
 
-  #writeToken(token: string): void {
+  /** A token that begins or ends in half a surrogate pair, or might be too large. */
+  #writeRare(token: string): void {
     if (this.#half !== "") {
       token = this.#half + token;
       this.#half = "";
@@ -374,8 +379,7 @@ export class TokenStream
       if (token.length === 1) return;
       token = token.slice(0, -1);
     }
-    if (token.length < SURELY_SMALL) this.#framer.token(this.#out, token);
-    else this.#writeLarge(token.length, (out) => this.#framer.token(out, token));
+    this.#writeLarge(token.length, (out) => this.#framer.token(out, token));
   }
 
   #writeStructured(item: Exclude<Item, string>): void {

@@ -129,14 +129,26 @@ function choose(request: Request, format: SseOptions["format"]): Format | Respon
   return problemResponse(new StreamError("not_acceptable"), { vary: "Accept" });
 }
 
-function headOf(format: Format, options: SseOptions): Headers {
+/** The headers of a format, made once: most streams have no others. */
+const heads = new WeakMap<Format, Record<string, string>>();
+
+function headOf(format: Format, options: SseOptions): HeadersInit {
+  let head = heads.get(format);
+  if (head === undefined) {
+    head = {
+      "content-type": format.contentType,
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+      "x-content-type-options": "nosniff",
+      ...format.headers,
+    };
+    heads.set(format, head);
+  }
+  const negotiated = options.format === undefined;
+  if (options.headers === undefined && !negotiated) return head;
   const headers = new Headers(options.headers);
-  headers.set("content-type", format.contentType);
-  headers.set("cache-control", "no-cache, no-transform");
-  headers.set("x-accel-buffering", "no");
-  headers.set("x-content-type-options", "nosniff");
-  for (const [name, value] of Object.entries(format.headers ?? {})) headers.set(name, value);
-  if (options.format === undefined) headers.append("vary", "Accept");
+  for (const [name, value] of Object.entries(head)) headers.set(name, value);
+  if (negotiated) headers.append("vary", "Accept");
   return headers;
 }
 

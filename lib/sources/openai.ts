@@ -111,6 +111,8 @@ export function openai<Input = unknown>(
       method: "POST",
       headers,
       redirect: "manual",
+      // Bun's own: it would unpack a bomb for 100 ms although its head is refused.
+      decompress: false,
       // Deno 2.9 sends bytes again by itself when the connection breaks before the head, those of
       // `new Response(bytes).body` too, and the model is paid twice; it cannot do that with a Blob's.
       body: new Blob([body]).stream(),

@@ -3,7 +3,7 @@
  * no text, name or id can forge a field (HTML Standard, section 9.2.6; `WIRE` rules in the README).
  */
 import type { ServerSentEventInit } from "./event.ts";
-import { bytesOf, ByteWriter, Escapes } from "./utf8.ts";
+import { bytesOf, ByteWriter, Escapes, VERBATIM } from "./utf8.ts";
 
 const DATA = bytesOf("data: ");
 const EVENT = bytesOf("event: ");
@@ -15,7 +15,6 @@ const LF = bytesOf("\n");
 const BLANK = bytesOf("\n\n");
 const DATA_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\ndata: " : undefined));
 const COMMENT_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\n: " : undefined));
-const VALUE = new Escapes(() => undefined);
 
 /** The constant parts of an event whose data is JSON with one variable string in it. */
 export interface EventFrame {
@@ -44,13 +43,13 @@ export class EventWriter extends ByteWriter {
 
   /** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
   data(text: string): void {
-    this.escaped(DATA, text, DATA_LINES, BLANK);
+    this.write(DATA, text, DATA_LINES, BLANK);
   }
 
   /** A comment without a blank line after it: some clients take that for an event. */
   comment(text: string): void {
     if (text === "") this.raw(EMPTY_COMMENT);
-    else this.escaped(COMMENT, text, COMMENT_LINES, LF);
+    else this.write(COMMENT, text, COMMENT_LINES, LF);
   }
 
   /**
@@ -71,7 +70,7 @@ export class EventWriter extends ByteWriter {
   }
 
   #field(name: Uint8Array, value: string): void {
-    this.escaped(name, value, VALUE, LF);
+    this.write(name, value, VERBATIM, LF);
   }
 }
 

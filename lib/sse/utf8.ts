@@ -50,7 +50,7 @@ export class Escapes {
 }
 
 /** Every character as it is. */
-const NONE = new Escapes(() => undefined);
+export const VERBATIM: Escapes = new Escapes(() => undefined);
 
 /** The inside of a JSON string (RFC 8259, section 7). */
 const JSON_STRING = new Escapes((char) => {
@@ -93,28 +93,27 @@ export class ByteWriter {
 
   /** Appends prepared bytes. */
   raw(constant: Uint8Array): void {
-    this.#write(constant, "", NONE, EMPTY);
+    this.write(constant, "", VERBATIM, EMPTY);
   }
 
   /** Appends text as UTF-8. A lone surrogate becomes U+FFFD. */
   utf8(text: string): void {
-    this.#write(EMPTY, text, NONE, EMPTY);
+    this.write(EMPTY, text, VERBATIM, EMPTY);
   }
 
   /** Appends `head`, the inside of a JSON string, and `tail`. A lone surrogate is escaped and arrives as it was. */
   json(head: Uint8Array, text: string, tail: Uint8Array): void {
-    this.#write(head, text, JSON_STRING, tail);
+    this.write(head, text, JSON_STRING, tail);
   }
 
-  /** Appends `head`, `text` with replacements, and `tail`. */
-  escaped(head: Uint8Array, text: string, escapes: Escapes, tail: Uint8Array): void {
-    this.#write(head, text, escapes, tail);
-  }
-
-  /** The one loop: one check of the room, one pass over the text, nothing allocated. */
-  #write(head: Uint8Array, text: string, escapes: Escapes, tail: Uint8Array): void {
+  /**
+   * Appends `head`, `text` with its escapes, and `tail`. The one loop: one check of the room, one pass
+   * over the text, nothing allocated.
+   */
+  write(head: Uint8Array, text: string, escapes: Escapes, tail: Uint8Array): void {
     const size = text.length;
-    this.#reserve(head.length + size * 3 + tail.length);
+    const most = this.#length + head.length + size * 3 + tail.length;
+    if (most > this.#bytes.length) this.#grow(most);
     let bytes = this.#bytes;
     let at = this.#length;
     const marked = escapes.marked;
@@ -168,14 +167,13 @@ export class ByteWriter {
 
   /** Appends bytes that were not reckoned with, and keeps the room for what was. */
   #append(extra: Uint8Array, toCome: number): void {
-    this.#reserve(extra.length + toCome);
+    const most = this.#length + extra.length + toCome;
+    if (most > this.#bytes.length) this.#grow(most);
     this.#bytes.set(extra, this.#length);
     this.#length += extra.length;
   }
 
-  #reserve(size: number): void {
-    const needed = this.#length + size;
-    if (needed <= this.#bytes.length) return;
+  #grow(needed: number): void {
     const old = this.#bytes;
     this.#bytes = needed <= SMALL.bytes
       ? fromPool(SMALL)
