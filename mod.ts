@@ -4,21 +4,26 @@
  *
  * @module
  */
-export { StreamError, type StreamErrorOptions } from "./lib/error.ts";
+export { type Problem, StreamError, type StreamErrorOptions } from "./lib/error.ts";
+export type { ActiveCounts } from "./lib/counters.ts";
 export { AsyncQueue, type AsyncQueueOptions, type Item, type Summary } from "./lib/queue.ts";
-export type { Source, SourceContext, SourceFunction } from "./lib/pump.ts";
+export type { Source, SourceContext, SourceFunction, StartedSource } from "./lib/pump.ts";
 export type { End, Format, FormatContext, Framer } from "./lib/format.ts";
 export type { StreamOptions, StreamReport } from "./lib/stream.ts";
 export { sse, type SseOptions } from "./lib/http/sse.ts";
-export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
-export { encodeEvent } from "./lib/sse/encode.ts";
-export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";
+export type { AccessOptions } from "./lib/http/access.ts";
+export type { BodyLimits } from "./lib/http/request.ts";
+export type { QueryInput } from "./lib/http/streaming.ts";
+export type { Stats } from "./lib/http/metrics.ts";
 export {
   createHandler,
   type Handler,
   type HandlerLimits,
   type HandlerOptions,
 } from "./lib/handler.ts";
+export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
+export { encodeEvent, type EventFrame, eventFrame, type EventWriter } from "./lib/sse/encode.ts";
+export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";
 export { echo, type EchoOptions } from "./lib/sources/echo.ts";
 export { type ChatMessage, openai, type OpenAiOptions } from "./lib/sources/openai.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./lib/sources/langchain.ts";

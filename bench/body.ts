@@ -3,8 +3,8 @@
  * Deliberately slow, plain and independent of the code it judges; the load generator calls it for one body per run.
  */
 
-/** Where a subject puts the token: raw in `data:`, as a JSON string, as `{"token"}`, or as a UI message stream's `text-delta`. */
-export type Payload = "raw" | "string" | "token" | "delta";
+/** Where a subject puts the token: raw in `data:`, as a JSON string, as `{"token"}`, as a UI message stream's `text-delta`, or in OpenAI's chunk. */
+export type Payload = "raw" | "string" | "token" | "delta" | "chunk";
 
 /** The text of a whole response as its reader would have it, and how many events carried it. */
 export function readBody(response: Uint8Array, payload: Payload): { text: string; events: number } {
@@ -36,6 +36,13 @@ function dechunk(body: Buffer): Buffer {
   return Buffer.concat(parts);
 }
 
+interface Part {
+  token?: string;
+  type?: string;
+  delta?: string;
+  choices?: { delta?: { content?: string } }[];
+}
+
 /** The token of one event, `undefined` where the event is an end mark, a comment or a framing part. */
 function tokenOf(block: string, payload: Payload): string | undefined {
   const data: string[] = [];
@@ -48,6 +55,7 @@ function tokenOf(block: string, payload: Payload): string | undefined {
   if (payload === "raw") return joined;
   if (joined === "[DONE]") return undefined;
   if (payload === "string") return JSON.parse(joined) as string;
-  const part = JSON.parse(joined) as { token?: string; type?: string; delta?: string };
+  const part = JSON.parse(joined) as Part;
+  if (payload === "chunk") return part.choices?.[0]?.delta?.content || undefined;
   return payload === "token" ? part.token : part.type === "text-delta" ? part.delta : undefined;
 }

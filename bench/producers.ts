@@ -15,7 +15,8 @@ export type Query = { shape: Shape; n: number; format: "text" | "json" };
 /** Token boundaries repeat after this many; a longer stream begins again, with fresh strings. */
 const CORPUS_TOKENS = 1000;
 const GROUP = 10;
-const corpus = new Corpus(CORPUS_TOKENS, SEED);
+/** The tokens of every producer. */
+export const corpus: Corpus = new Corpus(CORPUS_TOKENS, SEED);
 
 let lastUrl = "";
 let lastQuery: Query = { shape: "generator", n: 0, format: "text" };

@@ -54,6 +54,12 @@ const SHOWN: Record<string, [name: string, heading: string, factor: number][]> =
     ["p50WaitMs", "median wait ms", 1],
     ["burstMs", "burst ms", 1],
   ],
+  relay: [
+    ["tokensPerSecond", "million tokens/s", 1e-6],
+    ["nsPerToken", "processor ns/token", 1],
+    ["firstTokenP50", "first token p50 ms", 1],
+    ["firstTokenP99", "p99", 1],
+  ],
   memory: [["kbPerStream", "KB per idle stream", 1], ["grownMiB", "grown MiB", 1]],
   codec: ["event", "16KiB", "64B", "encode"].flatMap((name) => [
     [`${name} ns`, `${name}: ns/event`, 1],

@@ -77,7 +77,7 @@ function nginxArguments(port: number): string[] {
   return ["-p", root, "-c", join(root, "nginx.conf")];
 }
 
-function command(subject: Subject, port: number): [string, string[]] {
+function command(subject: Pick<Subject, "runtime" | "file">, port: number): [string, string[]] {
   const program = PROGRAMS[subject.runtime];
   if (program === undefined) throw new Error(`${subject.runtime} is not installed`);
   const file = join(BENCH, "peers", subject.file);
@@ -147,9 +147,23 @@ export async function withServer<T>(
   subject: Subject,
   use: (port: number, pid: number) => Promise<T>,
 ): Promise<T> {
+  if (subject.relays === undefined) return await withProcess(subject, SERVER_CORE, {}, use);
+  return await withProcess(UPSTREAM, LOAD_CORE, {}, (port) => {
+    return withProcess(subject, SERVER_CORE, { UPSTREAM: `http://127.0.0.1:${port}` }, use);
+  });
+}
+
+const UPSTREAM = { name: "upstream", runtime: "bun", file: "../upstream.ts" } as const;
+
+async function withProcess<T>(
+  subject: Pick<Subject, "name" | "runtime" | "file">,
+  core: number,
+  env: Record<string, string>,
+  use: (port: number, pid: number) => Promise<T>,
+): Promise<T> {
   const port = await freePort();
   const [program, args] = command(subject, port);
-  const server = start(SERVER_CORE, program, args, { PORT: String(port), CORPUS: corpusFile });
+  const server = start(core, program, args, { PORT: String(port), CORPUS: corpusFile, ...env });
   try {
     for (const until = Date.now() + 10_000; !await accepts(port);) {
       if (Date.now() > until || server.child.exitCode !== null) {

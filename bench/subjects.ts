@@ -6,7 +6,7 @@ import type { Payload } from "./body.ts";
 import type { Shape } from "./producers.ts";
 
 export type Runtime = "bun" | "deno" | "python" | "nginx";
-export type CaseName = "burst" | "paced" | "first" | "fairness" | "memory" | "codec";
+export type CaseName = "burst" | "paced" | "first" | "fairness" | "memory" | "relay" | "codec";
 
 export type Subject = {
   name: string;
@@ -21,6 +21,8 @@ export type Subject = {
   cases: readonly CaseName[];
   /** Another path than `/` for some shapes. */
   paths?: Partial<Record<Shape, string>>;
+  /** Needs `upstream.ts`, which then runs beside the load generator; its URL is in `UPSTREAM`. */
+  relays?: true;
 };
 
 const ALL: readonly Shape[] = ["generator", "sync", "queue", "micro", "macro"];
@@ -64,6 +66,21 @@ export const SUBJECTS: readonly Subject[] = [
   }),
   ...on(BOTH, "ceiling", "ceiling.ts", "peer", { shapes: ["sync"], cases: ["burst"] }),
   ...on(["nginx"], "ceiling", "", "peer", { shapes: ["sync"], cases: ["burst"] }),
+  ...on(BOTH, "spillway relay", "relay_spillway.ts", "own", {
+    cases: ["relay"],
+    payload: "token",
+    relays: true,
+  }),
+  ...on(BUN, "upstream itself", "../upstream.ts", "floor", { cases: ["relay"], payload: "chunk" }),
+  ...on(BOTH, "fetch piped through", "relay_fetch.ts", "floor", {
+    cases: ["relay"],
+    payload: "chunk",
+    relays: true,
+  }),
+  ...on(BOTH, "openai and hono", "relay_openai_hono.ts", "peer", {
+    cases: ["relay"],
+    relays: true,
+  }),
   ...on(BOTH, "spillway decoder", "codec_spillway.ts", "own", { cases: ["codec"] }),
   ...on(BOTH, "eventsource-parser", "codec_eventsource_parser.ts", "peer", { cases: ["codec"] }),
 ];

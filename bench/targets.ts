@@ -147,6 +147,39 @@ function decoder(figure: number, runtime: string, of: "mean" | "worst"): Target 
   };
 }
 
+/** Tokens per second of a relay over those of another. */
+function relayed(bound: number, runtime: string, variant: string, other: string): Target {
+  const figures = (figure: string): [Key, Key] => [
+    ["relay", `spillway relay/${runtime}`, variant, figure],
+    ["relay", other, variant, figure],
+  ];
+  return {
+    what: `relay, ${variant}: Spillway (${runtime}) over ${other}`,
+    bound: "at least",
+    figure: bound,
+    unit: "x",
+    values: (samples) => paired(samples, ...figures("tokensPerSecond"), ratio),
+    byProcessor: (samples) => paired(samples, ...figures("nsPerToken"), (a, b) => b / a),
+  };
+}
+
+/** How much later a relay makes the first token than the upstream itself has it at the reader. */
+function addedMs(bound: number, runtime: string): Target {
+  return {
+    what: `relay: time added to the first token, p50 (${runtime})`,
+    bound: "at most",
+    figure: bound,
+    unit: "ms",
+    values: (samples) =>
+      paired(
+        samples,
+        ["relay", `spillway relay/${runtime}`, "first token", "firstTokenP50"],
+        ["relay", "upstream itself/bun", "first token", "firstTokenP50"],
+        (a, b) => a - b,
+      ),
+  };
+}
+
 const GENERATOR = "generator text 64";
 const MICRO = "micro text 64";
 const both = <T>(make: (runtime: "bun" | "deno") => T): T[] => [make("bun"), make("deno")];
@@ -184,6 +217,9 @@ export const TARGETS: readonly Target[] = [
   absolute(64, "KB", ["memory", "deno", "idle 10000", "kbPerStream"]),
   ...both((runtime) => absolute(24, "MiB", ["memory", runtime, "stalled generator", "grownMiB"])),
   ...both((runtime) => absolute(24, "MiB", ["memory", runtime, "stalled queue", "grownMiB"])),
+  ...both((runtime) => relayed(1, runtime, "a chunk a token", `openai and hono/${runtime}`)),
+  ...both((runtime) => relayed(1, runtime, "16 KiB chunks", `openai and hono/${runtime}`)),
+  ...both((runtime) => addedMs(2, runtime)),
   ...both((runtime) => decoder(1.3, runtime, "mean")),
   ...both((runtime) => decoder(1.0, runtime, "worst")),
 ];

@@ -80,9 +80,9 @@ export class StreamError extends Error {
   readonly detail: string | undefined;
   readonly retryAfter: number | undefined;
 
-  /** @throws {RangeError} If `status` is not an integer from 400 to 599. */
+  /** @throws {RangeError} If `status` is not an integer from 400 to 599, or `retryAfter` not 0 or more. */
   constructor(code: string, options: StreamErrorOptions = {}) {
-    const [status, title] = CODES[code] ?? [500, "The stream failed"];
+    const [status, title] = Object.hasOwn(CODES, code) ? CODES[code]! : [500, "The stream failed"];
     super(
       options.detail ?? options.title ?? title,
       "cause" in options ? { cause: options.cause } : {},
@@ -94,6 +94,9 @@ export class StreamError extends Error {
     this.retryAfter = options.retryAfter;
     if (!Number.isInteger(this.status) || this.status < 400 || this.status > 599) {
       throw new RangeError(`Cannot create a StreamError: status ${this.status} is not 400 to 599`);
+    }
+    if (this.retryAfter !== undefined && !(this.retryAfter >= 0 && this.retryAfter < Infinity)) {
+      throw new RangeError("Cannot create a StreamError: retryAfter is not 0 or more");
     }
   }
 }

@@ -11,7 +11,7 @@ import { jsonResponse, problemResponse } from "./http/response.ts";
 import { checkOptions, type SseOptions, type StreamExtras } from "./http/sse.ts";
 import { type QueryInput, streaming } from "./http/streaming.ts";
 import type { Source } from "./pump.ts";
-import type { TokenStream } from "./stream.ts";
+import { callSafely, type TokenStream } from "./stream.ts";
 
 /** Limits of a handler. */
 export interface HandlerLimits extends BodyLimits {
@@ -141,22 +141,30 @@ export function createHandler(options: HandlerOptions): Handler {
       const { status, headers } = await methods.GET(request);
       return new Response(null, { status, headers });
     }
-    return problemResponse(new StreamError("method_not_allowed"), { allow: allow.join(", ") });
+    const headers = new Headers(options.headers);
+    headers.set("allow", allow.join(", "));
+    return problemResponse(new StreamError("method_not_allowed"), headers);
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {
-    neverIdle(request, info);
     let response: Response;
     try {
+      neverIdle(request, info);
       response = await answer(request);
     } catch (error) {
-      if (!(error instanceof StreamError)) (options.onError ?? console.error)(error);
-      response = problemResponse(error);
+      // If the handler for errors is broken itself, there is nobody left to tell.
+      if (!(error instanceof StreamError)) {
+        callSafely(options.onError ?? console.error, error, () => {});
+      }
+      response = problemResponse(error, options.headers);
     }
     return grantAccess(request, response, options);
   }
 
   async function drain({ timeoutMs = 25_000 } = {}): Promise<void> {
+    if (!(timeoutMs >= 0 && timeoutMs < 2 ** 31)) {
+      throw new RangeError(`Cannot drain: timeoutMs is ${timeoutMs}, not 0 or more`);
+    }
     state = "draining";
     if (live.size > 0 && timeoutMs > 0) {
       await new Promise<void>((resolve) => {
@@ -188,11 +196,28 @@ function neverIdle(request: Request, info: unknown): void {
   if (typeof info.timeout === "function") info.timeout(request, 0);
 }
 
+function isString(value: unknown): value is string {
+  return typeof value === "string";
+}
+
 function check(options: HandlerOptions): void {
   checkOptions(options);
   const { source, basePath = "", disconnect = "cancel", limits = {} } = options;
   if (source === undefined || source === null) {
     throw new TypeError("Cannot create the handler: source is missing");
+  }
+  if (!["function", "object", "string"].includes(typeof source)) {
+    throw new TypeError(`Cannot create the handler: source is a ${typeof source}`);
+  }
+  for (const name of ["cors", "allowedHosts"] as const) {
+    const value: unknown = options[name];
+    // A string has an `includes` of its own, which would grant every part of it.
+    if (value === undefined || (Array.isArray(value) && value.every(isString))) continue;
+    throw new TypeError(`Cannot create the handler: ${name} is not an array of strings`);
+  }
+  for (const origin of options.cors ?? []) {
+    if (origin === "*" || (URL.canParse(origin) && new URL(origin).origin === origin)) continue;
+    throw new TypeError(`Cannot create the handler: cors has ${origin}, not like https://a.com`);
   }
   if (basePath !== "" && !/^(\/[\w.~-]+)+$/.test(basePath)) {
     throw new TypeError(`Cannot create the handler: basePath ${basePath} is not like /api`);

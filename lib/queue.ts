@@ -111,7 +111,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     return this.#error;
   }
 
-  /** Aborts when the consumer left or the queue failed; `signal.reason` is the {@linkcode StreamError}. */
+  /** Aborts when the consumer left or the queue failed; `signal.reason` is why: a {@linkcode StreamError}, or what `fail` was given. */
   get signal(): AbortSignal {
     // Made when it is first asked for: most generators never do, and a controller costs a microsecond.
     if (this.#abort === undefined) {

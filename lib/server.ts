@@ -53,9 +53,7 @@ function source(): HandlerOptions["source"] {
 const hostname = process.env.HOST || "127.0.0.1";
 const port = number("PORT", 8000, 0, 65_535);
 const cors = list("CORS_ORIGINS");
-// Bound to loopback, only its own names are served: a page elsewhere may point its name here.
-const allowedHosts = list("ALLOWED_HOSTS") ??
-  (bun && LOOPBACK.includes(hostname) ? LOOPBACK : undefined);
+const allowedHosts = list("ALLOWED_HOSTS") ?? [];
 
 const handler = createHandler({
   source: source(),
@@ -63,13 +61,16 @@ const handler = createHandler({
   commitAfterMs: number("COMMIT_AFTER_MS", 250, 0, 5000),
   limits: { maxStreams: number("MAX_STREAMS", 10_000, 1, 1_000_000) },
   ...cors ? { cors } : {},
-  ...allowedHosts ? { allowedHosts } : {},
+  allowedHosts,
 });
 
 let listening: Listening | undefined;
 
 function announce(server: Listening): void {
   listening = server;
+  // Bound to loopback, only its own names are served: a page elsewhere may point its name here.
+  const loopback = server.hostname !== undefined && LOOPBACK.includes(server.hostname);
+  if (loopback && allowedHosts.length === 0) allowedHosts.push(...LOOPBACK);
   const wildcard = server.hostname === "0.0.0.0" || server.hostname === "::";
   const host = wildcard ? "127.0.0.1" : server.hostname;
   const url = `http://${host?.includes(":") ? `[${host}]` : host}:${server.port}`;
@@ -100,8 +101,8 @@ const entry: Entry = {
   fetch: handler.fetch,
   port,
   hostname,
-  /** Seconds; Bun would cut a silent stream otherwise. */
-  idleTimeout: 0,
+  /** Seconds, on Bun, for a connection that asks nothing; the handler lifts it for each request. */
+  idleTimeout: 30,
   /** Called by Deno. */
   onListen: announce,
 };

@@ -5,11 +5,20 @@
  */
 import { active } from "./counters.ts";
 import { problemOf, publicError, StreamError } from "./error.ts";
-import type { End, Format, Framer } from "./format.ts";
+import type { End, Format, FormatContext, Framer } from "./format.ts";
 import { unwatch, watch, type Watched } from "./heartbeat.ts";
-import { nameOf, Pump, type PumpOwner, Relayed, type Source, type SourceContext } from "./pump.ts";
+import {
+  isThenable,
+  nameOf,
+  Pump,
+  type PumpOwner,
+  Relayed,
+  release,
+  type Source,
+  type SourceContext,
+} from "./pump.ts";
 import { AsyncQueue, type AsyncQueueOptions, type Item, type QueueReader } from "./queue.ts";
-import { enter, leave, schedule, type Task } from "./scheduler.ts";
+import { begin, enter, leave, schedule, type Task } from "./scheduler.ts";
 import { EventWriter } from "./sse/encode.ts";
 import { streamId } from "./stream_id.ts";
 
@@ -76,10 +85,10 @@ const NO_PREFETCH = { highWaterMark: 0 };
  * buffer when it is sent. What a flush costs: one copy and one `enqueue`.
  */
 export class TokenStream
-  implements Task, Watched, QueueReader<Item>, PumpOwner, SourceContext, EventListenerObject {
+  implements Task, Watched, QueueReader<Item>, PumpOwner, EventListenerObject {
   readonly request: Request;
-  readonly input: unknown;
-  readonly lastEventId: string | undefined;
+  /** The scheduler's. */
+  due = false;
   readonly queue: AsyncQueue<Item>;
   readonly shortestMs: number;
 
@@ -114,27 +123,47 @@ export class TokenStream
     const { options } = init;
     this.#init = init;
     this.request = init.request;
-    this.input = init.input;
-    this.lastEventId = init.lastEventId;
     this.#heartbeatMs = init.format.heartbeat ? options.heartbeatMs ?? 5000 : 0;
     this.#stallMs = options.stallMs ?? 60_000;
     this.shortestMs = Math.min(this.#heartbeatMs || Infinity, this.#stallMs || Infinity);
     this.queue = this.#read = new AsyncQueue<Item>(options);
     this.#pump = new Pump(this.queue, this);
-    this.#framer = init.format.open(this);
+    this.#framer = init.format.open(this.#formatContext());
   }
 
-  get signal(): AbortSignal {
-    return this.queue.signal;
+  /** What the source is given: an object of its own, so that it can be spread and nothing of ours leaks. */
+  #context(): SourceContext {
+    const stream = this as TokenStream;
+    return {
+      input: this.#init.input,
+      queue: this.queue,
+      request: this.request,
+      lastEventId: this.#init.lastEventId,
+      get signal() {
+        return stream.queue.signal;
+      },
+      get streamId() {
+        return stream.streamId;
+      },
+    };
+  }
+
+  #formatContext(): FormatContext {
+    const stream = this as TokenStream;
+    return {
+      request: this.request,
+      get streamId() {
+        return stream.streamId;
+      },
+      /** So that an `EventSource` that asks again is told to stop. */
+      get lastId() {
+        return stream.request.method === "GET" ? `${stream.streamId}.end` : undefined;
+      },
+    };
   }
 
   get streamId(): string {
     return this.#id ??= streamId();
-  }
-
-  /** What the last event's id is, so that an `EventSource` that asks again is told to stop. */
-  get lastId(): string | undefined {
-    return this.request.method === "GET" ? `${this.streamId}.end` : undefined;
   }
 
   /** Starts the source. The answer is the body, or the error that came before it. */
@@ -150,13 +179,20 @@ export class TokenStream
     this.request.signal.addEventListener("abort", this);
     this.queue.attach(this);
     if (this.request.signal.aborted) this.handleEvent();
-    else {
+    // A promise that rejects before its turn has come is heard of then.
+    if (isThenable(this.#init.source)) this.#init.source.then(undefined, () => {});
+    begin(() => this.#begin());
+    return opened;
+  }
+
+  #begin(): void {
+    if (this.#state === "ended") return release(this.#init.source, this.queue.error);
+    this.#guard(() => {
       this.#init.format.heartbeat?.(this.#out);
       this.#framer.start?.(this.#out);
-      this.#pump.run(this.#init.source, this);
-      schedule(this);
-    }
-    return opened;
+      this.#pump.run(this.#init.source, this.#context());
+      this.#arm();
+    });
   }
 
   /** Ends the stream now, with what waits and one failure, whether the reader asks for it or not. */
@@ -167,7 +203,6 @@ export class TokenStream
     this.#guard(() => {
       if (this.#state === "opening") this.#commit();
       else this.#flush();
-      this.#finish();
     });
   }
 
@@ -184,21 +219,33 @@ export class TokenStream
   write(item: Item): number {
     const out = this.#out;
     const before = out.length;
+    try {
+      this.#encode(item, out);
+    } catch (error) {
+      // Half an event would swallow the failure that follows.
+      out.truncate(before);
+      throw error;
+    }
+    if (this.#ttftMs === undefined) this.#ttftMs = performance.now() - this.#startMs;
+    else if (before > 0 || out.length === 0) return out.length;
+    this.wake();
+    return out.length;
+  }
+
+  #encode(item: Item, out: EventWriter): void {
     if (typeof item === "string") {
       const endsInHalf = (item.charCodeAt(item.length - 1) & 0xfc00) === 0xd800;
       if (endsInHalf || this.#half !== "" || item.length > SURELY_SMALL) this.#writeRare(item);
       else this.#framer.token(out, item);
       this.#tokens++;
     } else this.#writeStructured(item);
-    if (this.#ttftMs === undefined) this.#ttftMs = performance.now() - this.#startMs;
-    else if (before > 0) return out.length;
-    this.wake();
-    return out.length;
   }
 
   /** Something waits, or the source has ended. */
   wake(): void {
     if (this.#read.state === "failed" && isOverflow(this.#read.error)) {
+      // The producer is told at once; the reader is owed what waits.
+      if (this.#read !== this.queue) this.queue.cancel(this.#read.error);
       this.#settle("failed", this.#read.error);
     }
     if (this.#state === "opening" && this.#read.state !== "open") {
@@ -217,12 +264,8 @@ export class TokenStream
   }
 
   report(error: unknown): void {
-    const { onError = console.error } = this.#init.options;
-    try {
-      onError(error);
-    } catch {
-      // The handler for errors is broken itself; there is nobody left to tell.
-    }
+    // If the handler for errors is broken itself, there is nobody left to tell.
+    callSafely(this.#init.options.onError ?? console.error, error, () => {});
   }
 
   /** The stream's turn. */
@@ -234,14 +277,18 @@ export class TokenStream
     if (this.#state === "wanting") {
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
-      const { commitAfterMs = 250 } = this.#init.options;
-      if (this.#ttftMs !== undefined || this.#read.state !== "open" || commitAfterMs === 0) {
-        this.#commit();
-      } else if (this.#commitTimer === undefined) {
-        active.timers++;
-        this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
-      }
+      const begun = this.#ttftMs !== undefined || this.#read.state !== "open";
+      if (begun || this.#init.options.commitAfterMs === 0) this.#commit();
     }
+  }
+
+  /** The commit comes with the first item, or after so long. */
+  #arm(): void {
+    const { commitAfterMs = 250 } = this.#init.options;
+    if (this.#state !== "opening" || this.#ttftMs !== undefined) return;
+    if (commitAfterMs === 0) return schedule(this);
+    active.timers++;
+    this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
   }
 
   /** A turn is called by the runtime, where an exception would end the process. */
@@ -341,14 +388,16 @@ export class TokenStream
   /** Writes the end if it has come. Answers whether nothing will follow. */
   #conclude(): boolean {
     if (this.#read.state === "open") return false;
-    if (this.#half !== "") this.#writeHalf();
+    // A cancel drops what waits.
+    if (this.#read.state === "cancelled") this.#out.truncate(0);
+    else if (this.#half !== "") this.#writeHalf();
     if (this.#read.state === "closed") this.#writeEnd();
     const failure = this.#failure;
     if (failure === undefined) return true;
     if (this.#framer.fail !== undefined) {
       this.#framer.fail(this.#out, problemOf(failure.error));
-    } else if (this.#out.length > 0) {
-      // Breaking off in the turn in which the text was taken loses it on Bun 1.4: wait for the next pull.
+    } else if (this.#out.length > 0 || this.#state === "idle") {
+      // Breaking off before the turn after the text was taken loses it: wait for the next pull.
       return false;
     }
     return true;
@@ -410,13 +459,12 @@ export class TokenStream
     );
   }
 
-  /** Writes an item that might be too large, or refused by the encoder, and leaves nothing of it then. */
+  /** Writes an item that might be too large. */
   #writeLarge(length: number, write: (out: EventWriter) => void): void {
     const out = this.#out;
     const before = out.length;
     if (length <= MAX_ITEM_BYTES) write(out);
     if (length > MAX_ITEM_BYTES || out.length - before > MAX_ITEM_BYTES) {
-      out.truncate(before);
       throw new StreamError("item_too_large");
     }
   }
@@ -479,19 +527,16 @@ export class TokenStream
     if (outcome === "failed" && code !== "shutting_down") this.report(error);
     const { onClose } = this.#init.options;
     if (onClose === undefined) return;
-    try {
-      onClose({
-        streamId: this.streamId,
-        outcome,
-        ...code === undefined ? {} : { code },
-        ttftMs: this.#ttftMs,
-        durationMs: performance.now() - this.#startMs,
-        tokens: this.#tokens,
-        bytes: this.#bytes,
-      });
-    } catch (broken) {
-      this.report(broken);
-    }
+    const report: StreamReport = {
+      streamId: this.streamId,
+      outcome,
+      ...code === undefined ? {} : { code },
+      ttftMs: this.#ttftMs,
+      durationMs: performance.now() - this.#startMs,
+      tokens: this.#tokens,
+      bytes: this.#bytes,
+    };
+    callSafely(onClose, report, (broken) => this.report(broken));
   }
 
   #disarm(): void {
@@ -499,6 +544,19 @@ export class TokenStream
     clearTimeout(this.#commitTimer);
     this.#commitTimer = undefined;
     active.timers--;
+  }
+}
+
+/** Calls an embedder's function, which may throw, or be async and reject. */
+export function callSafely<T>(
+  callback: (value: T) => unknown,
+  value: T,
+  fail: (error: unknown) => void,
+): void {
+  try {
+    Promise.resolve(callback(value)).catch(fail);
+  } catch (error) {
+    fail(error);
   }
 }
 

@@ -8,7 +8,7 @@ import { StreamError } from "../error.ts";
 export interface AccessOptions {
   /** Origins that may call from a browser, as `https://example.com`; `*` is every one. @default {none but our own} */
   cors?: readonly string[];
-  /** Host names that are served, without port. @default {every one} */
+  /** Host names that are served, without port; none named is every one. @default {every one} */
   allowedHosts?: readonly string[];
 }
 
@@ -22,8 +22,8 @@ const EXPOSED_HEADERS = "x-stream-id, retry-after";
  * @throws {StreamError} 421 or 403.
  */
 export function checkAccess(request: Request, url: URL, options: AccessOptions): void {
-  const { allowedHosts } = options;
-  if (allowedHosts !== undefined && !allowedHosts.includes(url.hostname)) {
+  const { allowedHosts = [] } = options;
+  if (allowedHosts.length > 0 && !allowedHosts.includes(url.hostname)) {
     throw new StreamError("misdirected");
   }
   // A link from elsewhere to one of our pages is a navigation and harmless.

@@ -22,7 +22,9 @@ export interface BodyLimits {
  * @returns -1 if none is acceptable.
  */
 export function negotiate(accept: string | null, offers: readonly (readonly string[])[]): number {
-  const ranges = (accept?.trim() || "*/*").split(",").map(parseRange);
+  // Empty elements of a list are ignored (RFC 9110, section 5.6.1).
+  const asked = (accept ?? "").split(",").filter((range) => range.trim() !== "");
+  const ranges = (asked.length > 0 ? asked : ["*/*"]).map(parseRange);
   let best = -1;
   let bestQuality = 0;
   offers.forEach((mediaTypes, index) => {

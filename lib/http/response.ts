@@ -4,22 +4,18 @@ import { type Problem, problemOf, publicError } from "../error.ts";
 /** An RFC 9457 problem as a response. */
 export function problemResponse(
   error: unknown,
-  headers: Record<string, string> = {},
+  init: HeadersInit = {},
   errors?: Problem["errors"],
 ): Response {
   const problem = problemOf(error);
   const { retryAfter } = publicError(error);
+  const headers = new Headers(init);
+  headers.set("content-type", "application/problem+json");
+  headers.set("cache-control", "no-store");
+  headers.set("x-content-type-options", "nosniff");
+  if (retryAfter !== undefined) headers.set("retry-after", String(Math.ceil(retryAfter)));
   if (errors !== undefined) problem.errors = errors;
-  return new Response(JSON.stringify(problem), {
-    status: problem.status,
-    headers: {
-      "content-type": "application/problem+json",
-      "cache-control": "no-store",
-      "x-content-type-options": "nosniff",
-      ...retryAfter === undefined ? {} : { "retry-after": String(Math.ceil(retryAfter)) },
-      ...headers,
-    },
-  });
+  return new Response(JSON.stringify(problem), { status: problem.status, headers });
 }
 
 /** A JSON document that must not be kept. */

@@ -7,7 +7,7 @@ import type { Format } from "../format.ts";
 import { jsonFormat, textFormat } from "../formats/events.ts";
 import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
-import type { Source } from "../pump.ts";
+import { release, type Source } from "../pump.ts";
 import { checkLimits } from "../queue.ts";
 import { type StreamOptions, TokenStream } from "../stream.ts";
 import { negotiate } from "./request.ts";
@@ -77,16 +77,21 @@ export async function respond(
 ): Promise<Response> {
   checkOptions(options);
   const chosen = choose(request, options.format);
-  if (chosen instanceof Response) return chosen;
-  const headers = headOf(chosen, options);
+  if (chosen instanceof StreamError) {
+    release(source, chosen);
+    return problemResponse(chosen, refusedHead(options));
+  }
   const lastEventId = request.headers.get("last-event-id") ?? undefined;
   // A finished generation is not run again for an EventSource that comes back for more.
-  if (
-    request.method === "GET" && lastEventId !== undefined && /^[\w-]{22}\.end$/.test(lastEventId)
-  ) {
-    return new Response(null, { status: 204 });
+  if (request.method === "GET" && lastEventId !== undefined && FINISHED.test(lastEventId)) {
+    release(source, new StreamError("disconnected"));
+    return new Response(null, { status: 204, headers: refusedHead(options) });
   }
-  if (request.method === "HEAD") return new Response(null, { headers });
+  const headers = headOf(chosen, options);
+  if (request.method === "HEAD") {
+    release(source, new StreamError("disconnected"));
+    return new Response(null, { headers });
+  }
   const stream = new TokenStream({
     request,
     source,
@@ -98,13 +103,21 @@ export async function respond(
   });
   extras.onOpen?.(stream);
   const opened = await stream.open();
-  if (opened instanceof StreamError) {
-    return problemResponse(opened, options.format === undefined ? { vary: "Accept" } : {});
-  }
+  if (opened instanceof StreamError) return problemResponse(opened, refusedHead(options));
   return new Response(opened, { headers });
 }
 
-function choose(request: Request, format: SseOptions["format"]): Format | Response {
+/** The id of a last event without a log. */
+const FINISHED = /^[\w-]{22}\.end$/;
+
+/** The embedder's headers are on every answer: without its grant a browser cannot even read a refusal. */
+function refusedHead(options: SseOptions): Headers {
+  const headers = new Headers(options.headers);
+  if (options.format === undefined) headers.append("vary", "Accept");
+  return headers;
+}
+
+function choose(request: Request, format: SseOptions["format"]): Format | StreamError {
   if (typeof format === "object") return format;
   if (format !== undefined) {
     const named = Object.hasOwn(FORMATS, format) ? FORMATS[format] : undefined;
@@ -117,16 +130,14 @@ function choose(request: Request, format: SseOptions["format"]): Format | Respon
     : undefined;
   if (asked !== undefined) {
     const named = Object.hasOwn(FORMATS, asked) ? FORMATS[asked] : undefined;
-    if (named !== undefined) return named;
     const detail = `format is one of ${Object.keys(FORMATS).join(", ")}`;
-    return problemResponse(new StreamError("bad_request", { detail }), { vary: "Accept" });
+    return named ?? new StreamError("bad_request", { detail });
   }
   const best = negotiate(
     request.headers.get("accept"),
     NEGOTIATED.map(({ mediaTypes }) => mediaTypes),
   );
-  if (best >= 0) return NEGOTIATED[best]!;
-  return problemResponse(new StreamError("not_acceptable"), { vary: "Accept" });
+  return NEGOTIATED[best] ?? new StreamError("not_acceptable");
 }
 
 /** The headers of a format, made once: most streams have no others. */
@@ -140,8 +151,8 @@ function headOf(format: Format, options: SseOptions): HeadersInit {
       "cache-control": "no-cache, no-transform",
       "x-accel-buffering": "no",
       "x-content-type-options": "nosniff",
-      ...format.headers,
     };
+    for (const [name, value] of Object.entries(format.headers ?? {})) head[name] ??= value;
     heads.set(format, head);
   }
   const negotiated = options.format === undefined;
@@ -153,15 +164,41 @@ function headOf(format: Format, options: SseOptions): HeadersInit {
 }
 
 /** Every stream option in its bounds, or a RangeError that names it. */
-export function checkOptions(options: StreamOptions): void {
+export function checkOptions(options: SseOptions): void {
   const { heartbeatMs, commitAfterMs, stallMs } = options;
   checkLimits(options);
+  for (const name of ["onClose", "onError"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "function") {
+      throw new TypeError(`Cannot stream: ${name} is a ${typeof options[name]}, not a function`);
+    }
+  }
+  if (options.headers !== undefined) checkHeaders(new Headers(options.headers));
   checkMs("heartbeatMs", heartbeatMs, 100, 60_000);
   checkMs("stallMs", stallMs, 100, 2 ** 31 - 1);
   checkMs("commitAfterMs", commitAfterMs, 0, 5000);
 }
 
+/** What belongs to one connection, or says how the body is framed, is the runtime's to send. */
+const NOT_OURS = [
+  "connection",
+  "content-encoding",
+  "content-length",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+];
+
+function checkHeaders(headers: Headers): void {
+  const name = NOT_OURS.find((name) => headers.has(name));
+  if (name !== undefined) {
+    throw new TypeError(`Cannot stream: the header ${name} is not yours to set`);
+  }
+}
+
 function checkMs(name: string, value: number | undefined, min: number, max: number): void {
-  if (value === undefined || value === 0 || (value >= min && value <= max)) return;
+  if (value === undefined || value === 0) return;
+  if (typeof value === "number" && value >= min && value <= max) return;
   throw new RangeError(`Cannot stream: ${name} is ${value}, not 0 or ${min} to ${max}`);
 }

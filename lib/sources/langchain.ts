@@ -11,6 +11,11 @@ export interface LangChainCallbacks {
    * own, and its `invoke` is done before they are.
    */
   readonly awaitHandlers: true;
+  /**
+   * `invoke` streams. Its other way to, the model's option `streaming`, counts tokens afterwards by a
+   * vocabulary that it fetches from elsewhere, and offline tries for minutes before it is done.
+   */
+  readonly lc_prefer_streaming: true;
   handleLLMNewToken(token: string): Promise<boolean>;
   handleLLMEnd(output: unknown, runId?: string, parentRunId?: string): void;
   handleLLMError(error: unknown, runId?: string, parentRunId?: string): void;
@@ -45,6 +50,7 @@ export function langChainCallbacks(queue: AsyncQueue<Item>): LangChainCallbacks 
   };
   return {
     awaitHandlers: true,
+    lc_prefer_streaming: true,
     handleLLMNewToken: (token) => queue.send(token),
     handleLLMEnd(output, _runId, parentRunId) {
       summary = summaryOf(output);

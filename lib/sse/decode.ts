@@ -167,8 +167,9 @@ export class EventDecoder {
   /** Each line is measured before it is decoded: one may be too long, or its bytes cannot be told from the text. */
   #readMeasured(bytes: Uint8Array, events: ServerSentEvent[]): void {
     for (let from = 0; from <= bytes.length;) {
-      const found = lineEnd(bytes, from);
-      const to = found < 0 ? bytes.length : found;
+      // One scan over the whole: a search for either break would begin anew for each line.
+      let to = from;
+      while (to < bytes.length && bytes[to] !== LF && bytes[to] !== CR) to++;
       if (to - from > this.#maxLineBytes) throw new StreamError("line_too_large");
       this.#readLine(this.#text.decode(bytes.subarray(from, to)), to - from, events);
       from = bytes[to] === CR && bytes[to + 1] === LF ? to + 2 : to + 1;

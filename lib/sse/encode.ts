@@ -1,6 +1,6 @@
 /**
  * Events to bytes, and the only place that spells a field name. Every format writes through it, so
- * no text, name or id can forge a field (HTML Standard, section 9.2.6; `WIRE` rules in the README).
+ * no text, name or id can forge a field (HTML Standard, section 9.2.6).
  */
 import type { ServerSentEventInit } from "./event.ts";
 import { bytesOf, ByteWriter, Escapes, VERBATIM } from "./utf8.ts";
@@ -60,7 +60,7 @@ export class EventWriter extends ByteWriter {
    */
   event(init: ServerSentEventInit): void {
     const { comment, id, retry, event, data } = init;
-    check(init);
+    checkFields(comment, id, retry, event, data);
     if (comment !== undefined) this.comment(comment);
     if (id !== undefined) this.#field(ID, id);
     if (retry !== undefined) this.#field(RETRY, String(retry));
@@ -75,7 +75,13 @@ export class EventWriter extends ByteWriter {
 }
 
 /** All checks come before the first byte: a refused event leaves nothing behind. */
-function check({ comment, id, retry, event, data }: ServerSentEventInit): void {
+function checkFields(
+  comment: unknown,
+  id: unknown,
+  retry: unknown,
+  event: unknown,
+  data: unknown,
+): void {
   if (id !== undefined) checkLine("id", id);
   if (event !== undefined) checkLine("event", event);
   for (const [name, value] of [["comment", comment], ["data", data]] as const) {
@@ -83,12 +89,13 @@ function check({ comment, id, retry, event, data }: ServerSentEventInit): void {
       throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
     }
   }
-  if (retry !== undefined && (!Number.isInteger(retry) || retry < 100 || retry > 60_000)) {
+  if (retry === undefined) return;
+  if (!Number.isInteger(retry) || Number(retry) < 100 || Number(retry) > 60_000) {
     throw new RangeError("Cannot encode the event: retry is not an integer from 100 to 60000");
   }
 }
 
-function checkLine(name: string, value: string): string {
+function checkLine(name: string, value: unknown): string {
   if (typeof value !== "string") {
     throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
   }

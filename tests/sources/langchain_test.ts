@@ -22,7 +22,7 @@ test("langChainCallbacks() sends each token, skips empty ones, and the end close
 
 test("langChainCallbacks() asks to be awaited, and a token waits while there is no room", async () => {
   const { queue, callbacks } = make({ highWaterMark: 1 });
-  assert.equal(callbacks.awaitHandlers, true);
+  assert.deepEqual([callbacks.awaitHandlers, callbacks.lc_prefer_streaming], [true, true]);
   let state = "waiting";
   const sent = callbacks.handleLLMNewToken("a").then((room) => state = String(room));
   await new Promise((resolve) => setTimeout(resolve, 5));

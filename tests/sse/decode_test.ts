@@ -538,3 +538,11 @@ test("decodeEvents() reads a whole response", async () => {
     { event: "note", data: "a", lastEventId: "1", retry: 500 },
   ]);
 });
+
+test("EventDecoder takes linear time for CR lines beside a wide character", () => {
+  const lines = new TextEncoder().encode(`data: é\r${":\r".repeat(256 * 1024)}\r`);
+  const begun = performance.now();
+  const events = new EventDecoder().feed(lines);
+  assert.equal(events[0]?.data, "é");
+  assert.ok(performance.now() - begun < 1000, "quadratic");
+});

@@ -153,7 +153,7 @@ test("ByteWriter.truncate() forgets what came after", () => {
   assert.equal(decoder.decode(writer.take()), "keep!");
 });
 
-test("ByteWriter.json() and escaped() write their head and tail around the text", () => {
+test("ByteWriter.json() and write() write their head and tail around the text", () => {
   const quoted = new Escapes((char) => (char === "'" ? "''" : undefined));
   for (let seed = 0; seed < 300; seed++) {
     const chance = random(seed);
@@ -166,7 +166,7 @@ test("ByteWriter.json() and escaped() write their head and tail around the text"
       head.toWellFormed() + inside + tail.toWellFormed(),
       `seed ${seed}`,
     );
-    writer.escaped(bytesOf(head), `'${text}'`, quoted, bytesOf(tail));
+    writer.write(bytesOf(head), `'${text}'`, quoted, bytesOf(tail));
     const doubled = `''${text.toWellFormed()}''`;
     assert.equal(
       decoder.decode(writer.take()),

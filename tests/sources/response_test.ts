@@ -1,0 +1,185 @@
+/**
+ * An upstream's `Response` as a source: Spillway relaying Spillway. What the first hop says arrives
+ * behind the second, the text, the items and the failure.
+ */
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+import { active } from "../../lib/counters.ts";
+import { sse, type SseOptions } from "../../lib/http/sse.ts";
+import type { Source } from "../../lib/pump.ts";
+import { openai } from "../../lib/sources/openai.ts";
+import { decodeEvents } from "../../lib/sse/decode.ts";
+import { DEPARTURES, rawRequest, serve, type Served, until } from "../serve.ts";
+import { type Mock, startMock } from "../upstream/mock.ts";
+import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "./relay.ts";
+
+let mock: Mock;
+let first: Served;
+let second: Served;
+const errors: unknown[] = [];
+const LONG = TEXT.repeat(1500);
+
+/** Both hops ask for `?model=` and answer in `?as=`; the second asks the first. */
+before(async () => {
+  mock = await startMock();
+  const hop = (source: (model: string, url: URL) => Source<undefined>) =>
+    serve((request) => {
+      const url = new URL(request.url);
+      return sse(request, source(url.searchParams.get("model")!, url), {
+        format: url.searchParams.get("as") as "json",
+        commitAfterMs: Number(url.searchParams.get("commit") ?? 5000),
+        onError: (error) => errors.push(error),
+      });
+    });
+  first = hop((model, { searchParams }) => {
+    const content = searchParams.has("long") ? LONG : TEXT;
+    const messages = () => [{ role: "user", content }];
+    return openai({ baseUrl: mock.url, apiKey: KEY, model, messages, tokenTimeoutMs: 200 });
+  });
+  second = hop((_model, { search }) => ({ signal }) => fetch(`${first.url}/${search}`, { signal }));
+});
+after(async () => {
+  await second.close();
+  await first.close();
+  await mock.close();
+});
+
+const asking = (model: string, more: Record<string, string> = {}) =>
+  `/?${new URLSearchParams({ model, as: "json", ...more })}`;
+const ask = (model: string, more: Record<string, string> = {}) =>
+  fetch(second.url + asking(model, more));
+
+for (const model of ["mock", "mock:plain?split=surrogates", "mock:crlf", "mock:bytes"]) {
+  test(`two hops relay the text exactly: ${model}`, async () => {
+    const answer = await read(await ask(model));
+    assert.deepEqual([answer.status, answer.text, answer.end], [200, TEXT, "done"]);
+    await assertNothingLeft(mock);
+  });
+}
+
+test("two hops relay 100 KB exactly", async () => {
+  const answer = await read(await ask("mock", { long: "1" }));
+  assert(new TextEncoder().encode(LONG).length > 100_000);
+  assert(answer.text === LONG);
+  assert.equal(answer.end, "done");
+});
+
+test("two hops relay text as text, CR as LF", async () => {
+  for (const long of [{}, { long: "1" }]) {
+    const response = await ask("mock:plain?split=surrogates", { as: "text", ...long });
+    let text = "";
+    let end = "";
+    for await (const { event, data } of decodeEvents(response.body!)) {
+      if (event === "message") text += data;
+      else end = event;
+    }
+    assert(text === ("long" in long ? LONG : TEXT).replaceAll("\r\n", "\n"));
+    assert.equal(end, "done");
+  }
+});
+
+test("two hops relay structured items under their names", async () => {
+  const direct = await read(await fetch(first.url + asking("mock:tools")));
+  const behind = await read(await ask("mock:tools"));
+  assert(behind.items.length > 2);
+  assert.deepEqual(behind.items, direct.items);
+  const thoughts = await read(await ask("mock:reasoning"));
+  assert.deepEqual(new Set(thoughts.items.map(({ event }) => event)), new Set(["reasoning"]));
+  assert.equal(thoughts.text, TEXT);
+});
+
+const failures: Record<string, [code: string, text: "none" | "some" | "all"]> = {
+  "401": ["bad_upstream", "none"],
+  "429": ["bad_upstream", "none"],
+  "rst-at-once": ["bad_upstream", "none"],
+  "die-fin": ["upstream_failed", "some"],
+  "die-rst": ["upstream_failed", "some"],
+  "hang-middle": ["upstream_failed", "some"],
+  "big-line": ["upstream_failed", "some"],
+  "no-done": ["upstream_failed", "all"],
+  "error-object": ["upstream_failed", "some"],
+};
+for (const [name, [code, text]] of Object.entries(failures)) {
+  for (const commit of ["5000", "0"]) {
+    test(`two hops tell of ${name}, committed after ${commit} ms`, async () => {
+      const answer = await read(await ask(`mock:${name}`, { commit }));
+      const isStatus = text === "none" && commit === "5000";
+      assert.equal(answer.status, isStatus ? 502 : 200);
+      assert.equal(answer.end, isStatus ? undefined : "failed");
+      // The first hop has committed to a stream by then: its failure comes in-band.
+      const late = text === "none" && commit === "0";
+      assert.equal(answer.last.code, late ? "upstream_failed" : code);
+      assert(TEXT.startsWith(answer.text));
+      assert.equal(answer.text === TEXT, text === "all");
+      assert.equal(answer.text === "", text === "none");
+      assertNoLeak(answer);
+      await assertNothingLeft(mock);
+    });
+  }
+}
+
+for (const how of DEPARTURES) {
+  test(`two hops close the upstream's connection when the reader leaves: ${how}`, async () => {
+    errors.length = 0;
+    for (const [model, commit] of [["mock:hang-head", "5000"], ["mock:endless", "0"]] as const) {
+      const seen = mock.requests.length;
+      const raw = await rawRequest(second.port, { path: asking(model, { commit }) });
+      await until(() => mock.requests.length > seen && active.streams === 2, 2000, "the request");
+      const request = mock.requests.at(-1)!;
+      if (commit === "0") await until(() => raw.received.length > 5000, 2000, "tokens");
+      const leftMs = Date.now();
+      raw.socket[how]();
+      await until(() => request.state === "left", 1000, "the upstream sees it");
+      assert(request.closedByClientAt! - leftMs <= 100, `${request.closedByClientAt! - leftMs} ms`);
+      await assertNothingLeft(mock);
+      raw.socket.destroy();
+    }
+    assert.deepEqual(errors, []);
+  });
+}
+
+// --- one hop, by hand ---
+
+function answer(response: Response, options: SseOptions = {}) {
+  const request = new Request("http://localhost/");
+  return sse(request, () => Promise.resolve(response), { onError: () => {}, ...options });
+}
+
+const EVENTS = { headers: { "content-type": "text/event-stream" } };
+
+test("a Response's events pass unchanged, and its end is the end", async () => {
+  for (const end of ["data: [DONE]\n\n", 'event: done\ndata: {"reason":"completed"}\n\n']) {
+    const body = `: c\nid: 7\nretry: 1\nevent: note\ndata: {"a":1}\ndata: b\n\ndata: x\n\n${end}`;
+    const text = await (await answer(new Response(`${body}data: more\n\n`, EVENTS))).text();
+    assert.match(
+      text,
+      /^:\nevent: note\ndata: \{"a":1\}\ndata: b\n\ndata: x\n\n(id: .*\n)?event: done\n/,
+    );
+    assert(!text.includes("more"));
+  }
+});
+
+test("a Response that is no event stream is a 502, and one that breaks off is truncated", async () => {
+  const stream = (text: string, init: ResponseInit = {}) =>
+    new Response(text, { ...EVENTS, ...init });
+  const bad: [Response, string][] = [
+    [stream("data: x\n\ndata: [DONE]\n\n", { status: 201 }), "bad_upstream"],
+    [stream("", { status: 500 }), "bad_upstream"],
+    [new Response(null, { ...EVENTS, status: 204 }), "bad_upstream"],
+    [new Response(null, EVENTS), "bad_upstream"],
+    [new Response("{}", { headers: { "content-type": "application/json" } }), "bad_upstream"],
+    [new Response(new Uint8Array(1)), "bad_upstream"],
+    [stream(""), "truncated"],
+    [stream("data: cut o"), "truncated"],
+    [stream("event: failed\ndata: {}\n\n"), "upstream_failed"],
+    [stream("event: error\ndata: {}\n\n"), "upstream_failed"],
+  ];
+  for (const [response, code] of bad) {
+    const failed = await answer(response);
+    assert.deepEqual([failed.status, (await failed.json()).code], [502, code]);
+  }
+  const type = { "content-type": "Text/Event-Stream; charset=UTF-8" };
+  const good = await answer(new Response("data: x\n\ndata: [DONE]\n\n", { headers: type }));
+  assert.match(await good.text(), /data: x\n\n[^]*event: done/);
+  assert.equal(active.upstreams, 0);
+});
