@@ -65,6 +65,12 @@ export interface StreamInit {
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
 
+/** What the response is made of, or the error that came before it. */
+export type Opened =
+  | ReadableStream<Uint8Array<ArrayBuffer>>
+  | Uint8Array<ArrayBuffer>
+  | StreamError;
+
 /** An item may be 1 MiB encoded; no character takes more than 8 bytes, so shorter text need not be measured. */
 const MAX_ITEM_BYTES = 1024 * 1024;
 const SURELY_SMALL = MAX_ITEM_BYTES / 8 - 1024;
@@ -101,10 +107,11 @@ export class TokenStream
   readonly #framer: Framer;
   readonly #pump: Pump;
   /** Settles what `open` answers. */
-  #opened!: (body: ReadableStream<Uint8Array<ArrayBuffer>> | StreamError) => void;
+  #opened!: (opened: Opened) => void;
   /** The queue that is read: the context's, or the source's own. */
   #read: AsyncQueue<Item>;
-  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  /** None where the whole of a short stream was one body. */
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #commitTimer: ReturnType<typeof setTimeout> | undefined;
   /** What is encoded and waits for the reader. */
   readonly #out: EventWriter = new EventWriter();
@@ -167,8 +174,8 @@ export class TokenStream
   }
 
   /** Starts the source. The answer is the body, or the error that came before it. */
-  open(): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | StreamError> {
-    const opened = new Promise<ReadableStream<Uint8Array<ArrayBuffer>> | StreamError>((resolve) => {
+  open(): Promise<Opened> {
+    const opened = new Promise<Opened>((resolve) => {
       this.#opened = resolve;
     });
     enter();
@@ -352,12 +359,18 @@ export class TokenStream
     const last = this.#conclude();
     this.#disarm();
     this.#state = "idle";
+    if (last) {
+      // All of it is here before its head has left: one body, and no stream to be made and read.
+      this.#bytes += this.#out.length;
+      this.#opened(this.#out.take());
+      this.#drained();
+      return this.#finish();
+    }
     const body = new ReadableStream(this, NO_PREFETCH);
-    if (!last && this.shortestMs < Infinity) watch(this);
+    if (this.shortestMs < Infinity) watch(this);
     this.#lastWriteMs = performance.now();
     this.#enqueue();
     this.#opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
-    if (last) this.#finish();
   }
 
   #flush(): void {
@@ -372,8 +385,12 @@ export class TokenStream
       this.#bytes += out.length;
       this.#lastWriteMs = performance.now();
       this.#state = "idle";
-      this.#controller.enqueue(out.take());
+      this.#controller!.enqueue(out.take());
     }
+    this.#drained();
+  }
+
+  #drained(): void {
     this.#read.drained();
     if (this.#read !== this.queue) this.queue.drained();
   }
@@ -507,8 +524,8 @@ export class TokenStream
     if (!committed) this.#opened(publicError(error));
     else {
       try {
-        if (breakOff !== undefined) this.#controller.error(breakOff);
-        else this.#controller.close();
+        if (breakOff !== undefined) this.#controller?.error(breakOff);
+        else this.#controller?.close();
       } catch {
         // The reader cancelled: the runtime has closed the controller before it told us.
       }

@@ -107,20 +107,23 @@ async function standstill(request: MockRequest): Promise<number> {
 
 test("openai() holds the upstream back while its own reader stalls, and lets it go on after", async () => {
   const seen = mock.requests.length;
-  // Long tokens: of short ones the upstream sends ten bytes for one of ours.
+  // Longer tokens: of short ones the upstream sends ten bytes for one of ours, of these three.
   const path = asking("mock:endless?size=2001");
   const raw = await rawRequest(relaying.port, { path, paused: true });
   const request = await nextRequest(seen);
-  const stood = await standstill(request);
-  assert.deepEqual([request.state, request.paused], ["open", true]);
-  // What the kernel's buffers of two connections take, and a few chunks of ours: a token comes in as
-  // 200 bytes and goes out as 25, so our reader's 3 MiB are 24 of the upstream's.
-  assert(stood < 48 * MIB, `${stood} bytes were written`);
-  await sleep(500);
-  assert.equal(request.bytesWritten, stood);
-  raw.read();
-  await until(() => request.bytesWritten > stood + 4 * MIB, 5000, "it goes on");
-  raw.socket.destroy();
+  try {
+    const stood = await standstill(request);
+    assert.deepEqual([request.state, request.paused], ["open", true]);
+    // What the kernel's buffers of two connections take, and a few chunks of ours, the reader's
+    // counted by what the upstream sends for them.
+    assert(stood < 48 * MIB, `${stood} bytes were written`);
+    await sleep(500);
+    assert.equal(request.bytesWritten, stood);
+    raw.read();
+    await until(() => request.bytesWritten > stood + 4 * MIB, 5000, "it goes on");
+  } finally {
+    raw.socket.destroy();
+  }
   await assertNothingLeft(mock);
 });
 
@@ -183,7 +186,9 @@ test("openai() stays small: endless, while its reader stalls and after it has re
     const seen = mock.requests.length;
     const raw = await rawRequest(port, { path: asking("mock:endless"), paused: true });
     await standstill(await nextRequest(seen));
-    stalled = ((await report()).highestBytes - before) / MIB;
+    // What is held: until the kernel's buffers are full 40 MB are parsed, and how much of what that
+    // leaves behind lies around between two collections is the engine's affair.
+    stalled = ((await report()).nowBytes - before) / MIB;
     raw.read();
     await until(() => raw.received.length > 8 * MIB, 10_000, "it goes on");
     raw.socket.destroy();
