@@ -135,38 +135,7 @@ export class TokenStream
     this.shortestMs = Math.min(this.#heartbeatMs || Infinity, this.#stallMs || Infinity);
     this.queue = this.#read = new AsyncQueue<Item>(options);
     this.#pump = new Pump(this.queue, this);
-    this.#framer = init.format.open(this.#formatContext());
-  }
-
-  /** What the source is given: an object of its own, so that it can be spread and nothing of ours leaks. */
-  #context(): SourceContext {
-    const stream = this as TokenStream;
-    return {
-      input: this.#init.input,
-      queue: this.queue,
-      request: this.request,
-      lastEventId: this.#init.lastEventId,
-      get signal() {
-        return stream.queue.signal;
-      },
-      get streamId() {
-        return stream.streamId;
-      },
-    };
-  }
-
-  #formatContext(): FormatContext {
-    const stream = this as TokenStream;
-    return {
-      request: this.request,
-      get streamId() {
-        return stream.streamId;
-      },
-      /** So that an `EventSource` that asks again is told to stop. */
-      get lastId() {
-        return stream.request.method === "GET" ? `${stream.streamId}.end` : undefined;
-      },
-    };
+    this.#framer = init.format.open(new Opening(this, init.request));
   }
 
   get streamId(): string {
@@ -197,8 +166,8 @@ export class TokenStream
     this.#guard(() => {
       this.#init.format.heartbeat?.(this.#out);
       this.#framer.start?.(this.#out);
-      this.#pump.run(this.#init.source, this.#context());
-      this.#arm();
+      this.#pump.run(this.#init.source, contextOf(this, this.#init));
+      schedule(this);
     });
   }
 
@@ -285,17 +254,13 @@ export class TokenStream
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
       const begun = this.#ttftMs !== undefined || this.#read.state !== "open";
-      if (begun || this.#init.options.commitAfterMs === 0) this.#commit();
+      const { commitAfterMs = 250 } = this.#init.options;
+      if (begun || commitAfterMs === 0) this.#commit();
+      else if (this.#commitTimer === undefined) {
+        active.timers++;
+        this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
+      }
     }
-  }
-
-  /** The commit comes with the first item, or after so long. */
-  #arm(): void {
-    const { commitAfterMs = 250 } = this.#init.options;
-    if (this.#state !== "opening" || this.#ttftMs !== undefined) return;
-    if (commitAfterMs === 0) return schedule(this);
-    active.timers++;
-    this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
   }
 
   /** A turn is called by the runtime, where an exception would end the process. */
@@ -561,6 +526,45 @@ export class TokenStream
     clearTimeout(this.#commitTimer);
     this.#commitTimer = undefined;
     active.timers--;
+  }
+}
+
+/** What the source is given: an object of its own, so that it can be spread and nothing of ours leaks. */
+function contextOf(
+  stream: TokenStream,
+  { request, input, lastEventId }: StreamInit,
+): SourceContext {
+  return {
+    input,
+    request,
+    lastEventId,
+    queue: stream.queue,
+    get signal() {
+      return stream.queue.signal;
+    },
+    get streamId() {
+      return stream.streamId;
+    },
+  };
+}
+
+/** What a format is told of its stream, and nothing else. */
+class Opening implements FormatContext {
+  readonly request: Request;
+  readonly #stream: TokenStream;
+
+  constructor(stream: TokenStream, request: Request) {
+    this.request = request;
+    this.#stream = stream;
+  }
+
+  get streamId(): string {
+    return this.#stream.streamId;
+  }
+
+  /** So that an `EventSource` that asks again is told to stop. */
+  get lastId(): string | undefined {
+    return this.request.method === "GET" ? `${this.streamId}.end` : undefined;
   }
 }
 
