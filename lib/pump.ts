@@ -294,9 +294,17 @@ function returnsNothing(source: object): boolean {
   return !text.includes("[native code]") && !/\breturn\b(?!\s*[;}])/.test(text);
 }
 
-/** A source that is let go may well throw what its signal said. */
+/**
+ * A source that is let go may well throw what its signal said: as it is, as the cause of an error of
+ * its client's, or as any of the many errors that call themselves an abort.
+ */
 function isAbort(error: unknown, queue: AsyncQueue<Item>): boolean {
-  return error === queue.error || (error instanceof Error && error.name === "AbortError");
+  let cause = error;
+  for (let depth = 0; cause instanceof Error && depth < 4; depth++) {
+    if (cause === queue.error || /abort/i.test(`${cause.name} ${cause.message}`)) return true;
+    cause = cause.cause;
+  }
+  return error === queue.error;
 }
 
 /** Whether a value is a promise, of whatever make. */

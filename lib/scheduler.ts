@@ -90,10 +90,11 @@ function openChannel(): MessageChannel {
   return opened;
 }
 
-/** The streams of one moment share a channel; it goes when none came after them. */
+/** The streams of one moment share a channel; it goes when none came after them, and with it what is due of those that ended. */
 function closeIdle(): void {
   closing = false;
-  if (users > 0 || due.length > 0) return;
+  if (users > 0) return;
+  due = [];
   channel?.port1.close();
   channel = undefined;
 }

@@ -17,12 +17,26 @@ const bunCounts = (output) => [/(\d+) pass$/m, /(\d+) fail$/m].map((count) => fi
 const denoCounts = (output) =>
   [/\| (\d+) passed/, /\| (\d+) failed/].map((count) => find(output, count));
 
+const INTEROP = "tests/interop";
 const checks = [
+  // The packages that the module is used with are installed where they are tested, and nowhere else.
+  [
+    "packages of the interop tests",
+    ["npm", "ci", "--prefix", INTEROP, "--no-audit", "--no-fund"],
+    () => [0, 0],
+  ],
   ["type check", ["tsc"], one],
   ["format", ["deno", "fmt", "--check", ...ours], one],
   ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
   ["tests on Bun", ["bun", "test", "--timeout", "60000", "./tests"], bunCounts],
   ["tests on Deno", ["deno", "test", "-A", "--no-check", "tests"], denoCounts],
+  ["types of the recipes", ["tsc", "-p", "tests/interop"], one],
+  ["real packages on Bun", ["bun", "test", `./${INTEROP}/recipes.interop.ts`], bunCounts],
+  [
+    "real packages on Deno",
+    ["deno", "test", "-A", "--no-check", `${INTEROP}/recipes.interop.ts`],
+    denoCounts,
+  ],
   ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md"], denoCounts],
 ];
 

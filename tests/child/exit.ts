@@ -15,6 +15,13 @@ const response = await sse(
   },
   { onError: () => {}, ...way === "unread" ? { stallMs: 300 } : {} },
 );
+// A thousand more that all end before the loop turns: their shared hop must go as well.
+if (way === "many") {
+  for (let i = 0; i < 1000; i++) {
+    const more = await sse(new Request("http://localhost/"), ["a"], { format: "plain" });
+    await more.text();
+  }
+}
 if (way === "cancel") await response.body?.cancel();
 else if (way === "unread") {
   // The body is forgotten, as by a framework that answers something else.

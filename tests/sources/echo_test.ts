@@ -7,19 +7,19 @@ import { echo } from "../../lib/sources/echo.ts";
 import { total } from "../child.ts";
 import { TEXT } from "./relay.ts";
 
-function context(query: string, signal = new AbortController().signal) {
+function contextOf(query: string, signal = new AbortController().signal) {
   return { input: { query }, signal } as SourceContext<{ query: string }>;
 }
 
 test("echo() answers the query, one code point at a time", async () => {
-  const tokens = await Array.fromAsync(echo({ delayMs: 0 })(context(TEXT)));
+  const tokens = await Array.fromAsync(echo({ delayMs: 0 })(contextOf(TEXT)));
   assert.deepEqual(tokens, [...TEXT]);
   assert(tokens.every((token) => token.isWellFormed()));
-  assert.deepEqual(await Array.fromAsync(echo({ delayMs: 0 })(context(""))), []);
+  assert.deepEqual(await Array.fromAsync(echo({ delayMs: 0 })(contextOf(""))), []);
 });
 
 test("echo() waits before each character but the first", async () => {
-  const tokens = echo({ delayMs: 30 })(context("abc"));
+  const tokens = echo({ delayMs: 30 })(contextOf("abc"));
   const beganMs = performance.now();
   await tokens.next();
   assert(performance.now() - beganMs < 20);
@@ -29,14 +29,22 @@ test("echo() waits before each character but the first", async () => {
   assert.equal(total(active), 0);
 });
 
-test("echo() ends at once when the signal aborts, and leaves no timer", async () => {
+test("echo() ends at once when the signal aborts, and leaves no timer", async (context) => {
+  const { clearTimeout } = globalThis;
+  const cleared: unknown[] = [];
+  globalThis.clearTimeout = ((timer: number) => {
+    cleared.push(timer);
+    clearTimeout(timer);
+  }) as typeof clearTimeout;
+  context.after(() => globalThis.clearTimeout = clearTimeout);
   const abort = new AbortController();
-  const tokens = echo({ delayMs: 60_000 })(context("abc", abort.signal));
+  const tokens = echo({ delayMs: 60_000 })(contextOf("abc", abort.signal));
   await tokens.next();
   const next = tokens.next();
   assert.equal(active.timers, 1);
   abort.abort();
   assert.deepEqual(await next, { done: true, value: undefined });
+  assert.equal(cleared.length, 1);
   assert.equal(total(active), 0);
 });
 

@@ -138,6 +138,29 @@ for (const how of DEPARTURES) {
   });
 }
 
+test("a Response is let go when the reader leaves, though its fetch was given no signal", async () => {
+  for (const model of ["mock:hang-middle", "mock:endless"]) {
+    const body = JSON.stringify({
+      model,
+      stream: true,
+      messages: [{ role: "user", content: TEXT }],
+    });
+    const careless = serve((request) =>
+      sse(request, () => fetch(`${mock.url}/chat/completions`, { method: "POST", body }))
+    );
+    try {
+      const raw = await rawRequest(careless.port);
+      await until(() => raw.received.includes("chatcmpl"), 2000, "tokens");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      raw.socket.destroy();
+      await assertNothingLeft(mock);
+      assert.equal(mock.requests.at(-1)!.state, "left");
+    } finally {
+      await careless.close();
+    }
+  }
+});
+
 // --- one hop, by hand ---
 
 function answer(response: Response, options: SseOptions = {}) {
