@@ -11,9 +11,9 @@ export type Item = string | { event?: string; data: unknown };
 /** How the model ended: what a generator may return and `close` may be given. */
 export interface Summary {
   /** Why the model stopped, as the upstream says it: `stop`, `length`, `tool_calls`… */
-  finishReason?: string;
+  finishReason?: string | undefined;
   /** Tokens that were paid for, in the upstream's own words. */
-  usage?: Record<string, unknown>;
+  usage?: Record<string, unknown> | undefined;
 }
 
 /** Limits of an {@linkcode AsyncQueue}. */

@@ -45,8 +45,9 @@ function source(): HandlerOptions["source"] {
   if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
   try {
     return openai({ baseUrl, model, ...apiKey ? { apiKey } : {} });
-  } catch {
-    return fail(`OPENAI_BASE_URL is ${JSON.stringify(baseUrl)}, not an http or https URL`);
+  } catch (error) {
+    // It names the option and holds neither the key nor the URL.
+    return fail(`OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ${(error as Error).message}`);
   }
 }
 

@@ -196,7 +196,13 @@ export class TokenStream
     const out = this.#out;
     const before = out.length;
     try {
-      this.#encode(item, out);
+      if (typeof item !== "string") this.#writeStructured(item);
+      else {
+        const endsInHalf = (item.charCodeAt(item.length - 1) & 0xfc00) === 0xd800;
+        if (endsInHalf || this.#half !== "" || item.length > SURELY_SMALL) this.#writeRare(item);
+        else this.#framer.token(out, item);
+        this.#tokens++;
+      }
     } catch (error) {
       // Half an event would swallow the failure that follows.
       out.truncate(before);
@@ -206,15 +212,6 @@ export class TokenStream
     else if (before > 0 || out.length === 0) return out.length;
     this.wake();
     return out.length;
-  }
-
-  #encode(item: Item, out: EventWriter): void {
-    if (typeof item === "string") {
-      const endsInHalf = (item.charCodeAt(item.length - 1) & 0xfc00) === 0xd800;
-      if (endsInHalf || this.#half !== "" || item.length > SURELY_SMALL) this.#writeRare(item);
-      else this.#framer.token(out, item);
-      this.#tokens++;
-    } else this.#writeStructured(item);
   }
 
   /** Something waits, or the source has ended. */
