@@ -308,7 +308,7 @@ function isAbort(error: unknown, queue: AsyncQueue<Item>): boolean {
 }
 
 /** Whether a value is a promise, of whatever make. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
+function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value &&
     typeof value.then === "function";
 }

@@ -25,8 +25,8 @@ const immediate = "Deno" in globalThis
   : (globalThis as { setImmediate?: (callback: () => void) => unknown }).setImmediate;
 
 /**
- * Bytes that a source may make in one turn once its first 64 KiB are on their way: about 5 ms between
- * two looks at the sockets (benchmark case: fairness; a tenth of the throughput of one endless burst).
+ * Bytes that a source may make in one turn once its first 64 KiB are on their way, so that others wait
+ * a few ms for a burst and not until its end (benchmark case: fairness).
  */
 export const TURN_BYTES: number = immediate === undefined ? 4 * 1024 : 16 * 1024;
 
@@ -51,16 +51,6 @@ export function leave(): void {
   if (--users > 0 || channel === undefined || closing) return;
   closing = true;
   setTimeout(closeIdle, LINGER_MS);
-}
-
-/**
- * Starts a source in a turn of its own where that is cheap: of 64 requests that arrive together each
- * burst then runs while its stream is in the processor's cache, and the first reader does not wait
- * for all of them (benchmark cases: burst, first token).
- */
-export function begin(start: () => void): void {
-  if (immediate !== undefined) immediate(start);
-  else start();
 }
 
 /** Asks for one turn of the event loop, however often it is asked before that comes. */

@@ -8,7 +8,6 @@ import { problemOf, publicError, StreamError } from "./error.ts";
 import type { End, Format, FormatContext, Framer } from "./format.ts";
 import { unwatch, watch, type Watched } from "./heartbeat.ts";
 import {
-  isThenable,
   nameOf,
   Pump,
   type PumpOwner,
@@ -18,7 +17,7 @@ import {
   type SourceContext,
 } from "./pump.ts";
 import { AsyncQueue, type AsyncQueueOptions, type Item, type QueueReader } from "./queue.ts";
-import { begin, enter, leave, schedule, type Task } from "./scheduler.ts";
+import { enter, leave, schedule, type Task } from "./scheduler.ts";
 import { EventWriter } from "./sse/encode.ts";
 import { streamId } from "./stream_id.ts";
 
@@ -86,7 +85,7 @@ const NO_PREFETCH = { highWaterMark: 0 };
  * ```
  *
  * `idle`: the reader has not yet taken the last chunk. `wanting`: it waits for one. Only a `wanting`
- * stream is written to (an ending apart), and only from its turn in the scheduler: `pull` and a queue
+ * stream is given a chunk (an ending apart), and only in its turn in the scheduler: `pull` and a queue
  * that wakes both just ask for one. What a token costs: its bytes, written once into the stream's own
  * buffer when it is sent. What a flush costs: one copy and one `enqueue`.
  */
@@ -154,21 +153,18 @@ export class TokenStream
     active.listeners++;
     this.request.signal.addEventListener("abort", this);
     this.queue.attach(this);
-    if (this.request.signal.aborted) this.handleEvent();
-    // A promise that rejects before its turn has come is heard of then.
-    if (isThenable(this.#init.source)) this.#init.source.then(undefined, () => {});
-    begin(() => this.#begin());
+    if (this.request.signal.aborted) {
+      this.handleEvent();
+      release(this.#init.source, this.queue.error);
+    } else this.#guard(this.#begin);
     return opened;
   }
 
   #begin(): void {
-    if (this.#state === "ended") return release(this.#init.source, this.queue.error);
-    this.#guard(() => {
-      this.#init.format.heartbeat?.(this.#out);
-      this.#framer.start?.(this.#out);
-      this.#pump.run(this.#init.source, contextOf(this, this.#init));
-      schedule(this);
-    });
+    this.#init.format.heartbeat?.(this.#out);
+    this.#framer.start?.(this.#out);
+    this.#pump.run(this.#init.source, contextOf(this, this.#init));
+    schedule(this);
   }
 
   /** Ends the stream now, with what waits and one failure, whether the reader asks for it or not. */
