@@ -34,8 +34,8 @@ export interface Framer {
   start?(out: EventWriter): void;
   /** A token; never empty. */
   token(out: EventWriter, text: string): void;
-  /** Structured data as JSON, with the event name that the source gave. */
-  structured(out: EventWriter, event: string | undefined, json: string): void;
+  /** Structured data as JSON, with the event name that the source gave; `data` is what the JSON was made of. */
+  structured(out: EventWriter, event: string | undefined, json: string, data: unknown): void;
   /** An event of an upstream, to be passed on as it came. */
   relayed(out: EventWriter, event: ServerSentEvent): void;
   /** The normal end. */
@@ -63,6 +63,10 @@ export interface Format {
   readonly heartbeat?: (out: EventWriter) => void;
   /** Whether a lone surrogate survives, as it does in JSON; else half a pair waits for the other. */
   readonly lossless: boolean;
+  /** Whether the answer is one document, written at the end: its head waits for it, whatever `commitAfterMs` says. */
+  readonly whole?: boolean;
+  /** A failure before the head, as the JSON that the readers of this format know; without it a problem (RFC 9457). */
+  readonly refuse?: (problem: Problem) => string;
   /** Called once a stream. */
   open(context: FormatContext): Framer;
 }

@@ -246,7 +246,9 @@ export class TokenStream
     if (this.#state === "wanting") {
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
-      const begun = this.#ttftMs !== undefined || this.#read.state !== "open";
+      const ended = this.#read.state !== "open";
+      if (this.#init.format.whole && !ended) return;
+      const begun = this.#ttftMs !== undefined || ended;
       const { commitAfterMs = 250 } = this.#init.options;
       if (begun || commitAfterMs === 0) this.#commit();
       else if (this.#commitTimer === undefined) {
@@ -311,7 +313,7 @@ export class TokenStream
   #commit(): void {
     if (this.#state !== "opening") return;
     const failure = this.#failure;
-    if (failure !== undefined && this.#ttftMs === undefined) {
+    if (failure !== undefined && (this.#ttftMs === undefined || this.#init.format.whole)) {
       return this.#end("failed", failure.error);
     }
     const last = this.#conclude();
@@ -430,7 +432,7 @@ export class TokenStream
     if (json === undefined) throw new TypeError(`Cannot stream ${nameOf(data)} as JSON`);
     this.#writeLarge(
       json.length,
-      (out) => this.#framer.structured(out, event || undefined, json),
+      (out) => this.#framer.structured(out, event || undefined, json, data),
     );
   }
 

@@ -8,23 +8,19 @@ import { bytesOf } from "../sse/utf8.ts";
 const BEFORE = bytesOf('{"token":"');
 const AFTER = bytesOf('"}\n');
 
+function line(out: EventWriter, event: string | undefined, json: string): void {
+  const name = event === undefined ? "" : `"event":${JSON.stringify(event)},`;
+  out.utf8(`{${name}"data":${json}}\n`);
+}
+
 const framer: Framer = {
-  token(out: EventWriter, text: string): void {
-    out.json(BEFORE, text, AFTER);
-  },
-  structured(out: EventWriter, event: string | undefined, json: string): void {
-    const name = event === undefined ? "" : `"event":${JSON.stringify(event)},`;
-    out.utf8(`{${name}"data":${json}}\n`);
-  },
+  token: (out: EventWriter, text: string): void => out.json(BEFORE, text, AFTER),
+  structured: line,
   relayed(out: EventWriter, { event, data }: ServerSentEvent): void {
-    this.structured(out, event === "message" ? undefined : event, JSON.stringify(data));
+    line(out, event === "message" ? undefined : event, JSON.stringify(data));
   },
-  end(out: EventWriter, end: End): void {
-    this.structured(out, "done", JSON.stringify(end));
-  },
-  fail(out: EventWriter, problem: Problem): void {
-    this.structured(out, "failed", JSON.stringify(problem));
-  },
+  end: (out: EventWriter, end: End): void => line(out, "done", JSON.stringify(end)),
+  fail: (out: EventWriter, problem: Problem): void => line(out, "failed", JSON.stringify(problem)),
 };
 
 /** One item is `{"token"}` or `{"event","data"}` on a line; the last line is `done` or `failed`. */

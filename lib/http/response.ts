@@ -1,21 +1,27 @@
 /** Responses that are not streams, made in one place so that no header is forgotten on any of them. */
 import { type Problem, problemOf, publicError } from "../error.ts";
 
-/** An RFC 9457 problem as a response. */
+/**
+ * An error as a response: an RFC 9457 problem, or the JSON that an API of its own has for it.
+ *
+ * @param refuse How that API writes an error.
+ */
 export function problemResponse(
   error: unknown,
   init: HeadersInit = {},
   errors?: Problem["errors"],
+  refuse?: (problem: Problem) => string,
 ): Response {
   const problem = problemOf(error);
   const { retryAfter } = publicError(error);
   const headers = new Headers(init);
-  headers.set("content-type", "application/problem+json");
+  headers.set("content-type", refuse ? "application/json" : "application/problem+json");
   headers.set("cache-control", "no-store");
   headers.set("x-content-type-options", "nosniff");
   if (retryAfter !== undefined) headers.set("retry-after", String(Math.ceil(retryAfter)));
   if (errors !== undefined) problem.errors = errors;
-  return new Response(JSON.stringify(problem), { status: problem.status, headers });
+  const body = refuse ? refuse(problem) : JSON.stringify(problem);
+  return new Response(body, { status: problem.status, headers });
 }
 
 /** A JSON document that must not be kept. */

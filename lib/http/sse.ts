@@ -103,7 +103,9 @@ export async function respond(
   });
   extras.onOpen?.(stream);
   const opened = await stream.open();
-  if (opened instanceof StreamError) return problemResponse(opened, refusedHead(options));
+  if (opened instanceof StreamError) {
+    return problemResponse(opened, refusedHead(options), undefined, chosen.refuse);
+  }
   return new Response(opened, { headers });
 }
 
