@@ -10,6 +10,10 @@ export const CODES: Readonly<Record<string, readonly [status: number, title: str
   overflow: [503, "The reader was too slow and the queue is full"],
   stalled: [408, "The reader took nothing for too long"],
   disconnected: [499, "The reader left"],
+  lagged: [503, "The reader fell behind what the log still holds"],
+  gone: [410, "The log no longer holds this position"],
+  log_full: [503, "The log has no room for another stream"],
+  stream_exists: [409, "A stream of this name exists"],
   stopped: [499, "The generation was stopped"],
   shutting_down: [503, "The server is shutting down"],
   bad_upstream: [502, "The upstream did not answer with a stream"],
@@ -53,6 +57,8 @@ export interface Problem {
   status: number;
   code: string;
   detail?: string;
+  /** The reader's own connection is at fault: the stream goes on, and can be resumed. */
+  resume?: true;
   /** Faults of the input, each with a JSON pointer (RFC 6901). */
   errors?: { pointer: string; detail: string }[];
 }

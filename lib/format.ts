@@ -61,6 +61,8 @@ export interface Format {
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether an opening comment and heartbeats are sent. */
   readonly heartbeat?: (out: EventWriter) => void;
+  /** How long an `EventSource` waits before it comes back, in ms, said once in a stream that can be resumed. */
+  readonly retryMs?: number;
   /** Whether a lone surrogate survives, as it does in JSON; else half a pair waits for the other. */
   readonly lossless: boolean;
   /** Whether the answer is one document, written at the end: its head waits for it, whatever `commitAfterMs` says. */

@@ -8,10 +8,10 @@ import { type AccessOptions, checkAccess, grantAccess, preflight } from "./http/
 import { metrics, type Stats, Totals } from "./http/metrics.ts";
 import type { BodyLimits } from "./http/request.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
-import { checkOptions, type SseOptions, type StreamExtras } from "./http/sse.ts";
+import { callSafely } from "./generation.ts";
+import { checkOptions, type Live, type SseOptions, type StreamExtras } from "./http/sse.ts";
 import { type QueryInput, streaming } from "./http/streaming.ts";
 import type { Source } from "./pump.ts";
-import { callSafely, type TokenStream } from "./stream.ts";
 
 /** Limits of a handler. */
 export interface HandlerLimits extends BodyLimits {
@@ -68,7 +68,7 @@ type Route = (request: Request) => Response | Promise<Response>;
 export function createHandler(options: HandlerOptions): Handler {
   check(options);
   const { basePath = "", limits = {} } = options;
-  const live = new Set<TokenStream>();
+  const live = new Set<Live>();
   const totals = new Totals();
   let state: "serving" | "draining" = "serving";
   /** Streams that are open, and requests that are about to open one. */

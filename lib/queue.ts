@@ -26,6 +26,8 @@ export interface AsyncQueueOptions {
 
 /** The stream that reads a queue. Called from anywhere, at any time. */
 export interface QueueReader<T> {
+  /** Whether what waits is held to the queue's `maxBufferedBytes`; else the reader finds room itself. */
+  readonly bounded: boolean;
   /**
    * Takes a value at once, so that it is encoded while it is still in the processor's cache.
    *
@@ -133,7 +135,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
       return REFUSED;
     }
     if (value === "" || value === null || value === undefined) return ACCEPTED;
-    if (this.#bytes >= this.#maxBufferedBytes) {
+    if (this.#bytes >= this.#maxBufferedBytes && this.#reader?.bounded !== false) {
       this.fail(new StreamError("overflow"));
       return REFUSED;
     }
@@ -237,6 +239,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     const waiting: T[] = [];
     let ended = false;
     this.attach({
+      bounded: true,
       write: (value) => {
         waiting.push(value);
         wake();

@@ -41,6 +41,13 @@ let users = 0;
 let due: Task[] = [];
 let closing = false;
 
+/** Lets a process that has nothing else to do end although `timer` is armed. */
+export function unref(timer: unknown): void {
+  const deno = (globalThis as { Deno?: { unrefTimer(timer: unknown): void } }).Deno;
+  if (typeof timer === "number") deno?.unrefTimer(timer);
+  else (timer as { unref?(): void }).unref?.();
+}
+
 /** A stream begins: from now on it may ask for turns. */
 export function enter(): void {
   users++;

@@ -8,7 +8,7 @@ import test, { after, before } from "node:test";
 import { active } from "../lib/counters.ts";
 import { StreamError } from "../lib/error.ts";
 import { sse } from "../lib/http/sse.ts";
-import type { StreamReport } from "../lib/stream.ts";
+import type { StreamReport } from "../lib/generation.ts";
 import { type SceneServer, startScenes, total } from "./child.ts";
 import { Probe, type Scene, scenes } from "./child/scenes.ts";
 import { int, pick, random } from "./random.ts";

@@ -9,7 +9,7 @@ import { StreamError } from "../lib/error.ts";
 import { sse, type SseOptions } from "../lib/http/sse.ts";
 import type { Source, SourceContext } from "../lib/pump.ts";
 import { EventDecoder } from "../lib/sse/decode.ts";
-import type { StreamReport } from "../lib/stream.ts";
+import type { StreamReport } from "../lib/generation.ts";
 import { startScenes, total } from "./child.ts";
 import { bodyOf, rawRequest, serve, until } from "./serve.ts";
 

@@ -7,7 +7,7 @@ import type { Source } from "../lib/pump.ts";
 import { echo } from "../lib/sources/echo.ts";
 import { EventDecoder } from "../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../lib/sse/event.ts";
-import type { StreamReport } from "../lib/stream.ts";
+import type { StreamReport } from "../lib/generation.ts";
 import { total } from "./child.ts";
 import { until } from "./serve.ts";
 

@@ -12,7 +12,7 @@ import { AsyncQueue, type Item } from "../lib/queue.ts";
 import type { Source, SourceContext } from "../lib/pump.ts";
 import { EventDecoder } from "../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../lib/sse/event.ts";
-import type { StreamReport } from "../lib/stream.ts";
+import type { StreamReport } from "../lib/generation.ts";
 import { total } from "./child.ts";
 import { int, pick, random } from "./random.ts";
 

@@ -12,6 +12,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["scheduler.ts", "heartbeat.ts"],
   ["queue.ts"],
   ["format.ts", "pump.ts", "upstream.ts"],
+  ["generation.ts"],
   ["stream.ts"],
   ["formats/", "sources/", "replay/"],
   ["http/"],

@@ -66,6 +66,7 @@ function attach(queue: AsyncQueue, onCall: (queue: AsyncQueue) => unknown = () =
     if (calls++ === 0) onCall(queue);
   };
   queue.attach({
+    bounded: true,
     write(value) {
       reader.waiting.push(value);
       called();
@@ -368,6 +369,7 @@ test("AsyncQueue.send() fails the queue with what its reader throws, after what 
   const queue = new AsyncQueue();
   const taken: unknown[] = [];
   queue.attach({
+    bounded: true,
     write(value) {
       if (value === "bad") throw BROKEN;
       return taken.push(value);

@@ -10,7 +10,7 @@ import { sse } from "../lib/http/sse.ts";
 import type { AsyncQueue, Item } from "../lib/queue.ts";
 import { EventDecoder } from "../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../lib/sse/event.ts";
-import type { StreamReport } from "../lib/stream.ts";
+import type { StreamReport } from "../lib/generation.ts";
 import { type Report, type SceneServer, startScenes, total } from "./child.ts";
 import { numbered } from "./child/scenes.ts";
 import { bodyOf, type RawRequest, rawRequest, serve, until } from "./serve.ts";

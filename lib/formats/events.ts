@@ -71,6 +71,7 @@ const eventStream = {
   contentType: "text/event-stream; charset=utf-8",
   mediaTypes: ["text/event-stream"],
   heartbeat: commentHeartbeat,
+  retryMs: 1000,
 } as const;
 
 /** One token is `data: {"token":"Hel"}`: any string arrives as it was. */

@@ -1,6 +1,6 @@
 /** `GET /metrics`: what is open and what has ended, for Prometheus or as JSON. */
 import { active, type ActiveCounts } from "../counters.ts";
-import type { StreamReport } from "../stream.ts";
+import type { StreamReport } from "../generation.ts";
 import { negotiate } from "./request.ts";
 import { jsonResponse } from "./response.ts";
 

@@ -2,14 +2,18 @@
  * `sse()`: a request and a source in, a streaming response out. It stands apart from the handler so
  * that any framework can embed it.
  */
-import { StreamError } from "../error.ts";
-import type { Format } from "../format.ts";
+import { problemOf, publicError, StreamError } from "../error.ts";
+import type { Format, FormatContext } from "../format.ts";
 import { jsonFormat, textFormat } from "../formats/events.ts";
 import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
+import { Generation, type GenerationInit, type GenerationOptions } from "../generation.ts";
 import { release, type Source } from "../pump.ts";
 import { checkLimits } from "../queue.ts";
-import { type StreamOptions, TokenStream } from "../stream.ts";
+import type { LoggedStream, Recorder, ReplayLog } from "../replay/log.ts";
+import { EventWriter } from "../sse/encode.ts";
+import { type Opened, type ReaderOptions, TokenStream } from "../stream.ts";
+import { streamId as newStreamId } from "../stream_id.ts";
 import { negotiate } from "./request.ts";
 import { problemResponse } from "./response.ts";
 
@@ -22,19 +26,41 @@ const FORMATS: Readonly<Record<string, Format>> = {
 /** In the order in which a tie is decided. */
 const NEGOTIATED = [jsonFormat, ndjsonFormat, plainFormat];
 
+/** What a reader's departure does to a generation that is logged. */
+export type Disconnect = "cancel" | "continue" | { continueForMs: number };
+
 /** Options of {@linkcode sse}. */
-export interface SseOptions extends StreamOptions {
+export interface SseOptions extends ReaderOptions, GenerationOptions {
   /** How the stream is written. @default {`?format=`, else what `Accept` likes best, else `json`} */
   format?: "json" | "text" | "plain" | "ndjson" | Format;
   /** Further response headers; they may not replace `content-type`. */
   headers?: HeadersInit;
+  /** Makes event streams resumable: their events get ids and are kept there. Other formats are not. */
+  log?: ReplayLog;
+  /** The stream's name in the log, 1 to 128 of `A-Z a-z 0-9 _ -`. Whoever knows it can ask for the stream. @default {128 random bits} */
+  streamId?: string;
+  /** Whom a logged stream belongs to: nobody else can resume or stop it. */
+  owner?: string;
+  /** The chat that a logged stream answers, to be found by {@linkcode resume}. */
+  chatId?: string;
+  /**
+   * What happens when the last reader leaves: the generation is cancelled, goes on to its end, or goes
+   * on for so many ms (0 to 2 147 483 647). Without a log it is cancelled. @default {{ continueForMs: 10_000 }}
+   */
+  disconnect?: Disconnect;
+}
+
+/** Something that is open and can be ended from outside. */
+export interface Live {
+  /** Ends it with a failure that its readers are told. */
+  shutDown(error: StreamError): void;
 }
 
 /** What the handler adds to a stream of its own. */
 export interface StreamExtras {
   input?: unknown;
-  onOpen?: (stream: TokenStream) => void;
-  onEnd?: (stream: TokenStream) => void;
+  onOpen?: (live: Live) => void;
+  onEnd?: (live: Live) => void;
 }
 
 /**
@@ -92,20 +118,136 @@ export async function respond(
     release(source, new StreamError("disconnected"));
     return new Response(null, { headers });
   }
-  const stream = new TokenStream({
+  const init = {
     request,
     source,
     format: chosen,
     options,
     input: extras.input,
     lastEventId,
-    onEnd: extras.onEnd,
-  });
-  extras.onOpen?.(stream);
-  const opened = await stream.open();
+    streamId: options.streamId,
+  };
+  const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole;
+  const { opened, streamId } = isLogged
+    ? await openLogged(init, options, extras)
+    : await open(init, options, extras);
   if (opened instanceof StreamError) {
     return problemResponse(opened, refusedHead(options), undefined, chosen.refuse);
   }
+  const response = new Response(opened, { headers });
+  if (streamId !== undefined) response.headers.set("x-stream-id", streamId);
+  return response;
+}
+
+interface Answer {
+  opened: Opened;
+  /** Where the reader may come back. */
+  streamId?: string;
+}
+
+/** A generation for this reader alone. */
+async function open(
+  init: GenerationInit,
+  options: SseOptions,
+  { onOpen, onEnd }: StreamExtras,
+): Promise<Answer> {
+  const { request, format } = init;
+  const stream = new TokenStream({
+    request,
+    options,
+    beats: format.heartbeat !== undefined,
+    whole: format.whole === true,
+    onEnd: onEnd && (() => onEnd(live)),
+  });
+  const generation = new Generation(init, stream, false);
+  const live: Live = {
+    shutDown(error) {
+      generation.fail(error);
+      stream.shutDown();
+    },
+  };
+  onOpen?.(live);
+  return { opened: await stream.open(generation, () => generation.start()) };
+}
+
+/** A generation that is written down, and this reader as its first. */
+async function openLogged(
+  init: GenerationInit,
+  options: SseOptions,
+  { onOpen, onEnd }: StreamExtras,
+): Promise<Answer> {
+  const { request, format } = init;
+  const { disconnect = { continueForMs: 10_000 } } = options;
+  const streamId = init.streamId ?? newStreamId();
+  let recorder: Recorder | undefined;
+  const live: Live = { shutDown: (error) => recorder?.shutDown(error) };
+  onOpen?.(live);
+  try {
+    recorder = options.log!.record({
+      streamId,
+      format: format.name,
+      headers: format.headers ?? {},
+      owner: options.owner,
+      chatId: options.chatId,
+    }, {
+      highWaterMark: checkLimits(options).highWaterMark,
+      continueForMs: disconnect === "cancel"
+        ? 0
+        : disconnect === "continue"
+        ? Infinity
+        : disconnect.continueForMs,
+      fail: (error) => failureOf(format, { request, streamId, lastId: undefined }, error),
+      onEnd: () => onEnd?.(live),
+    });
+  } catch (error) {
+    release(init.source, error);
+    onEnd?.(live);
+    return { opened: publicError(error) };
+  }
+  const generation = new Generation({ ...init, streamId }, recorder, true);
+  const stream = new TokenStream({ request, options, beats: true, whole: false });
+  const { start } = recorder;
+  const supply = recorder.follow(0, stream);
+  const opened = await stream.open(supply, () => start.call(recorder, generation));
+  return { opened, streamId };
+}
+
+/** How a format tells what ends one reader and not the generation. */
+function failureOf(
+  format: Format,
+  context: FormatContext,
+  error: StreamError,
+): Uint8Array<ArrayBuffer> {
+  const out = new EventWriter();
+  format.open(context).fail?.(out, { ...problemOf(error), resume: true });
+  return out.take();
+}
+
+/** Serves what a log holds of a stream, after event number `after`. */
+export async function replay(
+  request: Request,
+  logged: LoggedStream,
+  after: number,
+  options: SseOptions,
+  { onOpen, onEnd }: StreamExtras = {},
+): Promise<Response> {
+  const stream = new TokenStream({
+    request,
+    options: { ...options, commitAfterMs: 0 },
+    beats: true,
+    whole: false,
+    onEnd: onEnd && (() => onEnd(live)),
+  });
+  const supply = logged.follow(after, stream);
+  const live: Live = { shutDown: () => stream.shutDown() };
+  onOpen?.(live);
+  const opened = await stream.open(supply, () => {});
+  if (opened instanceof StreamError) return problemResponse(opened, refusedHead(options));
+  const headers = new Headers(options.headers);
+  for (const [name, value] of Object.entries(headersOf(EVENT_STREAM, logged.info.headers))) {
+    headers.set(name, value);
+  }
+  headers.set("x-stream-id", logged.info.streamId);
   return new Response(opened, { headers });
 }
 
@@ -142,19 +284,28 @@ function choose(request: Request, format: SseOptions["format"]): Format | Stream
   return NEGOTIATED[best] ?? new StreamError("not_acceptable");
 }
 
+const EVENT_STREAM = "text/event-stream; charset=utf-8";
+
+function headersOf(
+  contentType: string,
+  further: Readonly<Record<string, string>>,
+): Record<string, string> {
+  return {
+    ...further,
+    "content-type": contentType,
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+  };
+}
+
 /** The headers of a format, made once: most streams have no others. */
 const heads = new WeakMap<Format, Record<string, string>>();
 
 function headOf(format: Format, options: SseOptions): HeadersInit {
   let head = heads.get(format);
   if (head === undefined) {
-    head = {
-      "content-type": format.contentType,
-      "cache-control": "no-cache, no-transform",
-      "x-accel-buffering": "no",
-      "x-content-type-options": "nosniff",
-    };
-    for (const [name, value] of Object.entries(format.headers ?? {})) head[name] ??= value;
+    head = headersOf(format.contentType, format.headers ?? {});
     heads.set(format, head);
   }
   const negotiated = options.format === undefined;

@@ -36,13 +36,51 @@ export function eventFrame(event: string | undefined, before: string, after: str
 
 /** Writes events as bytes. What it has written always ends between two events. */
 export class EventWriter extends ByteWriter {
+  /** `id: {stream id}.`, where each event gets an id of its own. */
+  #id: Uint8Array | undefined;
+  #events = 0;
+  #retryMs: number | undefined;
+
+  /** From now on each event carries `id: {streamId}.{sequence}`, and the first one `retry`. */
+  identify(streamId: string, retryMs: number | undefined): void {
+    this.#id = bytesOf(`id: ${checkLine("id", streamId)}.`);
+    this.#retryMs = retryMs;
+  }
+
+  /** The sequence number of the last event that was written. */
+  get events(): number {
+    return this.#events;
+  }
+
+  /** Forgets what was written after the first `length` bytes, and after event number `events`. */
+  rewind(length: number, events: number): void {
+    this.truncate(length);
+    this.#events = events;
+  }
+
+  /** Begins an event with its id. */
+  #begin(): void {
+    const id = this.#id;
+    if (id === undefined) return;
+    this.sequence(id, ++this.#events);
+    if (this.#events === 1 && this.#retryMs !== undefined) {
+      this.#field(RETRY, String(this.#retryMs));
+    }
+  }
+
   /** An event of a prepared frame around `text`, escaped as in JSON. */
   frame(frame: EventFrame, text: string): void {
+    this.#begin();
     this.json(frame.head, text, frame.tail);
   }
 
   /** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
   data(text: string): void {
+    this.#begin();
+    this.#data(text);
+  }
+
+  #data(text: string): void {
     this.write(DATA, text, DATA_LINES, BLANK);
   }
 
@@ -62,10 +100,11 @@ export class EventWriter extends ByteWriter {
     const { comment, id, retry, event, data } = init;
     checkFields(comment, id, retry, event, data);
     if (comment !== undefined) this.comment(comment);
+    if (data !== undefined) this.#begin();
     if (id !== undefined) this.#field(ID, id);
     if (retry !== undefined) this.#field(RETRY, String(retry));
     if (event !== undefined && event !== "") this.#field(EVENT, event);
-    if (data !== undefined) this.data(data);
+    if (data !== undefined) this.#data(data);
     else if (id !== undefined || retry !== undefined || event) this.raw(LF);
   }
 

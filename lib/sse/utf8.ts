@@ -91,6 +91,12 @@ export class ByteWriter {
     return taken;
   }
 
+  /** Lends the bytes to one call that copies them, and starts anew. */
+  lend(borrow: (bytes: Uint8Array) => void): void {
+    borrow(this.#bytes.subarray(0, this.#length));
+    this.truncate(0);
+  }
+
   /** Appends prepared bytes. */
   raw(constant: Uint8Array): void {
     this.write(constant, "", VERBATIM, EMPTY);
@@ -104,6 +110,24 @@ export class ByteWriter {
   /** Appends `head`, the inside of a JSON string, and `tail`. A lone surrogate is escaped and arrives as it was. */
   json(head: Uint8Array, text: string, tail: Uint8Array): void {
     this.write(head, text, JSON_STRING, tail);
+  }
+
+  /** Appends `head`, a number from 0 to 2⁵³ - 1 in decimal digits, and a line feed. */
+  sequence(head: Uint8Array, value: number): void {
+    const most = this.#length + head.length + 17;
+    if (most > this.#bytes.length) this.#grow(most);
+    const bytes = this.#bytes;
+    let at = this.#length;
+    for (let i = 0; i < head.length; i++) bytes[at++] = head[i]!;
+    let digits = 1;
+    for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+    at += digits;
+    for (let i = 1; i <= digits; i++) {
+      bytes[at - i] = 0x30 + value % 10;
+      value = Math.floor(value / 10);
+    }
+    bytes[at++] = 0x0a;
+    this.#length = at;
   }
 
   /**

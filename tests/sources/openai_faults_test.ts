@@ -7,7 +7,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import test, { after, before } from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import type { OpenAiOptions } from "../../lib/sources/openai.ts";
-import type { StreamReport } from "../../lib/stream.ts";
+import type { StreamReport } from "../../lib/generation.ts";
 import { until } from "../serve.ts";
 import { faults, type Mock, startMock } from "../upstream/mock.ts";
 import { assertNoLeak, assertNothingLeft, KEY, read, relay, sleep, TEXT } from "./relay.ts";

@@ -7,7 +7,7 @@ import test, { after, before } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { sse } from "../../lib/http/sse.ts";
 import { openai } from "../../lib/sources/openai.ts";
-import type { StreamReport } from "../../lib/stream.ts";
+import type { StreamReport } from "../../lib/generation.ts";
 import { type Child, startScript, total } from "../child.ts";
 import { DEPARTURES, type RawRequest, rawRequest, serve, type Served, until } from "../serve.ts";
 import { type Mock, type MockRequest, startMock } from "../upstream/mock.ts";

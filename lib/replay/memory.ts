@@ -1,0 +1,153 @@
+/** The replay log of one process: nothing to install, gone with the process. */
+import { StreamError } from "../error.ts";
+import { unref } from "../scheduler.ts";
+import type { LoggedStream, Recorder, RecordOptions, ReplayLog, StreamInfo } from "./log.ts";
+import { type Keeper, Recording } from "./recording.ts";
+
+/** Limits of a {@linkcode MemoryLog}. */
+export interface MemoryLogOptions {
+  /** Bytes of one stream's events, 128 KiB or more. @default {1 MiB} */
+  maxStreamBytes?: number;
+  /** Events of one stream, 100 or more. @default {20 000} */
+  maxStreamEvents?: number;
+  /** Bytes of all streams, at least `maxStreamBytes`. Past it the oldest finished stream goes, then new ones are refused with 503. @default {256 MiB} */
+  maxBytes?: number;
+  /** How long a stream is kept after its end, in ms, 0 or more. @default {300 000} */
+  keepMs?: number;
+}
+
+const DEFAULTS: Required<MemoryLogOptions> = {
+  maxStreamBytes: 1024 * 1024,
+  maxStreamEvents: 20_000,
+  maxBytes: 256 * 1024 * 1024,
+  keepMs: 300_000,
+};
+/** What a stream takes beside its events: its names, maps and objects. */
+const STREAM_BYTES = 1024;
+
+/** Keeps streams in memory, bounded in each direction. */
+export class MemoryLog implements ReplayLog {
+  readonly #options: Required<MemoryLogOptions>;
+  readonly #recordings = new Map<string, Recording>();
+  /** When each stream ended, oldest first. */
+  readonly #ended = new Map<Recording, number>();
+  /** The latest stream of each chat. */
+  readonly #chats = new Map<string, Recording>();
+  #bytes = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #keeper: Keeper;
+
+  /** @throws {RangeError} If a limit is out of its bounds. */
+  constructor(options: MemoryLogOptions = {}) {
+    this.#options = check(options);
+    this.#keeper = {
+      maxStreamBytes: this.#options.maxStreamBytes,
+      maxStreamEvents: this.#options.maxStreamEvents,
+      held: (bytes) => this.#held(bytes),
+      ended: (recording) => this.#keep(recording),
+      forget: (recording) => this.#drop(recording),
+    };
+  }
+
+  /** Bytes that are held, those of the streams' names included. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Streams that are held. */
+  get size(): number {
+    return this.#recordings.size;
+  }
+
+  record(info: StreamInfo, options: RecordOptions): Recorder {
+    this.#expire();
+    if (this.#recordings.has(info.streamId)) throw new StreamError("stream_exists");
+    if (!this.#held(STREAM_BYTES)) {
+      this.#bytes -= STREAM_BYTES;
+      throw new StreamError("log_full", { retryAfter: 1 });
+    }
+    const recording = new Recording(info, options, this.#keeper);
+    this.#recordings.set(info.streamId, recording);
+    if (info.chatId !== undefined) this.#chats.set(chatKey(info.owner, info.chatId), recording);
+    return recording;
+  }
+
+  find(streamId: string): Promise<LoggedStream | undefined> {
+    this.#expire();
+    return Promise.resolve(this.#recordings.get(streamId));
+  }
+
+  latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined> {
+    this.#expire();
+    return Promise.resolve(this.#chats.get(chatKey(owner, chatId)));
+  }
+
+  #held(bytes: number): boolean {
+    this.#bytes += bytes;
+    while (this.#bytes > this.#options.maxBytes) {
+      const [oldest] = this.#ended.keys();
+      if (oldest === undefined) return false;
+      this.#drop(oldest);
+    }
+    return true;
+  }
+
+  #keep(recording: Recording): void {
+    this.#ended.set(recording, performance.now());
+    this.#expire();
+  }
+
+  #drop(recording: Recording): void {
+    const { streamId, owner, chatId } = recording.info;
+    if (!this.#recordings.delete(streamId)) return;
+    this.#ended.delete(recording);
+    this.#bytes -= recording.heldBytes + STREAM_BYTES;
+    if (chatId === undefined) return;
+    const key = chatKey(owner, chatId);
+    if (this.#chats.get(key) === recording) this.#chats.delete(key);
+  }
+
+  /** Drops what ended long enough ago, and looks again when the next one is due. */
+  #expire(): void {
+    const { keepMs } = this.#options;
+    const nowMs = performance.now();
+    for (const [recording, endedMs] of this.#ended) {
+      if (nowMs - endedMs < keepMs) return this.#arm(endedMs + keepMs - nowMs);
+      this.#drop(recording);
+    }
+  }
+
+  #arm(ms: number): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#expire();
+    }, Math.min(ms + 1, 2 ** 31 - 1));
+    // A process that has nothing else to do may end.
+    unref(this.#timer);
+  }
+}
+
+/** Two names in one, that no other two make. */
+function chatKey(owner: string | undefined, chatId: string): string {
+  return JSON.stringify([owner, chatId]);
+}
+
+function check(options: MemoryLogOptions): Required<MemoryLogOptions> {
+  const checked = { ...DEFAULTS };
+  const least = { maxStreamBytes: 128 * 1024, maxStreamEvents: 100, maxBytes: 0, keepMs: 0 };
+  for (const name of Object.keys(DEFAULTS) as (keyof MemoryLogOptions)[]) {
+    const value = options[name] ?? DEFAULTS[name];
+    if (!(typeof value === "number" && value >= least[name])) {
+      throw new RangeError(`Cannot create the log: ${name} is not ${least[name]} or more`);
+    }
+    checked[name] = value;
+  }
+  if (options.maxBytes === undefined) {
+    checked.maxBytes = Math.max(checked.maxBytes, checked.maxStreamBytes);
+  }
+  if (checked.maxBytes < checked.maxStreamBytes) {
+    throw new RangeError("Cannot create the log: maxBytes is less than maxStreamBytes");
+  }
+  return checked;
+}

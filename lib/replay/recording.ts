@@ -1,0 +1,481 @@
+/**
+ * One generation's events in memory, and those who read them: the pace between a source and any
+ * number of readers. Every log keeps its live generations in these; it stands apart from the logs
+ * because the pace is the same whatever else they do with the events.
+ */
+import { active } from "../counters.ts";
+import { StreamError } from "../error.ts";
+import type { Generation, Supply } from "../generation.ts";
+import { enter, leave, schedule, type Task } from "../scheduler.ts";
+import type { Follower, Recorder, RecordOptions, StreamInfo } from "./log.ts";
+
+/** Who keeps recordings: a log. None of it may throw. */
+export interface Keeper {
+  /** Bytes and events that one stream may hold. */
+  readonly maxStreamBytes: number;
+  readonly maxStreamEvents: number;
+  /** So many bytes more are held, or fewer. Answers whether there is room for more. */
+  held(bytes: number): boolean;
+  /** Events were written; `bytes` are the caller's only during the call. */
+  appended?(recording: Recording, bytes: Uint8Array, lastEvent: number): void;
+  /** The generation has ended, and its last event was written. */
+  ended(recording: Recording): void;
+  /** The generation failed before its first event, and nobody knows its name. */
+  forget(recording: Recording): void;
+}
+
+/** A piece of a stream: whole events, one after the other. */
+interface Page {
+  /** Number of its first event, and of the one past its last. */
+  first: number;
+  next: number;
+  /** Where it begins, in bytes from the start of the stream. */
+  readonly start: number;
+  bytes: Uint8Array;
+  length: number;
+  /** The page that follows; none where this is the last, or was trimmed. */
+  after: Page | undefined;
+}
+
+/** Pages grow to this size; a stream is trimmed by whole pages. */
+const PAGE_BYTES = 16 * 1024;
+const FIRST_PAGE_BYTES = 512;
+/** What a reader is given at most in one piece. */
+const CHUNK_BYTES = 64 * 1024;
+const LF = 0x0a;
+const HEARTBEAT = new TextEncoder().encode(":\n");
+const NOTHING = new Uint8Array(0);
+
+/**
+ * ```
+ *   live ──the source ended, failed, was stopped; or nobody read for too long──▶ ended
+ * ```
+ *
+ * With readers, the fastest one sets the pace. Without one, the source runs on until the log is full.
+ * A source that cannot wait trims the log's oldest events; a reader behind those is told `lagged`.
+ */
+export class Recording implements Recorder, Task {
+  /** The scheduler's. */
+  due = false;
+  readonly bounded = false;
+  readonly info: StreamInfo;
+  readonly #options: RecordOptions;
+  readonly #keeper: Keeper;
+  readonly #readers = new Set<Reader>();
+  #state: "live" | "ended" | "refused" = "live";
+  /** Whether a reader was answered, so that it knows the stream's name. */
+  #told = false;
+  #generation: Generation | undefined;
+  #blocked = false;
+  #graceTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The oldest page and the newest. */
+  #head: Page;
+  #tail: Page;
+  #endEvent: number | undefined;
+
+  constructor(info: StreamInfo, options: RecordOptions, keeper: Keeper) {
+    this.info = info;
+    this.#options = options;
+    this.#keeper = keeper;
+    this.#head = this.#tail = emptyPage(1, 0, FIRST_PAGE_BYTES);
+    keeper.held(FIRST_PAGE_BYTES);
+  }
+
+  get firstEvent(): number {
+    return this.#head.first;
+  }
+
+  get lastEvent(): number {
+    return this.#tail.next - 1;
+  }
+
+  get endEvent(): number | undefined {
+    return this.#endEvent;
+  }
+
+  /** Whether the source has to wait. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  /** The oldest page. */
+  get head(): Page {
+    return this.#head;
+  }
+
+  /** Bytes since the start of the stream, trimmed or not. */
+  get bytes(): number {
+    return this.#tail.start + this.#tail.length;
+  }
+
+  /** Bytes of memory. */
+  get heldBytes(): number {
+    let held = 0;
+    for (let page: Page | undefined = this.#head; page; page = page.after) {
+      held += page.bytes.length;
+    }
+    return held;
+  }
+
+  /** Whether an item was sent, or none will be. */
+  get begun(): boolean {
+    return this.#generation?.begun !== false;
+  }
+
+  /** Whether no more events will come. */
+  get isOver(): boolean {
+    return this.#state !== "live";
+  }
+
+  /** The failure that came before any item, where no reader was answered before it. */
+  get refusal(): { error: unknown } | undefined {
+    return this.#state === "refused" ? this.#generation?.failure : undefined;
+  }
+
+  /** A reader is answered. */
+  tell(): void {
+    this.#told = true;
+  }
+
+  start(generation: Generation): void {
+    this.#generation = generation;
+    enter();
+    try {
+      generation.start();
+    } catch (error) {
+      generation.fail(new StreamError("internal", { cause: error }));
+    }
+    schedule(this);
+  }
+
+  async stop(): Promise<void> {
+    this.#generation?.stop();
+    this.run();
+  }
+
+  shutDown(error: StreamError): void {
+    this.#generation?.fail(error);
+    this.run();
+  }
+
+  follow(after: number, follower: Follower): Supply {
+    const reader = new Reader(this, after, follower, this.#options.fail);
+    this.#readers.add(reader);
+    this.#disarm();
+    this.repace();
+    return reader;
+  }
+
+  /** A reader is served or gone. */
+  leave(reader: Reader): void {
+    if (!this.#readers.delete(reader) || this.#readers.size > 0 || this.isOver) return;
+    const { continueForMs } = this.#options;
+    if (continueForMs === 0) this.#abandon();
+    else if (continueForMs < Infinity) {
+      active.timers++;
+      this.#graceTimer = setTimeout(() => {
+        this.#disarm();
+        this.#abandon();
+      }, continueForMs);
+    }
+    this.repace();
+  }
+
+  /** Whether somebody reads. */
+  get isRead(): boolean {
+    return this.#readers.size > 0;
+  }
+
+  // What the generation calls.
+
+  wake(): void {
+    schedule(this);
+  }
+
+  /** A source that does not wait: its events are written at once, in place of the oldest if need be. */
+  spill(): void {
+    this.#write();
+  }
+
+  /** The recording's turn. */
+  run(): void {
+    const generation = this.#generation;
+    if (generation === undefined || this.#state !== "live") return;
+    if (generation.refused && !this.#told) return this.#refuse(generation);
+    if (generation.over) {
+      const before = generation.events;
+      generation.conclude();
+      this.#endEvent = before + 1;
+      this.#write();
+      this.#end(generation);
+    } else this.#write();
+    // Straight to the readers: a second hop would double what a paced token waits.
+    for (const reader of this.#readers) reader.run();
+  }
+
+  #write(): void {
+    const generation = this.#generation!;
+    if (generation.waiting > 0) {
+      const lastEvent = generation.events;
+      generation.lend((bytes) => {
+        this.append(bytes, lastEvent);
+        this.#keeper.appended?.(this, bytes, lastEvent);
+      });
+    }
+    this.repace();
+  }
+
+  /** Holds encoded events, of which the last is number `lastEvent`. */
+  append(bytes: Uint8Array, lastEvent: number): void {
+    let tail = this.#tail;
+    let room = true;
+    if (tail.length + bytes.length > tail.bytes.length) {
+      const wanted = tail.length + bytes.length;
+      if (wanted <= PAGE_BYTES) {
+        const grown = new Uint8Array(Math.min(PAGE_BYTES, Math.max(wanted, tail.bytes.length * 2)));
+        grown.set(tail.bytes.subarray(0, tail.length));
+        room = this.#keeper.held(grown.length - tail.bytes.length);
+        tail.bytes = grown;
+      } else {
+        tail = emptyPage(tail.next, tail.start + tail.length, Math.max(PAGE_BYTES, bytes.length));
+        if (this.#tail.length === 0) this.#head = tail;
+        this.#tail.after = tail;
+        this.#tail = tail;
+        room = this.#keeper.held(tail.bytes.length);
+      }
+    }
+    tail.bytes.set(bytes, tail.length);
+    tail.length += bytes.length;
+    tail.next = lastEvent + 1;
+    this.#trim(room);
+  }
+
+  /** Gives up the oldest pages where the stream holds too much, or all streams do. */
+  #trim(room: boolean): void {
+    const { maxStreamBytes, maxStreamEvents } = this.#keeper;
+    while (this.#head !== this.#tail) {
+      const head = this.#head;
+      const fits = this.bytes - head.start <= maxStreamBytes &&
+        this.#tail.next - head.first <= maxStreamEvents;
+      if (fits && room) return;
+      this.#head = head.after!;
+      // Whoever stands there must not hold on to all that follows.
+      head.after = undefined;
+      room = this.#keeper.held(-head.bytes.length);
+    }
+  }
+
+  /** Lets the source run, or makes it wait: called whenever a reader or the log has moved. */
+  repace(): void {
+    const generation = this.#generation;
+    if (generation === undefined || this.isOver) return;
+    this.#blocked = this.#mustWait();
+    if (!this.#blocked) generation.drained();
+  }
+
+  #mustWait(): boolean {
+    if (this.#readers.size > 0) {
+      let fastest = 0;
+      for (const reader of this.#readers) fastest = Math.max(fastest, reader.position);
+      return this.bytes - fastest >= this.#options.highWaterMark;
+    }
+    const { maxStreamBytes, maxStreamEvents } = this.#keeper;
+    const held = this.bytes - this.#head.start;
+    // What is made in one turn has to fit as well.
+    return held + CHUNK_BYTES + PAGE_BYTES > maxStreamBytes ||
+      (this.#tail.next - this.#head.first) * 1.25 > maxStreamEvents;
+  }
+
+  #end(generation: Generation): void {
+    this.#state = "ended";
+    this.#disarm();
+    this.#shrink();
+    generation.finish();
+    this.#generation = undefined;
+    leave();
+    this.#keeper.ended(this);
+    this.#options.onEnd();
+  }
+
+  /** The one reader is answered with a status of its own, and the name was never told. */
+  #refuse(generation: Generation): void {
+    this.#state = "refused";
+    this.#disarm();
+    leave();
+    for (const reader of this.#readers) reader.run();
+    generation.finish();
+    this.#keeper.forget(this);
+    this.#options.onEnd();
+  }
+
+  /** Nobody reads on. */
+  #abandon(): void {
+    this.#generation?.abandon();
+    this.run();
+  }
+
+  /** What has ended takes no more than it needs. */
+  #shrink(): void {
+    const tail = this.#tail;
+    const spare = tail.bytes.length - tail.length;
+    if (spare === 0) return;
+    tail.bytes = tail.bytes.slice(0, tail.length);
+    this.#keeper.held(-spare);
+  }
+
+  #disarm(): void {
+    if (this.#graceTimer === undefined) return;
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = undefined;
+    active.timers--;
+  }
+}
+
+function emptyPage(first: number, start: number, size: number): Page {
+  return { first, next: first, start, bytes: new Uint8Array(size), length: 0, after: undefined };
+}
+
+/** One reader's place in a recording. */
+class Reader implements Supply {
+  readonly breakOff = undefined;
+  readonly #recording: Recording;
+  readonly #follower: Follower;
+  readonly #fail: RecordOptions["fail"];
+  /** The last event that the reader has. */
+  readonly #after: number;
+  /** Bytes of the stream that the reader has; unknown while the stream has not come as far as the reader. */
+  #position: number | undefined;
+  /** The page that is read, as long as it is held. */
+  #page: Page | undefined;
+  /** What goes before the next events: the first heartbeat, or one after a silence. */
+  #lead: Uint8Array = HEARTBEAT;
+  /** What ends this reader and not the generation. */
+  #dropped: Uint8Array<ArrayBuffer> | undefined;
+
+  constructor(
+    recording: Recording,
+    after: number,
+    follower: Follower,
+    fail: RecordOptions["fail"],
+  ) {
+    this.#recording = recording;
+    this.#after = after;
+    this.#follower = follower;
+    this.#fail = fail;
+  }
+
+  run(): void {
+    this.#follower.run();
+  }
+
+  /** Bytes of the stream that the reader has. */
+  get position(): number {
+    this.#locate();
+    return this.#position ?? this.#recording.bytes;
+  }
+
+  get begun(): boolean {
+    return this.#recording.begun;
+  }
+
+  get over(): boolean {
+    return this.#dropped !== undefined || this.#recording.isOver;
+  }
+
+  get failure(): { error: unknown } | undefined {
+    return this.#recording.refusal;
+  }
+
+  get refused(): boolean {
+    return this.#recording.refusal !== undefined;
+  }
+
+  get waiting(): number {
+    this.#locate();
+    if (this.#dropped !== undefined) return this.#dropped.length;
+    const events = this.#position === undefined ? 0 : this.#recording.bytes - this.#position;
+    return this.#lead.length + events;
+  }
+
+  conclude(): boolean {
+    this.#locate();
+    return this.over;
+  }
+
+  take(): Uint8Array<ArrayBuffer> {
+    this.#recording.tell();
+    if (this.#dropped !== undefined) {
+      const dropped = this.#dropped;
+      this.#dropped = NOTHING;
+      return dropped;
+    }
+    const size = Math.min(this.waiting, CHUNK_BYTES);
+    const taken = new Uint8Array(size);
+    taken.set(this.#lead);
+    let at = this.#lead.length;
+    this.#lead = NOTHING;
+    while (at < size) {
+      const page = this.#page!;
+      const from = this.#position! - page.start;
+      const part = page.bytes.subarray(from, Math.min(page.length, from + size - at));
+      taken.set(part, at);
+      at += part.length;
+      this.#position! += part.length;
+      if (this.#position === page.start + page.length && page.after) this.#page = page.after;
+    }
+    return taken;
+  }
+
+  beat(): void {
+    this.#lead = HEARTBEAT;
+  }
+
+  drained(): void {
+    this.#recording.repace();
+  }
+
+  finish(): void {
+    this.#recording.leave(this);
+  }
+
+  end(): void {
+    this.#recording.leave(this);
+  }
+
+  /** Finds the place of the reader, and notices where it is held no longer. */
+  #locate(): void {
+    const recording = this.#recording;
+    const { head } = recording;
+    if (this.#dropped !== undefined) return;
+    if (this.#position === undefined) {
+      if (recording.lastEvent < this.#after) return;
+      if (this.#after + 1 < head.first) return this.#drop();
+      let page = head;
+      while (page.next <= this.#after + 1 && page.after) page = page.after;
+      this.#page = page;
+      this.#position = page.start + offsetOf(page, this.#after + 1);
+    } else if (this.#page!.start < head.start) {
+      // The page was given up: a reader that has all of it is none the worse for it.
+      if (this.#position < head.start) return this.#drop();
+      this.#page = head;
+    } else return;
+    // Up to where there is something to read.
+    while (this.#position === this.#page!.start + this.#page!.length && this.#page!.after) {
+      this.#page = this.#page!.after;
+    }
+  }
+
+  #drop(): void {
+    this.#dropped = this.#fail(new StreamError("lagged"));
+  }
+}
+
+/** Where event number `wanted` begins in a page: events end in a blank line and hold none. */
+function offsetOf({ first, bytes, length }: Page, wanted: number): number {
+  let at = 0;
+  for (let event = first; event < wanted && at < length; event++) {
+    while (at < length && !(bytes[at] === LF && bytes[at + 1] === LF)) at++;
+    at += 2;
+  }
+  return at;
+}
