@@ -11,7 +11,10 @@ export type { Source, SourceContext, SourceFunction, StartedSource } from "./lib
 export type { End, Format, FormatContext, Framer } from "./lib/format.ts";
 export type { GenerationOptions, StreamReport } from "./lib/generation.ts";
 export type { ReaderOptions } from "./lib/stream.ts";
-export { sse, type SseOptions } from "./lib/http/sse.ts";
+export { type Disconnect, sse, type SseOptions } from "./lib/http/sse.ts";
+export { resume, type ResumeOptions, stop, type StopOptions } from "./lib/http/resume.ts";
+export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
+export type { LoggedStream, ReplayLog } from "./lib/replay/log.ts";
 export type { AccessOptions } from "./lib/http/access.ts";
 export type { BodyLimits } from "./lib/http/request.ts";
 export type { QueryInput } from "./lib/http/streaming.ts";

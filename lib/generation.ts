@@ -212,9 +212,9 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
   }
 
   /** Ends the source as one that was let go; what waits is still taken, and the normal end after it. */
-  stop(): void {
+  stop(reason?: string): void {
     if (this.over) return;
-    this.#letGo = new StreamError("stopped");
+    this.#letGo = new StreamError("stopped", reason === undefined ? {} : { detail: reason });
     this.queue.cancel(this.#letGo);
     this.#read.cancel(this.#letGo);
   }

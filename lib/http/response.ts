@@ -35,3 +35,20 @@ export function jsonResponse(value: unknown, status = 200): Response {
     },
   });
 }
+
+/** The media type of every event stream. */
+export const EVENT_STREAM = "text/event-stream; charset=utf-8";
+
+/** The headers of a stream: nothing between here and its reader may keep, pack or hold it back. */
+export function streamHeaders(
+  contentType: string,
+  further: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  return {
+    ...further,
+    "content-type": contentType,
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+  };
+}

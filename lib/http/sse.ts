@@ -10,12 +10,13 @@ import { plainFormat } from "../formats/plain.ts";
 import { Generation, type GenerationInit, type GenerationOptions } from "../generation.ts";
 import { release, type Source } from "../pump.ts";
 import { checkLimits } from "../queue.ts";
-import type { LoggedStream, Recorder, ReplayLog } from "../replay/log.ts";
+import type { Recorder, ReplayLog } from "../replay/log.ts";
 import { EventWriter } from "../sse/encode.ts";
 import { type Opened, type ReaderOptions, TokenStream } from "../stream.ts";
 import { streamId as newStreamId } from "../stream_id.ts";
 import { negotiate } from "./request.ts";
-import { problemResponse } from "./response.ts";
+import { problemResponse, streamHeaders } from "./response.ts";
+import { resume } from "./resume.ts";
 
 const FORMATS: Readonly<Record<string, Format>> = {
   json: jsonFormat,
@@ -113,6 +114,10 @@ export async function respond(
     release(source, new StreamError("disconnected"));
     return new Response(null, { status: 204, headers: refusedHead(options) });
   }
+  if (options.log !== undefined && lastEventId !== undefined) {
+    release(source, new StreamError("disconnected"));
+    return resume(request, { ...options, log: options.log, format: chosen.name });
+  }
   const headers = headOf(chosen, options);
   if (request.method === "HEAD") {
     release(source, new StreamError("disconnected"));
@@ -127,7 +132,9 @@ export async function respond(
     lastEventId,
     streamId: options.streamId,
   };
-  const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole;
+  // Who has left already gets no stream to come back to.
+  const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole &&
+    !request.signal.aborted;
   const { opened, streamId } = isLogged
     ? await openLogged(init, options, extras)
     : await open(init, options, extras);
@@ -223,34 +230,6 @@ function failureOf(
   return out.take();
 }
 
-/** Serves what a log holds of a stream, after event number `after`. */
-export async function replay(
-  request: Request,
-  logged: LoggedStream,
-  after: number,
-  options: SseOptions,
-  { onOpen, onEnd }: StreamExtras = {},
-): Promise<Response> {
-  const stream = new TokenStream({
-    request,
-    options: { ...options, commitAfterMs: 0 },
-    beats: true,
-    whole: false,
-    onEnd: onEnd && (() => onEnd(live)),
-  });
-  const supply = logged.follow(after, stream);
-  const live: Live = { shutDown: () => stream.shutDown() };
-  onOpen?.(live);
-  const opened = await stream.open(supply, () => {});
-  if (opened instanceof StreamError) return problemResponse(opened, refusedHead(options));
-  const headers = new Headers(options.headers);
-  for (const [name, value] of Object.entries(headersOf(EVENT_STREAM, logged.info.headers))) {
-    headers.set(name, value);
-  }
-  headers.set("x-stream-id", logged.info.streamId);
-  return new Response(opened, { headers });
-}
-
 /** The id of a last event without a log. */
 const FINISHED = /^[\w-]{22}\.end$/;
 
@@ -284,28 +263,13 @@ function choose(request: Request, format: SseOptions["format"]): Format | Stream
   return NEGOTIATED[best] ?? new StreamError("not_acceptable");
 }
 
-const EVENT_STREAM = "text/event-stream; charset=utf-8";
-
-function headersOf(
-  contentType: string,
-  further: Readonly<Record<string, string>>,
-): Record<string, string> {
-  return {
-    ...further,
-    "content-type": contentType,
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",
-    "x-content-type-options": "nosniff",
-  };
-}
-
 /** The headers of a format, made once: most streams have no others. */
 const heads = new WeakMap<Format, Record<string, string>>();
 
 function headOf(format: Format, options: SseOptions): HeadersInit {
   let head = heads.get(format);
   if (head === undefined) {
-    head = headersOf(format.contentType, format.headers ?? {});
+    head = streamHeaders(format.contentType, format.headers);
     heads.set(format, head);
   }
   const negotiated = options.format === undefined;
@@ -329,6 +293,22 @@ export function checkOptions(options: SseOptions): void {
   checkMs("heartbeatMs", heartbeatMs, 100, 60_000);
   checkMs("stallMs", stallMs, 100, 2 ** 31 - 1);
   checkMs("commitAfterMs", commitAfterMs, 0, 5000);
+  checkReplay(options);
+}
+
+function checkReplay({ log, streamId, disconnect }: SseOptions): void {
+  if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
+    throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
+  }
+  if (disconnect === undefined || disconnect === "cancel") return;
+  if (log === undefined) {
+    throw new TypeError("Cannot stream: disconnect needs a log to be anything but cancel");
+  }
+  if (disconnect === "continue") return;
+  const { continueForMs } = disconnect;
+  if (!(continueForMs >= 0 && continueForMs < 2 ** 31)) {
+    throw new RangeError(`Cannot stream: continueForMs is ${continueForMs}, not 0 to 2147483647`);
+  }
 }
 
 /** What belongs to one connection, or says how the body is framed, is the runtime's to send. */

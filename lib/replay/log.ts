@@ -50,7 +50,7 @@ export interface LoggedStream {
   /** What comes after event number `after`, from now on. Ends when the reader leaves or has all. */
   follow(after: number, reader: Follower): Supply;
   /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */
-  stop(): Promise<void>;
+  stop(reason?: string): Promise<void>;
 }
 
 /** A generation that is written down. */

@@ -148,8 +148,8 @@ export class Recording implements Recorder, Task {
     schedule(this);
   }
 
-  async stop(): Promise<void> {
-    this.#generation?.stop();
+  async stop(reason?: string): Promise<void> {
+    this.#generation?.stop(reason);
     this.run();
   }
 
@@ -290,6 +290,7 @@ export class Recording implements Recorder, Task {
     this.#state = "ended";
     this.#disarm();
     this.#shrink();
+    generation.drained();
     generation.finish();
     this.#generation = undefined;
     leave();

@@ -1,0 +1,181 @@
+/**
+ * `resume()` and `stop()`: what a reader that comes back may ask of a log. They stand apart from the
+ * handler so that any framework can embed replay.
+ */
+import { StreamError } from "../error.ts";
+import type { LoggedStream, ReplayLog } from "../replay/log.ts";
+import { type ReaderOptions, TokenStream } from "../stream.ts";
+import { negotiate } from "./request.ts";
+import { EVENT_STREAM, problemResponse, streamHeaders } from "./response.ts";
+
+/** Options of {@linkcode resume}. */
+export interface ResumeOptions extends ReaderOptions {
+  /** Where the stream was recorded. */
+  log: ReplayLog;
+  /** The stream's name. @default {the one in `Last-Event-ID`} */
+  streamId?: string;
+  /** In place of a name: the latest stream of this chat, from its start; 204 if none is going on. */
+  chatId?: string;
+  /** Who asks; somebody else's stream is answered as one that never was. */
+  owner?: string;
+  /** The format that is wanted; another one is 406. @default {the one that it was recorded in} */
+  format?: string;
+  /** Further response headers. */
+  headers?: HeadersInit;
+}
+
+/** What the handler wants to know of readers that come back. */
+export interface ResumeExtras {
+  onOpen?: (live: { shutDown(): void }) => void;
+  onEnd?: (live: { shutDown(): void }) => void;
+}
+
+/** A stream id, a dot, and the number of the last event that the reader has. */
+const POSITION = /^([\w-]{1,128})\.(\d{1,15})$/;
+
+/**
+ * Goes on with a recorded stream, after the position that the reader names in `Last-Event-ID`, else in
+ * `?lastEventId=`; without one from the start.
+ *
+ * Read to its end before: 204 on GET, which tells an `EventSource` to stop, else the end once more.
+ * Malformed, or past the end: 400. Unknown, forgotten or foreign: 404. In another format: 406. No
+ * longer held: 410.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { MemoryLog, resume, sse } from "spillway";
+ *
+ * const log = new MemoryLog();
+ * const response = await sse(new Request("http://localhost/"), ["Hel", "lo"], { log, format: "text" });
+ * await response.text();
+ * const id = response.headers.get("x-stream-id");
+ * const again = new Request("http://localhost/", { headers: { "last-event-id": `${id}.1` } });
+ * assert((await (await resume(again, { log })).text()).includes("data: lo"));
+ * ```
+ */
+export async function resume(
+  request: Request,
+  options: ResumeOptions,
+  extras: ResumeExtras = {},
+): Promise<Response> {
+  try {
+    return await answer(request, options, extras);
+  } catch (error) {
+    if (!(error instanceof StreamError)) throw error;
+    return problemResponse(error, options.headers);
+  }
+}
+
+/** Options of {@linkcode stop}. */
+export interface StopOptions {
+  /** Where the stream was recorded. */
+  log: ReplayLog;
+  streamId: string;
+  /** Who asks; somebody else's stream is not stopped. */
+  owner?: string;
+  /** Why, for the source's `signal.reason`. */
+  reason?: string;
+}
+
+/**
+ * Ends a generation, whoever reads it and wherever it runs: what is queued is delivered, then every
+ * reader gets the normal end of its format.
+ *
+ * @returns Whether there is such a stream; also `true` where it had ended.
+ */
+export async function stop({ log, streamId, owner, reason }: StopOptions): Promise<boolean> {
+  const logged = await log.find(streamId);
+  if (logged === undefined || logged.info.owner !== owner) return false;
+  await logged.stop(reason);
+  return true;
+}
+
+async function answer(
+  request: Request,
+  options: ResumeOptions,
+  extras: ResumeExtras,
+): Promise<Response> {
+  const { log, owner, chatId } = options;
+  if (chatId !== undefined) {
+    const logged = await log.latest(owner, chatId);
+    const isLive = logged !== undefined && logged.endEvent === undefined;
+    return isLive ? replay(request, logged, 0, options, extras) : nothing(options);
+  }
+  const position = positionOf(request);
+  const streamId = options.streamId ?? position?.streamId;
+  if (streamId === undefined) {
+    throw new StreamError("bad_request", { detail: "Last-Event-ID is missing" });
+  }
+  if (position !== undefined && position.streamId !== streamId) {
+    throw new StreamError("bad_request", { detail: "Last-Event-ID is of another stream" });
+  }
+  const logged = await log.find(streamId);
+  if (logged === undefined || logged.info.owner !== owner) throw new StreamError("not_found");
+  checkFormat(request, logged, options.format);
+  const { firstEvent, lastEvent, endEvent } = logged;
+  let after = position?.event ?? 0;
+  if (endEvent !== undefined && after >= lastEvent) {
+    if (after > lastEvent) {
+      throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
+    }
+    // A 204 would send a client that POSTs into a loop: it is given the end once more.
+    if (request.method === "GET") return nothing(options);
+    after = endEvent - 1;
+  }
+  if (after + 1 < firstEvent) throw new StreamError("gone");
+  return replay(request, logged, after, options, extras);
+}
+
+function nothing({ headers }: ResumeOptions): Response {
+  return new Response(null, { status: 204, ...headers === undefined ? {} : { headers } });
+}
+
+function positionOf(request: Request): { streamId: string; event: number } | undefined {
+  const text = request.headers.get("last-event-id") ??
+    (request.url.includes("?") ? new URL(request.url).searchParams.get("lastEventId") : null);
+  if (text === null) return undefined;
+  const [, streamId, event] = POSITION.exec(text) ?? [];
+  if (streamId === undefined) {
+    throw new StreamError("bad_request", { detail: "Last-Event-ID is malformed" });
+  }
+  return { streamId, event: Number(event) };
+}
+
+function checkFormat(request: Request, { info }: LoggedStream, wanted: string | undefined): void {
+  const asked = wanted ??
+    (request.url.includes("?") ? new URL(request.url).searchParams.get("format") : null);
+  const accept = request.headers.get("accept");
+  const fits = asked === null || asked === info.format;
+  if (fits && (wanted !== undefined || negotiate(accept, [["text/event-stream"]]) === 0)) return;
+  throw new StreamError("not_acceptable", { detail: `The stream is recorded as ${info.format}` });
+}
+
+/** Serves what a log holds of a stream, after event number `after`. */
+async function replay(
+  request: Request,
+  logged: LoggedStream,
+  after: number,
+  options: ResumeOptions,
+  { onOpen, onEnd }: ResumeExtras,
+): Promise<Response> {
+  const headers = new Headers(options.headers);
+  const { info } = logged;
+  for (const [name, value] of Object.entries(streamHeaders(EVENT_STREAM, info.headers))) {
+    headers.set(name, value);
+  }
+  headers.set("x-stream-id", info.streamId);
+  if (request.method === "HEAD") return new Response(null, { headers });
+  const stream = new TokenStream({
+    request,
+    options: { ...options, commitAfterMs: 0 },
+    beats: true,
+    whole: false,
+    onEnd: onEnd && (() => onEnd(live)),
+  });
+  const live = { shutDown: () => stream.shutDown() };
+  onOpen?.(live);
+  const opened = await stream.open(logged.follow(after, stream), () => {});
+  if (opened instanceof StreamError) return problemResponse(opened, options.headers);
+  return new Response(opened, { headers });
+}
