@@ -45,6 +45,7 @@ const BUN: readonly Runtime[] = ["bun"];
 
 export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own"),
+  ...on(BOTH, "spillway resumable", "spillway_resumable.ts", "own", { cases: ["burst"] }),
   ...on(BOTH, "floor", "floor.ts", "floor", { cases: ["burst", "first"] }),
   ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
   ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["paced"] }),
