@@ -16,6 +16,7 @@ import { fairness } from "./cases/fairness.ts";
 import { firstToken } from "./cases/first_token.ts";
 import { memory } from "./cases/memory.ts";
 import { paced } from "./cases/paced.ts";
+import { replay } from "./cases/replay.ts";
 import { relay } from "./cases/relay.ts";
 import type { Figures } from "./load.ts";
 import { report, type Results, type Sample, writeReport } from "./report.ts";
@@ -23,7 +24,7 @@ import { load, output, PINNING, PROGRAMS, script, withServer } from "./server.ts
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 const BENCH = fileURLToPath(new URL(".", import.meta.url));
-const CASES: readonly Case[] = [burst, paced, firstToken, fairness, memory, relay, codec];
+const CASES: readonly Case[] = [burst, paced, firstToken, fairness, memory, relay, codec, replay];
 
 const HELP = `bun bench/run.ts [options]
   --peers         measure the peers too; installs bench/peers/package.json where needed (about an hour for everything)

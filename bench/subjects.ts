@@ -6,7 +6,15 @@ import type { Payload } from "./body.ts";
 import type { Shape } from "./producers.ts";
 
 export type Runtime = "bun" | "deno" | "python" | "nginx";
-export type CaseName = "burst" | "paced" | "first" | "fairness" | "memory" | "relay" | "codec";
+export type CaseName =
+  | "burst"
+  | "paced"
+  | "first"
+  | "fairness"
+  | "memory"
+  | "relay"
+  | "codec"
+  | "replay";
 
 export type Subject = {
   name: string;
@@ -44,8 +52,8 @@ const BOTH: readonly Runtime[] = ["bun", "deno"];
 const BUN: readonly Runtime[] = ["bun"];
 
 export const SUBJECTS: readonly Subject[] = [
-  ...on(BOTH, "spillway", "spillway.ts", "own"),
-  ...on(BOTH, "spillway resumable", "spillway_resumable.ts", "own", { cases: ["burst"] }),
+  ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "replay"] }),
+  ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "floor", "floor.ts", "floor", { cases: ["burst", "first"] }),
   ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
   ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["paced"] }),

@@ -61,6 +61,8 @@ export interface Outlet {
   readonly bounded: boolean;
   /** Whether the source has to wait, however little is encoded. */
   readonly blocked: boolean;
+  /** How many times longer a source's turn may be than where each turn goes to one reader. */
+  readonly turns: number;
   /** Something waits to be taken, or the source has ended. */
   wake(): void;
   /** So much waits that it must be taken now, if ever. */
@@ -258,7 +260,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
       this.wake();
     } else if (before === 0 && out.length > 0) this.wake();
     else if (out.length >= SPILL_BYTES) this.#outlet.spill();
-    return this.#outlet.blocked ? Infinity : out.length;
+    return this.#outlet.blocked ? Infinity : out.length / this.#outlet.turns;
   }
 
   /** Something waits, or the source has ended. */

@@ -59,6 +59,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   /** A generation of its own is held to the limits of its queue. */
   readonly bounded = true;
   readonly blocked = false;
+  readonly turns = 1;
   readonly shortestMs: number;
 
   #state: "opening" | "idle" | "wanting" | "ended" = "opening";

@@ -16,7 +16,7 @@ export const burst: Case = {
           if (quick && format === "json" && shape !== "generator") continue;
           for (const subject of subjects) {
             if (!subject.shapes.includes(shape)) continue;
-            const hasJson = subject.kind === "own" || subject.name === "floor";
+            const hasJson = subject.name === "spillway" || subject.name === "floor";
             if (format === "json" && !hasJson) continue;
             runs.push({
               subject,

@@ -40,8 +40,8 @@ interface Page {
 /** Pages grow to this size; a stream is trimmed by whole pages. */
 const PAGE_BYTES = 16 * 1024;
 const FIRST_PAGE_BYTES = 512;
-/** What a reader is given at most in one piece. */
-const CHUNK_BYTES = 64 * 1024;
+/** What a source may make in one turn before it is written down. */
+const TURN_BYTES = 64 * 1024;
 const LF = 0x0a;
 const HEARTBEAT = new TextEncoder().encode(":\n");
 const NOTHING = new Uint8Array(0);
@@ -67,6 +67,8 @@ export class Recording implements Recorder, Task {
   #told = false;
   #generation: Generation | undefined;
   #blocked = false;
+  /** Bytes of the stream that the fastest reader has. */
+  #fastest = 0;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
   /** The oldest page and the newest. */
   #head: Page;
@@ -96,6 +98,11 @@ export class Recording implements Recorder, Task {
   /** Whether the source has to wait. */
   get blocked(): boolean {
     return this.#blocked;
+  }
+
+  /** A turn costs each of many readers a write: there are fewer of them, and more in each. */
+  get turns(): number {
+    return this.#readers.size > 1 ? 4 : 1;
   }
 
   /** The oldest page. */
@@ -162,13 +169,23 @@ export class Recording implements Recorder, Task {
     const reader = new Reader(this, after, follower, this.#options.fail);
     this.#readers.add(reader);
     this.#disarm();
-    this.repace();
+    this.moved(reader.position);
     return reader;
+  }
+
+  /** A reader has come so far, in bytes of the stream. */
+  moved(position: number): void {
+    if (position > this.#fastest) this.#fastest = position;
+    this.#repace();
   }
 
   /** A reader is served or gone. */
   leave(reader: Reader): void {
-    if (!this.#readers.delete(reader) || this.#readers.size > 0 || this.isOver) return;
+    if (!this.#readers.delete(reader) || this.isOver) return;
+    this.#fastest = 0;
+    for (const { position } of this.#readers) this.#fastest = Math.max(this.#fastest, position);
+    this.#repace();
+    if (this.#readers.size > 0) return;
     const { continueForMs } = this.#options;
     if (continueForMs === 0) this.#abandon();
     else if (continueForMs < Infinity) {
@@ -178,7 +195,6 @@ export class Recording implements Recorder, Task {
         this.#abandon();
       }, continueForMs);
     }
-    this.repace();
   }
 
   /** Whether somebody reads. */
@@ -222,7 +238,7 @@ export class Recording implements Recorder, Task {
         this.#keeper.appended?.(this, bytes, lastEvent);
       });
     }
-    this.repace();
+    this.#repace();
   }
 
   /** Holds encoded events, of which the last is number `lastEvent`. */
@@ -266,7 +282,7 @@ export class Recording implements Recorder, Task {
   }
 
   /** Lets the source run, or makes it wait: called whenever a reader or the log has moved. */
-  repace(): void {
+  #repace(): void {
     const generation = this.#generation;
     if (generation === undefined || this.isOver) return;
     this.#blocked = this.#mustWait();
@@ -274,15 +290,11 @@ export class Recording implements Recorder, Task {
   }
 
   #mustWait(): boolean {
-    if (this.#readers.size > 0) {
-      let fastest = 0;
-      for (const reader of this.#readers) fastest = Math.max(fastest, reader.position);
-      return this.bytes - fastest >= this.#options.highWaterMark;
-    }
+    if (this.#readers.size > 0) return this.bytes - this.#fastest >= this.#options.highWaterMark;
     const { maxStreamBytes, maxStreamEvents } = this.#keeper;
     const held = this.bytes - this.#head.start;
     // What is made in one turn has to fit as well.
-    return held + CHUNK_BYTES + PAGE_BYTES > maxStreamBytes ||
+    return held + TURN_BYTES + PAGE_BYTES > maxStreamBytes ||
       (this.#tail.next - this.#head.first) * 1.25 > maxStreamEvents;
   }
 
@@ -410,20 +422,17 @@ class Reader implements Supply {
       this.#dropped = NOTHING;
       return dropped;
     }
-    const size = Math.min(this.waiting, CHUNK_BYTES);
-    const taken = new Uint8Array(size);
-    taken.set(this.#lead);
-    let at = this.#lead.length;
+    const lead = this.#lead;
     this.#lead = NOTHING;
-    while (at < size) {
-      const page = this.#page!;
-      const from = this.#position! - page.start;
-      const part = page.bytes.subarray(from, Math.min(page.length, from + size - at));
-      taken.set(part, at);
-      at += part.length;
-      this.#position! += part.length;
-      if (this.#position === page.start + page.length && page.after) this.#page = page.after;
-    }
+    let page = this.#page;
+    if (page === undefined) return lead.slice();
+    if (this.#position === page.start + page.length && page.after) this.#page = page = page.after;
+    const part = page.bytes.subarray(this.#position! - page.start, page.length);
+    this.#position! += part.length;
+    if (lead.length === 0) return part.slice();
+    const taken = new Uint8Array(lead.length + part.length);
+    taken.set(lead);
+    taken.set(part, lead.length);
     return taken;
   }
 
@@ -432,7 +441,7 @@ class Reader implements Supply {
   }
 
   drained(): void {
-    this.#recording.repace();
+    this.#recording.moved(this.position);
   }
 
   finish(): void {
