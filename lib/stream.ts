@@ -317,6 +317,9 @@ export class TokenStream
       return this.#end("failed", failure.error);
     }
     const last = this.#conclude();
+    const broken = this.#init.format.whole ? this.#failure : undefined;
+    // Its end could not be written: half a document is worth less than the status.
+    if (broken !== undefined) return this.#end("failed", broken.error);
     this.#disarm();
     this.#state = "idle";
     if (last) {

@@ -3,13 +3,7 @@
  * nothing else, so they share a file.
  */
 import type { Problem } from "../error.ts";
-import {
-  commentHeartbeat,
-  type End,
-  type Format,
-  type FormatContext,
-  type Framer,
-} from "../format.ts";
+import { type End, EVENT_STREAM, type Format, type FormatContext, type Framer } from "../format.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 
@@ -67,15 +61,9 @@ class TextFramer extends JsonFramer {
   }
 }
 
-const eventStream = {
-  contentType: "text/event-stream; charset=utf-8",
-  mediaTypes: ["text/event-stream"],
-  heartbeat: commentHeartbeat,
-} as const;
-
 /** One token is `data: {"token":"Hel"}`: any string arrives as it was. */
 export const jsonFormat: Format = {
-  ...eventStream,
+  ...EVENT_STREAM,
   name: "json",
   lossless: true,
   open: (context) => new JsonFramer(context),
@@ -83,7 +71,7 @@ export const jsonFormat: Format = {
 
 /** One token is itself, in `data: ` lines; CRLF and CR arrive as LF. */
 export const textFormat: Format = {
-  ...eventStream,
+  ...EVENT_STREAM,
   name: "text",
   lossless: false,
   open: (context) => new TextFramer(context),
