@@ -5,21 +5,43 @@
  * @module
  */
 export { type Problem, StreamError, type StreamErrorOptions } from "./lib/error.ts";
+export type { ChatFields, ChatMessage, ChatTool } from "./lib/chat.ts";
 export type { ActiveCounts } from "./lib/counters.ts";
 export { AsyncQueue, type AsyncQueueOptions, type Item, type Summary } from "./lib/queue.ts";
 export type { Source, SourceContext, SourceFunction, StartedSource } from "./lib/pump.ts";
 export type { End, Format, FormatContext, Framer } from "./lib/format.ts";
 export type { GenerationOptions, StreamReport } from "./lib/generation.ts";
 export type { ReaderOptions } from "./lib/stream.ts";
+export {
+  type AnthropicFormat,
+  anthropicFormat,
+  type AnthropicFormatOptions,
+} from "./lib/formats/anthropic.ts";
+export { type OpenAiFormat, openaiFormat, type OpenAiFormatOptions } from "./lib/formats/openai.ts";
+export {
+  type UiMessageFormat,
+  uiMessageFormat,
+  type UiMessageFormatOptions,
+} from "./lib/formats/ui_message.ts";
 export { type Disconnect, sse, type SseOptions } from "./lib/http/sse.ts";
 export { resume, type ResumeOptions, stop, type StopOptions } from "./lib/http/resume.ts";
 export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
 export type { LoggedStream, ReplayLog } from "./lib/replay/log.ts";
 export type { AccessOptions } from "./lib/http/access.ts";
 export type { BodyLimits } from "./lib/http/request.ts";
-export type { QueryInput } from "./lib/http/streaming.ts";
+export type { QueryInput, StreamingInput } from "./lib/http/streaming.ts";
+export type { ChatCompletionRequest, OpenAiInput } from "./lib/http/chat_completions.ts";
+export type {
+  AnthropicInput,
+  AnthropicTool,
+  ContentBlock,
+  MessagesRequest,
+} from "./lib/http/messages.ts";
+export type { UiChatRequest, UiMessage, UiMessageInput, UiPart } from "./lib/http/ui_chat.ts";
+export type { ModelEntry } from "./lib/http/models.ts";
 export type { Stats } from "./lib/http/metrics.ts";
 export {
+  type ChatInput,
   createHandler,
   type Handler,
   type HandlerLimits,
@@ -29,5 +51,5 @@ export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/
 export { encodeEvent, type EventFrame, eventFrame, type EventWriter } from "./lib/sse/encode.ts";
 export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";
 export { echo, type EchoOptions } from "./lib/sources/echo.ts";
-export { type ChatMessage, openai, type OpenAiOptions } from "./lib/sources/openai.ts";
+export { openai, type OpenAiOptions } from "./lib/sources/openai.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./lib/sources/langchain.ts";

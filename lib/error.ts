@@ -23,9 +23,11 @@ export const CODES: Readonly<Record<string, readonly [status: number, title: str
   truncated: [502, "The upstream ended before its answer was complete"],
   line_too_large: [502, "A line of the stream is too large"],
   event_too_large: [502, "An event of the stream is too large"],
+  answer_too_large: [502, "The answer is too large to be kept"],
   bad_request: [400, "The request is malformed"],
   forbidden: [403, "The request is not allowed"],
   not_found: [404, "There is nothing here"],
+  model_not_found: [404, "There is no such model"],
   method_not_allowed: [405, "The method is not allowed here"],
   not_acceptable: [406, "None of the accepted media types can be sent"],
   request_timeout: [408, "The body of the request did not arrive in time"],
@@ -105,6 +107,13 @@ export class StreamError extends Error {
       throw new RangeError("Cannot create a StreamError: retryAfter is not 0 or more");
     }
   }
+}
+
+/** A JSON pointer as people write it: `messages[0].role`; `""` is the whole. */
+export function pathOf(pointer: string): string {
+  return pointer.slice(1).split("/")
+    .map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"))
+    .reduce((path, step) => /^\d+$/.test(step) ? `${path}[${step}]` : `${path}.${step}`);
 }
 
 /** The error as the reader may see it: anything but a {@linkcode StreamError} becomes `internal`. */

@@ -72,3 +72,19 @@ export interface Format {
   /** Called once a stream. */
   open(context: FormatContext): Framer;
 }
+
+/** What all event streams have in common. */
+export const EVENT_STREAM: Required<Pick<Format, "contentType" | "mediaTypes" | "heartbeat">> = {
+  contentType: "text/event-stream; charset=utf-8",
+  mediaTypes: ["text/event-stream"],
+  heartbeat: commentHeartbeat,
+};
+
+/** What an answer has that is one JSON document. */
+export const DOCUMENT: Required<Pick<Format, "contentType" | "mediaTypes" | "lossless" | "whole">> =
+  {
+    contentType: "application/json",
+    mediaTypes: ["application/json"],
+    lossless: true,
+    whole: true,
+  };

@@ -4,13 +4,22 @@
  */
 import { active } from "./counters.ts";
 import { StreamError } from "./error.ts";
+import type { Format } from "./format.ts";
+import { anthropicFormat } from "./formats/anthropic.ts";
+import { openaiFormat } from "./formats/openai.ts";
 import { type AccessOptions, checkAccess, grantAccess, preflight } from "./http/access.ts";
+import { chatCompletions, type OpenAiInput } from "./http/chat_completions.ts";
+import { type AnthropicInput, messages } from "./http/messages.ts";
 import { metrics, type Stats, Totals } from "./http/metrics.ts";
+import { Models, unknownModel } from "./http/models.ts";
 import type { BodyLimits } from "./http/request.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
 import { callSafely } from "./generation.ts";
+import { InvalidInput } from "./http/schema.ts";
 import { checkOptions, type Live, type SseOptions, type StreamExtras } from "./http/sse.ts";
-import { type QueryInput, streaming } from "./http/streaming.ts";
+import { answerStream, type StreamRoute, type StreamService } from "./http/stream_route.ts";
+import { streaming, type StreamingInput } from "./http/streaming.ts";
+import { uiChat, type UiMessageInput } from "./http/ui_chat.ts";
 import type { Source } from "./pump.ts";
 
 /** Limits of a handler. */
@@ -19,10 +28,24 @@ export interface HandlerLimits extends BodyLimits {
   maxStreams?: number;
 }
 
+/**
+ * What a source is given as `input`: `query` always, and under the chat routes the conversation and
+ * what else was asked, in the words of the chat completions API; `api` says which route it was, and
+ * `body` is what came, in that API's own shape.
+ */
+export type ChatInput = StreamingInput | OpenAiInput | AnthropicInput | UiMessageInput;
+
 /** Options of {@linkcode createHandler}. */
 export interface HandlerOptions extends Omit<SseOptions, "format">, AccessOptions {
-  /** Makes the answer to an input. */
-  source: Source<QueryInput>;
+  /** Makes the answer to an input. @default {the first of `models`} */
+  source?: Source<ChatInput>;
+  /**
+   * Who answers under `/v1`, by the model's name; others are 404 there. `/streaming` and `/api/chat`
+   * ask `source`. @default {every name is answered by `source`}
+   */
+  models?: Readonly<Record<string, Source<ChatInput>>>;
+  /** The name that `GET /v1/models` tells where there are no `models`. @default {"spillway"} */
+  model?: string;
   /** Where the routes begin, as `/api`. @default {the root} */
   basePath?: string;
   limits?: HandlerLimits;
@@ -43,7 +66,14 @@ export interface Handler {
   readonly stats: () => Stats;
 }
 
-type Route = (request: Request) => Response | Promise<Response>;
+/** Answers a request; `name` is what its path has after that of the route. */
+type Route = (request: Request, name: string) => Response | Promise<Response>;
+
+/** Whose error objects the clients of a path read: the first that fits, else they get problems. */
+const REFUSALS: readonly (readonly [prefix: string, format: Format])[] = [
+  ["/v1/messages", anthropicFormat],
+  ["/v1/", openaiFormat],
+];
 
 /**
  * The server as a `fetch` function, for `Bun.serve`, `Deno.serve` and every runtime that has one.
@@ -83,11 +113,24 @@ export function createHandler(options: HandlerOptions): Handler {
     },
   };
 
+  const sources = new Map(Object.entries(options.models ?? {}));
+  const source = options.source ?? sources.values().next().value;
+  const models = new Models(sources.size > 0 ? [...sources.keys()] : [options.model ?? "spillway"]);
+  const service: StreamService = {
+    options: streamOptions,
+    limits,
+    sourceOf(model) {
+      const named = model === undefined || sources.size === 0 ? source : sources.get(model);
+      if (named === undefined) throw unknownModel(model!);
+      return named as Source<never>;
+    },
+  };
+
   function mayStream(): void {
     if (state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
   }
 
-  async function stream(request: Request): Promise<Response> {
+  async function stream<Body>(route: StreamRoute<Body>, request: Request): Promise<Response> {
     mayStream();
     if (taken >= (limits.maxStreams ?? 10_000)) {
       throw new StreamError("too_many_streams", { retryAfter: 1 });
@@ -108,15 +151,20 @@ export function createHandler(options: HandlerOptions): Handler {
       },
     };
     try {
-      const source = options.source as Source<never>;
-      return await streaming(request, source, streamOptions, limits, extras);
+      return await answerStream(request, route, service, extras);
     } finally {
       if (!opened) taken--;
     }
   }
 
+  /** A path that ends in a slash is that of all that are below it. */
   const routes: Record<string, Record<string, Route>> = {
-    "/streaming": { POST: stream },
+    "/streaming": { POST: (request) => stream(streaming, request) },
+    "/v1/chat/completions": { POST: (request) => stream(chatCompletions, request) },
+    "/v1/messages": { POST: (request) => stream(messages, request) },
+    "/v1/models": { GET: () => models.list() },
+    "/v1/models/": { GET: (_request, name) => models.retrieve(name) },
+    "/api/chat": { POST: (request) => stream(uiChat, request) },
     "/health": {
       GET: () =>
         state === "serving"
@@ -125,38 +173,48 @@ export function createHandler(options: HandlerOptions): Handler {
     },
     "/metrics": { GET: (request) => metrics(request, totals.stats()) },
   };
+  const families = Object.keys(routes).filter((path) => path.endsWith("/"));
 
-  async function answer(request: Request): Promise<Response> {
-    const url = new URL(request.url);
+  /** The methods of a path, and what the path has after that of its route. */
+  function find(path: string): [methods: Record<string, Route> | undefined, name: string] {
+    const family = families.find((above) => path.startsWith(above));
+    if (family === undefined) return [own(routes, path), ""];
+    const name = path.slice(family.length);
+    return [name === "" ? undefined : routes[family], decoded(name)];
+  }
+
+  async function answer(request: Request, url: URL, path: string, refuse?: Format["refuse"]) {
     checkAccess(request, url, options);
-    const methods = url.pathname.startsWith(basePath)
-      ? own(routes, url.pathname.slice(basePath.length))
-      : undefined;
+    const [methods, name] = find(path);
     if (methods === undefined) throw new StreamError("not_found");
     const allow = [...Object.keys(methods), ..."GET" in methods ? ["HEAD"] : [], "OPTIONS"];
-    if (request.method === "OPTIONS") return preflight(allow.join(", "));
+    if (request.method === "OPTIONS") return preflight(request, allow.join(", "));
     const route = own(methods, request.method);
-    if (route !== undefined) return await route(request);
+    if (route !== undefined) return await route(request, name);
     if (request.method === "HEAD" && methods.GET !== undefined) {
-      const { status, headers } = await methods.GET(request);
+      const { status, headers } = await methods.GET(request, name);
       return new Response(null, { status, headers });
     }
     const headers = new Headers(options.headers);
     headers.set("allow", allow.join(", "));
-    return problemResponse(new StreamError("method_not_allowed"), headers);
+    return problemResponse(new StreamError("method_not_allowed"), headers, undefined, refuse);
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {
+    const url = new URL(request.url);
+    const path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
+    const refuse = REFUSALS.find(([prefix]) => path.startsWith(prefix))?.[1].refuse;
     let response: Response;
     try {
       neverIdle(request, info);
-      response = await answer(request);
+      response = await answer(request, url, path, refuse);
     } catch (error) {
       // If the handler for errors is broken itself, there is nobody left to tell.
       if (!(error instanceof StreamError)) {
         callSafely(options.onError ?? console.error, error, () => {});
       }
-      response = problemResponse(error, options.headers);
+      const faults = error instanceof InvalidInput ? error.faults : undefined;
+      response = problemResponse(error, options.headers, faults, refuse);
     }
     return grantAccess(request, response, options);
   }
@@ -190,6 +248,14 @@ function own<T>(table: Record<string, T>, key: string): T | undefined {
   return Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch (cause) {
+    throw new StreamError("bad_request", { detail: "The path is not valid UTF-8", cause });
+  }
+}
+
 /** Bun cuts what stays silent for 8 to 12 s, also a model that thinks, unless it is told not to. */
 function neverIdle(request: Request, info: unknown): void {
   if (typeof info !== "object" || info === null || !("timeout" in info)) return;
@@ -200,14 +266,30 @@ function isString(value: unknown): value is string {
   return typeof value === "string";
 }
 
-function check(options: HandlerOptions): void {
-  checkOptions(options);
-  const { source, basePath = "", disconnect = "cancel", limits = {} } = options;
+function checkSource(name: string, source: unknown): void {
   if (source === undefined || source === null) {
-    throw new TypeError("Cannot create the handler: source is missing");
+    throw new TypeError(`Cannot create the handler: ${name} is missing`);
   }
   if (!["function", "object", "string"].includes(typeof source)) {
-    throw new TypeError(`Cannot create the handler: source is a ${typeof source}`);
+    throw new TypeError(`Cannot create the handler: ${name} is a ${typeof source}`);
+  }
+}
+
+function check(options: HandlerOptions): void {
+  checkOptions(options);
+  const { source, models, model, basePath = "", disconnect = "cancel", limits = {} } = options;
+  if (models === undefined || source !== undefined) checkSource("source", source);
+  if (models !== undefined) {
+    // An array has indices for names.
+    if (typeof models !== "object" || models === null || Array.isArray(models)) {
+      throw new TypeError("Cannot create the handler: models is not an object of sources");
+    }
+    const entries = Object.entries(models);
+    if (entries.length === 0) throw new TypeError("Cannot create the handler: models is empty");
+    for (const [name, source] of entries) checkSource(`models[${JSON.stringify(name)}]`, source);
+  }
+  if (model !== undefined && (typeof model !== "string" || model === "")) {
+    throw new TypeError("Cannot create the handler: model is not a name");
   }
   for (const name of ["cors", "allowedHosts"] as const) {
     const value: unknown = options[name];

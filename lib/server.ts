@@ -38,7 +38,7 @@ function list(name: string): string[] | undefined {
 }
 
 /** The upstream if one is named, else the echo. */
-function source(): HandlerOptions["source"] {
+function source(): NonNullable<HandlerOptions["source"]> {
   const delayMs = number("TOKEN_DELAY_MS", 100, 0, 60_000);
   const { OPENAI_BASE_URL: baseUrl, OPENAI_API_KEY: apiKey, OPENAI_MODEL: model } = process.env;
   if (!baseUrl) return echo({ delayMs });
@@ -58,6 +58,7 @@ const allowedHosts = list("ALLOWED_HOSTS") ?? [];
 
 const handler = createHandler({
   source: source(),
+  ...process.env.OPENAI_BASE_URL ? { model: process.env.OPENAI_MODEL! } : {},
   heartbeatMs: number("HEARTBEAT_MS", 5000, 100, 60_000, true),
   commitAfterMs: number("COMMIT_AFTER_MS", 250, 0, 5000),
   limits: { maxStreams: number("MAX_STREAMS", 10_000, 1, 1_000_000) },

@@ -204,6 +204,9 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
       return this.#fail("failed", failure.error);
     }
     const last = supply.conclude();
+    const broken = this.#init.whole ? supply.failure : undefined;
+    // Its end could not be written: half a document is worth less than the status.
+    if (broken !== undefined) return this.#fail("failed", broken.error);
     this.#disarm();
     this.#state = "idle";
     if (last && supply.breakOff === undefined && supply.waiting <= MAX_BODY_BYTES) {

@@ -10,6 +10,7 @@ import { sse, type SseOptions } from "../lib/http/sse.ts";
 import type { Source, SourceContext } from "../lib/pump.ts";
 import { EventDecoder } from "../lib/sse/decode.ts";
 import type { StreamReport } from "../lib/generation.ts";
+import { collect, fail, pause, script } from "../lib/testing.ts";
 import { startScenes, total } from "./child.ts";
 import { bodyOf, rawRequest, serve, until } from "./serve.ts";
 
@@ -360,18 +361,8 @@ const plainSources: Record<string, Source<undefined>> = {
     yield text;
     throw broken;
   },
-  "a little later": async function* () {
-    yield text;
-    await sleep(20);
-    throw broken;
-  },
-  "after many chunks": async function* () {
-    for (let i = 0; i < 20; i++) {
-      yield text.slice(i * (text.length / 20), (i + 1) * (text.length / 20));
-      await sleep(1);
-    }
-    throw broken;
-  },
+  "a little later": script([text, pause(20), fail(broken)]),
+  "after many chunks": script([...text.match(/.{30}/g)!, pause(20), fail(broken)], { paceMs: 1 }),
 };
 
 for (const [name, source] of Object.entries(plainSources)) {
@@ -389,12 +380,8 @@ for (const [name, source] of Object.entries(plainSources)) {
   test(`plain fails fetch() after all of its text: a failure ${name}`, async () => {
     const server = serve((request) => sse(request, source, { format: "plain", onError: () => {} }));
     try {
-      const response = await fetch(server.url);
-      let read = "";
-      const decoder = new TextDecoder();
-      await assert.rejects(async () => {
-        for await (const chunk of response.body!) read += decoder.decode(chunk, { stream: true });
-      });
+      const { text: read, end } = await collect(fetch(server.url));
+      assert.equal(end, "truncated");
       // Bun's own fetch drops what it has not handed out when the reset arrives with it.
       if (name === "in the same turn") assert(text.startsWith(read));
       else assert.equal(read, text);

@@ -227,6 +227,134 @@ test("access: cors grants an origin, its preflight and what it may read", async 
   assert.equal(any.headers.get("access-control-allow-origin"), "*");
 });
 
+test("access: a preflight allows what the clients' packages send", async () => {
+  const handler = createHandler({ source: generator, cors: ["https://app.example"] });
+  const asked = "authorization,x-api-key,anthropic-version,x-stainless-lang,x-stainless-os";
+  const allowed = async (headers: Record<string, string>) => {
+    const response = await ask(handler, "/v1/messages", { method: "OPTIONS", headers });
+    assert.equal(response.status, 204);
+    return response.headers.get("access-control-allow-headers") ?? "";
+  };
+  const origin = "https://app.example";
+  const names = await allowed({ origin, "access-control-request-headers": asked });
+  for (const name of asked.split(",")) assert(names.split(/, ?/).includes(name), name);
+  const plain = await allowed({ origin });
+  assert.equal(await allowed({ origin, "access-control-request-headers": "a, b c" }), plain);
+  const foreign = { origin: "https://other.example", "access-control-request-headers": asked };
+  const refused = await ask(handler, "/v1/messages", { method: "OPTIONS", headers: foreign });
+  assert.equal(refused.status, 403);
+});
+
+/** What an error is called by the clients of its path. */
+async function called(response: Response): Promise<string> {
+  const type = response.headers.get("content-type");
+  const value = await response.json();
+  if (type === "application/problem+json") return `problem ${value.status} ${value.code}`;
+  assert.equal(type, "application/json");
+  const { error } = value;
+  if (value.type === "error") return `anthropic ${response.status} ${error.type}`;
+  assert("param" in error);
+  return `openai ${response.status} ${error.type} ${error.code}`;
+}
+
+test("errors have the shape that the clients of their path know", async () => {
+  const handler = createHandler({ source: generator, allowedHosts: ["localhost"] });
+  const foreign = { origin: "https://elsewhere.example" };
+  const table: [string, Asked, string][] = [
+    ["/v1/nothing", {}, "openai 404 invalid_request_error not_found"],
+    ["/v1/completions", { method: "POST" }, "openai 404 invalid_request_error not_found"],
+    ["/v1/messages/count_tokens", { method: "POST" }, "anthropic 404 not_found_error"],
+    ["/v2/messages", {}, "problem 404 not_found"],
+    ["/api/other", {}, "problem 404 not_found"],
+    ["/v1/chat/completions", {}, "openai 405 invalid_request_error method_not_allowed"],
+    ["/v1/models", { method: "POST" }, "openai 405 invalid_request_error method_not_allowed"],
+    ["/v1/messages", {}, "anthropic 405 invalid_request_error"],
+    ["/api/chat", { method: "PUT" }, "problem 405 method_not_allowed"],
+    ["/v1/models", { headers: foreign }, "openai 403 permission_error forbidden"],
+    ["/v1/messages", { headers: foreign }, "anthropic 403 permission_error"],
+    ["/api/chat", { headers: foreign }, "problem 403 forbidden"],
+    ["http://b.example/v1/models", {}, "openai 421 invalid_request_error misdirected"],
+    ["http://b.example/v1/messages", {}, "anthropic 421 invalid_request_error"],
+  ];
+  for (const [path, asked, name] of table) {
+    const response = await ask(handler, path, asked);
+    const allow = response.headers.get("allow");
+    assert.equal(await called(response), name, path);
+    const allowed = path === "/v1/models" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    assert.equal(allow, response.status === 405 ? allowed : null, path);
+  }
+  const based = createHandler({ source: generator, basePath: "/llm" });
+  assert.match(await called(await ask(based, "/llm/v1/nothing")), /^openai/);
+  assert.match(await called(await ask(based, "/v1/nothing")), /^problem/);
+});
+
+/** A request that each route that streams takes. */
+const STREAMS: [path: string, body: unknown, shape: string][] = [
+  ["/streaming", { query: "a" }, "problem 503"],
+  ["/v1/chat/completions", {
+    model: "m",
+    messages: [{ role: "user", content: "a" }],
+    stream: true,
+  }, "openai 503 server_error"],
+  ["/v1/messages", {
+    model: "m",
+    messages: [{ role: "user", content: "a" }],
+    max_tokens: 1,
+    stream: true,
+  }, "anthropic 503"],
+  [
+    "/api/chat",
+    { messages: [{ role: "user", parts: [{ type: "text", text: "a" }] }] },
+    "problem 503",
+  ],
+];
+
+function send(handler: Handler, path: string, body: unknown): Promise<Response> {
+  const headers = { "content-type": "application/json" };
+  return ask(handler, path, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+for (const [path, body, shape] of STREAMS) {
+  test(`POST ${path} is counted, limited and drained`, async () => {
+    const { source } = lasting();
+    const handler = createHandler({ source, limits: { maxStreams: 1 } });
+    const first = await send(handler, path, body);
+    assert.equal(first.status, 200);
+    for (const [other, otherBody, otherShape] of STREAMS) {
+      const second = await send(handler, other, otherBody);
+      assert.equal(second.headers.get("retry-after"), "1");
+      assert((await called(second)).startsWith(otherShape), other);
+    }
+    await handler.drain({ timeoutMs: 0 });
+    const text = await first.text();
+    assert(text.includes("one") && text.includes("shutting down"), text);
+    assert.equal(handler.stats().ended.failed, 1);
+    const refused = await send(handler, path, body);
+    assert.equal(refused.headers.get("retry-after"), "1");
+    assert((await called(refused)).startsWith(shape));
+    assert.equal(total(active), 0);
+  });
+
+  test(`POST ${path} gives its place back when it refuses`, async () => {
+    const handler = createHandler({ source: generator, limits: { maxStreams: 1 } });
+    for (const bad of [{}, [], null]) assert.equal((await send(handler, path, bad)).ok, false);
+    const fine = await send(handler, path, body);
+    assert.equal(fine.status, 200);
+    await fine.text();
+  });
+
+  test(`POST ${path} carries the handler's headers, also when it refuses`, async () => {
+    const handler = createHandler({ source: generator, headers: { "x-own": "1" } });
+    const fine = await send(handler, path, body);
+    assert.deepEqual([fine.status, fine.headers.get("x-own")], [200, "1"]);
+    await fine.text();
+    for (const bad of [{}, [], 5]) {
+      const refused = await send(handler, path, bad);
+      assert.deepEqual([refused.ok, refused.headers.get("x-own")], [false, "1"]);
+    }
+  });
+}
+
 test("limits: maxStreams", async () => {
   const { source, stop } = lasting();
   const handler = createHandler({ source, limits: { maxStreams: 1 } });
@@ -289,6 +417,22 @@ test("limits: maxBodyBytes and maxBodyDepth", async () => {
   const quoted = await post(handler, '[[[["');
   assert.equal(quoted.status, 200);
   await quoted.text();
+});
+
+test("input: /streaming gives the body, with the fields that a chat has checked", async () => {
+  const inputs: unknown[] = [];
+  const handler = createHandler({
+    source: ({ input }) => {
+      inputs.push(input);
+      return "x";
+    },
+  });
+  const body = { query: "a", temperature: 1, theme: null, stop: "END", seed: null };
+  await (await send(handler, "/streaming", { ...body, api: "openai", body: 1 })).text();
+  assert.deepEqual(inputs, [{ query: "a", temperature: 1, theme: null, stop: ["END"] }]);
+  const refused = await send(handler, "/streaming", { query: "a", messages: "all" });
+  assert.equal(refused.status, 422);
+  assert.equal((await refused.json()).errors[0].pointer, "/messages");
 });
 
 test("input: a query that breaks the schema is told by pointer", async () => {
@@ -470,6 +614,12 @@ test("options: nonsense is refused when the handler is made", () => {
   assert.throws(wrong({ maxBufferedBytes: 10, highWaterMark: 100 }), RangeError);
   assert.throws(wrong({ source: undefined }), TypeError);
   assert.throws(wrong({ source: null }), TypeError);
+  assert.throws(wrong({ source: 5, models: { a: "x" } }), TypeError);
+  for (const models of [null, "a", ["x"], {}, { a: null }, { a: 5 }, { a: undefined }]) {
+    assert.throws(wrong({ models }), TypeError, `models ${JSON.stringify(models)}`);
+  }
+  for (const model of ["", 5, null]) assert.throws(wrong({ model }), TypeError, `model ${model}`);
+  assert.doesNotThrow(wrong({ source: undefined, models: { a: "x" } }));
   for (const value of ["api", "/", "/api/", "/a b", "/?"]) {
     assert.throws(wrong({ basePath: value }), TypeError, `basePath ${value}`);
   }

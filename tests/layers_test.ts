@@ -7,17 +7,20 @@ import { root } from "./child.ts";
 
 /** From below to above: a file imports what stands in its own row or in one before it. */
 const LAYERS: readonly (readonly string[])[] = [
-  ["error.ts", "counters.ts", "stream_id.ts"],
+  ["error.ts", "counters.ts", "stream_id.ts", "chat.ts"],
   ["sse/"],
   ["scheduler.ts", "heartbeat.ts"],
   ["queue.ts"],
-  ["format.ts", "pump.ts", "upstream.ts"],
+  ["format.ts", "pump.ts", "upstream.ts", "completion_chunk.ts"],
+  ["parts.ts", "finish.ts", "transcript.ts"],
   ["generation.ts"],
   ["stream.ts"],
   ["formats/", "sources/", "replay/"],
   ["http/"],
   ["handler.ts", "client.ts"],
   ["server.ts"],
+  ["answer.ts", "script.ts"],
+  ["testing.ts"],
 ];
 /** Folders of peers behind one interface: none of them knows another. */
 const FAMILIES = ["formats/", "sources/"];

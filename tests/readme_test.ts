@@ -10,23 +10,30 @@ import { CODES } from "../lib/error.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
 const examples = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]!);
-const module_ = JSON.stringify(pathToFileURL(join(root, "mod.ts")).href);
+const moduleAt = (path: string) => JSON.stringify(pathToFileURL(join(root, path)).href);
 
 interface Example {
   default: { fetch(request: Request): Promise<Response> };
 }
 
-async function answerOf(code: string): Promise<string> {
+/** What an example exports, when it has run. */
+async function run(code: string): Promise<unknown> {
   const folder = mkdtempSync(join(tmpdir(), "spillway-"));
   try {
     const file = join(folder, "example.ts");
-    writeFileSync(file, code.replaceAll('"spillway"', module_));
-    const { default: server } = await import(pathToFileURL(file).href) as Example;
-    const request = new Request("http://localhost/", { headers: { accept: "text/plain" } });
-    return await (await server.fetch(request)).text();
+    const resolved = code.replaceAll('"spillway"', moduleAt("mod.ts"))
+      .replaceAll('"spillway/testing"', moduleAt("lib/testing.ts"));
+    writeFileSync(file, resolved);
+    return await import(pathToFileURL(file).href);
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+async function answerOf(code: string): Promise<string> {
+  const { default: server } = await run(code) as Example;
+  const request = new Request("http://localhost/", { headers: { accept: "text/plain" } });
+  return await (await server.fetch(request)).text();
 }
 
 test("README: the generator example streams its answer", async () => {
@@ -35,6 +42,14 @@ test("README: the generator example streams its answer", async () => {
 
 test("README: the callback example streams its answer", async () => {
   assert.equal(await answerOf(examples[1]!), "Hello callback world");
+});
+
+test("README: the test of a source passes, has five lines, and can fail", async () => {
+  const example = examples.find((code) => code.includes("spillway/testing"))!;
+  const lines = example.split("\n").filter((line) => line !== "" && !line.startsWith("import"));
+  assert.ok(lines.length <= 5, `${lines.length} lines`);
+  await run(example);
+  await assert.rejects(run(example.replace('"world"', '"moon"')), assert.AssertionError);
 });
 
 test("README: both first examples have about ten lines", () => {

@@ -3,17 +3,13 @@
  * nothing else, so they share a file.
  */
 import type { Problem } from "../error.ts";
-import {
-  commentHeartbeat,
-  type End,
-  type Format,
-  type FormatContext,
-  type Framer,
-} from "../format.ts";
+import { type End, EVENT_STREAM, type Format, type FormatContext, type Framer } from "../format.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 
 const TOKEN = eventFrame(undefined, '{"token":"', '"}');
+/** How long an `EventSource` waits before it comes back. */
+const RETRY_MS = 1000;
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -67,16 +63,10 @@ class TextFramer extends JsonFramer {
   }
 }
 
-const eventStream = {
-  contentType: "text/event-stream; charset=utf-8",
-  mediaTypes: ["text/event-stream"],
-  heartbeat: commentHeartbeat,
-  retryMs: 1000,
-} as const;
-
 /** One token is `data: {"token":"Hel"}`: any string arrives as it was. */
 export const jsonFormat: Format = {
-  ...eventStream,
+  ...EVENT_STREAM,
+  retryMs: RETRY_MS,
   name: "json",
   lossless: true,
   open: (context) => new JsonFramer(context),
@@ -84,7 +74,8 @@ export const jsonFormat: Format = {
 
 /** One token is itself, in `data: ` lines; CRLF and CR arrive as LF. */
 export const textFormat: Format = {
-  ...eventStream,
+  ...EVENT_STREAM,
+  retryMs: RETRY_MS,
   name: "text",
   lossless: false,
   open: (context) => new TextFramer(context),

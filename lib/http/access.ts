@@ -12,9 +12,11 @@ export interface AccessOptions {
   allowedHosts?: readonly string[];
 }
 
-/** What a preflight is told, and what a granted response carries. */
+/** What a preflight is told, beside the headers it asks for, and what a granted response carries. */
 const ALLOWED_HEADERS = "accept, authorization, content-type, last-event-id";
 const EXPOSED_HEADERS = "x-stream-id, retry-after";
+/** Names of headers with commas between them. */
+const TOKENS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/;
 
 /**
  * Refuses a foreign `Host`, and a cross-site request whose origin was not granted.
@@ -48,14 +50,20 @@ export function grantAccess(
   return response;
 }
 
-/** The answer to OPTIONS, a preflight or not. */
-export function preflight(allow: string): Response {
+/**
+ * The answer to OPTIONS, a preflight or not. Every header that is asked for is allowed: the clients'
+ * packages send a dozen of their own, other ones with every version, and it is the origin's grant
+ * that protects.
+ */
+export function preflight(request: Request, allow: string): Response {
+  const asked = (request.headers.get("access-control-request-headers") ?? "").toLowerCase();
+  const allowed = TOKENS.test(asked) ? `${ALLOWED_HEADERS}, ${asked}` : ALLOWED_HEADERS;
   return new Response(null, {
     status: 204,
     headers: {
       allow,
       "access-control-allow-methods": allow,
-      "access-control-allow-headers": ALLOWED_HEADERS,
+      "access-control-allow-headers": allowed,
       "access-control-max-age": "600",
     },
   });

@@ -1,35 +1,30 @@
-/** `POST /streaming`: the body is checked, the source started, its items streamed. */
-import { type Problem, StreamError } from "../error.ts";
-import type { Source } from "../pump.ts";
-import { type BodyLimits, readJson } from "./request.ts";
-import { problemResponse } from "./response.ts";
-import { respond, type SseOptions, type StreamExtras } from "./sse.ts";
+/** `POST /streaming`: a query in, tokens out, in whichever format the request asks for. */
+import type { ChatFields } from "../chat.ts";
+import { FIELDS, fieldsOf } from "./chat_fields.ts";
+import type { StreamRoute } from "./stream_route.ts";
 
-/** What `createHandler` takes as input by default. */
+/** The body of `POST /streaming`. Fields of {@linkcode ChatFields} are checked, others pass as they are. */
 export interface QueryInput {
   query: string;
 }
 
-/** Answers a stream, or the problem that the body has. */
-export async function streaming(
-  request: Request,
-  source: Source<never>,
-  options: SseOptions,
-  limits: BodyLimits,
-  extras: StreamExtras,
-): Promise<Response> {
-  const body = await readJson(request, limits);
-  const faults = faultsOf(body);
-  if (faults.length > 0) return problemResponse(new StreamError("invalid_input"), {}, faults);
-  return respond(request, source, options, { ...extras, input: body as QueryInput });
+/** What a source is given under `POST /streaming`: the body. */
+export interface StreamingInput extends ChatFields {
+  api?: undefined;
+  body?: undefined;
 }
 
-/** The default schema, `{ query: string }`. */
-function faultsOf(body: unknown): NonNullable<Problem["errors"]> {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    return [{ pointer: "", detail: "Expected an object" }];
-  }
-  if (!("query" in body)) return [{ pointer: "/query", detail: "Required" }];
-  if (typeof body.query !== "string") return [{ pointer: "/query", detail: "Expected a string" }];
-  return [];
-}
+/** The route. */
+export const streaming: StreamRoute<QueryInput> = {
+  schema: {
+    type: "object",
+    required: ["query"],
+    properties: { query: { type: "string" }, ...FIELDS },
+  },
+  invalidStatus: 422,
+  input({ query, ...body }): StreamingInput {
+    // These two are ours to give.
+    const { api: _api, body: _body, ...fields } = fieldsOf(body);
+    return { ...fields, query };
+  },
+};

@@ -3,18 +3,13 @@
  * and whatever it does instead of answering becomes an error that tells the truth.
  */
 import { active } from "../counters.ts";
+import type { ChatFields, ChatMessage } from "../chat.ts";
+import { type CompletionChunk, isFailure, readChunk } from "../completion_chunk.ts";
 import { StreamError } from "../error.ts";
 import type { SourceContext } from "../pump.ts";
 import { accepted, AsyncQueue, type Item, type Summary } from "../queue.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { discard, readUpstream, upstreamFailed } from "../upstream.ts";
-
-/** A message as the chat completions API takes it. */
-export interface ChatMessage {
-  role: string;
-  content: unknown;
-  [field: string]: unknown;
-}
 
 /** Options of {@linkcode openai}. */
 export interface OpenAiOptions<Input = unknown> {
@@ -26,8 +21,17 @@ export interface OpenAiOptions<Input = unknown> {
   apiKey?: string;
   /** The conversation. @default {`input.messages`, else `input.query` as the user's message} */
   messages?: (context: SourceContext<Input>) => ChatMessage[];
-  /** Further fields of the request's body: temperature, tools, … */
-  body?: Record<string, unknown>;
+  /**
+   * Further fields of the request's body: temperature, tools, … They win over those of the input, and
+   * a limit on tokens also over that of the other name: where an upstream knows only the newer one,
+   * `({ input }) => ({ max_completion_tokens: input.max_tokens })`.
+   */
+  body?: Record<string, unknown> | ((context: SourceContext<Input>) => Record<string, unknown>);
+  /**
+   * Which fields of the input the upstream is sent as well; `[]` is none of them. Never the key of a
+   * client, nor the model's name. @default {those that shape the answer: see `FIELDS`}
+   */
+  fields?: readonly string[];
   /** Further request headers. */
   headers?: Record<string, string>;
   /** How long the upstream may take to send its head, in ms, 1 or more. @default {60 000} */
@@ -68,6 +72,26 @@ const DEFAULTS: Relay["options"] = {
   retries: 0,
 };
 
+/**
+ * What a client may say about its answer. Gateways take many more fields, other models, keys and
+ * addresses among them: those are the server's to say.
+ */
+const FIELDS: readonly string[] = [
+  "temperature",
+  "top_p",
+  "max_tokens",
+  "max_completion_tokens",
+  "stop",
+  "tools",
+  "tool_choice",
+  "parallel_tool_calls",
+  "response_format",
+  "seed",
+  "presence_penalty",
+  "frequency_penalty",
+  "reasoning_effort",
+];
+
 /** Seconds of `Retry-After` up to which a retry waits; longer ones are told to the reader at once. */
 const MAX_RETRY_AFTER = 60;
 
@@ -87,7 +111,8 @@ const MAX_RETRY_AFTER = 60;
  * ```
  *
  * @returns A function from the context to a queue, which is a source and async-iterable.
- * @throws {TypeError} If `baseUrl` is no http(s) URL, `model` is empty, or a header cannot be sent.
+ * @throws {TypeError} If `baseUrl` is no http(s) URL, `model` is empty, `fields` is no array, or a
+ * header cannot be sent.
  * @throws {RangeError} If a limit is out of its bounds.
  */
 export function openai<Input = unknown>(
@@ -100,9 +125,11 @@ export function openai<Input = unknown>(
   return (context) => {
     const queue = new AsyncQueue<Item>();
     const messages = options.messages?.(context) ?? messagesOf(context.input);
+    const fixed = typeof options.body === "function" ? options.body(context) : options.body;
     const body = new TextEncoder().encode(JSON.stringify({
       stream_options: { include_usage: true },
-      ...options.body,
+      ...fieldsOf(context.input, options.fields ?? FIELDS, fixed ?? {}),
+      ...fixed,
       model: options.model,
       messages,
       stream: true,
@@ -218,67 +245,16 @@ class Answer {
       throw this.#failed(data);
     }
     if (typeof chunk !== "object" || chunk === null) throw this.#failed(data);
-    if (chunk.error || chunk.object === "error") throw this.#failed(data);
-    if (isObject(chunk.usage)) this.summary.usage = chunk.usage as Record<string, unknown>;
-    const choice = chunk.choices?.[0];
-    // Of several choices the first is relayed.
-    if (!isObject(choice) || (choice.index ?? 0) !== 0) return undefined;
-    if (typeof choice.finish_reason === "string") this.summary.finishReason = choice.finish_reason;
-    return isObject(choice.delta) ? this.#send(choice.delta) : undefined;
+    if (isFailure(chunk)) throw this.#failed(data);
+    let sent: Promise<boolean> | undefined;
+    for (const item of readChunk(chunk, this.summary)) sent = this.#queue.send(item);
+    return sent;
   }
 
   /** Some upstreams repeat the key when they fail, and a log is no place for it. */
   #failed(data: string): StreamError {
     return upstreamFailed(this.#apiKey ? data.replaceAll(this.#apiKey, "***") : data);
   }
-
-  #send(delta: Delta): Promise<boolean> | undefined {
-    let sent: Promise<boolean> | undefined;
-    const reasoning = delta.reasoning_content ?? delta.reasoning;
-    if (typeof reasoning === "string" && reasoning !== "") {
-      sent = this.#queue.send({ event: "reasoning", data: { text: reasoning } });
-    }
-    if (typeof delta.content === "string" && delta.content !== "") {
-      sent = this.#queue.send(delta.content);
-    }
-    if (!Array.isArray(delta.tool_calls)) return sent;
-    for (const call of delta.tool_calls as (ToolCall | null)[]) {
-      if (!isObject(call)) continue;
-      const { index = 0, id, function: named } = call;
-      sent = this.#queue.send({
-        event: "tool_call",
-        data: { index, id, name: named?.name, arguments: named?.arguments },
-      });
-    }
-    return sent;
-  }
-}
-
-/** As much of a chunk as is relayed; nothing of it is certain. */
-interface CompletionChunk {
-  object?: unknown;
-  error?: unknown;
-  usage?: unknown;
-  choices?: (Choice | undefined)[];
-}
-
-interface Choice {
-  index?: number;
-  delta?: Delta;
-  finish_reason?: unknown;
-}
-
-interface Delta {
-  content?: unknown;
-  reasoning_content?: unknown;
-  reasoning?: unknown;
-  tool_calls?: unknown;
-}
-
-interface ToolCall {
-  index?: number;
-  id?: string;
-  function?: { name?: string; arguments?: string };
 }
 
 /**
@@ -377,6 +353,19 @@ function messagesOf(input: unknown): ChatMessage[] {
   throw new TypeError("Cannot ask the upstream: the input has neither messages nor a query");
 }
 
+/** What the input says and the upstream is sent, beside what the server has fixed. */
+function fieldsOf(input: unknown, names: readonly string[], fixed: object): Partial<ChatFields> {
+  if (!isObject(input)) return {};
+  const fields: Partial<ChatFields> = Object.fromEntries(
+    Object.entries(input).filter(([name, value]) => names.includes(name) && value != null),
+  );
+  // An upstream takes one of the two, and a limit of the server's holds under either name.
+  const limited = "max_tokens" in fixed || "max_completion_tokens" in fixed;
+  if (limited || "max_completion_tokens" in fields) delete fields.max_tokens;
+  if (limited) delete fields.max_completion_tokens;
+  return fields;
+}
+
 function headersOf({ headers: further, apiKey }: OpenAiOptions<never>): Headers {
   try {
     const headers = new Headers(further);
@@ -398,6 +387,10 @@ function check(options: OpenAiOptions<never>): Relay["options"] {
   }
   if (typeof options.model !== "string" || options.model === "") {
     throw new TypeError("Cannot relay: model is missing");
+  }
+  // A string has an `includes` of its own.
+  if (options.fields !== undefined && !Array.isArray(options.fields)) {
+    throw new TypeError("Cannot relay: fields is not an array of names");
   }
   const limits = { ...DEFAULTS };
   for (const name of LIMITS) {

@@ -12,6 +12,7 @@ import {
   type StreamReport,
 } from "../../mod.ts";
 import { active } from "../../lib/counters.ts";
+import { collect } from "../../lib/testing.ts";
 import { until } from "../serve.ts";
 
 const URL_ = "http://localhost/streaming";
@@ -73,29 +74,6 @@ function forbidden(): { source: Source<undefined>; calls: () => number } {
       return "a";
     },
   };
-}
-
-interface Told {
-  event: string;
-  value: Record<string, unknown>;
-}
-
-/** The events of an answer, whose data is always JSON. */
-async function toldIn(response: Response): Promise<Told[]> {
-  const told: Told[] = [];
-  for await (const { event, data } of decodeEvents(response.body!)) {
-    told.push({ event, value: JSON.parse(data) });
-  }
-  return told;
-}
-
-/** The tokens, and how it ended. */
-async function streamed(response: Response): Promise<{ text: string; last: Told }> {
-  assert.equal(response.status, 200);
-  const events = await toldIn(response);
-  const last = events.pop()!;
-  const text = events.map(({ value }) => value.token).join("");
-  return { text, last };
 }
 
 async function assertProblem(
@@ -257,7 +235,7 @@ test("sse() answers 204 to a GET whose Last-Event-ID says that it has read the e
     method: "POST",
     headers: { "last-event-id": lastEventId },
   });
-  assert.equal((await streamed(await sse(posted, source))).text, "a");
+  assert.equal((await collect(sse(posted, source))).text, "a");
 });
 
 test("sse() puts an id on done and failed for GET only, and on nothing else", async () => {
@@ -313,7 +291,7 @@ test("sse() rejects with a RangeError for an option out of its bounds, before th
     { heartbeatMs: 60_000, highWaterMark: 1, maxBufferedBytes: 1 },
   ];
   for (const options of good) {
-    assert.equal((await streamed(await sse(get(), "a", options))).text, "a");
+    assert.equal((await collect(sse(get(), "a", options))).text, "a");
   }
   assert.deepEqual(opened(), {});
 });
@@ -419,24 +397,24 @@ test("sse() tells a failure after the first item in the stream, without done", a
       throw error;
     };
   const secret = recorded();
-  const first = await streamed(await sse(post(), failing(new Error("secret")), secret.options));
-  assert.equal(first.text, "ab");
-  assert.deepEqual(first.last, {
-    event: "failed",
-    value: { type: "about:blank", title: "The source failed", status: 500, code: "internal" },
+  const first = await collect(sse(post(), failing(new Error("secret")), secret.options));
+  assert.deepEqual([first.status, first.text, first.end], [200, "ab", "failed"]);
+  assert.deepEqual(first.problem, {
+    type: "about:blank",
+    title: "The source failed",
+    status: 500,
+    code: "internal",
   });
   assert.equal(secret.errors.length, 1);
   const error = new StreamError("quota_exceeded", { status: 429, title: "Later", detail: "d" });
-  const { last } = await streamed(await sse(post(), failing(error), recorded().options));
-  assert.deepEqual(last, {
-    event: "failed",
-    value: {
-      type: "about:blank",
-      title: "Later",
-      status: 429,
-      code: "quota_exceeded",
-      detail: "d",
-    },
+  const { status, problem } = await collect(sse(post(), failing(error), recorded().options));
+  assert.equal(status, 200);
+  assert.deepEqual(problem, {
+    type: "about:blank",
+    title: "Later",
+    status: 429,
+    code: "quota_exceeded",
+    detail: "d",
   });
 });
 
@@ -496,7 +474,7 @@ test("sse() waits commitAfterMs before it commits", async () => {
   const response = await sse(post(), source, { commitAfterMs: 40 });
   const waitedMs = performance.now() - beganMs;
   assert.ok(waitedMs >= 35 && waitedMs < 140, `${waitedMs} ms`);
-  assert.equal((await streamed(response)).text, "a");
+  assert.equal((await collect(response)).text, "a");
   assert.deepEqual(opened(), {});
 });
 
@@ -544,10 +522,8 @@ test("sse() fails with a TypeError that names the type of what is no item", asyn
     ];
     for (const source of kinds) {
       const { options, errors } = recorded();
-      const { text, last } = await streamed(await sse(post(), source, options));
-      assert.equal(text, "a", where);
-      assert.equal(last.event, "failed", where);
-      assert.equal(last.value.code, "internal", where);
+      const { text, end, problem } = await collect(sse(post(), source, options));
+      assert.deepEqual([text, end, problem?.code], ["a", "failed", "internal"], where);
       assert.equal(errors.length, 1, where);
       assert.ok(errors[0] instanceof TypeError, where);
       assert.match(errors[0].message, name);
@@ -562,12 +538,8 @@ test("sse() fails for an AsyncQueue that held what is no item before it was read
   queue.send("a");
   queue.send(5 as unknown as Item);
   queue.send("never");
-  const { text, last } = await soon(
-    sse(post(), queue, options).then(streamed),
-    "the end",
-  );
-  assert.equal(text, "a");
-  assert.equal(last.event, "failed");
+  const { text, end } = await soon(collect(sse(post(), queue, options)), "the end");
+  assert.deepEqual([text, end], ["a", "failed"]);
   assert.equal(errors.length, 1);
   assert.ok(errors[0] instanceof TypeError);
   assert.deepEqual(opened(), {});
@@ -584,7 +556,7 @@ test("sse() fails for an AsyncQueue that somebody else reads, who keeps it", asy
   assert.ok(errors[0] instanceof TypeError);
   queue.send("b");
   queue.close();
-  assert.equal((await soon(streamed(first), "the end")).text, "ab");
+  assert.equal((await soon(collect(first), "the end")).text, "ab");
   assert.deepEqual(opened(), {});
 });
 
@@ -600,7 +572,7 @@ test("sse() ends the context's queue too where the source answers a queue of its
     own.close();
     return own;
   };
-  const { text } = await streamed(await sse(post(), source, recorded().options));
+  const { text } = await collect(sse(post(), source, recorded().options));
   assert.equal(text, `${"a".repeat(100_000)}b`);
   assert.equal(await soon(sent!, "the answer to what was sent"), true);
   assert.equal(await queue!.send("late"), false);
@@ -634,8 +606,11 @@ test("sse() fails for event names that are reserved or hold a line break", async
     assert.ok(errors.length === 1 && errors[0] instanceof TypeError, event);
   }
   for (const event of ["Done", "done ", "fail", "message", "opened"]) {
-    const { text, last } = await streamed(await sse(post(), [{ event, data: { token: "a" } }]));
-    assert.deepEqual([text, last.event], ["a", "done"], event);
+    const { events } = await collect(sse(post(), [{ event, data: { token: "a" } }]));
+    assert.deepEqual(events.map(({ event, data }) => [event, data]), [
+      [event, '{"token":"a"}'],
+      ["done", '{"reason":"completed","tokens":0}'],
+    ]);
   }
 });
 
@@ -681,9 +656,8 @@ test("sse() delivers what came before an item that is too large", async () => {
   const large = ["x".repeat(size), "テ".repeat(size / 4)].flatMap((data) => [data, { data }]);
   for (const item of large) {
     const { options } = recorded();
-    const { text, last } = await streamed(await sse(post(), ["a", "b", item, "never"], options));
-    assert.equal(text, "ab");
-    assert.equal(last.value.code, "item_too_large");
+    const { text, problem } = await collect(sse(post(), ["a", "b", item, "never"], options));
+    assert.deepEqual([text, problem?.code], ["ab", "item_too_large"]);
     const plain = await sse(post(), ["a", "b", "x".repeat(2 ** 21)], {
       ...options,
       format: "plain",
@@ -701,7 +675,7 @@ test("sse() encodes structured data as it was when it was sent", async () => {
     data.token = "b";
     await queue.send({ data });
   });
-  assert.equal((await streamed(response)).text, "ab");
+  assert.equal((await collect(response)).text, "ab");
 });
 
 // The kinds of sources, and how they end
@@ -746,16 +720,15 @@ test("sse() takes a source through any number of functions and promises", async 
     },
   };
   for (const [kind, source] of Object.entries(kinds)) {
-    const { text, last } = await streamed(await sse(post(), source));
-    assert.equal(text, "a", kind);
-    assert.deepEqual(last, { event: "done", value: { reason: "completed", tokens: 1 } }, kind);
+    const { text, end, summary } = await collect(sse(post(), source));
+    assert.deepEqual([text, end, summary], ["a", "completed", { tokens: 1 }], kind);
   }
   assert.deepEqual(opened(), {});
 });
 
 test("sse() never iterates a string by character", async () => {
-  const events = await toldIn(await sse(post(), () => "Hello"));
-  assert.deepEqual(events.map(({ value }) => value.token ?? value.reason), ["Hello", "completed"]);
+  const { items, end } = await collect(sse(post(), () => "Hello"));
+  assert.deepEqual([items, end], [["Hello"], "completed"]);
 });
 
 test("sse() gives the source its context", async () => {
@@ -790,8 +763,8 @@ test("sse() puts what a generator returns into done, and no more than a summary"
     },
   ];
   for (const source of generators) {
-    const { last } = await streamed(await sse(post(), source));
-    assert.deepEqual(last.value, { reason: "completed", tokens: 1, ...summary });
+    const answer = await collect(sse(post(), source));
+    assert.deepEqual([answer.end, answer.summary], ["completed", { tokens: 1, ...summary }]);
   }
   for (const other of ["text", 5, null, ["x"]]) {
     const source = async function* () {
@@ -799,8 +772,8 @@ test("sse() puts what a generator returns into done, and no more than a summary"
       await tick();
       return other;
     };
-    const { last } = await streamed(await sse(post(), source as unknown as Source<undefined>));
-    assert.deepEqual(last.value, { reason: "completed", tokens: 1 }, String(other));
+    const answer = await collect(sse(post(), source as unknown as Source<undefined>));
+    assert.deepEqual([answer.end, answer.summary], ["completed", { tokens: 1 }], String(other));
   }
 });
 
@@ -810,8 +783,8 @@ test("sse() lets no summary say how the stream ended, nor anything that is none 
     await tick();
     return { finishReason: "stop", reason: "cancelled", tokens: 99, apiKey: "secret" };
   };
-  const { last } = await streamed(await sse(post(), source));
-  assert.deepEqual(last.value, { reason: "completed", tokens: 1, finishReason: "stop" });
+  const { end, summary } = await collect(sse(post(), source));
+  assert.deepEqual([end, summary], ["completed", { tokens: 1, finishReason: "stop" }]);
 });
 
 test("sse() tells in the stream that a summary cannot be sent, after all the text", async () => {
@@ -823,9 +796,8 @@ test("sse() tells in the stream that a summary cannot be sent, after all the tex
     return { usage: { tokens: 1n } };
   };
   const { options, errors, reports } = recorded();
-  const { text, last } = await streamed(await sse(post(), source, options));
-  assert.equal(text, "ab");
-  assert.deepEqual([last.event, last.value.code], ["failed", "internal"]);
+  const { text, end, problem } = await collect(sse(post(), source, options));
+  assert.deepEqual([text, end, problem?.code], ["ab", "failed", "internal"]);
   assert.equal(errors.length, 1);
   assert.equal(reports[0]?.outcome, "failed");
 });
@@ -903,10 +875,10 @@ test("sse() ends an overflow once, with what waits and failed, at whatever time 
   }, options);
   await until(() => reports.length > 0, 1000, "the overflow");
   assert.equal(reason, "overflow");
-  const { text, last } = await streamed(response);
+  const { text, end, problem } = await collect(response);
   assert.ok(sent > 10 && sent < 200, `${sent} sent`);
   assert.equal(text, "0123456789".repeat(sent));
-  assert.deepEqual([last.event, last.value.code], ["failed", "overflow"]);
+  assert.deepEqual([end, problem?.code], ["failed", "overflow"]);
   assert.deepEqual([reports.length, errors.length], [1, 1]);
   assert.deepEqual([reports[0]!.outcome, reports[0]!.code], ["failed", "overflow"]);
   assert.deepEqual(opened(), {});
@@ -922,13 +894,14 @@ test("sse() survives onClose and onError that throw", async () => {
       throw new Error("broken");
     },
   };
-  assert.equal((await streamed(await sse(post(), "a", options))).last.event, "done");
+  assert.equal((await collect(sse(post(), "a", options))).end, "completed");
   const failing = async function* () {
     yield "a";
     await tick();
     throw new Error("secret");
   };
-  assert.equal((await streamed(await sse(post(), failing, options))).last.event, "failed");
+  const { text, end } = await collect(sse(post(), failing, options));
+  assert.deepEqual([text, end], ["a", "failed"]);
   assert.deepEqual(opened(), {});
 });
 
@@ -941,7 +914,7 @@ test("sse() reports the first value that is sent after a normal end, once", asyn
     queue.send("a");
     sendLate = () => void answers.push(queue.send("late"), queue.send("later"));
   }, options);
-  assert.equal((await streamed(response)).text, "a");
+  assert.equal((await collect(response)).text, "a");
   assert.deepEqual(errors, []);
   sendLate();
   sendLate();
@@ -1034,12 +1007,10 @@ test("sse() fails with upstream_failed for an upstream's failed or error event",
   for (const event of ["failed", "error"]) {
     const failure = `event: ${event}\ndata: {"secret":1}\n\n`;
     const { options, errors } = recorded();
-    const { last } = await streamed(
-      await sse(post(), upstream(`event: note\ndata: {}\n\n${failure}data: [DONE]\n\n`), options),
-    );
-    assert.equal(last.event, "failed");
-    assert.equal(last.value.code, "upstream_failed");
-    assert.ok(!JSON.stringify(last.value).includes("secret"));
+    const source = upstream(`event: note\ndata: {}\n\n${failure}data: [DONE]\n\n`);
+    const { status, problem, body } = await collect(sse(post(), source, options));
+    assert.deepEqual([status, problem?.code], [200, "upstream_failed"]);
+    assert.ok(!body.includes("secret"));
     assert.equal(errors.length, 1);
     const first = await sse(post(), upstream(failure), recorded().options);
     await assertProblem(first, 502, "upstream_failed");
@@ -1052,8 +1023,8 @@ test("sse() fails with truncated for an upstream that ends without an end", asyn
   for (const tail of ["", "data: cut", "data: [DONE]\n", "event: done\ndata: {}"]) {
     const { options } = recorded();
     const answer = upstream(`event: note\ndata: {}\n\n${tail}`);
-    const { last } = await streamed(await sse(post(), answer, options));
-    assert.deepEqual([last.event, last.value.code], ["failed", "truncated"], tail);
+    const { status, end, problem } = await collect(sse(post(), answer, options));
+    assert.deepEqual([status, end, problem?.code], [200, "failed", "truncated"], tail);
   }
   for (const body of ["", ": only a comment\n", null]) {
     const response = await sse(post(), upstream(body), recorded().options);

@@ -109,6 +109,64 @@ test("openai() takes input.messages, else input.query, unless messages says othe
   }
 });
 
+test("openai() relays what the input says of the answer, and nothing else", async () => {
+  const said = {
+    temperature: 0.5,
+    top_p: 0.9,
+    max_tokens: 9,
+    stop: ["END"],
+    tools: [{ type: "function", function: { name: "now" } }],
+    tool_choice: "auto",
+    parallel_tool_calls: false,
+    response_format: { type: "json_object" },
+    seed: 7,
+    presence_penalty: 1,
+    frequency_penalty: -1,
+    reasoning_effort: "low",
+  };
+  const kept = {
+    query: "q",
+    api: "openai",
+    body: { api_key: "sk-client" },
+    chatId: "c",
+    model: "dearer",
+    stream: false,
+    stream_options: {},
+    n: 5,
+    api_key: "sk-client",
+    api_base: "http://elsewhere.example",
+    models: ["dearer"],
+    service_tier: "priority",
+    user: "me",
+  };
+  const source = { baseUrl: mock.url, model: "mock" };
+  const sent = async (input: unknown, options: Partial<OpenAiOptions> = {}) => {
+    await Array.fromAsync(openai({ ...source, ...options })({ input } as SourceContext));
+    const { model, stream, stream_options, messages, ...rest } = mock.requests.at(-1)!
+      .body as Asked;
+    assert.deepEqual([model, stream, stream_options], ["mock", true, { include_usage: true }]);
+    assert.deepEqual(messages, [{ role: "user", content: "q" }]);
+    return rest;
+  };
+  assert.deepEqual(await sent({ ...said, ...kept }), said);
+  assert.deepEqual(await sent({ ...said, ...kept }, { fields: [] }), {});
+  assert.deepEqual(await sent({ ...said, ...kept }, { fields: ["seed", "user"] }), {
+    seed: 7,
+    user: "me",
+  });
+  assert.deepEqual(await sent({ query: "q", temperature: null, seed: undefined }), {});
+  const body = { temperature: 0, max_tokens: 5 };
+  const input = { query: "q", temperature: 2, max_tokens: 9, max_completion_tokens: 9, seed: 7 };
+  assert.deepEqual(await sent(input), { temperature: 2, max_completion_tokens: 9, seed: 7 });
+  assert.deepEqual(await sent(input, { body }), { temperature: 0, max_tokens: 5, seed: 7 });
+  const renamed = ({ input }: SourceContext) => {
+    return { max_completion_tokens: (input as { max_tokens: number }).max_tokens };
+  };
+  assert.deepEqual(await sent({ query: "q", max_tokens: 3 }, { body: renamed }), {
+    max_completion_tokens: 3,
+  });
+});
+
 test("openai() names the option that is out of its bounds", () => {
   const good = { baseUrl: "http://localhost/v1", model: "m" };
   const bad: [Record<string, unknown>, string, RegExp][] = [
@@ -117,6 +175,7 @@ test("openai() names the option that is out of its bounds", () => {
     [{ baseUrl: "" }, "TypeError", /baseUrl/],
     [{ baseUrl: undefined }, "TypeError", /baseUrl/],
     [{ model: "" }, "TypeError", /model/],
+    [{ fields: "temperature" }, "TypeError", /fields/],
     [{ model: undefined }, "TypeError", /model/],
     [{ retries: -1 }, "RangeError", /retries is not an integer from 0 to 10/],
     [{ retries: 11 }, "RangeError", /retries/],

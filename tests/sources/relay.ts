@@ -7,8 +7,7 @@ import { active } from "../../lib/counters.ts";
 import { sse, type SseOptions } from "../../lib/http/sse.ts";
 import type { Item } from "../../lib/queue.ts";
 import { openai, type OpenAiOptions } from "../../lib/sources/openai.ts";
-import { EventDecoder } from "../../lib/sse/decode.ts";
-import type { ServerSentEvent } from "../../lib/sse/event.ts";
+import { collect } from "../../lib/testing.ts";
 import { total } from "../child.ts";
 import { until } from "../serve.ts";
 import { type Mock, SECRET } from "../upstream/mock.ts";
@@ -39,25 +38,14 @@ export interface Answer {
 
 /** Reads a `json` stream, or a problem, to its end. */
 export async function read(response: Response): Promise<Answer> {
-  const { status, headers } = response;
-  const body = await response.text();
-  const answer: Answer = { status, headers, body, text: "", items: [], end: undefined, last: {} };
-  if (headers.get("content-type") === "application/problem+json") {
-    answer.last = JSON.parse(body);
-    return answer;
-  }
-  const events: ServerSentEvent[] = new EventDecoder({ maxLineBytes: 2 ** 24 })
-    .feed(new TextEncoder().encode(body));
-  for (const { event, data } of events) {
-    assert.equal(answer.end, undefined, "nothing follows the end");
-    const value = JSON.parse(data);
-    if (event === "done" || event === "failed") {
-      answer.end = event;
-      answer.last = value;
-    } else if (event === "message" && "token" in value) answer.text += value.token;
-    else answer.items.push({ event, data: value });
-  }
-  return answer;
+  const { end, problem, summary, events, items, ...rest } = await collect(response, {
+    format: "json",
+  });
+  const last = events.findIndex(({ event }) => event === "done" || event === "failed");
+  assert.equal(last, last < 0 ? -1 : events.length - 1, "nothing follows the end");
+  const answer = { ...rest, items: items.filter((item) => typeof item !== "string") };
+  if (end === "completed") return { ...answer, end: "done", last: { reason: end, ...summary } };
+  return { ...answer, end: last < 0 ? undefined : "failed", last: problem ?? {} };
 }
 
 /** Asks the mock through `openai()` and `sse()`, without a socket to the reader. */

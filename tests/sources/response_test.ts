@@ -8,7 +8,7 @@ import { active } from "../../lib/counters.ts";
 import { sse, type SseOptions } from "../../lib/http/sse.ts";
 import type { Source } from "../../lib/pump.ts";
 import { openai } from "../../lib/sources/openai.ts";
-import { decodeEvents } from "../../lib/sse/decode.ts";
+import { collect } from "../../lib/testing.ts";
 import { DEPARTURES, rawRequest, serve, type Served, until } from "../serve.ts";
 import { type Mock, startMock } from "../upstream/mock.ts";
 import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "./relay.ts";
@@ -67,14 +67,9 @@ test("two hops relay 100 KB exactly", async () => {
 test("two hops relay text as text, CR as LF", async () => {
   for (const long of [{}, { long: "1" }]) {
     const response = await ask("mock:plain?split=surrogates", { as: "text", ...long });
-    let text = "";
-    let end = "";
-    for await (const { event, data } of decodeEvents(response.body!)) {
-      if (event === "message") text += data;
-      else end = event;
-    }
+    const { text, end } = await collect(response, { format: "text" });
     assert(text === ("long" in long ? LONG : TEXT).replaceAll("\r\n", "\n"));
-    assert.equal(end, "done");
+    assert.equal(end, "completed");
   }
 });
 

@@ -1,0 +1,228 @@
+/** OpenAI's chat completions, for every client of that API: as chunks, or as one document. */
+import { pathOf, type Problem } from "../error.ts";
+import { finishKind, sentenceOf, usageOf } from "../finish.ts";
+import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "../format.ts";
+import { PartFramer, type ToolCall } from "../parts.ts";
+import type { Item } from "../queue.ts";
+import { type EventFrame, eventFrame, type EventWriter } from "../sse/encode.ts";
+import { bytesOf } from "../sse/utf8.ts";
+import { Transcript } from "../transcript.ts";
+
+/** Options of {@linkcode openaiFormat}. */
+export interface OpenAiFormatOptions {
+  /** What the answer calls its model. @default {"spillway"} */
+  model?: string;
+  /** Whether a last chunk tells the usage, as `stream_options.include_usage` asks. @default {false} */
+  includeUsage?: boolean;
+  /** Whether the answer is one `chat.completion` document, as `stream: false` asks. @default {false} */
+  whole?: boolean;
+}
+
+/** {@linkcode openaiFormat} and its variants. */
+export interface OpenAiFormat extends Format {
+  /** @throws {TypeError} If `model` is not a string. */
+  with(options: OpenAiFormatOptions): Format;
+}
+
+const DONE = "[DONE]";
+
+class ChunkFramer extends PartFramer {
+  /** A chunk up to its choices, and from them on. */
+  readonly #head: string;
+  readonly #tail: string;
+  readonly #includeUsage: boolean;
+  readonly #token: EventFrame;
+  #reasoning: EventFrame | undefined;
+  #begun = false;
+
+  constructor(context: FormatContext, model: string, includeUsage: boolean) {
+    super(`call_${context.streamId}`);
+    this.#head = `{${identityOf(context, "chat.completion.chunk", model)},"choices":[`;
+    this.#tail = includeUsage ? '],"usage":null}' : "]}";
+    this.#includeUsage = includeUsage;
+    this.#token = this.#deltaFrame("content");
+  }
+
+  token(out: EventWriter, text: string): void {
+    if (!this.#begun) this.#begin(out);
+    out.frame(this.#token, text);
+  }
+
+  protected reasoning(out: EventWriter, text: string): void {
+    if (!this.#begun) this.#begin(out);
+    out.frame(this.#reasoning ??= this.#deltaFrame("reasoning_content"), text);
+  }
+
+  protected callBegan(out: EventWriter, { index, id, name }: ToolCall, fragment: string): void {
+    this.#call(out, { index, id, type: "function", function: { name, arguments: fragment } });
+  }
+
+  protected callWent(out: EventWriter, { index }: ToolCall, fragment: string): void {
+    this.#call(out, { index, function: { arguments: fragment } });
+  }
+
+  /** As it came, its id and its role among it. */
+  protected override chunk(out: EventWriter, data: string, _items: Item[]): void {
+    this.#begun = true;
+    out.data(data);
+  }
+
+  end(out: EventWriter, end: End): void {
+    if (!this.#begun) this.#begin(out);
+    if (this.relayedEnd.finishReason === undefined) {
+      out.data(this.#choice("{}", `"${finishOf(end, this.calls)}"`));
+    }
+    if (this.#includeUsage && this.relayedEnd.usage === undefined) {
+      out.data(`${this.#head}],"usage":${JSON.stringify(usageFor(end))}}`);
+    }
+    out.data(DONE);
+  }
+
+  fail(out: EventWriter, problem: Problem): void {
+    out.data(refuse(problem));
+    out.data(DONE);
+  }
+
+  /** The role, which the clients' helpers want first. */
+  #begin(out: EventWriter): void {
+    this.#begun = true;
+    out.data(this.#choice('{"role":"assistant","content":""}'));
+  }
+
+  #call(out: EventWriter, call: unknown): void {
+    if (!this.#begun) this.#begin(out);
+    out.data(this.#choice(`{"tool_calls":[${JSON.stringify(call)}]}`));
+  }
+
+  #choice(delta: string, finishReason = "null"): string {
+    const choice = `{"index":0,"delta":${delta},"logprobs":null,"finish_reason":${finishReason}}`;
+    return `${this.#head}${choice}${this.#tail}`;
+  }
+
+  #deltaFrame(field: string): EventFrame {
+    // JSON has no NUL: the text goes where this one is.
+    const [before, after] = this.#choice(`{"${field}":"\0"}`).split("\0");
+    return eventFrame(undefined, before!, after!);
+  }
+}
+
+class Completion extends Transcript {
+  readonly #context: FormatContext;
+  readonly #model: string;
+
+  constructor(context: FormatContext, model: string) {
+    super(`call_${context.streamId}`);
+    this.#context = context;
+    this.#model = model;
+  }
+
+  end(out: EventWriter, given: End): void {
+    const end = this.endOf(given);
+    const text = this.joined("text");
+    const reasoning = this.joined("reasoning");
+    const calls = this.calls.map(({ id, name, arguments: json }) => ({
+      id,
+      type: "function",
+      function: { name, arguments: json },
+    }));
+    const message = {
+      role: "assistant",
+      content: text === "" && calls.length > 0 ? null : text,
+      ...reasoning === "" ? {} : { reasoning_content: reasoning },
+      refusal: null,
+      ...calls.length === 0 ? {} : { tool_calls: calls },
+    };
+    const choice = {
+      index: 0,
+      message,
+      logprobs: null,
+      finish_reason: finishOf(end, this.calls),
+    };
+    const identity = identityOf(this.#context, "chat.completion", this.#model);
+    const rest = `"choices":[${JSON.stringify(choice)}],"usage":${JSON.stringify(usageFor(end))}`;
+    out.raw(bytesOf(`{${identity},${rest}}`));
+  }
+}
+
+/** What each chunk and each document begins with. */
+function identityOf({ streamId }: FormatContext, object: string, model: string): string {
+  const created = Math.floor(Date.now() / 1000);
+  const id = `chatcmpl-${streamId}`;
+  return JSON.stringify({ id, object, created, model }).slice(1, -1);
+}
+
+/** Clients that check it know these four only. */
+function finishOf(end: End, calls: readonly ToolCall[]): string {
+  const kind = finishKind(end, calls.length > 0);
+  return kind === "other" ? "stop" : kind;
+}
+
+function usageFor(end: End): unknown {
+  const { input, output, total, cacheRead, reasoning } = usageOf(end);
+  return {
+    prompt_tokens: input,
+    completion_tokens: output,
+    total_tokens: total,
+    ...cacheRead === undefined ? {} : { prompt_tokens_details: { cached_tokens: cacheRead } },
+    ...reasoning === undefined
+      ? {}
+      : { completion_tokens_details: { reasoning_tokens: reasoning } },
+  };
+}
+
+/** The same object before the head and after it. */
+function refuse(problem: Problem): string {
+  const { status, code, errors } = problem;
+  const param = pathOf(errors?.[0]?.pointer ?? "") || null;
+  const error = { message: sentenceOf(problem), type: errorType(status), param, code };
+  return JSON.stringify({ error });
+}
+
+function errorType(status: number): string {
+  if (status >= 500) return "server_error";
+  if (status === 401) return "authentication_error";
+  if (status === 403) return "permission_error";
+  return status === 429 ? "rate_limit_error" : "invalid_request_error";
+}
+
+function variant(options: OpenAiFormatOptions = {}): Format {
+  const { model = "spillway", includeUsage = false, whole = false } = options;
+  if (typeof model !== "string") {
+    throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
+  }
+  return whole
+    ? { ...DOCUMENT, name: "openai", refuse, open: (context) => new Completion(context, model) }
+    : {
+      ...EVENT_STREAM,
+      name: "openai",
+      lossless: true,
+      refuse,
+      open: (context) => new ChunkFramer(context, model, includeUsage),
+    };
+}
+
+/**
+ * Chat completions as OpenAI's clients read them: one chunk a token, the role first, the finish
+ * reason and `[DONE]` last. A failure is `{ error: { message, type, param, code } }`, in the stream
+ * or instead of it. A whole answer, and the arguments of tool calls, may be 16 MiB.
+ *
+ * Reasoning is `reasoning_content`, `tool_call` items are deltas of `tool_calls`; other structured
+ * items are dropped, for the format has no room for them. A finish reason of another API becomes the
+ * one that means the same, an unknown one `stop`. The usage is the source's; without it
+ * `completion_tokens` is what Spillway counted and `prompt_tokens` 0.
+ *
+ * An OpenAI chunk of an upstream `Response` passes as it came, with its own id; any other event of it
+ * is taken for what it would be as an item.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { openaiFormat, sse } from "spillway";
+ *
+ * const format = openaiFormat.with({ model: "parrot", whole: true });
+ * const response = await sse(new Request("http://localhost/"), ["Hel", "lo"], { format });
+ * const { choices } = await response.json();
+ * assert(choices[0].message.content === "Hello" && choices[0].finish_reason === "stop");
+ * ```
+ */
+export const openaiFormat: OpenAiFormat = { ...variant(), with: variant };

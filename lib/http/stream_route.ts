@@ -1,0 +1,57 @@
+/**
+ * What all routes that stream do: read the body and check it, find the source, start it, and send its
+ * items as the route's clients read them. A route says how; none of them answers by itself.
+ */
+import type { ChatFields } from "../chat.ts";
+import type { Format } from "../format.ts";
+import type { Source } from "../pump.ts";
+import { type BodyLimits, readJson } from "./request.ts";
+import { faultsOf, InvalidInput, type Schema } from "./schema.ts";
+import { respond, type SseOptions, type StreamExtras } from "./sse.ts";
+
+/** One route that streams. `Body` is what its schema lets through. */
+export interface StreamRoute<Body> {
+  readonly schema: Schema;
+  /** The status of a body that breaks the schema. */
+  readonly invalidStatus: 400 | 422;
+  /** Whether the body's `model` says which source answers. */
+  readonly picksModel?: boolean;
+  /** What the source is given. */
+  input(body: Body): ChatFields;
+  /** How the answer is written. Without it the request chooses. */
+  format?(body: Body): Format;
+}
+
+/** What the handler has for every route that streams. */
+export interface StreamService {
+  readonly options: SseOptions;
+  readonly limits: BodyLimits;
+  /**
+   * The source of a model, or, without a name, of whoever does not pick one.
+   *
+   * @throws {StreamError} `model_not_found`.
+   */
+  sourceOf(model?: string): Source<never>;
+}
+
+/**
+ * Answers a stream, or the problem that came before it.
+ *
+ * @throws {StreamError} If the request is at fault.
+ */
+export async function answerStream<Body>(
+  request: Request,
+  route: StreamRoute<Body>,
+  { options, limits, sourceOf }: StreamService,
+  extras: StreamExtras,
+): Promise<Response> {
+  const value = await readJson(request, limits);
+  const faults = faultsOf(value, route.schema);
+  if (faults.length > 0) {
+    throw new InvalidInput(faults, "invalid_input", { status: route.invalidStatus });
+  }
+  const body = value as Body;
+  const source = sourceOf(route.picksModel ? (body as { model: string }).model : undefined);
+  const written = route.format ? { ...options, format: route.format(body) } : options;
+  return respond(request, source, written, { ...extras, input: route.input(body) });
+}
