@@ -29,6 +29,8 @@ export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
 export type { LoggedStream, ReplayLog } from "./lib/replay/log.ts";
 export type { AccessOptions } from "./lib/http/access.ts";
 export type { BodyLimits } from "./lib/http/request.ts";
+export type { OutputOf, StandardIssue, StandardResult, StandardSchema } from "./lib/http/input.ts";
+export type { ApiInfo } from "./lib/http/openapi/document.ts";
 export type { QueryInput, StreamingInput } from "./lib/http/streaming.ts";
 export type { ChatCompletionRequest, OpenAiInput } from "./lib/http/chat_completions.ts";
 export type {

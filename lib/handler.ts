@@ -8,17 +8,25 @@ import type { Format } from "./format.ts";
 import { anthropicFormat } from "./formats/anthropic.ts";
 import { openaiFormat } from "./formats/openai.ts";
 import { type AccessOptions, checkAccess, grantAccess, preflight } from "./http/access.ts";
+import { isStandardSchema, type OutputOf, type StandardSchema } from "./http/input.ts";
 import { chatCompletions, type OpenAiInput } from "./http/chat_completions.ts";
 import { type AnthropicInput, messages } from "./http/messages.ts";
 import { metrics, type Stats, Totals } from "./http/metrics.ts";
 import { Models, unknownModel } from "./http/models.ts";
+import { messagesOperation } from "./http/openapi/anthropic.ts";
+import { type ApiInfo, openApiDocument } from "./http/openapi/document.ts";
+import { chatCompletionOperation, modelOperation, modelsOperation } from "./http/openapi/openai.ts";
+import type { JsonSchema, Operation } from "./http/openapi/operation.ts";
+import { healthOperation, metricsOperation, openApiOperation } from "./http/openapi/service.ts";
+import { streamOperation } from "./http/openapi/streaming.ts";
+import { chatOperation } from "./http/openapi/ui_message.ts";
 import type { BodyLimits } from "./http/request.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
 import { callSafely } from "./generation.ts";
 import { InvalidInput } from "./http/schema.ts";
 import { checkOptions, type Live, type SseOptions, type StreamExtras } from "./http/sse.ts";
 import { answerStream, type StreamRoute, type StreamService } from "./http/stream_route.ts";
-import { streaming, type StreamingInput } from "./http/streaming.ts";
+import { queryInput, streaming, type StreamingInput } from "./http/streaming.ts";
 import { uiChat, type UiMessageInput } from "./http/ui_chat.ts";
 import type { Source } from "./pump.ts";
 
@@ -36,14 +44,26 @@ export interface HandlerLimits extends BodyLimits {
 export type ChatInput = StreamingInput | OpenAiInput | AnthropicInput | UiMessageInput;
 
 /** Options of {@linkcode createHandler}. */
-export interface HandlerOptions extends Omit<SseOptions, "format">, AccessOptions {
-  /** Makes the answer to an input. @default {the first of `models`} */
-  source?: Source<ChatInput>;
+export interface HandlerOptions<
+  Schema extends StandardSchema = StandardSchema<unknown, ChatInput>,
+> extends Omit<SseOptions, "format">, AccessOptions {
+  /** Makes the answer to an input, which is what `input` says. @default {the first of `models`} */
+  source?: Source<OutputOf<Schema>>;
+  /**
+   * What a request's body has to be: a schema of any library that implements Standard Schema, as zod,
+   * valibot and arktype do. Where the library gives it as JSON Schema, `/openapi.json` shows it. Under
+   * the chat routes it is given what they would give the source: `query`, `messages` and the rest.
+   *
+   * @default {`{ query: string }` and the fields of a chat, further ones let through}
+   */
+  input?: Schema;
+  /** What `/openapi.json` says of your API. */
+  info?: ApiInfo;
   /**
    * Who answers under `/v1`, by the model's name; others are 404 there. `/streaming` and `/api/chat`
    * ask `source`. @default {every name is answered by `source`}
    */
-  models?: Readonly<Record<string, Source<ChatInput>>>;
+  models?: Readonly<Record<string, Source<OutputOf<Schema>>>>;
   /** The name that `GET /v1/models` tells where there are no `models`. @default {"spillway"} */
   model?: string;
   /** Where the routes begin, as `/api`. @default {the root} */
@@ -66,8 +86,11 @@ export interface Handler {
   readonly stats: () => Stats;
 }
 
-/** Answers a request; `name` is what its path has after that of the route. */
-type Route = (request: Request, name: string) => Response | Promise<Response>;
+interface Route {
+  /** Answers a request; `name` is what its path has after that of the route. */
+  readonly answer: (request: Request, name: string) => Response | Promise<Response>;
+  readonly operation: Operation;
+}
 
 /** Whose error objects the clients of a path read: the first that fits, else they get problems. */
 const REFUSALS: readonly (readonly [prefix: string, format: Format])[] = [
@@ -95,7 +118,9 @@ const REFUSALS: readonly (readonly [prefix: string, format: Format])[] = [
  * @throws {RangeError} If an option is out of its bounds.
  * @throws {TypeError} If an option is of the wrong type.
  */
-export function createHandler(options: HandlerOptions): Handler {
+export function createHandler<Schema extends StandardSchema = StandardSchema<unknown, ChatInput>>(
+  options: HandlerOptions<Schema>,
+): Handler {
   check(options);
   const { basePath = "", limits = {} } = options;
   const live = new Set<Live>();
@@ -104,6 +129,8 @@ export function createHandler(options: HandlerOptions): Handler {
   /** Streams that are open, and requests that are about to open one. */
   let taken = 0;
   const drains = new Set<() => void>();
+  // If the handler for errors is broken itself, there is nobody left to tell.
+  const report = (error: unknown) => callSafely(options.onError ?? console.error, error, () => {});
 
   const streamOptions: SseOptions = {
     ...options,
@@ -119,6 +146,8 @@ export function createHandler(options: HandlerOptions): Handler {
   const service: StreamService = {
     options: streamOptions,
     limits,
+    schema: options.input,
+    fallback: queryInput,
     sourceOf(model) {
       const named = model === undefined || sources.size === 0 ? source : sources.get(model);
       if (named === undefined) throw unknownModel(model!);
@@ -159,20 +188,43 @@ export function createHandler(options: HandlerOptions): Handler {
 
   /** A path that ends in a slash is that of all that are below it. */
   const routes: Record<string, Record<string, Route>> = {
-    "/streaming": { POST: (request) => stream(streaming, request) },
-    "/v1/chat/completions": { POST: (request) => stream(chatCompletions, request) },
-    "/v1/messages": { POST: (request) => stream(messages, request) },
-    "/v1/models": { GET: () => models.list() },
-    "/v1/models/": { GET: (_request, name) => models.retrieve(name) },
-    "/api/chat": { POST: (request) => stream(uiChat, request) },
-    "/health": {
-      GET: () =>
-        state === "serving"
-          ? jsonResponse({ status: "ok" })
-          : jsonResponse({ status: "draining" }, 503),
+    "/streaming": { POST: streams(streaming, streamOperation) },
+    "/v1/chat/completions": { POST: streams(chatCompletions, chatCompletionOperation) },
+    "/v1/messages": { POST: streams(messages, messagesOperation) },
+    "/v1/models": { GET: { answer: () => models.list(), operation: modelsOperation } },
+    "/v1/models/": {
+      GET: { answer: (_request, name) => models.retrieve(name), operation: modelOperation },
     },
-    "/metrics": { GET: (request) => metrics(request, totals.stats()) },
+    "/api/chat": { POST: streams(uiChat, chatOperation) },
+    "/health": { GET: { answer: health, operation: healthOperation } },
+    "/metrics": {
+      GET: {
+        answer: (request) => metrics(request, totals.stats()),
+        operation: metricsOperation,
+      },
+    },
+    "/openapi.json": {
+      GET: { answer: () => jsonResponse(document ??= describe()), operation: openApiOperation },
+    },
   };
+  let document: JsonSchema | undefined;
+
+  function streams<Body>(route: StreamRoute<Body>, operation: Operation): Route {
+    return { answer: (request) => stream(route, request), operation };
+  }
+
+  function describe(): JsonSchema {
+    const { info = {}, input: schema = queryInput } = options;
+    const described = { info, basePath, schema, authorize: false, resumable: false, report };
+    return openApiDocument(routes, described);
+  }
+
+  function health(): Response {
+    return state === "serving"
+      ? jsonResponse({ status: "ok" })
+      : jsonResponse({ status: "draining" }, 503);
+  }
+
   const families = Object.keys(routes).filter((path) => path.endsWith("/"));
 
   /** The methods of a path, and what the path has after that of its route. */
@@ -190,9 +242,9 @@ export function createHandler(options: HandlerOptions): Handler {
     const allow = [...Object.keys(methods), ..."GET" in methods ? ["HEAD"] : [], "OPTIONS"];
     if (request.method === "OPTIONS") return preflight(request, allow.join(", "));
     const route = own(methods, request.method);
-    if (route !== undefined) return await route(request, name);
+    if (route !== undefined) return await route.answer(request, name);
     if (request.method === "HEAD" && methods.GET !== undefined) {
-      const { status, headers } = await methods.GET(request, name);
+      const { status, headers } = await methods.GET.answer(request, name);
       return new Response(null, { status, headers });
     }
     const headers = new Headers(options.headers);
@@ -209,10 +261,7 @@ export function createHandler(options: HandlerOptions): Handler {
       neverIdle(request, info);
       response = await answer(request, url, path, refuse);
     } catch (error) {
-      // If the handler for errors is broken itself, there is nobody left to tell.
-      if (!(error instanceof StreamError)) {
-        callSafely(options.onError ?? console.error, error, () => {});
-      }
+      if (!(error instanceof StreamError)) report(error);
       const faults = error instanceof InvalidInput ? error.faults : undefined;
       response = problemResponse(error, options.headers, faults, refuse);
     }
@@ -275,9 +324,10 @@ function checkSource(name: string, source: unknown): void {
   }
 }
 
-function check(options: HandlerOptions): void {
+function check<Schema extends StandardSchema>(options: HandlerOptions<Schema>): void {
   checkOptions(options);
-  const { source, models, model, basePath = "", disconnect = "cancel", limits = {} } = options;
+  const { source, models, model, input, info = {} } = options;
+  const { basePath = "", disconnect = "cancel", limits = {} } = options;
   if (models === undefined || source !== undefined) checkSource("source", source);
   if (models !== undefined) {
     // An array has indices for names.
@@ -290,6 +340,13 @@ function check(options: HandlerOptions): void {
   }
   if (model !== undefined && (typeof model !== "string" || model === "")) {
     throw new TypeError("Cannot create the handler: model is not a name");
+  }
+  if (input !== undefined && !isStandardSchema(input)) {
+    throw new TypeError("Cannot create the handler: input is no Standard Schema of version 1");
+  }
+  for (const name of ["title", "version", "description"] as const) {
+    if (info[name] === undefined || isString(info[name])) continue;
+    throw new TypeError(`Cannot create the handler: info.${name} is not a string`);
   }
   for (const name of ["cors", "allowedHosts"] as const) {
     const value: unknown = options[name];

@@ -4,8 +4,10 @@
  */
 import process from "node:process";
 import { createHandler, type HandlerOptions } from "./handler.ts";
+import { help, readSettings, type Settings } from "./settings.ts";
 import { echo } from "./sources/echo.ts";
 import { openai } from "./sources/openai.ts";
+import { createTerminal } from "./terminal.ts";
 
 /** What the two runtimes' servers have in common. */
 interface Listening {
@@ -22,26 +24,25 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-function number(name: string, fallback: number, min: number, max: number, orOff = false): number {
-  const text = process.env[name] ?? "";
-  if (text === "") return fallback;
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-  if (orOff && text === "0") return 0;
-  const bounds = `${orOff ? "0 or " : ""}an integer from ${min} to ${max}`;
-  return fail(`${name} is ${JSON.stringify(text)}, not ${bounds}`);
-}
-
-function list(name: string): string[] | undefined {
-  const items = (process.env[name] ?? "").split(",").map((item) => item.trim()).filter(Boolean);
-  return items.length > 0 ? items : undefined;
+/** From the flags, unless they are another program's, and the environment. */
+function read(): Settings {
+  const listener = bun ? "ours" : "deno serve";
+  const args = import.meta.main ? process.argv.slice(2) : [];
+  let settings: Settings | undefined;
+  try {
+    settings = readSettings(args, process.env, listener);
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+  if (settings !== undefined) return settings;
+  console.log(help(listener));
+  return process.exit(0);
 }
 
 /** The upstream if one is named, else the echo. */
 function source(): NonNullable<HandlerOptions["source"]> {
-  const delayMs = number("TOKEN_DELAY_MS", 100, 0, 60_000);
-  const { OPENAI_BASE_URL: baseUrl, OPENAI_API_KEY: apiKey, OPENAI_MODEL: model } = process.env;
-  if (!baseUrl) return echo({ delayMs });
+  const { openaiBaseUrl: baseUrl, openaiApiKey: apiKey, openaiModel: model } = settings;
+  if (!baseUrl) return echo({ delayMs: settings.tokenDelayMs });
   if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
   try {
     return openai({ baseUrl, model, ...apiKey ? { apiKey } : {} });
@@ -51,19 +52,24 @@ function source(): NonNullable<HandlerOptions["source"]> {
   }
 }
 
-const hostname = process.env.HOST || "127.0.0.1";
-const port = number("PORT", 8000, 0, 65_535);
-const cors = list("CORS_ORIGINS");
-const allowedHosts = list("ALLOWED_HOSTS") ?? [];
+const settings = read();
+const { hostname, port, corsOrigins } = settings;
+const allowedHosts = [...settings.allowedHosts];
+const terminal = createTerminal({
+  style: settings.log,
+  colour: process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb",
+  print: (text) => console.log(text),
+});
 
 const handler = createHandler({
   source: source(),
-  ...process.env.OPENAI_BASE_URL ? { model: process.env.OPENAI_MODEL! } : {},
-  heartbeatMs: number("HEARTBEAT_MS", 5000, 100, 60_000, true),
-  commitAfterMs: number("COMMIT_AFTER_MS", 250, 0, 5000),
-  limits: { maxStreams: number("MAX_STREAMS", 10_000, 1, 1_000_000) },
-  ...cors ? { cors } : {},
+  ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
+  heartbeatMs: settings.heartbeatMs,
+  commitAfterMs: settings.commitAfterMs,
+  limits: { maxStreams: settings.maxStreams },
+  ...corsOrigins.length > 0 ? { cors: corsOrigins } : {},
   allowedHosts,
+  onClose: terminal.closed,
 });
 
 let listening: Listening | undefined;
@@ -75,12 +81,7 @@ function announce(server: Listening): void {
   if (loopback && allowedHosts.length === 0) allowedHosts.push(...LOOPBACK);
   const wildcard = server.hostname === "0.0.0.0" || server.hostname === "::";
   const host = wildcard ? "127.0.0.1" : server.hostname;
-  const url = `http://${host?.includes(":") ? `[${host}]` : host}:${server.port}`;
-  console.log(`Spillway listens on ${url}${wildcard ? " (and every other address)" : ""}. Try:
-
-curl -N -X POST -H "Content-Type: application/json" -H "accept: text/event-stream" \\
-     -d '{"query":"Streaming responseのテスト"}' ${url}/streaming
-`);
+  terminal.listening(`http://${host?.includes(":") ? `[${host}]` : host}:${server.port}`, wildcard);
 }
 
 async function shutDown(): Promise<void> {

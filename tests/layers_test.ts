@@ -17,7 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["stream.ts"],
   ["formats/", "sources/", "replay/"],
   ["http/"],
-  ["handler.ts", "client.ts"],
+  ["handler.ts", "client.ts", "settings.ts", "terminal.ts"],
   ["server.ts"],
   ["answer.ts", "script.ts"],
   ["testing.ts"],

@@ -3,6 +3,7 @@
  * JavaScript so that a machine with only Node and npm can start it; the two runtimes come from npm.
  */
 import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -18,6 +19,11 @@ const denoCounts = (output) =>
   [/\| (\d+) passed/, /\| (\d+) failed/].map((count) => find(output, count));
 
 const INTEROP = "tests/interop";
+const SCHEMAS = "tests/schemas";
+const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
+const interop = readdirSync(join(root, INTEROP))
+  .filter((file) => file.endsWith(".interop.ts"))
+  .map((file) => `./${INTEROP}/${file}`);
 const checks = [
   // The packages that the module is used with are installed where they are tested, and nowhere else.
   [
@@ -25,18 +31,22 @@ const checks = [
     ["npm", "ci", "--prefix", INTEROP, "--no-audit", "--no-fund"],
     () => [0, 0],
   ],
+  [
+    "packages of the schema tests",
+    ["npm", "ci", "--prefix", SCHEMAS, "--no-audit", "--no-fund"],
+    () => [0, 0],
+  ],
   ["type check", ["tsc"], one],
   ["format", ["deno", "fmt", "--check", ...ours], one],
   ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
   ["tests on Bun", ["bun", "test", "--timeout", "60000", "./tests"], bunCounts],
   ["tests on Deno", ["deno", "test", "-A", "--no-check", "tests"], denoCounts],
-  ["types of the recipes", ["tsc", "-p", "tests/interop"], one],
-  ["real packages on Bun", ["bun", "test", `./${INTEROP}/recipes.interop.ts`], bunCounts],
-  [
-    "real packages on Deno",
-    ["deno", "test", "-A", "--no-check", `${INTEROP}/recipes.interop.ts`],
-    denoCounts,
-  ],
+  ["types with the real packages", ["tsc", "-p", "tests/interop"], one],
+  ["real packages on Bun", ["bun", "test", "--timeout", "60000", ...interop], bunCounts],
+  ["real packages on Deno", ["deno", "test", "-A", "--no-check", ...interop], denoCounts],
+  ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
+  ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
+  ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],
   ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md"], denoCounts],
 ];
 

@@ -22,13 +22,15 @@ function startEntry(
   runtime: RuntimeName,
   environment: Record<string, string> = {},
   port = 0,
+  flags: string[] = [],
 ): Child {
   return runtime === "bun"
-    ? startChild("bun", ["lib/server.ts"], { PORT: String(port), ...environment })
+    ? startChild("bun", ["lib/server.ts", ...flags], { PORT: String(port), ...environment })
     : startChild("deno", [
       ..."serve -A --no-check --host 127.0.0.1 --port".split(" "),
       String(port),
       "lib/server.ts",
+      ...flags,
     ], environment);
 }
 
@@ -198,6 +200,97 @@ for (const runtime of RUNTIMES) {
     assert(child.output.includes("curl -N -X POST"), child.output);
     assert(child.output.includes(TUTORIAL), child.output);
     assert.equal(child.errors, "");
+  });
+
+  test(`${runtime}: every address of the start-up card is served`, async () => {
+    const { child, url } = entry;
+    const card = child.output.slice(0, child.output.indexOf("curl"));
+    const places = [...card.matchAll(/http:\S+/g)].map(([place]) => place)
+      .filter((place) => place !== url);
+    assert(places.includes(`${url}/health`) && places.length >= 3, card);
+    for (const place of places) {
+      const response = await fetch(place);
+      assert.equal(response.status, 200, place);
+      await response.text();
+    }
+  });
+
+  test(`${runtime}: LOG=json prints nothing but JSON, a line a stream, and never its query`, async () => {
+    const child = startEntry(runtime, { LOG: "json", TOKEN_DELAY_MS: "0" });
+    const lines = () => child.output.split("\n").filter(Boolean);
+    try {
+      await until(() => lines().length === 1, 10_000, `a start: ${child.errors}`);
+      const { event, url } = JSON.parse(lines()[0]!);
+      assert.equal(event, "listening");
+      const other = { child, url, port: Number(new URL(url).port) };
+      await (await post(other, JSON.stringify({ query: "confidential" }))).text();
+      await (await post(other, "{}")).text();
+      const leaving = new AbortController();
+      const response = await fetch(`${url}/streaming`, {
+        method: "POST",
+        headers: JSON_TYPE,
+        body: JSON.stringify({ query: "x".repeat(1_000_000) }),
+        signal: leaving.signal,
+      });
+      await response.body!.getReader().read();
+      leaving.abort();
+      await until(() => lines().length === 3, 3000, child.output);
+      const [, first, second] = lines().map((line) => JSON.parse(line));
+      assert.equal(first.outcome, "completed");
+      assert.equal(first.tokens, "confidential".length);
+      assert(first.bytes > 100 && first.ttftMs >= 0 && first.durationMs >= first.ttftMs);
+      assert.match(first.streamId, /^[\w-]{22}$/);
+      assert.deepEqual([second.outcome, second.code], ["cancelled", "disconnected"]);
+      assert.doesNotMatch(`${child.output}${child.errors}`, /confidential|xxx/);
+    } finally {
+      await child.stop();
+    }
+  });
+
+  test(`${runtime}: a flag beats its variable, and a stream is a line unless LOG=off`, async () => {
+    for (const log of ["pretty", "off"]) {
+      const flags = ["--log", log, "--token-delay-ms=0"];
+      const other = await listening(startEntry(runtime, { LOG: "json" }, 0, flags));
+      try {
+        const before = other.child.output;
+        const answer = await (await post(other, query)).text();
+        assert.match(answer, /event: done/);
+        if (log === "pretty") {
+          await until(() => other.child.output !== before, 1000, "a line");
+          const line = other.child.output.slice(before.length);
+          assert.match(line, /^\S+ {2}completed {2}1 tokens .*\n$/);
+        } else {
+          await assertNothingLeft(other);
+          assert.equal(other.child.output, before);
+        }
+      } finally {
+        await other.child.stop();
+      }
+    }
+  });
+
+  test(`${runtime}: --help prints the flags and exits with 0`, async () => {
+    const child = startEntry(runtime, {}, 0, ["--help"]);
+    try {
+      await until(() => child.exit !== undefined, 10_000, "an exit");
+      assert.equal(child.exit, 0);
+      assert.match(child.output, /--max-streams NUMBER +MAX_STREAMS +10000/);
+      assert.equal(child.errors, "");
+    } finally {
+      await child.stop();
+    }
+  });
+
+  test(`${runtime}: a flag that is none stops the start with one line that names it`, async () => {
+    const child = startEntry(runtime, {}, 0, ["--prot=1"]);
+    try {
+      await until(() => child.exit !== undefined, 10_000, "an exit");
+      assert.equal(child.exit, 1);
+      assert.match(child.errors, /^spillway: "--prot=1" [^\n]*\n$/);
+      assert.equal(child.output, "");
+    } finally {
+      await child.stop();
+    }
   });
 
   test(`${runtime}: the tutorial's request, one code point every 100 ms`, async () => {
@@ -390,6 +483,7 @@ for (const runtime of RUNTIMES) {
     HEARTBEAT_MS: "50",
     COMMIT_AFTER_MS: "9999",
     MAX_STREAMS: "0",
+    LOG: "xml",
     ...runtime === "bun" ? { PORT: "abc" } : {},
   };
   for (const [name, value] of Object.entries(nonsense)) {

@@ -2,22 +2,23 @@
  * What all routes that stream do: read the body and check it, find the source, start it, and send its
  * items as the route's clients read them. A route says how; none of them answers by itself.
  */
-import type { ChatFields } from "../chat.ts";
 import type { Format } from "../format.ts";
 import type { Source } from "../pump.ts";
+import { checkInput, type StandardSchema } from "./input.ts";
 import { type BodyLimits, readJson } from "./request.ts";
 import { faultsOf, InvalidInput, type Schema } from "./schema.ts";
 import { respond, type SseOptions, type StreamExtras } from "./sse.ts";
 
 /** One route that streams. `Body` is what its schema lets through. */
 export interface StreamRoute<Body> {
-  readonly schema: Schema;
+  /** Without it the body is the input, and the handler's schema says what it has to be. */
+  readonly schema?: Schema;
   /** The status of a body that breaks the schema. */
   readonly invalidStatus: 400 | 422;
   /** Whether the body's `model` says which source answers. */
   readonly picksModel?: boolean;
-  /** What the source is given. */
-  input(body: Body): ChatFields;
+  /** What the source is given, if it fits the handler's schema. */
+  input(body: Body): unknown;
   /** How the answer is written. Without it the request chooses. */
   format?(body: Body): Format;
 }
@@ -26,6 +27,10 @@ export interface StreamRoute<Body> {
 export interface StreamService {
   readonly options: SseOptions;
   readonly limits: BodyLimits;
+  /** What every input has to be, if the user says so. */
+  readonly schema: StandardSchema | undefined;
+  /** What it has to be under a route without a schema, if the user does not. */
+  readonly fallback: StandardSchema;
   /**
    * The source of a model, or, without a name, of whoever does not pick one.
    *
@@ -42,16 +47,19 @@ export interface StreamService {
 export async function answerStream<Body>(
   request: Request,
   route: StreamRoute<Body>,
-  { options, limits, sourceOf }: StreamService,
+  { options, limits, schema, fallback, sourceOf }: StreamService,
   extras: StreamExtras,
 ): Promise<Response> {
   const value = await readJson(request, limits);
-  const faults = faultsOf(value, route.schema);
+  const faults = route.schema ? faultsOf(value, route.schema) : [];
   if (faults.length > 0) {
     throw new InvalidInput(faults, "invalid_input", { status: route.invalidStatus });
   }
   const body = value as Body;
   const source = sourceOf(route.picksModel ? (body as { model: string }).model : undefined);
   const written = route.format ? { ...options, format: route.format(body) } : options;
-  return respond(request, source, written, { ...extras, input: route.input(body) });
+  const checks = schema ?? (route.schema ? undefined : fallback);
+  let input = route.input(body);
+  if (checks) input = await checkInput(checks, input, request.signal, route.invalidStatus);
+  return respond(request, source, written, { ...extras, input });
 }

@@ -1,6 +1,7 @@
 /** `POST /streaming`: a query in, tokens out, in whichever format the request asks for. */
 import type { ChatFields } from "../chat.ts";
 import { FIELDS, fieldsOf } from "./chat_fields.ts";
+import { type StandardSchema, standardSchema } from "./input.ts";
 import type { StreamRoute } from "./stream_route.ts";
 
 /** The body of `POST /streaming`. Fields of {@linkcode ChatFields} are checked, others pass as they are. */
@@ -14,17 +15,19 @@ export interface StreamingInput extends ChatFields {
   body?: undefined;
 }
 
-/** The route. */
-export const streaming: StreamRoute<QueryInput> = {
-  schema: {
+/** What `createHandler` takes as input by default. */
+export const queryInput: StandardSchema<QueryInput, StreamingInput> = standardSchema(
+  {
     type: "object",
     required: ["query"],
-    properties: { query: { type: "string" }, ...FIELDS },
+    properties: { query: { type: "string", description: "What the model is asked." }, ...FIELDS },
   },
-  invalidStatus: 422,
-  input({ query, ...body }): StreamingInput {
+  ({ query, ...body }: QueryInput): StreamingInput => {
     // These two are ours to give.
     const { api: _api, body: _body, ...fields } = fieldsOf(body);
     return { ...fields, query };
   },
-};
+);
+
+/** The route. */
+export const streaming: StreamRoute<unknown> = { invalidStatus: 422, input: (body) => body };

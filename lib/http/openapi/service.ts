@@ -1,0 +1,73 @@
+/** The routes about the server itself: whether it lives, what it counts, what it can be asked. */
+import { active } from "../../counters.ts";
+import { jsonAnswer, type JsonSchema, type Operation, ref } from "./operation.ts";
+
+const COUNT: JsonSchema = { type: "integer", minimum: 0 };
+
+function counts(...names: string[]): JsonSchema {
+  return {
+    type: "object",
+    properties: Object.fromEntries(names.map((name) => [name, COUNT])),
+    required: names,
+  };
+}
+
+/** `GET /health`. */
+export const healthOperation: Operation = {
+  operationId: "health",
+  summary: "Whether the server takes new streams",
+  tags: ["service"],
+  responses: {
+    200: jsonAnswer("It takes new streams.", {
+      type: "object",
+      properties: { status: { const: "ok" } },
+      required: ["status"],
+    }),
+    503: jsonAnswer("It is draining and takes none.", {
+      type: "object",
+      properties: { status: { const: "draining" } },
+      required: ["status"],
+    }),
+  },
+  problems: [],
+  anonymous: true,
+};
+
+/** `GET /metrics`. */
+export const metricsOperation: Operation = {
+  operationId: "metrics",
+  summary: "What is open and what has ended",
+  tags: ["service"],
+  responses: {
+    200: {
+      description: "For Prometheus, or as JSON where the client prefers it.",
+      content: {
+        "text/plain": { schema: { type: "string" } },
+        "application/json": { schema: ref("Stats") },
+      },
+    },
+  },
+  problems: [],
+  schemas: {
+    Stats: {
+      type: "object",
+      properties: {
+        active: counts(...Object.keys(active)),
+        ended: counts("completed", "failed", "cancelled"),
+        tokens: COUNT,
+        bytes: COUNT,
+      },
+      required: ["active", "ended", "tokens", "bytes"],
+    },
+  },
+};
+
+/** `GET /openapi.json`. */
+export const openApiOperation: Operation = {
+  operationId: "openapi",
+  summary: "This document",
+  tags: ["service"],
+  responses: { 200: jsonAnswer("An OpenAPI 3.2 document.", { type: "object" }) },
+  problems: [],
+  anonymous: true,
+};

@@ -1,0 +1,137 @@
+/** What `POST /streaming` takes and answers, in each of Spillway's own formats. */
+import {
+  BODY_PROBLEMS,
+  eventSchema,
+  jsonBody,
+  type JsonSchema,
+  jsonText,
+  type Operation,
+  type ParameterObject,
+  ref,
+  type ResponseObject,
+  STREAM_PROBLEMS,
+} from "./operation.ts";
+
+const NAMED: JsonSchema = { type: "string", not: { enum: ["done", "failed", "open", "error"] } };
+
+const schemas: Record<string, JsonSchema> = {
+  Token: {
+    type: "object",
+    description: "A piece of the generated text.",
+    properties: { token: { type: "string" } },
+    required: ["token"],
+  },
+  Done: {
+    type: "object",
+    description: "How the generation ended.",
+    properties: {
+      reason: { enum: ["completed", "cancelled"] },
+      tokens: { type: "integer", minimum: 0 },
+      finishReason: { type: "string", description: "As the model says it." },
+      usage: { type: "object", description: "As the model says it." },
+    },
+    required: ["reason", "tokens"],
+  },
+  TokenEvent: eventSchema(undefined, jsonText(ref("Token")), "A token (`?format=json`)."),
+  TextEvent: eventSchema(undefined, { type: "string" }, "A token (`?format=text`)."),
+  StructuredEvent: eventSchema(NAMED, jsonText({}), "Structured data of the source."),
+  DoneEvent: eventSchema("done", jsonText(ref("Done")), "The normal end."),
+  FailedEvent: eventSchema("failed", jsonText(ref("Problem")), "The failure that ended it."),
+  StructuredLine: {
+    type: "object",
+    description: "Structured data of the source.",
+    properties: { event: NAMED, data: {} },
+    required: ["data"],
+  },
+  DoneLine: {
+    type: "object",
+    description: "The normal end.",
+    properties: { event: { const: "done" }, data: ref("Done") },
+    required: ["event", "data"],
+  },
+  FailedLine: {
+    type: "object",
+    description: "The failure that ended it.",
+    properties: { event: { const: "failed" }, data: ref("Problem") },
+    required: ["event", "data"],
+  },
+};
+
+const anyOf = (...names: string[]): JsonSchema => ({ anyOf: names.map(ref) });
+
+/** A stream in the format that was asked for. */
+const stream: ResponseObject = {
+  description: "The stream. A body that ends without `done` or `failed` was cut off.",
+  content: {
+    "text/event-stream": {
+      itemSchema: anyOf("TokenEvent", "TextEvent", "StructuredEvent", "DoneEvent", "FailedEvent"),
+    },
+    "application/x-ndjson": {
+      itemSchema: anyOf("Token", "StructuredLine", "DoneLine", "FailedLine"),
+    },
+    "text/plain": { schema: { type: "string" } },
+  },
+};
+
+const format: ParameterObject = {
+  name: "format",
+  in: "query",
+  description: "How the stream is written; without it `Accept` decides.",
+  schema: { enum: ["json", "text", "ndjson", "plain"] },
+};
+
+/** `POST /streaming`. `Input` is the schema that the handler was given. */
+export const streamOperation: Operation = {
+  operationId: "stream",
+  summary: "Stream an answer",
+  tags: ["streams"],
+  parameters: [format],
+  requestBody: jsonBody(ref("Input")),
+  responses: { 200: stream },
+  problems: [...BODY_PROBLEMS, "not_acceptable", ...STREAM_PROBLEMS],
+  schemas,
+  resumable: true,
+};
+
+const streamId: ParameterObject = {
+  name: "id",
+  in: "path",
+  required: true,
+  description: "The stream's, as `X-Stream-Id` and every event id have it.",
+  schema: { type: "string" },
+};
+
+/** `GET /streaming/{id}`. */
+export const resumeOperation: Operation = {
+  operationId: "resume",
+  summary: "Join a stream, or go on where it was cut off",
+  tags: ["streams"],
+  parameters: [streamId, {
+    name: "lastEventId",
+    in: "query",
+    description: "For clients that cannot send `Last-Event-ID`, which beats it.",
+    schema: { type: "string" },
+  }],
+  responses: {
+    200: stream,
+    204: { description: "It has ended, and its end was read." },
+    410: {
+      description: "The log no longer holds what follows that event.",
+      content: { "application/problem+json": { schema: ref("Problem") } },
+    },
+  },
+  problems: ["bad_request", "not_found", "not_acceptable"],
+  schemas,
+  resumable: true,
+};
+
+/** `DELETE /streaming/{id}`. */
+export const stopOperation: Operation = {
+  operationId: "stop",
+  summary: "Stop a generation",
+  tags: ["streams"],
+  parameters: [streamId],
+  responses: { 204: { description: "It has ended, now or before." } },
+  problems: ["not_found"],
+  schemas,
+};

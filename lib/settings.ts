@@ -1,0 +1,183 @@
+/**
+ * What the server entry can be told, as one table: each setting is an environment variable and a flag of
+ * the same name, `PORT` and `--port`. It stands apart from the entry so that it can be tested, and
+ * reads nothing by itself.
+ */
+
+/** How streams are logged: a JSON object a line, a line for people, or not at all. */
+export type LogStyle = "json" | "pretty" | "off";
+
+/** The settings, checked. */
+export interface Settings {
+  port: number;
+  hostname: string;
+  log: LogStyle;
+  openaiBaseUrl: string;
+  openaiModel: string;
+  openaiApiKey: string;
+  tokenDelayMs: number;
+  heartbeatMs: number;
+  commitAfterMs: number;
+  maxStreams: number;
+  allowedHosts: string[];
+  corsOrigins: string[];
+}
+
+/** Who listens: `deno serve` has flags of its own for where, which come before the file. */
+export type Listener = "ours" | "deno serve";
+
+interface Setting<T> {
+  /** The environment variable; the flag is made of it. */
+  readonly name: string;
+  /** What a value is called in the help. */
+  readonly value: string;
+  readonly fallback: T;
+  readonly about: string;
+  /** @throws {RangeError} With what it is not. */
+  readonly parse: (text: string) => T;
+  /** Whether there is no flag for it: other users of the machine can read those. */
+  readonly secret?: boolean;
+  /** Whether it is about listening. */
+  readonly listens?: boolean;
+}
+
+const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
+  port: {
+    ...integer("PORT", 8000, 0, 65_535, "the port to listen on; 0 is any free one"),
+    listens: true,
+  },
+  hostname: { ...text("HOST", "ADDRESS", "127.0.0.1", "the address to listen on"), listens: true },
+  log: {
+    name: "LOG",
+    value: "json|pretty|off",
+    fallback: "pretty",
+    about: "a line per ended stream, never its query",
+    parse: (text) => {
+      if (text === "json" || text === "pretty" || text === "off") return text;
+      throw new RangeError("json, pretty or off");
+    },
+  },
+  openaiBaseUrl: text("OPENAI_BASE_URL", "URL", "", "an OpenAI-compatible upstream; else an echo"),
+  openaiModel: text("OPENAI_MODEL", "NAME", "", "the model to ask it for"),
+  openaiApiKey: {
+    ...text("OPENAI_API_KEY", "KEY", "", "the key that it wants"),
+    secret: true,
+  },
+  tokenDelayMs: integer("TOKEN_DELAY_MS", 100, 0, 60_000, "ms between the echo's tokens"),
+  heartbeatMs: integer("HEARTBEAT_MS", 5000, 100, 60_000, "ms of silence before a comment", true),
+  commitAfterMs: integer("COMMIT_AFTER_MS", 250, 0, 5000, "ms that the head waits for a token"),
+  maxStreams: integer("MAX_STREAMS", 10_000, 1, 1_000_000, "streams that may be open at once"),
+  allowedHosts: list("ALLOWED_HOSTS", "NAME,...", "host names served; on loopback its own"),
+  corsOrigins: list("CORS_ORIGINS", "ORIGIN,...", "origins that may call from a browser"),
+};
+
+/**
+ * Reads the settings: a flag beats its variable, an empty value is none.
+ *
+ * @returns `undefined` if the help was asked for.
+ * @throws {RangeError} With one line that names what is wrong.
+ */
+export function readSettings(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+  listener: Listener,
+): Settings | undefined {
+  const flags = readFlags(args, listener);
+  if (flags === undefined) return undefined;
+  const read = <T>(setting: Setting<T>): T => {
+    const flag = flagOf(setting);
+    const given = flags.get(flag);
+    const value = given ?? environment[setting.name] ?? "";
+    if (value === "") return setting.fallback;
+    try {
+      return setting.parse(value);
+    } catch (error) {
+      const name = given === undefined ? setting.name : flag;
+      throw new RangeError(`${name} is ${JSON.stringify(value)}, not ${(error as Error).message}`);
+    }
+  };
+  const settings = Object.entries(TABLE).map(([name, setting]) => [name, read<unknown>(setting)]);
+  return Object.fromEntries(settings) as Settings;
+}
+
+/** What `--help` prints. */
+export function help(listener: Listener): string {
+  const rows = settingsOf(listener).map((setting) => {
+    const { name, value, fallback, about, secret } = setting;
+    return [secret ? "(no flag)" : `${flagOf(setting)} ${value}`, name, String(fallback), about];
+  });
+  const table = [["flag", "variable", "default", ""], ...rows];
+  const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => row[column]!.length)));
+  const lines = table.map((row) =>
+    `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd()
+  );
+  const command = listener === "ours"
+    ? "bun run server"
+    : "deno serve -A --port 8000 --host 127.0.0.1 lib/server.ts";
+  return `Streams a language model's tokens over Server-Sent Events.
+
+  ${command} [flags]
+
+${lines.join("\n")}
+
+A flag beats its variable. --help prints this.`;
+}
+
+/** The flags by name, or `undefined` if one of them asks for help. */
+function readFlags(args: readonly string[], listener: Listener): Map<string, string> | undefined {
+  const known = new Set(settingsOf(listener).filter(({ secret }) => !secret).map(flagOf));
+  const flags = new Map<string, string>();
+  if (args.some((arg) => arg === "--help" || arg === "-h")) return undefined;
+  for (let i = 0; i < args.length; i++) {
+    const [, flag = "", joined] = /^(--[^=]+)(?:=([^]*))?$/.exec(args[i]!) ?? [];
+    if (!known.has(flag)) {
+      throw new RangeError(`${JSON.stringify(args[i])} is no flag here; --help lists them`);
+    }
+    const value = joined ?? args[++i];
+    if (value === undefined) throw new RangeError(`${flag} has no value`);
+    flags.set(flag, value);
+  }
+  return flags;
+}
+
+/** Those that can be set: where it listens is not ours to say under `deno serve`. */
+function settingsOf(listener: Listener): Setting<unknown>[] {
+  const settings: Setting<unknown>[] = Object.values(TABLE);
+  return settings.filter(({ listens }) => listener === "ours" || !listens);
+}
+
+function flagOf({ name }: { readonly name: string }): string {
+  return `--${name.toLowerCase().replaceAll("_", "-")}`;
+}
+
+function integer(
+  name: string,
+  fallback: number,
+  min: number,
+  max: number,
+  about: string,
+  orOff = false,
+): Setting<number> {
+  const bounds = `${orOff ? "0 or " : ""}an integer from ${min} to ${max}`;
+  return {
+    name,
+    value: "NUMBER",
+    fallback,
+    about: orOff ? `${about}; 0 is off` : about,
+    parse: (text) => {
+      const value = Number(text);
+      const fits = (value >= min && value <= max) || (orOff && value === 0);
+      if (/^\d+$/.test(text) && fits) return value;
+      throw new RangeError(bounds);
+    },
+  };
+}
+
+function text(name: string, value: string, fallback: string, about: string): Setting<string> {
+  return { name, value, fallback, about, parse: (text) => text };
+}
+
+function list(name: string, value: string, about: string): Setting<string[]> {
+  const parse = (text: string) => text.split(",").map((item) => item.trim()).filter(Boolean);
+  return { name, value, fallback: [], about, parse };
+}
