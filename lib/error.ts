@@ -25,6 +25,7 @@ export const CODES: Readonly<Record<string, readonly [status: number, title: str
   event_too_large: [502, "An event of the stream is too large"],
   answer_too_large: [502, "The answer is too large to be kept"],
   bad_request: [400, "The request is malformed"],
+  unauthorized: [401, "The request does not say who asks"],
   forbidden: [403, "The request is not allowed"],
   not_found: [404, "There is nothing here"],
   model_not_found: [404, "There is no such model"],

@@ -123,6 +123,9 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
   #half = "";
   #state: "waiting" | "running" | "ended" = "waiting";
   #concluded = false;
+  /** Events that were taken, where they have ids. */
+  #takenEvents = 0;
+  #endEvent: number | undefined;
   /** Why the source was let go from outside, if it was. */
   #letGo: StreamError | undefined;
   #late = false;
@@ -171,7 +174,13 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
 
   /** Whether what went wrong came before any item. */
   get refused(): boolean {
-    return this.#ttftMs === undefined && this.failure !== undefined;
+    return this.#ttftMs === undefined && this.failure !== undefined && !this.#isStopped;
+  }
+
+  /** Whether somebody asked for the end, which is then a normal one. */
+  get #isStopped(): boolean {
+    const { state, error } = this.#read;
+    return state === "cancelled" && this.#wasLetGo(error);
   }
 
   /** Whether the source has ended, one way or another. */
@@ -182,6 +191,11 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
   /** How many bytes wait. */
   get waiting(): number {
     return this.#out.length;
+  }
+
+  /** The event that the end begins with, where they have ids; none before the end. */
+  get endEvent(): number | undefined {
+    return this.#endEvent;
   }
 
   /** Events that were encoded so far, where they have ids. */
@@ -294,11 +308,12 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
     if (!this.over) return false;
     if (this.#concluded) return true;
     this.#concluded = true;
-    const { state, error } = this.#read;
+    const { state } = this.#read;
     // A cancel drops what waits, but a stop is a kind of end.
-    const stopped = state === "cancelled" && this.#wasLetGo(error);
-    if (state === "cancelled" && !stopped) this.#out.truncate(0);
+    const stopped = this.#isStopped;
+    if (state === "cancelled" && !stopped) this.#out.rewind(0, this.#takenEvents);
     else if (this.#half !== "") this.#writeHalf();
+    this.#endEvent = this.#out.events + 1;
     if (state === "closed") this.#writeEnd("completed");
     else if (stopped) this.#writeEnd("cancelled");
     const { failure } = this;
@@ -320,6 +335,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
   /** The bytes that wait, for one call that copies them. */
   lend(borrow: (bytes: Uint8Array) => void): void {
     this.#bytes += this.#out.length;
+    this.#takenEvents = this.#out.events;
     this.#out.lend(borrow);
   }
 

@@ -7,7 +7,7 @@ import { StreamError } from "./error.ts";
 import type { Format } from "./format.ts";
 import { anthropicFormat } from "./formats/anthropic.ts";
 import { openaiFormat } from "./formats/openai.ts";
-import { type AccessOptions, checkAccess, grantAccess, preflight } from "./http/access.ts";
+import { type AccessOptions, checkAccess, grantAccess, ownerOf, preflight } from "./http/access.ts";
 import { isStandardSchema, type OutputOf, type StandardSchema } from "./http/input.ts";
 import { chatCompletions, type OpenAiInput } from "./http/chat_completions.ts";
 import { type AnthropicInput, messages } from "./http/messages.ts";
@@ -18,22 +18,32 @@ import { type ApiInfo, openApiDocument } from "./http/openapi/document.ts";
 import { chatCompletionOperation, modelOperation, modelsOperation } from "./http/openapi/openai.ts";
 import type { JsonSchema, Operation } from "./http/openapi/operation.ts";
 import { healthOperation, metricsOperation, openApiOperation } from "./http/openapi/service.ts";
-import { streamOperation } from "./http/openapi/streaming.ts";
-import { chatOperation } from "./http/openapi/ui_message.ts";
+import { resumeOperation, stopOperation, streamOperation } from "./http/openapi/streaming.ts";
+import { chatOperation, resumeChatOperation } from "./http/openapi/ui_message.ts";
 import type { BodyLimits } from "./http/request.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
 import { callSafely } from "./generation.ts";
 import { InvalidInput } from "./http/schema.ts";
-import { checkOptions, type Live, type SseOptions, type StreamExtras } from "./http/sse.ts";
-import { answerStream, type StreamRoute, type StreamService } from "./http/stream_route.ts";
+import { checkOptions, type SseOptions } from "./http/sse.ts";
+import { type Live, resumed, type ResumeOptions, stop, type Watch } from "./http/resume.ts";
+import {
+  answerStream,
+  definedOf,
+  type StreamRoute,
+  type StreamService,
+} from "./http/stream_route.ts";
 import { queryInput, streaming, type StreamingInput } from "./http/streaming.ts";
 import { uiChat, type UiMessageInput } from "./http/ui_chat.ts";
 import type { Source } from "./pump.ts";
+import type { ReplayLog } from "./replay/log.ts";
+import { MemoryLog } from "./replay/memory.ts";
 
 /** Limits of a handler. */
 export interface HandlerLimits extends BodyLimits {
   /** Streams that may be open at once, 1 or more; further ones get 503. @default {10 000} */
   maxStreams?: number;
+  /** Streams that one owner may have open at once, 1 or more; further ones get 429. @default {1000} */
+  maxStreamsPerOwner?: number;
 }
 
 /**
@@ -46,7 +56,7 @@ export type ChatInput = StreamingInput | OpenAiInput | AnthropicInput | UiMessag
 /** Options of {@linkcode createHandler}. */
 export interface HandlerOptions<
   Schema extends StandardSchema = StandardSchema<unknown, ChatInput>,
-> extends Omit<SseOptions, "format">, AccessOptions {
+> extends Omit<SseOptions, "format" | "log" | "streamId" | "owner" | "chatId">, AccessOptions {
   /** Makes the answer to an input, which is what `input` says. @default {the first of `models`} */
   source?: Source<OutputOf<Schema>>;
   /**
@@ -69,8 +79,8 @@ export interface HandlerOptions<
   /** Where the routes begin, as `/api`. @default {the root} */
   basePath?: string;
   limits?: HandlerLimits;
-  /** What a reader's departure does to the generation; without a log there is one answer. @default {"cancel"} */
-  disconnect?: "cancel";
+  /** Where event streams are kept, so that a reader may come back; `false` is nowhere. @default {a MemoryLog} */
+  log?: ReplayLog | false;
 }
 
 /** What {@linkcode createHandler} makes. Its methods are bound. */
@@ -86,9 +96,17 @@ export interface Handler {
   readonly stats: () => Stats;
 }
 
+/** What a route is told of a request. */
+interface Call {
+  readonly request: Request;
+  /** What the path has in place of the route's parameter. */
+  readonly name: string;
+  /** Whose request it is, where callers have to say so. */
+  readonly owner: string | undefined;
+}
+
 interface Route {
-  /** Answers a request; `name` is what its path has after that of the route. */
-  readonly answer: (request: Request, name: string) => Response | Promise<Response>;
+  readonly answer: (call: Call) => Response | Promise<Response>;
   readonly operation: Operation;
 }
 
@@ -128,12 +146,16 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   let state: "serving" | "draining" = "serving";
   /** Streams that are open, and requests that are about to open one. */
   let taken = 0;
+  const owned = new Map<string | undefined, number>();
   const drains = new Set<() => void>();
   // If the handler for errors is broken itself, there is nobody left to tell.
   const report = (error: unknown) => callSafely(options.onError ?? console.error, error, () => {});
 
+  const log = options.log === undefined ? new MemoryLog() : options.log || undefined;
+  const { log: _, ...common } = options;
   const streamOptions: SseOptions = {
-    ...options,
+    ...common,
+    ...log === undefined ? {} : { log },
     onClose: (report) => {
       totals.add(report);
       options.onClose?.(report);
@@ -155,51 +177,102 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     },
   };
 
-  function mayStream(): void {
+  function mayStart(): void {
     if (state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
   }
 
-  async function stream<Body>(route: StreamRoute<Body>, request: Request): Promise<Response> {
-    mayStream();
-    if (taken >= (limits.maxStreams ?? 10_000)) {
-      throw new StreamError("too_many_streams", { retryAfter: 1 });
+  /** Opens a stream for `owner` if there is room for one more. */
+  async function admit(
+    owner: string | undefined,
+    open: (watch: Watch) => Promise<Response>,
+    mayOpen: () => void,
+  ): Promise<Response> {
+    mayOpen();
+    const { maxStreams = 10_000, maxStreamsPerOwner = 1000 } = limits;
+    if (taken >= maxStreams) throw new StreamError("too_many_streams", { retryAfter: 1 });
+    const own = owned.get(owner) ?? 0;
+    if (owner !== undefined && own >= maxStreamsPerOwner) {
+      throw new StreamError("too_many_streams", { status: 429, retryAfter: 1 });
     }
     taken++;
+    owned.set(owner, own + 1);
     let opened = false;
-    const extras: StreamExtras = {
-      onOpen: (stream) => {
-        // The body took its time, and much may have changed.
-        mayStream();
-        opened = true;
-        live.add(stream);
-      },
-      onEnd: (stream) => {
-        taken--;
-        live.delete(stream);
-        if (live.size === 0) { for (const drained of drains) drained(); }
-      },
-    };
+    function free(): void {
+      taken--;
+      const left = owned.get(owner)! - 1;
+      if (left > 0) owned.set(owner, left);
+      else owned.delete(owner);
+    }
     try {
-      return await answerStream(request, route, service, extras);
+      return await open({
+        onOpen: (stream) => {
+          // The body took its time, and much may have changed.
+          mayOpen();
+          opened = true;
+          live.add(stream);
+        },
+        onEnd: (stream) => {
+          free();
+          live.delete(stream);
+          if (live.size === 0) { for (const drained of drains) drained(); }
+        },
+      });
     } finally {
-      if (!opened) taken--;
+      if (!opened) free();
     }
   }
 
-  /** A path that ends in a slash is that of all that are below it. */
+  function streams<Body>(route: StreamRoute<Body>, operation: Operation): Route {
+    return {
+      answer: ({ request, owner }) => {
+        const open = (watch: Watch) => answerStream(request, route, service, watch, owner);
+        // Who comes back starts nothing.
+        return admit(owner, open, request.headers.has("last-event-id") ? () => {} : mayStart);
+      },
+      operation,
+    };
+  }
+
+  function resumes(
+    { request, owner }: Call,
+    which: Pick<ResumeOptions, "streamId" | "chatId">,
+  ): Promise<Response> {
+    if (log === undefined) throw new StreamError("not_found");
+    const { heartbeatMs, stallMs, headers } = options;
+    const asked = { log, ...which, ...definedOf({ owner, heartbeatMs, stallMs, headers }) };
+    return admit(owner, (watch) => resumed(request, asked, watch), () => {});
+  }
+
+  async function stops({ name: streamId, owner }: Call): Promise<Response> {
+    const stopped = log !== undefined && await stop({ log, streamId, ...definedOf({ owner }) });
+    if (!stopped) throw new StreamError("not_found");
+    return new Response(null, { status: 204, headers: new Headers(options.headers) });
+  }
+
+  /** By path; `{name}` stands for one part of it, or at its end for all that follows. */
   const routes: Record<string, Record<string, Route>> = {
     "/streaming": { POST: streams(streaming, streamOperation) },
+    "/streaming/{id}": {
+      GET: { answer: (call) => resumes(call, { streamId: call.name }), operation: resumeOperation },
+      DELETE: { answer: stops, operation: stopOperation },
+    },
     "/v1/chat/completions": { POST: streams(chatCompletions, chatCompletionOperation) },
     "/v1/messages": { POST: streams(messages, messagesOperation) },
     "/v1/models": { GET: { answer: () => models.list(), operation: modelsOperation } },
-    "/v1/models/": {
-      GET: { answer: (_request, name) => models.retrieve(name), operation: modelOperation },
+    "/v1/models/{model}": {
+      GET: { answer: ({ name }) => models.retrieve(name), operation: modelOperation },
     },
     "/api/chat": { POST: streams(uiChat, chatOperation) },
+    "/api/chat/{id}/stream": {
+      GET: {
+        answer: (call) => resumes(call, { chatId: call.name }),
+        operation: resumeChatOperation,
+      },
+    },
     "/health": { GET: { answer: health, operation: healthOperation } },
     "/metrics": {
       GET: {
-        answer: (request) => metrics(request, totals.stats()),
+        answer: ({ request }) => metrics(request, totals.stats()),
         operation: metricsOperation,
       },
     },
@@ -209,14 +282,11 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   };
   let document: JsonSchema | undefined;
 
-  function streams<Body>(route: StreamRoute<Body>, operation: Operation): Route {
-    return { answer: (request) => stream(route, request), operation };
-  }
-
   function describe(): JsonSchema {
     const { info = {}, input: schema = queryInput } = options;
-    const described = { info, basePath, schema, authorize: false, resumable: false, report };
-    return openApiDocument(routes, described);
+    const authorize = options.authorize !== undefined;
+    const resumable = log !== undefined;
+    return openApiDocument(routes, { info, basePath, schema, authorize, resumable, report });
   }
 
   function health(): Response {
@@ -225,14 +295,18 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
       : jsonResponse({ status: "draining" }, 503);
   }
 
-  const families = Object.keys(routes).filter((path) => path.endsWith("/"));
+  const templates = Object.keys(routes).filter((path) => path.includes("{"))
+    .map((path) => [templateOf(path), routes[path]!] as const);
 
-  /** The methods of a path, and what the path has after that of its route. */
+  /** The methods of a path, and what it has in place of a parameter. */
   function find(path: string): [methods: Record<string, Route> | undefined, name: string] {
-    const family = families.find((above) => path.startsWith(above));
-    if (family === undefined) return [own(routes, path), ""];
-    const name = path.slice(family.length);
-    return [name === "" ? undefined : routes[family], decoded(name)];
+    const methods = own(routes, path);
+    if (methods !== undefined && !path.includes("{")) return [methods, ""];
+    for (const [template, methods] of templates) {
+      const found = template.exec(path);
+      if (found) return [methods, decoded(found[1]!)];
+    }
+    return [undefined, ""];
   }
 
   async function answer(request: Request, url: URL, path: string, refuse?: Format["refuse"]) {
@@ -242,9 +316,12 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     const allow = [...Object.keys(methods), ..."GET" in methods ? ["HEAD"] : [], "OPTIONS"];
     if (request.method === "OPTIONS") return preflight(request, allow.join(", "));
     const route = own(methods, request.method);
-    if (route !== undefined) return await route.answer(request, name);
-    if (request.method === "HEAD" && methods.GET !== undefined) {
-      const { status, headers } = await methods.GET.answer(request, name);
+    const answering = route ?? (request.method === "HEAD" ? methods.GET : undefined);
+    if (answering !== undefined) {
+      const owner = answering.operation.anonymous ? undefined : await ownerOf(request, options);
+      const response = await answering.answer({ request, name, owner });
+      if (route !== undefined) return response;
+      const { status, headers } = response;
       return new Response(null, { status, headers });
     }
     const headers = new Headers(options.headers);
@@ -297,6 +374,15 @@ function own<T>(table: Record<string, T>, key: string): T | undefined {
   return Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
+/** A path with one parameter: a part of it, or at its end all that follows. */
+function templateOf(path: string): RegExp {
+  const pattern = path.replaceAll(".", "\\.").replace(/\{\w+\}$/, "(.+)").replace(
+    /\{\w+\}/,
+    "([^/]+)",
+  );
+  return new RegExp(`^${pattern}$`);
+}
+
 function decoded(name: string): string {
   try {
     return decodeURIComponent(name);
@@ -325,9 +411,16 @@ function checkSource(name: string, source: unknown): void {
 }
 
 function check<Schema extends StandardSchema>(options: HandlerOptions<Schema>): void {
-  checkOptions(options);
+  const { log, ...common } = options;
+  checkOptions(common, log !== false);
+  if (log !== undefined && log !== false && typeof log?.record !== "function") {
+    throw new TypeError("Cannot create the handler: log is no replay log");
+  }
+  if (options.authorize !== undefined && typeof options.authorize !== "function") {
+    throw new TypeError("Cannot create the handler: authorize is not a function");
+  }
   const { source, models, model, input, info = {} } = options;
-  const { basePath = "", disconnect = "cancel", limits = {} } = options;
+  const { basePath = "", limits = {} } = options;
   if (models === undefined || source !== undefined) checkSource("source", source);
   if (models !== undefined) {
     // An array has indices for names.
@@ -360,11 +453,6 @@ function check<Schema extends StandardSchema>(options: HandlerOptions<Schema>): 
   }
   if (basePath !== "" && !/^(\/[\w.~-]+)+$/.test(basePath)) {
     throw new TypeError(`Cannot create the handler: basePath ${basePath} is not like /api`);
-  }
-  if (disconnect !== "cancel") {
-    throw new TypeError(
-      "Cannot create the handler: disconnect needs a log to be anything but cancel",
-    );
   }
   for (const [name, value] of Object.entries(limits)) {
     if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {

@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import { createHandler, type HandlerOptions } from "./handler.ts";
+import { keyholders } from "./http/keys.ts";
 import { help, readSettings, type Settings } from "./settings.ts";
 import { echo } from "./sources/echo.ts";
 import { openai } from "./sources/openai.ts";
@@ -69,6 +70,8 @@ const handler = createHandler({
   limits: { maxStreams: settings.maxStreams },
   ...corsOrigins.length > 0 ? { cors: corsOrigins } : {},
   allowedHosts,
+  disconnect: { continueForMs: settings.disconnectGraceMs },
+  ...settings.apiKeys.length > 0 ? { authorize: keyholders(settings.apiKeys) } : {},
   onClose: terminal.closed,
 });
 

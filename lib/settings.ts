@@ -19,6 +19,8 @@ export interface Settings {
   heartbeatMs: number;
   commitAfterMs: number;
   maxStreams: number;
+  disconnectGraceMs: number;
+  apiKeys: string[];
   allowedHosts: string[];
   corsOrigins: string[];
 }
@@ -67,6 +69,17 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
   heartbeatMs: integer("HEARTBEAT_MS", 5000, 100, 60_000, "ms of silence before a comment", true),
   commitAfterMs: integer("COMMIT_AFTER_MS", 250, 0, 5000, "ms that the head waits for a token"),
   maxStreams: integer("MAX_STREAMS", 10_000, 1, 1_000_000, "streams that may be open at once"),
+  disconnectGraceMs: integer(
+    "DISCONNECT_GRACE_MS",
+    10_000,
+    0,
+    3_600_000,
+    "ms that a generation goes on without a reader",
+  ),
+  apiKeys: {
+    ...list("API_KEYS", "KEY,...", "keys of which callers must send one; none is asked for else"),
+    secret: true,
+  },
   allowedHosts: list("ALLOWED_HOSTS", "NAME,...", "host names served; on loopback its own"),
   corsOrigins: list("CORS_ORIGINS", "ORIGIN,...", "origins that may call from a browser"),
 };

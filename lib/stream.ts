@@ -110,7 +110,14 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
     this.#guard(() => {
       if (this.#state === "opening") this.#commit();
       else this.#flush();
+      // A log hands out a piece at a time.
+      while (this.#ends) this.#flush();
     });
+  }
+
+  /** Whether nothing but what waits is to be sent. */
+  get #ends(): boolean {
+    return this.#state !== "ended" && this.#supply.over && this.#supply.waiting > 0;
   }
 
   /** Something waits, or the supply has ended. */

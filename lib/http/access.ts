@@ -4,8 +4,18 @@
  */
 import { StreamError } from "../error.ts";
 
+/** Whose request it is, or why it is refused: a StreamError of 401 or 403; nothing at all is 401. */
+export type Authorization = string | StreamError | undefined | null;
+
 /** Options of who may ask. */
 export interface AccessOptions {
+  /**
+   * Says whose a request is, before any route but those that hold nothing of anybody's. The owner, one
+   * to 256 characters, is kept with each stream: others cannot see, resume or stop it.
+   *
+   * @default {everybody is the same nobody}
+   */
+  authorize?: (request: Request) => Authorization | Promise<Authorization>;
   /** Origins that may call from a browser, as `https://example.com`; `*` is every one. @default {none but our own} */
   cors?: readonly string[];
   /** Host names that are served, without port; none named is every one. @default {every one} */
@@ -33,6 +43,24 @@ export function checkAccess(request: Request, url: URL, options: AccessOptions):
   if (isForeign(request, url) && grantFor(request, options) === undefined) {
     throw new StreamError("forbidden", { detail: "This origin may not call from a browser" });
   }
+}
+
+/**
+ * Whose the request is; `undefined` where nobody is asked.
+ *
+ * @throws {StreamError} 401 or 403.
+ * @throws {TypeError} If the owner is no name.
+ */
+export async function ownerOf(
+  request: Request,
+  { authorize }: AccessOptions,
+): Promise<string | undefined> {
+  if (authorize === undefined) return undefined;
+  const owner = await authorize(request);
+  if (owner instanceof StreamError) throw owner;
+  if (owner === undefined || owner === null) throw new StreamError("unauthorized");
+  if (typeof owner === "string" && owner.length >= 1 && owner.length <= 256) return owner;
+  throw new TypeError("Cannot authorize: the owner is not a text of 1 to 256 characters");
 }
 
 /** Adds what a granted origin needs to read the response. */

@@ -74,6 +74,7 @@ export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
     api: "openai",
     body,
   }),
+  formatName: "openai",
   format: ({ model, stream, stream_options }) =>
     openaiFormat.with({
       model,

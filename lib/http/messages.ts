@@ -122,6 +122,7 @@ export const messages: StreamRoute<MessagesRequest> = {
       body,
     };
   },
+  formatName: "anthropic",
   format: ({ model, stream }) => anthropicFormat.with({ model, whole: stream !== true }),
 };
 

@@ -102,7 +102,12 @@ function checkMediaType(headers: Headers): void {
   }
 }
 
-async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
+/**
+ * The bytes of a request's body.
+ *
+ * @throws {StreamError} 413 past the limit, also when chunked; 408 if it does not arrive.
+ */
+export async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
   const maxBytes = limits.maxBodyBytes ?? 1024 * 1024;
   const tooLarge = () =>
     new StreamError("payload_too_large", { detail: `The limit is ${maxBytes} bytes` });

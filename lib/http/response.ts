@@ -18,6 +18,7 @@ export function problemResponse(
   headers.set("content-type", refuse ? "application/json" : "application/problem+json");
   headers.set("cache-control", "no-store");
   headers.set("x-content-type-options", "nosniff");
+  if (problem.status === 401) headers.set("www-authenticate", "Bearer");
   if (retryAfter !== undefined) headers.set("retry-after", String(Math.ceil(retryAfter)));
   if (errors !== undefined) problem.errors = errors;
   const body = refuse ? refuse(problem) : JSON.stringify(problem);

@@ -24,10 +24,18 @@ export interface ResumeOptions extends ReaderOptions {
   headers?: HeadersInit;
 }
 
-/** What the handler wants to know of readers that come back. */
-export interface ResumeExtras {
-  onOpen?: (live: { shutDown(): void }) => void;
-  onEnd?: (live: { shutDown(): void }) => void;
+/** Something that is open and can be ended from outside. */
+export interface Live {
+  /** Ends it with a failure that its readers are told. */
+  shutDown(error: StreamError): void;
+}
+
+/** What the handler wants to know of what it has opened. */
+export interface Watch {
+  /** A generation begins, or a reader joins one. May throw: then it does not. */
+  onOpen?: (live: Live) => void;
+  /** It has ended. */
+  onEnd?: (live: Live) => void;
 }
 
 /** A stream id, a dot, and the number of the last event that the reader has. */
@@ -57,10 +65,10 @@ const POSITION = /^([\w-]{1,128})\.(\d{1,15})$/;
 export async function resume(
   request: Request,
   options: ResumeOptions,
-  extras: ResumeExtras = {},
+  watch: Watch = {},
 ): Promise<Response> {
   try {
-    return await answer(request, options, extras);
+    return await resumed(request, options, watch);
   } catch (error) {
     if (!(error instanceof StreamError)) throw error;
     return problemResponse(error, options.headers);
@@ -91,16 +99,21 @@ export async function stop({ log, streamId, owner, reason }: StopOptions): Promi
   return true;
 }
 
-async function answer(
+/**
+ * {@linkcode resume}, for those who have their own words for a refusal.
+ *
+ * @throws {StreamError} If there is nothing to go on with.
+ */
+export async function resumed(
   request: Request,
   options: ResumeOptions,
-  extras: ResumeExtras,
+  watch: Watch = {},
 ): Promise<Response> {
   const { log, owner, chatId } = options;
   if (chatId !== undefined) {
     const logged = await log.latest(owner, chatId);
     const isLive = logged !== undefined && logged.endEvent === undefined;
-    return isLive ? replay(request, logged, 0, options, extras) : nothing(options);
+    return isLive ? replay(request, logged, 0, options, watch) : nothing(options);
   }
   const position = positionOf(request);
   const streamId = options.streamId ?? position?.streamId;
@@ -124,7 +137,7 @@ async function answer(
     after = endEvent - 1;
   }
   if (after + 1 < firstEvent) throw new StreamError("gone");
-  return replay(request, logged, after, options, extras);
+  return replay(request, logged, after, options, watch);
 }
 
 function nothing({ headers }: ResumeOptions): Response {
@@ -157,7 +170,7 @@ async function replay(
   logged: LoggedStream,
   after: number,
   options: ResumeOptions,
-  { onOpen, onEnd }: ResumeExtras,
+  { onOpen, onEnd }: Watch,
 ): Promise<Response> {
   const headers = new Headers(options.headers);
   const { info } = logged;
@@ -173,7 +186,7 @@ async function replay(
     whole: false,
     onEnd: onEnd && (() => onEnd(live)),
   });
-  const live = { shutDown: () => stream.shutDown() };
+  const live: Live = { shutDown: () => stream.shutDown() };
   onOpen?.(live);
   const opened = await stream.open(logged.follow(after, stream), () => {});
   if (opened instanceof StreamError) return problemResponse(opened, options.headers);

@@ -16,7 +16,7 @@ import { type Opened, type ReaderOptions, TokenStream } from "../stream.ts";
 import { streamId as newStreamId } from "../stream_id.ts";
 import { negotiate } from "./request.ts";
 import { problemResponse, streamHeaders } from "./response.ts";
-import { resume } from "./resume.ts";
+import { type Live, resumed, type Watch } from "./resume.ts";
 
 const FORMATS: Readonly<Record<string, Format>> = {
   json: jsonFormat,
@@ -51,17 +51,9 @@ export interface SseOptions extends ReaderOptions, GenerationOptions {
   disconnect?: Disconnect;
 }
 
-/** Something that is open and can be ended from outside. */
-export interface Live {
-  /** Ends it with a failure that its readers are told. */
-  shutDown(error: StreamError): void;
-}
-
 /** What the handler adds to a stream of its own. */
-export interface StreamExtras {
+export interface StreamExtras extends Watch {
   input?: unknown;
-  onOpen?: (live: Live) => void;
-  onEnd?: (live: Live) => void;
 }
 
 /**
@@ -116,7 +108,14 @@ export async function respond(
   }
   if (options.log !== undefined && lastEventId !== undefined) {
     release(source, new StreamError("disconnected"));
-    return resume(request, { ...options, log: options.log, format: chosen.name });
+    try {
+      // The names in the options are those of a new stream.
+      const { streamId: _streamId, chatId: _chatId, log, ...reading } = options;
+      const headers = refusedHead(options);
+      return await resumed(request, { ...reading, log, format: chosen.name, headers }, extras);
+    } catch (error) {
+      return problemResponse(error, refusedHead(options), undefined, chosen.refuse);
+    }
   }
   const headers = headOf(chosen, options);
   if (request.method === "HEAD") {
@@ -281,7 +280,10 @@ function headOf(format: Format, options: SseOptions): HeadersInit {
 }
 
 /** Every stream option in its bounds, or a RangeError that names it. */
-export function checkOptions(options: SseOptions): void {
+export function checkOptions(
+  options: SseOptions,
+  isLogged: boolean = options.log !== undefined,
+): void {
   const { heartbeatMs, commitAfterMs, stallMs } = options;
   checkLimits(options);
   for (const name of ["onClose", "onError"] as const) {
@@ -293,18 +295,21 @@ export function checkOptions(options: SseOptions): void {
   checkMs("heartbeatMs", heartbeatMs, 100, 60_000);
   checkMs("stallMs", stallMs, 100, 2 ** 31 - 1);
   checkMs("commitAfterMs", commitAfterMs, 0, 5000);
-  checkReplay(options);
+  checkReplay(options, isLogged);
 }
 
-function checkReplay({ log, streamId, disconnect }: SseOptions): void {
+function checkReplay({ streamId, disconnect }: SseOptions, isLogged: boolean): void {
   if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
     throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
   }
   if (disconnect === undefined || disconnect === "cancel") return;
-  if (log === undefined) {
+  if (!isLogged) {
     throw new TypeError("Cannot stream: disconnect needs a log to be anything but cancel");
   }
   if (disconnect === "continue") return;
+  if (typeof disconnect !== "object" || disconnect === null) {
+    throw new TypeError(`Cannot stream: disconnect is ${disconnect}, not cancel or continue`);
+  }
   const { continueForMs } = disconnect;
   if (!(continueForMs >= 0 && continueForMs < 2 ** 31)) {
     throw new RangeError(`Cannot stream: continueForMs is ${continueForMs}, not 0 to 2147483647`);

@@ -2,10 +2,12 @@
  * What all routes that stream do: read the body and check it, find the source, start it, and send its
  * items as the route's clients read them. A route says how; none of them answers by itself.
  */
+import { StreamError } from "../error.ts";
 import type { Format } from "../format.ts";
 import type { Source } from "../pump.ts";
 import { checkInput, type StandardSchema } from "./input.ts";
-import { type BodyLimits, readJson } from "./request.ts";
+import { type BodyLimits, readBody, readJson } from "./request.ts";
+import { resumed } from "./resume.ts";
 import { faultsOf, InvalidInput, type Schema } from "./schema.ts";
 import { respond, type SseOptions, type StreamExtras } from "./sse.ts";
 
@@ -21,6 +23,10 @@ export interface StreamRoute<Body> {
   input(body: Body): unknown;
   /** How the answer is written. Without it the request chooses. */
   format?(body: Body): Format;
+  /** The name of that format, by which a reader that comes back is known. */
+  readonly formatName?: string;
+  /** The chat that is answered, where the request names one. */
+  chatId?(body: Body): string | undefined;
 }
 
 /** What the handler has for every route that streams. */
@@ -49,7 +55,20 @@ export async function answerStream<Body>(
   route: StreamRoute<Body>,
   { options, limits, schema, fallback, sourceOf }: StreamService,
   extras: StreamExtras,
+  owner: string | undefined,
 ): Promise<Response> {
+  const { log } = options;
+  if (request.headers.has("last-event-id")) {
+    // Whoever comes back sends the same body again, and it must not start anything.
+    await readBody(request, limits);
+    if (log === undefined) throw new StreamError("not_found");
+    const { heartbeatMs, stallMs, headers } = options;
+    const format = route.formatName;
+    return await resumed(request, {
+      log,
+      ...definedOf({ owner, heartbeatMs, stallMs, headers, format }),
+    }, extras);
+  }
   const value = await readJson(request, limits);
   const faults = route.schema ? faultsOf(value, route.schema) : [];
   if (faults.length > 0) {
@@ -57,9 +76,22 @@ export async function answerStream<Body>(
   }
   const body = value as Body;
   const source = sourceOf(route.picksModel ? (body as { model: string }).model : undefined);
-  const written = route.format ? { ...options, format: route.format(body) } : options;
+  const chatId = log === undefined ? undefined : route.chatId?.(body);
+  const written: SseOptions = {
+    ...options,
+    ...definedOf({ owner, chatId, format: route.format?.(body) }),
+  };
   const checks = schema ?? (route.schema ? undefined : fallback);
   let input = route.input(body);
   if (checks) input = await checkInput(checks, input, request.signal, route.invalidStatus);
   return respond(request, source, written, { ...extras, input });
+}
+
+type Defined<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
+
+/** The properties that have a value. */
+export function definedOf<T extends object>(options: T): Defined<T> {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as Defined<T>;
 }

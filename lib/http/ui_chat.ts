@@ -84,6 +84,8 @@ export const uiChat: StreamRoute<UiChatRequest> = {
       body,
     };
   },
+  formatName: "ui-message",
+  chatId: ({ id }) => id,
   format({ messages }) {
     const last = messages.at(-1);
     // Tools have answered, and the same message goes on.

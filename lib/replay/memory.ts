@@ -8,7 +8,7 @@ import { type Keeper, Recording } from "./recording.ts";
 export interface MemoryLogOptions {
   /** Bytes of one stream's events, 128 KiB or more. @default {1 MiB} */
   maxStreamBytes?: number;
-  /** Events of one stream, 100 or more. @default {20 000} */
+  /** Events of one stream, 10 000 or more. @default {20 000} */
   maxStreamEvents?: number;
   /** Bytes of all streams, at least `maxStreamBytes`. Past it the oldest finished stream goes, then new ones are refused with 503. @default {256 MiB} */
   maxBytes?: number;
@@ -135,7 +135,7 @@ function chatKey(owner: string | undefined, chatId: string): string {
 
 function check(options: MemoryLogOptions): Required<MemoryLogOptions> {
   const checked = { ...DEFAULTS };
-  const least = { maxStreamBytes: 128 * 1024, maxStreamEvents: 100, maxBytes: 0, keepMs: 0 };
+  const least = { maxStreamBytes: 128 * 1024, maxStreamEvents: 10_000, maxBytes: 0, keepMs: 0 };
   for (const name of Object.keys(DEFAULTS) as (keyof MemoryLogOptions)[]) {
     const value = options[name] ?? DEFAULTS[name];
     if (!(typeof value === "number" && value >= least[name])) {

@@ -40,11 +40,17 @@ interface Page {
 /** Pages grow to this size; a stream is trimmed by whole pages. */
 const PAGE_BYTES = 16 * 1024;
 const FIRST_PAGE_BYTES = 512;
-/** What a source may make in one turn before it is written down. */
-const TURN_BYTES = 64 * 1024;
+/** What a reader is given in one piece, unless one page is more. */
+const CHUNK_BYTES = 64 * 1024;
+/** What is made between two looks at the pace: what waits in the generation, and a page of it. */
+const TURN_BYTES = CHUNK_BYTES + PAGE_BYTES;
+/** No event is smaller: an id, a field and their ends. */
+const TURN_EVENTS = TURN_BYTES / 16;
 const LF = 0x0a;
 const HEARTBEAT = new TextEncoder().encode(":\n");
 const NOTHING = new Uint8Array(0);
+const LAGGED = new StreamError("lagged");
+const PAST_THE_END = new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
 
 /**
  * ```
@@ -67,8 +73,8 @@ export class Recording implements Recorder, Task {
   #told = false;
   #generation: Generation | undefined;
   #blocked = false;
-  /** Bytes of the stream that the fastest reader has. */
-  #fastest = 0;
+  /** The reader that is furthest ahead. */
+  #fastest: Reader | undefined;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
   /** The oldest page and the newest. */
   #head: Page;
@@ -169,22 +175,32 @@ export class Recording implements Recorder, Task {
     const reader = new Reader(this, after, follower, this.#options.fail);
     this.#readers.add(reader);
     this.#disarm();
-    this.moved(reader.position);
+    this.#compare(reader);
+    this.#repace();
     return reader;
   }
 
-  /** A reader has come so far, in bytes of the stream. */
-  moved(position: number): void {
-    if (position > this.#fastest) this.#fastest = position;
-    this.#repace();
+  /** A reader has taken something. */
+  moved(reader: Reader): void {
+    this.#compare(reader);
+    // A source that runs waits for no reader.
+    if (this.#blocked) this.#repace();
+  }
+
+  #compare(reader: Reader): void {
+    if (this.#fastest === undefined || reader.position > this.#fastest.position) {
+      this.#fastest = reader;
+    }
   }
 
   /** A reader is served or gone. */
   leave(reader: Reader): void {
     if (!this.#readers.delete(reader) || this.isOver) return;
-    this.#fastest = 0;
-    for (const { position } of this.#readers) this.#fastest = Math.max(this.#fastest, position);
-    this.#repace();
+    if (reader === this.#fastest) {
+      this.#fastest = undefined;
+      for (const other of this.#readers) this.#compare(other);
+      this.#repace();
+    }
     if (this.#readers.size > 0) return;
     const { continueForMs } = this.#options;
     if (continueForMs === 0) this.#abandon();
@@ -219,9 +235,8 @@ export class Recording implements Recorder, Task {
     if (generation === undefined || this.#state !== "live") return;
     if (generation.refused && !this.#told) return this.#refuse(generation);
     if (generation.over) {
-      const before = generation.events;
       generation.conclude();
-      this.#endEvent = before + 1;
+      this.#endEvent = generation.endEvent;
       this.#write();
       this.#end(generation);
     } else this.#write();
@@ -245,16 +260,16 @@ export class Recording implements Recorder, Task {
   append(bytes: Uint8Array, lastEvent: number): void {
     let tail = this.#tail;
     let room = true;
-    if (tail.length + bytes.length > tail.bytes.length) {
-      const wanted = tail.length + bytes.length;
-      if (wanted <= PAGE_BYTES) {
-        const grown = new Uint8Array(Math.min(PAGE_BYTES, Math.max(wanted, tail.bytes.length * 2)));
+    const wanted = tail.length + bytes.length;
+    if (wanted > tail.bytes.length) {
+      if (wanted <= PAGE_BYTES || tail.length === 0) {
+        const size = Math.max(wanted, Math.min(PAGE_BYTES, tail.bytes.length * 2));
+        const grown = new Uint8Array(size);
         grown.set(tail.bytes.subarray(0, tail.length));
-        room = this.#keeper.held(grown.length - tail.bytes.length);
+        room = this.#keeper.held(size - tail.bytes.length);
         tail.bytes = grown;
       } else {
         tail = emptyPage(tail.next, tail.start + tail.length, Math.max(PAGE_BYTES, bytes.length));
-        if (this.#tail.length === 0) this.#head = tail;
         this.#tail.after = tail;
         this.#tail = tail;
         room = this.#keeper.held(tail.bytes.length);
@@ -281,7 +296,7 @@ export class Recording implements Recorder, Task {
     }
   }
 
-  /** Lets the source run, or makes it wait: called whenever a reader or the log has moved. */
+  /** Lets the source run, or makes it wait. */
   #repace(): void {
     const generation = this.#generation;
     if (generation === undefined || this.isOver) return;
@@ -290,12 +305,17 @@ export class Recording implements Recorder, Task {
   }
 
   #mustWait(): boolean {
-    if (this.#readers.size > 0) return this.bytes - this.#fastest >= this.#options.highWaterMark;
+    const fastest = this.#fastest;
+    if (fastest !== undefined) {
+      const ahead = this.bytes - fastest.position;
+      if (ahead === 0) return false;
+      if (ahead >= this.#options.highWaterMark) return true;
+    }
+    // What the reader needs, or one that may come, is held: what is made in one turn has to fit as well.
+    const { start, first } = fastest?.page ?? this.#head;
     const { maxStreamBytes, maxStreamEvents } = this.#keeper;
-    const held = this.bytes - this.#head.start;
-    // What is made in one turn has to fit as well.
-    return held + TURN_BYTES + PAGE_BYTES > maxStreamBytes ||
-      (this.#tail.next - this.#head.first) * 1.25 > maxStreamEvents;
+    return this.bytes - start + TURN_BYTES > maxStreamBytes ||
+      this.#tail.next - first + TURN_EVENTS > maxStreamEvents;
   }
 
   #end(generation: Generation): void {
@@ -387,6 +407,12 @@ class Reader implements Supply {
     return this.#position ?? this.#recording.bytes;
   }
 
+  /** The page that the reader stands on. */
+  get page(): Page | undefined {
+    this.#locate();
+    return this.#page;
+  }
+
   get begun(): boolean {
     return this.#recording.begun;
   }
@@ -422,17 +448,25 @@ class Reader implements Supply {
       this.#dropped = NOTHING;
       return dropped;
     }
-    const lead = this.#lead;
+    const from = this.#position;
+    const parts = [this.#lead];
+    let size = this.#lead.length;
     this.#lead = NOTHING;
-    let page = this.#page;
-    if (page === undefined) return lead.slice();
-    if (this.#position === page.start + page.length && page.after) this.#page = page = page.after;
-    const part = page.bytes.subarray(this.#position! - page.start, page.length);
-    this.#position! += part.length;
-    if (lead.length === 0) return part.slice();
-    const taken = new Uint8Array(lead.length + part.length);
-    taken.set(lead);
-    taken.set(part, lead.length);
+    // By whole pages, for they end where an event does: who is left behind has no half of one.
+    for (let page = this.page; page !== undefined; page = page.after) {
+      const part = page.bytes.subarray(this.#position! - page.start, page.length);
+      if (size + part.length > CHUNK_BYTES && this.#position !== from) break;
+      parts.push(part);
+      size += part.length;
+      this.#position! += part.length;
+      this.#page = page;
+    }
+    const taken = new Uint8Array(size);
+    let at = 0;
+    for (const part of parts) {
+      taken.set(part, at);
+      at += part.length;
+    }
     return taken;
   }
 
@@ -441,7 +475,7 @@ class Reader implements Supply {
   }
 
   drained(): void {
-    this.#recording.moved(this.position);
+    this.#recording.moved(this);
   }
 
   finish(): void {
@@ -458,25 +492,28 @@ class Reader implements Supply {
     const { head } = recording;
     if (this.#dropped !== undefined) return;
     if (this.#position === undefined) {
-      if (recording.lastEvent < this.#after) return;
-      if (this.#after + 1 < head.first) return this.#drop();
+      if (recording.lastEvent < this.#after) {
+        if (recording.endEvent !== undefined) this.#drop(PAST_THE_END);
+        return;
+      }
+      if (this.#after + 1 < head.first) return this.#drop(LAGGED);
       let page = head;
       while (page.next <= this.#after + 1 && page.after) page = page.after;
       this.#page = page;
       this.#position = page.start + offsetOf(page, this.#after + 1);
     } else if (this.#page!.start < head.start) {
       // The page was given up: a reader that has all of it is none the worse for it.
-      if (this.#position < head.start) return this.#drop();
+      if (this.#position < head.start) return this.#drop(LAGGED);
       this.#page = head;
-    } else return;
+    }
     // Up to where there is something to read.
     while (this.#position === this.#page!.start + this.#page!.length && this.#page!.after) {
       this.#page = this.#page!.after;
     }
   }
 
-  #drop(): void {
-    this.#dropped = this.#fail(new StreamError("lagged"));
+  #drop(error: StreamError): void {
+    this.#dropped = this.#fail(error);
   }
 }
 

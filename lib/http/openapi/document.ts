@@ -38,7 +38,7 @@ export interface DocumentOptions {
   readonly report: (error: unknown) => void;
 }
 
-/** Paths, then methods, as a handler has them; a path that ends in a slash is that of all below it. */
+/** Paths, then methods, as a handler has them. */
 export type DescribedRoutes = Readonly<
   Record<string, Readonly<Record<string, { readonly operation: Operation }>>>
 >;
@@ -108,7 +108,7 @@ export function openApiDocument(routes: DescribedRoutes, options: DocumentOption
           throw new TypeError(`Cannot describe two schemas as ${name}`);
         }
       }
-      const item = paths[templateOf(path, operation)] ??= {};
+      const item = paths[path] ??= {};
       item[method.toLowerCase()] = describe(operation, options);
     }
   }
@@ -123,16 +123,6 @@ export function openApiDocument(routes: DescribedRoutes, options: DocumentOption
     },
     ...authorize ? { security: [{ bearer: [] }] } : {},
   };
-}
-
-/** The path as the document has it: what is below a family has the name of its parameter. */
-function templateOf(path: string, { operationId, parameters = [] }: Operation): string {
-  if (!path.endsWith("/")) return path;
-  const below = parameters.find((parameter) => parameter.in === "path");
-  if (below === undefined) {
-    throw new TypeError(`Cannot describe ${operationId}: no parameter names what is below ${path}`);
-  }
-  return `${path}{${below.name}}`;
 }
 
 /** A schema may hold what JSON Schema has no words for; the routes can be described all the same. */

@@ -1,0 +1,248 @@
+/** What is special to the AI SDK: reasoning, tools and data through `streamText` and `useChat`. */
+import assert from "node:assert/strict";
+import test, { after, before, beforeEach } from "node:test";
+import {
+  isStepCount,
+  isToolUIPart,
+  jsonSchema,
+  lastAssistantMessageIsCompleteWithToolCalls,
+  readUIMessageStream,
+  streamText,
+  type UIMessage,
+  type UIMessageChunk,
+} from "ai";
+import { Chat, model, said, textOf, transport } from "./clients/ai.ts";
+import { until } from "../serve.ts";
+import { assertNoticed, FAILURE, HALF, type Scenes, startScenes } from "./scenes.ts";
+
+let server: Scenes;
+before(() => {
+  server = startScenes();
+});
+beforeEach(() => {
+  server.errors.length = 0;
+});
+after(() => server.close());
+
+const TOOLS = [["call_a", "weather", { city: "東京" }], ["call_b", "time", {}]];
+const anything = jsonSchema<object>({ type: "object" });
+const tools = { weather: { inputSchema: anything }, time: { inputSchema: anything } };
+
+const send = (text: string, body?: object) =>
+  transport(server.url).sendMessages({
+    trigger: "submit-message",
+    chatId: "chat-1",
+    messageId: undefined,
+    messages: [said(text)],
+    abortSignal: undefined,
+    ...body ? { body } : {},
+  });
+
+async function messageOf(text: string): Promise<UIMessage> {
+  const stream = readUIMessageStream({
+    stream: await send(text),
+    terminateOnError: true,
+  });
+  return (await Array.fromAsync(stream)).at(-1)!;
+}
+
+test("streamText: reasoning, tool calls, usage and the finish reason are the source's", async () => {
+  const result = streamText({
+    model: model(server.url),
+    prompt: "rich",
+    maxRetries: 0,
+    tools,
+  });
+  const parts = await Array.fromAsync(result.stream);
+  const joined = (type: string) =>
+    parts.map((part) => part.type === type && "text" in part ? part.text : "")
+      .join("");
+  assert.equal(joined("reasoning-delta"), "The weather, so a tool.");
+  assert.equal(joined("text-delta"), "I ask.");
+  const calls = await result.toolCalls;
+  assert.deepEqual(
+    calls.map((
+      { toolCallId, toolName, input },
+    ) => [toolCallId, toolName, input]),
+    TOOLS,
+  );
+  assert.equal(await result.finishReason, "tool-calls");
+  const { inputTokens, outputTokens, totalTokens } = await result.usage;
+  assert.deepEqual([inputTokens, outputTokens, totalTokens], [3, 5, 8]);
+});
+
+test("streamText: tools go round the loop, and the results reach the source", async () => {
+  const run = (answer: string) => ({
+    inputSchema: anything,
+    execute: (input: object) => `${answer} ${JSON.stringify(input)}`,
+  });
+  const result = streamText({
+    model: model(server.url),
+    prompt: "rich",
+    tools: { weather: run("sunny"), time: run("noon") },
+    stopWhen: isStepCount(3),
+  });
+  await result.consumeStream();
+  assert.equal(await result.text, 'The tools say: sunny {"city":"東京"}, noon {}');
+});
+
+test("streamText: a failure in mid-stream makes the finish reason an error", async () => {
+  let told: unknown;
+  const result = streamText({
+    model: model(server.url),
+    prompt: "broken",
+    maxRetries: 0,
+    onError: ({ error }) => void (told = error),
+  });
+  const parts = await Array.fromAsync(result.stream);
+  assert(parts.some(({ type }) => type === "error"));
+  assert.equal(await result.finishReason, "error");
+  assert.equal((told as Error).message, FAILURE);
+});
+
+test("streamText: an abort is the stream's last part and reaches the source within 100 ms", async () => {
+  await assertNoticed(server, async () => {
+    const abort = new AbortController();
+    const prompt = "endless";
+    const { stream } = streamText({ model: model(server.url), prompt, abortSignal: abort.signal });
+    let leftMs = 0;
+    const types: string[] = [];
+    for await (const { type } of stream) {
+      types.push(type);
+      if (types.length < 6 || leftMs > 0) continue;
+      leftMs = performance.now();
+      abort.abort();
+    }
+    assert.equal(types.at(-1), "abort");
+    return leftMs;
+  });
+});
+
+test("DefaultChatTransport: the parts are those of the stream protocol, in its order", async () => {
+  const chunks: UIMessageChunk[] = await Array.fromAsync(await send("items"));
+  const types = chunks.map(({ type }) => type);
+  assert.deepEqual(types.slice(0, 2), ["start", "start-step"]);
+  assert.deepEqual(types.slice(-2), ["finish-step", "finish"]);
+  const [start] = chunks;
+  assert(start?.type === "start" && start.messageId);
+  const finish = chunks.at(-1);
+  assert(finish?.type === "finish");
+  assert.equal(finish.finishReason, "length");
+});
+
+test("readUIMessageStream: reasoning, text and tool calls are parts of one message", async () => {
+  const { role, parts } = await messageOf("rich");
+  assert.equal(role, "assistant");
+  const reasoning = parts.flatMap((part) => part.type === "reasoning" ? [part] : []);
+  assert.deepEqual(reasoning.map(({ text, state }) => [text, state]), [
+    ["The weather, so a tool.", "done"],
+  ]);
+  const text = parts.flatMap((part) => part.type === "text" ? [part] : []);
+  assert.deepEqual(text.map(({ text, state }) => [text, state]), [[
+    "I ask.",
+    "done",
+  ]]);
+  const calls = parts.filter(isToolUIPart);
+  assert.deepEqual(
+    calls.map(({ toolCallId, state, input }) => [toolCallId, state, input]),
+    [
+      ["call_a", "input-available", { city: "東京" }],
+      ["call_b", "input-available", {}],
+    ],
+  );
+});
+
+test("readUIMessageStream: a structured item is a data part", async () => {
+  const message = await messageOf("items");
+  assert.deepEqual(textOf(message), { text: "Two parts", done: true });
+  const data = message.parts.find(({ type }) => type === "data-sources");
+  assert.deepEqual((data as { data?: unknown }).data, {
+    urls: ["https://a.example/"],
+  });
+});
+
+test("useChat: stop() is an abort and reaches the source within 100 ms", async () => {
+  await assertNoticed(server, async () => {
+    let finish: { isAbort?: boolean; isError?: boolean } = {};
+    const chat = new Chat({
+      transport: transport(server.url),
+      onFinish: (finished) => void (finish = finished),
+    });
+    const sent = chat.sendMessage({ text: "endless" });
+    await until(() => textOf(chat.lastMessage).text.length > 20, 2000, "some text");
+    const leftMs = performance.now();
+    await chat.stop();
+    await sent;
+    assert.deepEqual([finish.isAbort, finish.isError, chat.status], [true, false, "ready"]);
+    return leftMs;
+  });
+});
+
+test("useChat: a failure in mid-stream is its error, and keeps the text that came", async () => {
+  let finish: { isAbort?: boolean; isError?: boolean } = {};
+  const chat = new Chat({
+    transport: transport(server.url),
+    onFinish: (finished) => void (finish = finished),
+  });
+  await chat.sendMessage({ text: "broken" });
+  assert.deepEqual([finish.isAbort, finish.isError, chat.status], [
+    false,
+    true,
+    "error",
+  ]);
+  assert.equal(chat.error?.message, FAILURE);
+  assert.equal(textOf(chat.lastMessage).text, HALF);
+});
+
+test("useChat: tools that run in the page go round the loop", async () => {
+  const chat: Chat = new Chat({
+    transport: transport(server.url),
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
+    onToolCall: ({ toolCall: { toolCallId, toolName, input } }) => {
+      const output = `${toolName} ${JSON.stringify(input)}`;
+      void chat.addToolOutput({ tool: toolName, toolCallId, output });
+    },
+  });
+  await chat.sendMessage({ text: "rich" });
+  await until(() => textOf(chat.lastMessage).text.includes("time"), 2000, "the second answer");
+  await until(() => chat.status === "ready", 2000, "its end");
+  const said = 'I ask.The tools say: weather {"city":"東京"}, time {}';
+  assert.equal(textOf(chat.lastMessage).text, said);
+});
+
+test("useChat: a conversation goes on, and reaches the source as messages", async () => {
+  const chat = new Chat({ transport: transport(server.url) });
+  await chat.sendMessage({ text: "What?" });
+  await chat.sendMessage({ text: "Say it" });
+  assert.deepEqual(
+    chat.messages.map((message) => [message.role, textOf(message).text]),
+    [
+      ["user", "What?"],
+      ["assistant", "What?"],
+      ["user", "Say it"],
+      ["assistant", "Say it"],
+    ],
+  );
+  const input = server.runs.at(-1)!.input as {
+    query: string;
+    messages: { role: string }[];
+  };
+  assert.equal(input.query, "Say it");
+  assert.deepEqual(input.messages.map(({ role }) => role), [
+    "user",
+    "assistant",
+    "user",
+  ]);
+});
+
+test("DefaultChatTransport: what a page sends beside the messages reaches the source", async () => {
+  await Array.fromAsync(
+    await send("Hello", { temperature: 0.5, sessionId: "s-1" }),
+  );
+  const input = server.runs.at(-1)!.input as Record<string, unknown>;
+  assert.deepEqual([input.query, input.temperature, input.sessionId], [
+    "Hello",
+    0.5,
+    "s-1",
+  ]);
+});
