@@ -20,6 +20,7 @@ import type { JsonSchema, Operation } from "./http/openapi/operation.ts";
 import { healthOperation, metricsOperation, openApiOperation } from "./http/openapi/service.ts";
 import { resumeOperation, stopOperation, streamOperation } from "./http/openapi/streaming.ts";
 import { chatOperation, resumeChatOperation } from "./http/openapi/ui_message.ts";
+import { type PlaceLimits, Places } from "./http/places.ts";
 import type { BodyLimits } from "./http/request.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
 import { callSafely } from "./generation.ts";
@@ -39,12 +40,7 @@ import type { ReplayLog } from "./replay/log.ts";
 import { MemoryLog } from "./replay/memory.ts";
 
 /** Limits of a handler. */
-export interface HandlerLimits extends BodyLimits {
-  /** Streams that may be open at once, 1 or more; further ones get 503. @default {10 000} */
-  maxStreams?: number;
-  /** Streams that one owner may have open at once, 1 or more; further ones get 429. @default {1000} */
-  maxStreamsPerOwner?: number;
-}
+export interface HandlerLimits extends BodyLimits, PlaceLimits {}
 
 /**
  * What a source is given as `input`: `query` always, and under the chat routes the conversation and
@@ -145,8 +141,9 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   const totals = new Totals();
   let state: "serving" | "draining" = "serving";
   /** Streams that are open, and requests that are about to open one. */
-  let taken = 0;
-  const owned = new Map<string | undefined, number>();
+  const begun = new Places(limits);
+  /** Readers who came back: a full server still takes back those whom it lost. */
+  const joined = new Places(limits);
   const drains = new Set<() => void>();
   // If the handler for errors is broken itself, there is nobody left to tell.
   const report = (error: unknown) => callSafely(options.onError ?? console.error, error, () => {});
@@ -181,33 +178,21 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     if (state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
   }
 
-  /** Opens a stream for `owner` if there is room for one more. */
+  /** Opens a stream, or joins one, for `owner` if there is a place. */
   async function admit(
     owner: string | undefined,
     open: (watch: Watch) => Promise<Response>,
-    mayOpen: () => void,
+    joins: boolean,
   ): Promise<Response> {
-    mayOpen();
-    const { maxStreams = 10_000, maxStreamsPerOwner = 1000 } = limits;
-    if (taken >= maxStreams) throw new StreamError("too_many_streams", { retryAfter: 1 });
-    const own = owned.get(owner) ?? 0;
-    if (owner !== undefined && own >= maxStreamsPerOwner) {
-      throw new StreamError("too_many_streams", { status: 429, retryAfter: 1 });
-    }
-    taken++;
-    owned.set(owner, own + 1);
+    const places = joins ? joined : begun;
+    if (!joins) mayStart();
+    const free = places.take(owner);
     let opened = false;
-    function free(): void {
-      taken--;
-      const left = owned.get(owner)! - 1;
-      if (left > 0) owned.set(owner, left);
-      else owned.delete(owner);
-    }
     try {
       return await open({
         onOpen: (stream) => {
           // The body took its time, and much may have changed.
-          mayOpen();
+          if (!joins) mayStart();
           opened = true;
           live.add(stream);
         },
@@ -227,25 +212,31 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
       answer: ({ request, owner }) => {
         const open = (watch: Watch) => answerStream(request, route, service, watch, owner);
         // Who comes back starts nothing.
-        return admit(owner, open, request.headers.has("last-event-id") ? () => {} : mayStart);
+        return admit(owner, open, request.headers.has("last-event-id"));
       },
       operation,
     };
   }
 
-  function resumes(
+  async function resumes(
     { request, owner }: Call,
     which: Pick<ResumeOptions, "streamId" | "chatId">,
   ): Promise<Response> {
+    // A chat asks at every start of its page, and it is no fault that there is nothing to go on with.
+    if (log === undefined && which.chatId !== undefined) return nothing();
     if (log === undefined) throw new StreamError("not_found");
     const { heartbeatMs, stallMs, headers } = options;
     const asked = { log, ...which, ...definedOf({ owner, heartbeatMs, stallMs, headers }) };
-    return admit(owner, (watch) => resumed(request, asked, watch), () => {});
+    return await admit(owner, (watch) => resumed(request, asked, watch), true);
   }
 
   async function stops({ name: streamId, owner }: Call): Promise<Response> {
     const stopped = log !== undefined && await stop({ log, streamId, ...definedOf({ owner }) });
     if (!stopped) throw new StreamError("not_found");
+    return nothing();
+  }
+
+  function nothing(): Response {
     return new Response(null, { status: 204, headers: new Headers(options.headers) });
   }
 
@@ -315,14 +306,10 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     if (methods === undefined) throw new StreamError("not_found");
     const allow = [...Object.keys(methods), ..."GET" in methods ? ["HEAD"] : [], "OPTIONS"];
     if (request.method === "OPTIONS") return preflight(request, allow.join(", "));
-    const route = own(methods, request.method);
-    const answering = route ?? (request.method === "HEAD" ? methods.GET : undefined);
-    if (answering !== undefined) {
-      const owner = answering.operation.anonymous ? undefined : await ownerOf(request, options);
-      const response = await answering.answer({ request, name, owner });
-      if (route !== undefined) return response;
-      const { status, headers } = response;
-      return new Response(null, { status, headers });
+    const route = own(methods, request.method === "HEAD" ? "GET" : request.method);
+    if (route !== undefined) {
+      const owner = route.operation.anonymous ? undefined : await ownerOf(request, options);
+      return await route.answer({ request, name, owner });
     }
     const headers = new Headers(options.headers);
     headers.set("allow", allow.join(", "));
@@ -341,6 +328,10 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
       if (!(error instanceof StreamError)) report(error);
       const faults = error instanceof InvalidInput ? error.faults : undefined;
       response = problemResponse(error, options.headers, faults, refuse);
+    }
+    if (request.method === "HEAD") {
+      const { status, headers } = response;
+      response = new Response(null, { status, headers });
     }
     return grantAccess(request, response, options);
   }

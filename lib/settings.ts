@@ -45,7 +45,7 @@ interface Setting<T> {
 
 const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
   port: {
-    ...integer("PORT", 8000, 0, 65_535, "the port to listen on; 0 is any free one"),
+    ...integer("PORT", 8000, 0, 65_535, "the port to listen on; 0: any free one"),
     listens: true,
   },
   hostname: { ...text("HOST", "ADDRESS", "127.0.0.1", "the address to listen on"), listens: true },
@@ -53,13 +53,13 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     name: "LOG",
     value: "json|pretty|off",
     fallback: "pretty",
-    about: "a line per ended stream, never its query",
+    about: "a line per stream, never its query",
     parse: (text) => {
       if (text === "json" || text === "pretty" || text === "off") return text;
       throw new RangeError("json, pretty or off");
     },
   },
-  openaiBaseUrl: text("OPENAI_BASE_URL", "URL", "", "an OpenAI-compatible upstream; else an echo"),
+  openaiBaseUrl: text("OPENAI_BASE_URL", "URL", "", "OpenAI-compatible upstream, or an echo"),
   openaiModel: text("OPENAI_MODEL", "NAME", "", "the model to ask it for"),
   openaiApiKey: {
     ...text("OPENAI_API_KEY", "KEY", "", "the key that it wants"),
@@ -74,11 +74,17 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     10_000,
     0,
     3_600_000,
-    "ms that a generation goes on without a reader",
+    "ms to generate on while nobody reads",
   ),
   apiKeys: {
-    ...list("API_KEYS", "KEY,...", "keys of which callers must send one; none is asked for else"),
+    ...list("API_KEYS", "KEY,...", "keys of which callers must send one"),
     secret: true,
+    parse: (text) => {
+      const keys = itemsOf(text);
+      // One that cannot be sent, or none at all, is a mistake that would shut everybody out, or nobody.
+      if (keys.length > 0 && keys.every((key) => /^[!-~]+$/.test(key))) return keys;
+      throw new RangeError("keys of visible ASCII with commas between them");
+    },
   },
   allowedHosts: list("ALLOWED_HOSTS", "NAME,...", "host names served; on loopback its own"),
   corsOrigins: list("CORS_ORIGINS", "ORIGIN,...", "origins that may call from a browser"),
@@ -106,7 +112,8 @@ export function readSettings(
       return setting.parse(value);
     } catch (error) {
       const name = given === undefined ? setting.name : flag;
-      throw new RangeError(`${name} is ${JSON.stringify(value)}, not ${(error as Error).message}`);
+      const shown = setting.secret ? "" : `${JSON.stringify(value)}, `;
+      throw new RangeError(`${name} is ${shown}not ${(error as Error).message}`);
     }
   };
   const settings = Object.entries(TABLE).map(([name, setting]) => [name, read<unknown>(setting)]);
@@ -138,11 +145,16 @@ A flag beats its variable. --help prints this.`;
 
 /** The flags by name, or `undefined` if one of them asks for help. */
 function readFlags(args: readonly string[], listener: Listener): Map<string, string> | undefined {
-  const known = new Set(settingsOf(listener).filter(({ secret }) => !secret).map(flagOf));
+  const settings = settingsOf(listener);
+  const known = new Set(settings.filter(({ secret }) => !secret).map(flagOf));
   const flags = new Map<string, string>();
   if (args.some((arg) => arg === "--help" || arg === "-h")) return undefined;
   for (let i = 0; i < args.length; i++) {
     const [, flag = "", joined] = /^(--[^=]+)(?:=([^]*))?$/.exec(args[i]!) ?? [];
+    const secret = settings.find((setting) => setting.secret && flagOf(setting) === flag);
+    if (secret) {
+      throw new RangeError(`${flag} is no flag, for others could read it: ${secret.name}`);
+    }
     if (!known.has(flag)) {
       throw new RangeError(`${JSON.stringify(args[i])} is no flag here; --help lists them`);
     }
@@ -174,9 +186,9 @@ function integer(
   const bounds = `${orOff ? "0 or " : ""}an integer from ${min} to ${max}`;
   return {
     name,
-    value: "NUMBER",
+    value: name.endsWith("_MS") ? "MS" : "NUMBER",
     fallback,
-    about: orOff ? `${about}; 0 is off` : about,
+    about: orOff ? `${about}; 0: off` : about,
     parse: (text) => {
       const value = Number(text);
       const fits = (value >= min && value <= max) || (orOff && value === 0);
@@ -191,6 +203,9 @@ function text(name: string, value: string, fallback: string, about: string): Set
 }
 
 function list(name: string, value: string, about: string): Setting<string[]> {
-  const parse = (text: string) => text.split(",").map((item) => item.trim()).filter(Boolean);
-  return { name, value, fallback: [], about, parse };
+  return { name, value, fallback: [], about, parse: itemsOf };
+}
+
+function itemsOf(text: string): string[] {
+  return text.split(",").map((item) => item.trim()).filter(Boolean);
 }

@@ -66,6 +66,44 @@ export function startScript(path: string, ...args: string[]): Child {
     : startChild("bun", [path, ...args]);
 }
 
+/** The server entry, started as a user does. */
+export interface Entry {
+  readonly child: Child;
+  readonly url: string;
+  readonly port: number;
+}
+
+/** Starts the entry on a runtime; `port` 0 is any free one. */
+export function startEntry(
+  runtime: "bun" | "deno",
+  environment: Record<string, string> = {},
+  port = 0,
+  flags: string[] = [],
+): Child {
+  return runtime === "bun"
+    ? startChild("bun", ["lib/server.ts", ...flags], { PORT: String(port), ...environment })
+    : startChild("deno", [
+      ..."serve -A --no-check --host 127.0.0.1 --port".split(" "),
+      String(port),
+      "lib/server.ts",
+      ...flags,
+    ], environment);
+}
+
+const LISTENS = /listens on (http:\/\/127\.0\.0\.1:(\d+))/;
+
+/** Waits until an entry says where it listens. */
+export async function listening(child: Child): Promise<Entry> {
+  await until(
+    () => LISTENS.test(child.output) || child.exit !== undefined,
+    10_000,
+    `a start-up line: ${child.output} ${child.errors}`,
+  );
+  const [, url, port] = LISTENS.exec(child.output) ?? [];
+  if (url === undefined) throw new Error(`No start-up line: ${child.output} ${child.errors}`);
+  return { child, url, port: Number(port) };
+}
+
 /** What `tests/child/server.ts` says of itself. */
 export interface Report {
   active: ActiveCounts;

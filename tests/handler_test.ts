@@ -357,7 +357,7 @@ for (const [path, body, shape] of STREAMS) {
 
 test("limits: maxStreams", async () => {
   const { source, stop } = lasting();
-  const handler = createHandler({ source, limits: { maxStreams: 1 } });
+  const handler = createHandler({ source, limits: { maxStreams: 1 }, disconnect: "cancel" });
   const first = await post(handler, "");
   const second = await post(handler, "");
   assert.equal(second.status, 503);
@@ -373,7 +373,7 @@ test("limits: maxStreams", async () => {
 
 test("limits: streams that are asked for at once count as well", async () => {
   const { source } = lasting();
-  const handler = createHandler({ source, limits: { maxStreams: 2 } });
+  const handler = createHandler({ source, limits: { maxStreams: 2 }, disconnect: "cancel" });
   const responses = await Promise.all(Array.from({ length: 5 }, () => post(handler, "")));
   const statuses = responses.map(({ status }) => status).sort();
   for (const response of responses) await response.body?.cancel();
@@ -623,11 +623,17 @@ test("options: nonsense is refused when the handler is made", () => {
   for (const value of ["api", "/", "/api/", "/a b", "/?"]) {
     assert.throws(wrong({ basePath: value }), TypeError, `basePath ${value}`);
   }
-  for (const value of ["continue", { continueForMs: 10_000 }, "never"]) {
-    assert.throws(wrong({ disconnect: value }), TypeError, `disconnect ${value}`);
+  for (const value of ["never", null, 5, {}, { continueForMs: -1 }, { continueForMs: 2 ** 31 }]) {
+    assert.throws(wrong({ disconnect: value }), /^(Type|Range)Error/, JSON.stringify(value));
   }
+  for (const value of ["continue", { continueForMs: 10_000 }]) {
+    assert.throws(wrong({ disconnect: value, log: false }), /disconnect needs a log/);
+    assert.doesNotThrow(wrong({ disconnect: value }));
+  }
+  for (const value of [true, null, {}, "memory"]) assert.throws(wrong({ log: value }), TypeError);
+  for (const value of ["key", {}, null]) assert.throws(wrong({ authorize: value }), TypeError);
   assert.doesNotThrow(wrong({ heartbeatMs: 0, commitAfterMs: 0, stallMs: 0 }));
-  assert.doesNotThrow(wrong({ basePath: "/api/v1", disconnect: "cancel" }));
+  assert.doesNotThrow(wrong({ basePath: "/api/v1", disconnect: "cancel", log: false }));
 });
 
 test("the handler's methods are bound", async () => {

@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:net";
 import test, { after, before } from "node:test";
 import { EventDecoder } from "../lib/sse/decode.ts";
-import { type Child, startChild, total } from "./child.ts";
+import { type Entry, listening, startEntry, total } from "./child.ts";
 import { bodyOf, rawRequest, until } from "./serve.ts";
 
 const TUTORIAL = "Streaming responseのテスト";
@@ -16,42 +16,6 @@ const MIB = 2 ** 20;
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const RUNTIMES = ["bun", "deno"] as const;
-type RuntimeName = typeof RUNTIMES[number];
-
-function startEntry(
-  runtime: RuntimeName,
-  environment: Record<string, string> = {},
-  port = 0,
-  flags: string[] = [],
-): Child {
-  return runtime === "bun"
-    ? startChild("bun", ["lib/server.ts", ...flags], { PORT: String(port), ...environment })
-    : startChild("deno", [
-      ..."serve -A --no-check --host 127.0.0.1 --port".split(" "),
-      String(port),
-      "lib/server.ts",
-      ...flags,
-    ], environment);
-}
-
-interface Entry {
-  child: Child;
-  url: string;
-  port: number;
-}
-
-const LISTENS = /listens on (http:\/\/127\.0\.0\.1:(\d+))/;
-
-async function listening(child: Child): Promise<Entry> {
-  await until(
-    () => LISTENS.test(child.output) || child.exit !== undefined,
-    10_000,
-    `a start-up line: ${child.output} ${child.errors}`,
-  );
-  const found = LISTENS.exec(child.output);
-  assert(found, `a start-up line: ${child.output} ${child.errors}`);
-  return { child, url: found[1]!, port: Number(found[2]) };
-}
 
 function post({ url }: Entry, body: BodyInit, headers: Record<string, string> = JSON_TYPE) {
   return fetch(`${url}/streaming`, { method: "POST", headers, body });
@@ -189,7 +153,8 @@ const BAD: Bad[] = [
 for (const runtime of RUNTIMES) {
   let entry: Entry;
   before(async () => {
-    entry = await listening(startEntry(runtime));
+    // Nobody comes back here: what comes back is the subject of http/resume_test.ts.
+    entry = await listening(startEntry(runtime, { DISCONNECT_GRACE_MS: "0" }));
   });
   after(() => entry.child.stop());
 
@@ -216,7 +181,8 @@ for (const runtime of RUNTIMES) {
   });
 
   test(`${runtime}: LOG=json prints nothing but JSON, a line a stream, and never its query`, async () => {
-    const child = startEntry(runtime, { LOG: "json", TOKEN_DELAY_MS: "0" });
+    const environment = { LOG: "json", TOKEN_DELAY_MS: "0", DISCONNECT_GRACE_MS: "0" };
+    const child = startEntry(runtime, environment);
     const lines = () => child.output.split("\n").filter(Boolean);
     try {
       await until(() => lines().length === 1, 10_000, `a start: ${child.errors}`);
@@ -307,7 +273,9 @@ for (const runtime of RUNTIMES) {
         ...TUTORIAL,
       ]);
       assert.equal(events.at(-1)?.event, "done");
-      assert.match(text, /\n\nevent: done\ndata: \{"reason":"completed","tokens":22\}\n\n$/);
+      const id = /^:\nid: ([\w-]{22})\.1\nretry: 1000\ndata: \{"token":"S"\}\n\n/.exec(text)?.[1];
+      const end = `event: done\ndata: {"reason":"completed","tokens":22}`;
+      assert(id !== undefined && text.endsWith(`\n\nid: ${id}.23\n${end}\n\n`), text);
       faults = at.slice(1, -1).map(({ ms }, i) => ms - at[i]!.ms)
         .filter((gapMs) => gapMs < 80 || gapMs > 150)
         .map((gapMs) => `a gap of ${gapMs.toFixed(1)} ms`);

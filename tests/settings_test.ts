@@ -14,6 +14,8 @@ const DEFAULTS: Settings = {
   heartbeatMs: 5000,
   commitAfterMs: 250,
   maxStreams: 10_000,
+  disconnectGraceMs: 10_000,
+  apiKeys: [],
   allowedHosts: [],
   corsOrigins: [],
 };
@@ -38,6 +40,7 @@ const GIVEN: Record<string, [text: string, name: keyof Settings, value: unknown]
   HEARTBEAT_MS: ["0", "heartbeatMs", 0],
   COMMIT_AFTER_MS: ["5000", "commitAfterMs", 5000],
   MAX_STREAMS: ["1", "maxStreams", 1],
+  DISCONNECT_GRACE_MS: ["0", "disconnectGraceMs", 0],
   ALLOWED_HOSTS: [" a.example, ,b.example", "allowedHosts", ["a.example", "b.example"]],
   CORS_ORIGINS: ["https://a.example", "corsOrigins", ["https://a.example"]],
 };
@@ -53,10 +56,23 @@ for (const [variable, [text, name, value]] of Object.entries(GIVEN)) {
   });
 }
 
-test("readSettings() takes the key from the environment alone", () => {
-  const key = { OPENAI_API_KEY: "sk-0123" };
-  assert.equal(read([], key)?.openaiApiKey, "sk-0123");
-  assert.throws(() => read(["--openai-api-key", "sk-0123"]), /is no flag/);
+test("readSettings() takes keys from the environment alone, and never repeats one", () => {
+  const keys = { OPENAI_API_KEY: "sk-0123", API_KEYS: " a-key ,,another," };
+  const { openaiApiKey, apiKeys } = read([], keys)!;
+  assert.deepEqual([openaiApiKey, apiKeys], ["sk-0123", ["a-key", "another"]]);
+  const message = "--api-keys is no flag, for others could read it: API_KEYS";
+  for (const args of [["--api-keys", "sk-0123"], ["--api-keys=sk-0123"], ["--api-keys"]]) {
+    assert.throws(() => read(args), { name: "RangeError", message });
+  }
+  assert.throws(
+    () => read(["--openai-api-key=sk-0123"]),
+    /^RangeError: --openai-api-key is no flag/,
+  );
+  for (const wrong of [",", " ", "sk-0123,two words", "sk-0123\u3042"]) {
+    assert.throws(() => read([], { API_KEYS: wrong }), {
+      message: "API_KEYS is not keys of visible ASCII with commas between them",
+    });
+  }
 });
 
 test("readSettings() names what is wrong, in one line", () => {
@@ -93,12 +109,14 @@ test("where it listens is no flag of ours under deno serve", () => {
 
 test("help() lists every flag, its variable and its default, in lines that fit", () => {
   const text = help("ours");
-  for (const variable of [...Object.keys(GIVEN), "OPENAI_API_KEY"]) assert(text.includes(variable));
+  for (const variable of [...Object.keys(GIVEN), "OPENAI_API_KEY", "API_KEYS"]) {
+    assert(text.includes(variable));
+  }
   for (const flag of ["--port NUMBER", "--log json|pretty|off", "--cors-origins ORIGIN,..."]) {
     assert(text.includes(flag), flag);
   }
   assert.match(text, /--max-streams NUMBER +MAX_STREAMS +10000 /);
-  assert.doesNotMatch(text, /openai-api-key/);
+  assert.doesNotMatch(text, /openai-api-key|--api-keys/);
   for (const line of text.split("\n")) assert(line.length <= 100, line);
 });
 

@@ -14,7 +14,7 @@ export interface ResumeOptions extends ReaderOptions {
   log: ReplayLog;
   /** The stream's name. @default {the one in `Last-Event-ID`} */
   streamId?: string;
-  /** In place of a name: the latest stream of this chat, from its start; 204 if none is going on. */
+  /** In place of a name: the latest stream of this chat, from its start; 204 if none is going on, 410 if its start is held no longer. */
   chatId?: string;
   /** Who asks; somebody else's stream is answered as one that never was. */
   owner?: string;
@@ -113,7 +113,9 @@ export async function resumed(
   if (chatId !== undefined) {
     const logged = await log.latest(owner, chatId);
     const isLive = logged !== undefined && logged.endEvent === undefined;
-    return isLive ? replay(request, logged, 0, options, watch) : nothing(options);
+    if (!isLive) return nothing(options);
+    if (logged.firstEvent > 1) throw new StreamError("gone");
+    return replay(request, logged, 0, options, watch);
   }
   const position = positionOf(request);
   const streamId = options.streamId ?? position?.streamId;
@@ -133,7 +135,7 @@ export async function resumed(
       throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
     }
     // A 204 would send a client that POSTs into a loop: it is given the end once more.
-    if (request.method === "GET") return nothing(options);
+    if (request.method === "GET" || request.method === "HEAD") return nothing(options);
     after = endEvent - 1;
   }
   if (after + 1 < firstEvent) throw new StreamError("gone");

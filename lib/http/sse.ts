@@ -7,7 +7,12 @@ import type { Format, FormatContext } from "../format.ts";
 import { jsonFormat, textFormat } from "../formats/events.ts";
 import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
-import { Generation, type GenerationInit, type GenerationOptions } from "../generation.ts";
+import {
+  callSafely,
+  Generation,
+  type GenerationInit,
+  type GenerationOptions,
+} from "../generation.ts";
 import { release, type Source } from "../pump.ts";
 import { checkLimits } from "../queue.ts";
 import type { Recorder, ReplayLog } from "../replay/log.ts";
@@ -114,6 +119,7 @@ export async function respond(
       const headers = refusedHead(options);
       return await resumed(request, { ...reading, log, format: chosen.name, headers }, extras);
     } catch (error) {
+      report(error, options);
       return problemResponse(error, refusedHead(options), undefined, chosen.refuse);
     }
   }
@@ -185,8 +191,19 @@ async function openLogged(
   const { request, format } = init;
   const { disconnect = { continueForMs: 10_000 } } = options;
   const streamId = init.streamId ?? newStreamId();
+  const stream = new TokenStream({ request, options, beats: true, whole: false, onEnd: ended });
   let recorder: Recorder | undefined;
-  const live: Live = { shutDown: (error) => recorder?.shutDown(error) };
+  const live: Live = {
+    shutDown(error) {
+      recorder?.shutDown(error);
+      stream.shutDown();
+    },
+  };
+  /** The generation may go on without its reader, and the reader may have yet to take what there is. */
+  let left = 2;
+  function ended(): void {
+    if (--left === 0) onEnd?.(live);
+  }
   onOpen?.(live);
   try {
     recorder = options.log!.record({
@@ -203,19 +220,25 @@ async function openLogged(
         ? Infinity
         : disconnect.continueForMs,
       fail: (error) => failureOf(format, { request, streamId, lastId: undefined }, error),
-      onEnd: () => onEnd?.(live),
+      onEnd: ended,
     });
   } catch (error) {
+    report(error, options);
     release(init.source, error);
     onEnd?.(live);
     return { opened: publicError(error) };
   }
   const generation = new Generation({ ...init, streamId }, recorder, true);
-  const stream = new TokenStream({ request, options, beats: true, whole: false });
   const { start } = recorder;
   const supply = recorder.follow(0, stream);
   const opened = await stream.open(supply, () => start.call(recorder, generation));
   return { opened, streamId };
+}
+
+/** Tells the operator of a log that is broken; what a log refuses in our words is for the reader. */
+function report(error: unknown, { onError = console.error }: SseOptions): void {
+  // If the handler for errors is broken itself, there is nobody left to tell.
+  if (!(error instanceof StreamError)) callSafely(onError, error, () => {});
 }
 
 /** How a format tells what ends one reader and not the generation. */

@@ -12,6 +12,7 @@ import {
   type HandlerOptions,
 } from "../../lib/handler.ts";
 import type { Source } from "../../lib/pump.ts";
+import type { AsyncQueue, Item } from "../../lib/queue.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../../lib/sse/event.ts";
 import { total } from "../child.ts";
@@ -105,11 +106,12 @@ export function lasting(): { source: Source<ChatInput>; seen: { aborted: boolean
   return { source, seen };
 }
 
-/** The reader of `body` leaves, and nothing of it stays. */
+/** The reader of `body` leaves for good, and nothing of it stays. */
 export async function assertLeaves(path: string, body: unknown): Promise<void> {
   const { source, seen } = lasting();
   const abort = new AbortController();
-  const asked = ask(createHandler({ source, commitAfterMs: 0 }), path, {
+  const handler = createHandler({ source, commitAfterMs: 0, disconnect: "cancel" });
+  const asked = ask(handler, path, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
@@ -120,4 +122,118 @@ export async function assertLeaves(path: string, body: unknown): Promise<void> {
   await until(() => seen.aborted, 100, "the source was told");
   await (await asked).body?.cancel().catch(() => {});
   assert.equal(total(active), 0);
+}
+
+/** A source that says what its test tells it to, and lets be seen what became of it. */
+export class Puppet {
+  /** How often it was started. */
+  runs = 0;
+  /** Why it was let go, if it was. */
+  reason: string | undefined;
+  /** When that was, on the clock of `performance`. */
+  abortedMs = 0;
+  #queue: AsyncQueue<Item> | undefined;
+
+  readonly source: Source<ChatInput> = ({ queue, signal }) => {
+    this.runs++;
+    this.reason = undefined;
+    this.#queue = queue;
+    signal.addEventListener("abort", () => {
+      this.reason = (signal.reason as StreamError).code;
+      this.abortedMs = performance.now();
+    });
+  };
+
+  say(...tokens: string[]): void {
+    for (const token of tokens) void this.#queue!.send(token);
+  }
+
+  end(): void {
+    this.#queue!.close();
+  }
+
+  fail(error: StreamError): void {
+    this.#queue!.fail(error);
+  }
+}
+
+/** Every counter is back to zero, soon. */
+export async function assertNothingLeft(): Promise<void> {
+  await until(() => total(active) === 0, 200, "nothing left").catch((error) => {
+    throw new Error(`${error.message}: ${JSON.stringify(active)}`);
+  });
+}
+
+/** One route that streams, with a body that it takes and the name of the format that it writes. */
+export interface StreamingRoute {
+  readonly path: string;
+  readonly body: object;
+  readonly format: string;
+  /** The text in the data of an event that has any. */
+  textOf(data: string): string | undefined;
+  /** What an error is called before the head, by code, in the words of the route's API. */
+  readonly shape: "problem" | "openai" | "anthropic";
+}
+
+const messages = [{ role: "user", content: "Hi" }];
+
+/** Every route that streams, in every format of events. */
+export const ROUTES: readonly StreamingRoute[] = [
+  {
+    path: "/streaming",
+    body: { query: "Hi" },
+    format: "json",
+    textOf: (data) => JSON.parse(data).token,
+    shape: "problem",
+  },
+  {
+    path: "/streaming?format=text",
+    body: { query: "Hi" },
+    format: "text",
+    textOf: (data) => data.startsWith("{") ? undefined : data,
+    shape: "problem",
+  },
+  {
+    path: "/v1/chat/completions",
+    body: { model: "m", messages, stream: true },
+    format: "openai",
+    textOf: (data) => data === "[DONE]" ? "" : JSON.parse(data).choices[0].delta.content,
+    shape: "openai",
+  },
+  {
+    path: "/v1/messages",
+    body: { model: "m", max_tokens: 9, messages, stream: true },
+    format: "anthropic",
+    textOf: (data) => JSON.parse(data).delta?.text,
+    shape: "anthropic",
+  },
+  {
+    path: "/api/chat",
+    body: { id: "chat-1", messages: [{ role: "user", parts: [{ type: "text", text: "Hi" }] }] },
+    format: "ui-message",
+    textOf: (data) => data === "[DONE]" ? "" : JSON.parse(data).delta,
+    shape: "problem",
+  },
+];
+
+/** The code of a refusal, after a look at its shape; `undefined` where its API has no codes. */
+export async function refusal(
+  response: Response,
+  status: number,
+  shape: StreamingRoute["shape"],
+): Promise<string | undefined> {
+  const text = await response.text();
+  assert.equal(response.status, status, text);
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  const type = shape === "problem" ? "application/problem+json" : "application/json";
+  assert.equal(response.headers.get("content-type"), type);
+  const value = JSON.parse(text);
+  if (shape === "problem") {
+    assert.equal(value.status, status);
+    return value.code;
+  }
+  assert.equal(value.type, shape === "anthropic" ? "error" : undefined);
+  assert.equal(typeof value.error.message, "string");
+  assert.equal("param" in value.error, shape === "openai");
+  return value.error.code;
 }

@@ -201,6 +201,8 @@ export function startScenes(
     models: { [MODEL]: source },
     heartbeatMs,
     commitAfterMs: 50,
+    // Every client reads events with ids; who leaves here leaves for good.
+    disconnect: "cancel",
     onError,
   });
   const server = serve((request, info) => {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import { type Child, startChild } from "../child.ts";
+import { listening, startEntry } from "../child.ts";
 import { until } from "../serve.ts";
 import { type Mock, startMock } from "../upstream/mock.ts";
 import { assertNoLeak, KEY, read, TEXT } from "./relay.ts";
@@ -17,23 +17,13 @@ after(() => mock.close());
 
 const RUNTIMES = ["bun", "deno"] as const;
 
-function start(runtime: typeof RUNTIMES[number], environment: Record<string, string>): Child {
-  const deno = "serve -A --no-check --host 127.0.0.1 --port 0 lib/server.ts".split(" ");
-  return runtime === "bun"
-    ? startChild("bun", ["lib/server.ts"], { PORT: "0", ...environment })
-    : startChild("deno", deno, environment);
-}
-
 async function relaying(runtime: typeof RUNTIMES[number], model: string) {
-  const child = start(runtime, {
+  const { child, url } = await listening(startEntry(runtime, {
     OPENAI_BASE_URL: mock.url,
     OPENAI_API_KEY: KEY,
     OPENAI_MODEL: model,
     COMMIT_AFTER_MS: "5000",
-  });
-  const listens = /listens on (http:\S+:\d+)/;
-  await until(() => listens.test(child.output), 10_000, `a start: ${child.errors}`);
-  const url = listens.exec(child.output)![1]!;
+  }));
   return {
     child,
     ask: async (query: string) =>
@@ -89,7 +79,7 @@ for (const runtime of RUNTIMES) {
   }
 
   test(`the entry on ${runtime} does not start with a key that cannot be sent`, async () => {
-    const child = start(runtime, {
+    const child = startEntry(runtime, {
       OPENAI_BASE_URL: mock.url,
       OPENAI_API_KEY: `${KEY}\u3042`,
       OPENAI_MODEL: "mock",

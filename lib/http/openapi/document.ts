@@ -52,6 +52,10 @@ const PROBLEM: JsonSchema = {
     status: { type: "integer", minimum: 400, maximum: 599 },
     code: { type: "string", examples: Object.keys(CODES) },
     detail: { type: "string" },
+    resume: {
+      const: true,
+      description: "The reader's connection is at fault: the stream goes on, and can be resumed.",
+    },
     errors: {
       type: "array",
       description: "Faults of the input.",
@@ -68,6 +72,13 @@ const PROBLEM: JsonSchema = {
   required: ["type", "title", "status", "code"],
 };
 const AS_PROBLEM = { "application/problem+json": { schema: ref("Problem") } };
+/** What a reader that comes back may hear. */
+const RESUME_PROBLEMS = ["not_found", "gone", "not_acceptable"];
+/** As API keys are sent to OpenAI, and to Anthropic. */
+const SECURITY_SCHEMES = {
+  bearer: { type: "http", scheme: "bearer" },
+  apiKey: { type: "apiKey", in: "header", name: "X-Api-Key" },
+};
 /** Before any route: a host that is not served, a page that was granted nothing. */
 const ACCESS_PROBLEMS = ["forbidden", "misdirected"];
 const RETRY_AFTER: JsonSchema = {
@@ -119,9 +130,9 @@ export function openApiDocument(routes: DescribedRoutes, options: DocumentOption
     paths,
     components: {
       schemas,
-      ...authorize ? { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } } : {},
+      ...authorize ? { securitySchemes: SECURITY_SCHEMES } : {},
     },
-    ...authorize ? { security: [{ bearer: [] }] } : {},
+    ...authorize ? { security: [{ bearer: [] }, { apiKey: [] }] } : {},
   };
 }
 
@@ -145,12 +156,15 @@ function describe(
   const responses = { ...literal.responses };
   const ok = responses[200];
   if (resumes && ok) responses[200] = { ...ok, headers: { "X-Stream-Id": STREAM_ID } };
+  const codes = new Set([...problems, ...resumes ? RESUME_PROBLEMS : [], ...ACCESS_PROBLEMS]);
+  const failures = [...codes].map((code) => [code, statusOf(code, statuses)] as const);
+  if (options.authorize && codes.has("too_many_streams")) failures.push(["too_many_streams", 429]);
   return {
     ...literal,
     ...parameters.length > 0 ? { parameters } : {},
     responses: {
       ...responses,
-      ...refusals([...problems, ...ACCESS_PROBLEMS], statuses, refused),
+      ...refusals(failures, refused),
       ...problems.includes("internal") ? { default: { ...OWN_FAILURE, content: refused } } : {},
       ...options.authorize && !anonymous ? { 401: { ...UNAUTHORIZED, content: refused } } : {},
     },
@@ -158,21 +172,25 @@ function describe(
   };
 }
 
+/** The status of a code under a route that may have one of its own for it. */
+function statusOf(code: string, statuses: Operation["statuses"]): number {
+  if (!Object.hasOwn(CODES, code)) {
+    throw new TypeError(`Cannot describe the code ${code}: unknown`);
+  }
+  return statuses?.[code] ?? CODES[code]![0];
+}
+
 /** A response per status, that says which codes it may have. */
 function refusals(
-  codes: readonly string[],
-  statuses: Operation["statuses"],
+  failures: readonly (readonly [code: string, status: number])[],
   content: NonNullable<ResponseObject["content"]>,
 ): Record<string, ResponseObject> {
   const responses: Record<string, ResponseObject> = {};
-  for (const code of codes) {
-    if (!Object.hasOwn(CODES, code)) {
-      throw new TypeError(`Cannot describe the code ${code}: unknown`);
-    }
-    const [usual, title] = CODES[code]!;
-    const status = statuses?.[code] ?? usual;
+  for (const [code, status] of failures) {
     const others = responses[status]?.description;
-    const description = `${others === undefined ? "" : `${others}\n`}- \`${code}\`: ${title}`;
+    const description = `${others === undefined ? "" : `${others}\n`}- \`${code}\`: ${
+      CODES[code]![1]
+    }`;
     responses[status] = {
       description,
       ...status === 429 || status === 503 ? { headers: { "Retry-After": RETRY_AFTER } } : {},

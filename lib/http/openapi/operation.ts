@@ -123,6 +123,7 @@ export const STREAM_PROBLEMS: readonly string[] = [
   "event_too_large",
   "overflow",
   "too_many_streams",
+  "log_full",
   "shutting_down",
   "upstream_timeout",
 ];

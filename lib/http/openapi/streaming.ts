@@ -1,4 +1,4 @@
-/** What `POST /streaming` takes and answers, in each of Spillway's own formats. */
+/** What `/streaming` and the streams under it take and answer, in each of Spillway's own formats. */
 import {
   BODY_PROBLEMS,
   eventSchema,
@@ -59,13 +59,15 @@ const schemas: Record<string, JsonSchema> = {
 
 const anyOf = (...names: string[]): JsonSchema => ({ anyOf: names.map(ref) });
 
+const EVENTS = {
+  itemSchema: anyOf("TokenEvent", "TextEvent", "StructuredEvent", "DoneEvent", "FailedEvent"),
+};
+
 /** A stream in the format that was asked for. */
 const stream: ResponseObject = {
   description: "The stream. A body that ends without `done` or `failed` was cut off.",
   content: {
-    "text/event-stream": {
-      itemSchema: anyOf("TokenEvent", "TextEvent", "StructuredEvent", "DoneEvent", "FailedEvent"),
-    },
+    "text/event-stream": EVENTS,
     "application/x-ndjson": {
       itemSchema: anyOf("Token", "StructuredLine", "DoneLine", "FailedLine"),
     },
@@ -113,14 +115,13 @@ export const resumeOperation: Operation = {
     schema: { type: "string" },
   }],
   responses: {
-    200: stream,
-    204: { description: "It has ended, and its end was read." },
-    410: {
-      description: "The log no longer holds what follows that event.",
-      content: { "application/problem+json": { schema: ref("Problem") } },
+    200: {
+      description: "What follows that event, in the one format that the stream is recorded in.",
+      content: { "text/event-stream": EVENTS },
     },
+    204: { description: "It has ended, and its end was read." },
   },
-  problems: ["bad_request", "not_found", "not_acceptable"],
+  problems: ["bad_request", "not_found", "too_many_streams"],
   schemas,
   resumable: true,
 };
@@ -133,5 +134,4 @@ export const stopOperation: Operation = {
   parameters: [streamId],
   responses: { 204: { description: "It has ended, now or before." } },
   problems: ["not_found"],
-  schemas,
 };

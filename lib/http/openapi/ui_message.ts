@@ -94,6 +94,6 @@ export const resumeChatOperation: Operation = {
     schema: TEXT,
   }],
   responses: { 200: stream, 204: { description: "There is none that still runs." } },
-  problems: [],
+  problems: ["gone", "too_many_streams"],
   schemas,
 };
