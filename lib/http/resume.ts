@@ -36,6 +36,8 @@ export interface Watch {
   onOpen?: (live: Live) => void;
   /** It has ended. */
   onEnd?: (live: Live) => void;
+  /** The first reader of a generation that is logged has come, or was served: the two end apart. */
+  onReader?: (reader: Live, isServed: boolean) => void;
 }
 
 /** A stream id, a dot, and the number of the last event that the reader has. */

@@ -180,7 +180,7 @@ async function open(
 async function openLogged(
   init: GenerationInit,
   options: SseOptions,
-  { onOpen, onEnd }: StreamExtras,
+  { onOpen, onEnd, onReader }: StreamExtras,
 ): Promise<Answer> {
   const { request, format } = init;
   const { disconnect = { continueForMs: 10_000 } } = options;
@@ -211,7 +211,14 @@ async function openLogged(
     return { opened: publicError(error) };
   }
   const generation = new Generation({ ...init, streamId }, recorder, true);
-  const stream = new TokenStream({ request, options, beats: true, whole: false });
+  const stream = new TokenStream({
+    request,
+    options,
+    beats: true,
+    whole: false,
+    onEnd: onReader && ((stream) => onReader(stream, true)),
+  });
+  onReader?.(stream, false);
   const { start } = recorder;
   const supply = recorder.follow(0, stream);
   const opened = await stream.open(supply, () => start.call(recorder, generation));
