@@ -114,24 +114,6 @@ export class ByteWriter {
     this.write(head, text, JSON_STRING, tail);
   }
 
-  /** Appends `head`, a number from 0 to 2⁵³ - 1 in decimal digits, and a line feed. */
-  sequence(head: Uint8Array, value: number): void {
-    const most = this.#length + head.length + 17;
-    if (most > this.#bytes.length) this.#grow(most);
-    const bytes = this.#bytes;
-    let at = this.#length;
-    for (let i = 0; i < head.length; i++) bytes[at++] = head[i]!;
-    let digits = 1;
-    for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++;
-    at += digits;
-    for (let i = 1; i <= digits; i++) {
-      bytes[at - i] = 0x30 + value % 10;
-      value = Math.floor(value / 10);
-    }
-    bytes[at++] = 0x0a;
-    this.#length = at;
-  }
-
   /**
    * Appends `head`, `text` with its escapes, and `tail`. The one loop: one check of the room, one pass
    * over the text, nothing allocated.
