@@ -3,8 +3,8 @@
  * Deliberately slow, plain and independent of the code it judges; the load generator calls it for one body per run.
  */
 
-/** Where a subject puts the token: raw in `data:`, as a JSON string, as `{"token"}`, as a UI message stream's `text-delta`, or in OpenAI's chunk. */
-export type Payload = "raw" | "string" | "token" | "delta" | "chunk";
+/** Where a subject puts the token: raw in `data:`, as a JSON string, as `{"token"}`, as a UI message stream's `text-delta`, in OpenAI's chunk, or in Anthropic's block. */
+export type Payload = "raw" | "string" | "token" | "delta" | "chunk" | "block";
 
 /** The text of a whole response as its reader would have it, and how many events carried it. */
 export function readBody(response: Uint8Array, payload: Payload): { text: string; events: number } {
@@ -39,7 +39,7 @@ function dechunk(body: Buffer): Buffer {
 interface Part {
   token?: string;
   type?: string;
-  delta?: string;
+  delta?: string | { text?: string };
   choices?: { delta?: { content?: string } }[];
 }
 
@@ -47,7 +47,7 @@ interface Part {
 function tokenOf(block: string, payload: Payload): string | undefined {
   const data: string[] = [];
   for (const line of block.split("\n")) {
-    if (/^event: ?(?!message$)/.test(line)) return undefined;
+    if (/^event:(?! ?(message|content_block_delta)$)/.test(line)) return undefined;
     if (line.startsWith("data:")) data.push(line.slice(line[5] === " " ? 6 : 5));
   }
   if (data.length === 0) return undefined;
@@ -57,5 +57,7 @@ function tokenOf(block: string, payload: Payload): string | undefined {
   if (payload === "string") return JSON.parse(joined) as string;
   const part = JSON.parse(joined) as Part;
   if (payload === "chunk") return part.choices?.[0]?.delta?.content || undefined;
-  return payload === "token" ? part.token : part.type === "text-delta" ? part.delta : undefined;
+  if (payload === "token") return part.token;
+  if (typeof part.delta === "object") return payload === "block" ? part.delta.text : undefined;
+  return part.type === "text-delta" ? part.delta : undefined;
 }

@@ -10,7 +10,8 @@ import { setImmediate } from "node:timers";
 import { Corpus, SEED } from "./inputs.ts";
 
 export type Shape = "generator" | "sync" | "queue" | "micro" | "macro" | "paced" | "idle";
-export type Query = { shape: Shape; n: number; format: "text" | "json" };
+export type FormatName = "text" | "json" | "openai" | "anthropic" | "ui-message";
+export type Query = { shape: Shape; n: number; format: FormatName };
 
 /** Token boundaries repeat after this many; a longer stream begins again, with fresh strings. */
 const CORPUS_TOKENS = 1000;
@@ -29,7 +30,7 @@ export function query(url: string): Query {
   return lastQuery = {
     shape: (parameters.get("shape") ?? "generator") as Shape,
     n: Number(parameters.get("n") ?? 1000),
-    format: parameters.get("format") === "json" ? "json" : "text",
+    format: (parameters.get("format") ?? "text") as FormatName,
   };
 }
 

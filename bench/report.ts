@@ -34,9 +34,16 @@ export type Results = {
   samples: Sample[];
 };
 
+const RATE: [name: string, heading: string, factor: number][] = [
+  ["tokensPerSecond", "million tokens/s", 1e-6],
+  ["nsPerToken", "processor ns/token", 1],
+];
+
 /** The figures a case is about: name in the samples, heading, and factor into the heading's unit. */
 const SHOWN: Record<string, [name: string, heading: string, factor: number][]> = {
-  burst: [["tokensPerSecond", "million tokens/s", 1e-6], ["nsPerToken", "processor ns/token", 1]],
+  burst: RATE,
+  formats: RATE,
+  replay: RATE,
   paced: [
     ["usPerToken", "processor µs/token", 1],
     ["deliveredShare", "delivered %", 100],

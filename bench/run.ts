@@ -14,6 +14,7 @@ import type { Case, Run } from "./cases/case.ts";
 import { codec } from "./cases/codec.ts";
 import { fairness } from "./cases/fairness.ts";
 import { firstToken } from "./cases/first_token.ts";
+import { formats } from "./cases/formats.ts";
 import { memory } from "./cases/memory.ts";
 import { paced } from "./cases/paced.ts";
 import { replay } from "./cases/replay.ts";
@@ -24,7 +25,17 @@ import { load, output, PINNING, PROGRAMS, script, withServer } from "./server.ts
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 const BENCH = fileURLToPath(new URL(".", import.meta.url));
-const CASES: readonly Case[] = [burst, paced, firstToken, fairness, memory, relay, codec, replay];
+const CASES: readonly Case[] = [
+  burst,
+  paced,
+  firstToken,
+  fairness,
+  memory,
+  relay,
+  codec,
+  formats,
+  replay,
+];
 
 const HELP = `bun bench/run.ts [options]
   --peers         measure the peers too; installs bench/peers/package.json where needed (about an hour for everything)

@@ -3,7 +3,7 @@
  * A peer is left out of a shape when its documentation has no way to feed it like that.
  */
 import type { Payload } from "./body.ts";
-import type { Shape } from "./producers.ts";
+import type { FormatName, Shape } from "./producers.ts";
 
 export type Runtime = "bun" | "deno" | "python" | "nginx";
 export type CaseName =
@@ -14,6 +14,7 @@ export type CaseName =
   | "memory"
   | "relay"
   | "codec"
+  | "formats"
   | "replay";
 
 export type Subject = {
@@ -52,7 +53,7 @@ const BOTH: readonly Runtime[] = ["bun", "deno"];
 const BUN: readonly Runtime[] = ["bun"];
 
 export const SUBJECTS: readonly Subject[] = [
-  ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "replay"] }),
+  ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "formats", "replay"] }),
   ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "floor", "floor.ts", "floor", { cases: ["burst", "first"] }),
   ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
@@ -66,7 +67,10 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(BUN, "elysia", "elysia.ts", "peer", { shapes: PULLED, paths: { sync: "/sync" } }),
   ...on(BOTH, "h3", "h3.ts", "peer"),
   ...on(BUN, "better-sse", "better_sse.ts", "peer", { payload: "string" }),
-  ...on(BUN, "ai sdk", "ai_sdk.ts", "peer", { payload: "delta" }),
+  ...on(BUN, "ai sdk", "ai_sdk.ts", "peer", {
+    payload: "delta",
+    cases: [...STREAMS, "formats"],
+  }),
   ...on(["python"], "fastapi generator", "fastapi_app.py", "peer", { shapes: ["generator"] }),
   ...on(["python"], "fastapi queue", "fastapi_app.py", "peer", {
     shapes: ["queue"],
@@ -95,6 +99,6 @@ export const SUBJECTS: readonly Subject[] = [
 ];
 
 /** The subject's path and query for a shape, without its `n`. */
-export function pathOf(subject: Subject, shape: Shape, format: "text" | "json" = "text"): string {
+export function pathOf(subject: Subject, shape: Shape, format: FormatName = "text"): string {
   return `${subject.paths?.[shape] ?? "/"}?shape=${shape}&format=${format}`;
 }

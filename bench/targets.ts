@@ -184,6 +184,20 @@ const GENERATOR = "generator text 64";
 const MICRO = "micro text 64";
 const both = <T>(make: (runtime: "bun" | "deno") => T): T[] => [make("bun"), make("deno")];
 
+/** Tokens per second, within a case, of one subject under one variant over those of another. */
+function rate(of: string, figure: number, one: [string, string], other: [string, string]): Target {
+  const over = (name: string, join: typeof ratio) => (samples: readonly Sample[]) =>
+    paired(samples, [of, ...one, name], [of, ...other, name], join);
+  return {
+    what: `${of}: ${one.join(", ")} over ${other.join(", ")}`,
+    bound: "at least",
+    figure,
+    unit: "x",
+    values: over("tokensPerSecond", ratio),
+    byProcessor: over("nsPerToken", (a, b) => b / a),
+  };
+}
+
 export const TARGETS: readonly Target[] = [
   burst(1.0, "bun", GENERATOR, "floor/bun"),
   burst(0.95, "deno", GENERATOR, "floor/deno"),
@@ -220,6 +234,28 @@ export const TARGETS: readonly Target[] = [
   ...both((runtime) => relayed(1, runtime, "a chunk a token", `openai and hono/${runtime}`)),
   ...both((runtime) => relayed(1, runtime, "16 KiB chunks", `openai and hono/${runtime}`)),
   ...both((runtime) => addedMs(2, runtime)),
+  ...both((runtime) =>
+    rate("formats", 0.3, [`spillway/${runtime}`, "generator openai 64"], [
+      `spillway/${runtime}`,
+      "generator json 64",
+    ])
+  ),
+  rate("formats", 8, ["spillway/bun", "generator ui-message 64"], [
+    "ai sdk/bun",
+    "generator ui-message 64",
+  ]),
+  ...both((runtime) =>
+    rate("replay", 0.6, [`spillway replay/${runtime}`, "generator json 64"], [
+      `spillway/${runtime}`,
+      "generator json 64",
+    ])
+  ),
+  ...both((runtime) =>
+    rate("replay", 5, [`spillway replay/${runtime}`, "1,000 readers of one"], [
+      `spillway/${runtime}`,
+      "1,000 streams of their own",
+    ])
+  ),
   ...both((runtime) => decoder(1.3, runtime, "mean")),
   ...both((runtime) => decoder(1.0, runtime, "worst")),
 ];

@@ -85,7 +85,8 @@ export interface Handler {
   readonly fetch: (request: Request, info?: unknown) => Promise<Response>;
   /**
    * Takes no new streams, waits for the live ones, and ends those that are left after `timeoutMs`
-   * (0 or more, 25 000 by default) with `failed` and `shutting_down`. Resolves when none is left.
+   * (0 or more, 25 000 by default) with `failed` and `shutting_down`. Readers may still come back, and
+   * generations be stopped. Resolves when none is left and the log has written down what it has.
    */
   readonly drain: (options?: { timeoutMs?: number }) => Promise<void>;
   /** What is open in this process, and what this handler has done. */
@@ -148,7 +149,9 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   // If the handler for errors is broken itself, there is nobody left to tell.
   const report = (error: unknown) => callSafely(options.onError ?? console.error, error, () => {});
 
-  const log = options.log === undefined ? new MemoryLog() : options.log || undefined;
+  const log: ReplayLog | undefined = options.log === undefined
+    ? new MemoryLog()
+    : options.log || undefined;
   const { log: _, ...common } = options;
   const streamOptions: SseOptions = {
     ...common,
@@ -178,6 +181,11 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     if (state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
   }
 
+  function gone(stream: Live): void {
+    live.delete(stream);
+    if (live.size === 0) { for (const drained of drains) drained(); }
+  }
+
   /** Opens a stream, or joins one, for `owner` if there is a place. */
   async function admit(
     owner: string | undefined,
@@ -198,8 +206,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
         },
         onEnd: (stream) => {
           free();
-          live.delete(stream);
-          if (live.size === 0) { for (const drained of drains) drained(); }
+          gone(stream);
         },
       });
     } finally {
@@ -281,9 +288,8 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   }
 
   function health(): Response {
-    return state === "serving"
-      ? jsonResponse({ status: "ok" })
-      : jsonResponse({ status: "draining" }, 503);
+    if (state === "draining") return jsonResponse({ status: "draining" }, 503);
+    return jsonResponse({ status: log?.health?.() ?? "ok" });
   }
 
   const templates = Object.keys(routes).filter((path) => path.includes("{"))
@@ -355,6 +361,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
       });
     }
     for (const stream of live) stream.shutDown(new StreamError("shutting_down"));
+    await log?.flush?.();
   }
 
   return { fetch, drain, stats: () => totals.stats() };

@@ -5,7 +5,7 @@
 import { StreamError } from "./error.ts";
 import { accepted, AsyncQueue, type Item, type Summary } from "./queue.ts";
 import type { ServerSentEvent } from "./sse/event.ts";
-import { FOR_AWAIT_IS_FASTER, schedule, TURN_BYTES } from "./scheduler.ts";
+import { FOR_AWAIT_IS_FASTER, schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
 import { isLast, readUpstream } from "./upstream.ts";
 
 /** What a source function is given. */
@@ -73,8 +73,8 @@ export interface PumpOwner {
 
 /** Functions that answer functions. */
 const MAX_DEPTH = 16;
-/** Far more tokens than a turn's bytes hold. */
-const MAX_STREAK = 20_000;
+/** Items of the first turn: far more than the queue holds, unless they are skipped. */
+const FIRST_ITEMS = 20_000;
 
 type Result = IteratorResult<Item | null | undefined, unknown>;
 interface Puller {
@@ -89,6 +89,7 @@ export class Pump {
   #pulled: Puller | undefined;
   /** What may wait before the loop gives its turn away: at first as much as the queue takes. */
   #turnBytes = Infinity;
+  #turnItems = FIRST_ITEMS;
   /** Items since the loop last gave its turn away. */
   #streak = 0;
 
@@ -204,17 +205,18 @@ export class Pump {
   #takes(item: Item | null | undefined): boolean {
     const queue = this.#queue;
     return accepted(queue.send(item as Item)) && queue.bytes < this.#turnBytes &&
-      ++this.#streak < MAX_STREAK;
+      ++this.#streak < this.#turnItems;
   }
 
   /** Waits for room, or for a turn where nothing waits: items that are skipped take time as well. */
   async #pause(): Promise<boolean> {
     const queue = this.#queue;
-    if (this.#streak >= MAX_STREAK && queue.bytes === 0) {
+    if (this.#streak >= this.#turnItems && queue.bytes === 0) {
       await new Promise<void>((resolve) => schedule({ due: false, run: resolve }));
     }
     this.#streak = 0;
     this.#turnBytes = TURN_BYTES;
+    this.#turnItems = TURN_ITEMS;
     return await queue.room();
   }
 

@@ -87,14 +87,21 @@ function announce(server: Listening): void {
   terminal.listening(`http://${host?.includes(":") ? `[${host}]` : host}:${server.port}`, wildcard);
 }
 
-async function shutDown(): Promise<void> {
-  await handler.drain({ timeoutMs: 0 });
+/** Takes no new streams, and leaves `timeoutMs` to those that are open. */
+async function shutDown(timeoutMs: number): Promise<void> {
+  await handler.drain({ timeoutMs });
   // What was written last has yet to leave; nobody holds the exit up for longer than this.
   setTimeout(() => process.exit(0), 500);
   await listening?.stop?.();
   if (bun) process.exit(0);
 }
-for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, shutDown);
+let asked = false;
+process.on("SIGINT", () => shutDown(0));
+process.on("SIGTERM", () => {
+  // Who asks twice is in a hurry.
+  shutDown(asked ? 0 : settings.drainTimeoutMs);
+  asked = true;
+});
 
 /** What `deno serve` and `Bun.serve` are given. */
 interface Entry extends Listening {

@@ -20,6 +20,7 @@ export interface Settings {
   commitAfterMs: number;
   maxStreams: number;
   disconnectGraceMs: number;
+  drainTimeoutMs: number;
   apiKeys: string[];
   allowedHosts: string[];
   corsOrigins: string[];
@@ -75,6 +76,13 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     0,
     3_600_000,
     "ms to generate on while nobody reads",
+  ),
+  drainTimeoutMs: integer(
+    "DRAIN_TIMEOUT_MS",
+    25_000,
+    0,
+    3_600_000,
+    "ms that SIGTERM leaves to open streams",
   ),
   apiKeys: {
     ...list("API_KEYS", "KEY,...", "keys of which callers must send one"),

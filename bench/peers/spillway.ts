@@ -1,10 +1,28 @@
 /** Spillway itself, the subject of the benchmark, on Bun and on Deno with the same file, with every feature at its default. */
-import { sse } from "../../mod.ts";
-import { corpus, feed, generate, iterate, iterates, query, serve } from "../producers.ts";
+import { anthropicFormat, type Format, openaiFormat, sse, uiMessageFormat } from "../../mod.ts";
+import {
+  corpus,
+  feed,
+  type FormatName,
+  generate,
+  iterate,
+  iterates,
+  query,
+  serve,
+} from "../producers.ts";
+
+const FORMATS: Readonly<Record<FormatName, "text" | "json" | Format>> = {
+  text: "text",
+  json: "json",
+  openai: openaiFormat,
+  anthropic: anthropicFormat,
+  "ui-message": uiMessageFormat,
+};
 
 serve((request) => {
   const asked = query(request.url);
-  const { format, n, shape } = asked;
+  const { n, shape } = asked;
+  const format = FORMATS[asked.format];
   if (shape === "generator") {
     return sse(request, async function* () {
       for (let i = 0; i < asked.n; i++) yield corpus.token(i);

@@ -73,4 +73,8 @@ export interface ReplayLog {
   find(streamId: string): Promise<LoggedStream | undefined>;
   /** The latest stream of a chat of that owner. */
   latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
+  /** Whether what is recorded is also kept; `degraded` while its store cannot be reached. */
+  health?(): "ok" | "degraded";
+  /** Waits until all that was recorded is kept; `false` if that took too long. */
+  flush?(options?: { timeoutMs?: number }): Promise<boolean>;
 }

@@ -299,6 +299,23 @@ test("a stream is not there before it begins, nor after it was refused", async (
   await assertNothingLeft();
 });
 
+test("who has left before the start begins no stream, and holds no place", async () => {
+  const log = new MemoryLog();
+  const set = stage({ log, limits: { maxStreams: 1 } });
+  for (const { path, body } of ROUTES) {
+    const response = await ask(set.handler, path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+      signal: AbortSignal.abort(),
+    });
+    assert.equal(response.headers.get("x-stream-id"), null);
+    await response.body?.cancel();
+    assert.deepEqual([log.size, set.puppet.runs], [0, 0]);
+    await assertNothingLeft();
+  }
+});
+
 test("a failure is logged, has an id and is final", async () => {
   const set = stage({ onError: () => {} });
   const first = await started(set, ["half"]);
