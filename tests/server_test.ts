@@ -399,7 +399,9 @@ for (const runtime of RUNTIMES) {
 
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     test(`${runtime}: ${signal} ends open streams with shutting_down and exits with 0`, async () => {
-      const other = await listening(startEntry(runtime));
+      // An interrupt is not patient; a termination is as patient as it was told to be.
+      const patience = { DRAIN_TIMEOUT_MS: signal === "SIGTERM" ? "0" : "25000" };
+      const other = await listening(startEntry(runtime, patience));
       try {
         const readers = await Promise.all(Array.from({ length: 3 }, () =>
           rawRequest(other.port, {
@@ -429,6 +431,37 @@ for (const runtime of RUNTIMES) {
       }
     });
   }
+
+  test(`${runtime}: SIGTERM lets an open stream come to its end, and then exits with 0`, async () => {
+    const other = await listening(startEntry(runtime, { TOKEN_DELAY_MS: "50" }));
+    try {
+      const answer = post(other, JSON.stringify({ query: "drained to the end" }));
+      const response = await answer;
+      other.child.kill("SIGTERM");
+      const text = await response.text();
+      assert.match(text, /event: done\n/);
+      assert.equal(text.match(/"token"/g)?.length, 18);
+      await until(() => other.child.exit !== undefined, 3000, "an exit");
+      assert.equal(other.child.exit, 0, other.child.errors);
+    } finally {
+      await other.child.stop();
+    }
+  });
+
+  test(`${runtime}: a second SIGTERM does not wait`, async () => {
+    const other = await listening(startEntry(runtime));
+    try {
+      const response = await post(other, JSON.stringify({ query: "x".repeat(1000) }));
+      other.child.kill("SIGTERM");
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      assert.equal(other.child.exit, undefined, "the first one waits");
+      other.child.kill("SIGTERM");
+      await until(() => other.child.exit !== undefined, 3000, "an exit");
+      await response.text().catch(() => {});
+    } finally {
+      await other.child.stop();
+    }
+  });
 
   test(`${runtime}: SIGTERM with nothing open, and with an idle connection, exits with 0`, async () => {
     const other = await listening(startEntry(runtime));

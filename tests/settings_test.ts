@@ -15,6 +15,7 @@ const DEFAULTS: Settings = {
   commitAfterMs: 250,
   maxStreams: 10_000,
   disconnectGraceMs: 10_000,
+  drainTimeoutMs: 25_000,
   apiKeys: [],
   allowedHosts: [],
   corsOrigins: [],
