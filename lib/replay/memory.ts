@@ -22,7 +22,7 @@ const DEFAULTS: Required<MemoryLogOptions> = {
   maxBytes: 256 * 1024 * 1024,
   keepMs: 300_000,
 };
-/** What a stream takes beside its events: its names, maps and objects. */
+/** What a stream takes beside its events and names: maps and objects. */
 const STREAM_BYTES = 1024;
 
 /** Keeps streams in memory, bounded in each direction. */
@@ -62,8 +62,9 @@ export class MemoryLog implements ReplayLog {
   record(info: StreamInfo, options: RecordOptions): Recorder {
     this.#expire();
     if (this.#recordings.has(info.streamId)) throw new StreamError("stream_exists");
-    if (!this.#held(STREAM_BYTES)) {
-      this.#bytes -= STREAM_BYTES;
+    const bytes = infoBytes(info);
+    if (!this.#held(bytes)) {
+      this.#bytes -= bytes;
       throw new StreamError("log_full", { retryAfter: 1 });
     }
     const recording = new Recording(info, options, this.#keeper);
@@ -101,7 +102,7 @@ export class MemoryLog implements ReplayLog {
     const { streamId, owner, chatId } = recording.info;
     if (!this.#recordings.delete(streamId)) return;
     this.#ended.delete(recording);
-    this.#bytes -= recording.heldBytes + STREAM_BYTES;
+    this.#bytes -= recording.heldBytes + infoBytes(recording.info);
     if (chatId === undefined) return;
     const key = chatKey(owner, chatId);
     if (this.#chats.get(key) === recording) this.#chats.delete(key);
@@ -126,6 +127,11 @@ export class MemoryLog implements ReplayLog {
     // A process that has nothing else to do may end.
     unref(this.#timer);
   }
+}
+
+/** The names are strangers': two bytes a character, in the stream and in the key of its chat. */
+function infoBytes({ owner = "", chatId = "" }: StreamInfo): number {
+  return STREAM_BYTES + 4 * (owner.length + chatId.length);
 }
 
 /** Two names in one, that no other two make. */

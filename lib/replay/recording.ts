@@ -65,7 +65,7 @@ export class Recording implements Recorder, Task {
   due = false;
   readonly bounded = false;
   readonly info: StreamInfo;
-  readonly #options: RecordOptions;
+  #options: RecordOptions;
   readonly #keeper: Keeper;
   readonly #readers = new Set<Reader>();
   #state: "live" | "ended" | "refused" = "live";
@@ -324,10 +324,12 @@ export class Recording implements Recorder, Task {
     this.#shrink();
     generation.drained();
     generation.finish();
-    this.#generation = undefined;
     leave();
     this.#keeper.ended(this);
     this.#options.onEnd();
+    // Only the events are kept: what made them, and for whom, may hold a lot.
+    this.#generation = undefined;
+    this.#options = ENDED;
   }
 
   /** The one reader is answered with a status of its own, and the name was never told. */
@@ -368,6 +370,14 @@ function emptyPage(first: number, start: number, size: number): Page {
   return { first, next: first, start, bytes: new Uint8Array(size), length: 0, after: undefined };
 }
 
+/** Who joins a stream that has ended cannot fall behind. */
+const ENDED: RecordOptions = {
+  highWaterMark: Infinity,
+  continueForMs: Infinity,
+  fail: () => NOTHING,
+  onEnd: () => {},
+};
+
 /** One reader's place in a recording. */
 class Reader implements Supply {
   readonly breakOff = undefined;
@@ -401,10 +411,10 @@ class Reader implements Supply {
     this.#follower.run();
   }
 
-  /** Bytes of the stream that the reader has. */
+  /** Bytes of the stream that the reader has; none of them where it is waited for no more. */
   get position(): number {
     this.#locate();
-    return this.#position ?? this.#recording.bytes;
+    return this.#dropped === undefined ? this.#position ?? this.#recording.bytes : 0;
   }
 
   /** The page that the reader stands on. */
@@ -443,30 +453,32 @@ class Reader implements Supply {
 
   take(): Uint8Array<ArrayBuffer> {
     this.#recording.tell();
+    this.#locate();
     if (this.#dropped !== undefined) {
       const dropped = this.#dropped;
       this.#dropped = NOTHING;
       return dropped;
     }
-    const from = this.#position;
-    const parts = [this.#lead];
-    let size = this.#lead.length;
-    this.#lead = NOTHING;
+    let page = this.#page;
     // By whole pages, for they end where an event does: who is left behind has no half of one.
-    for (let page = this.page; page !== undefined; page = page.after) {
-      const part = page.bytes.subarray(this.#position! - page.start, page.length);
-      if (size + part.length > CHUNK_BYTES && this.#position !== from) break;
-      parts.push(part);
-      size += part.length;
-      this.#position! += part.length;
-      this.#page = page;
+    let size = this.#lead.length;
+    if (page !== undefined) size += page.start + page.length - this.#position!;
+    let last = page;
+    while (last?.after && size + last.after.length <= CHUNK_BYTES) {
+      last = last.after;
+      size += last.length;
     }
     const taken = new Uint8Array(size);
-    let at = 0;
-    for (const part of parts) {
+    taken.set(this.#lead);
+    let at = this.#lead.length;
+    this.#lead = NOTHING;
+    for (; page !== undefined; page = page === last ? undefined : page.after) {
+      const part = page.bytes.subarray(this.#position! - page.start, page.length);
       taken.set(part, at);
       at += part.length;
+      this.#position! += part.length;
     }
+    this.#page = last;
     return taken;
   }
 

@@ -1,8 +1,9 @@
 /** One `sse()` in a bare script that calls no exit: run as a process of its own by the tests. */
 import process from "node:process";
-import { sse } from "../../mod.ts";
+import { MemoryLog, sse } from "../../mod.ts";
 
 const way = process.argv[2];
+const logged = way === "replay";
 const stuck = way === "cancel" || way === "unread";
 const abort = new AbortController();
 const response = await sse(
@@ -13,7 +14,7 @@ const response = await sse(
     if (way === "fail") throw new Error("broken");
     if (stuck) await new Promise(() => {});
   },
-  { onError: () => {}, ...way === "unread" ? { stallMs: 300 } : {} },
+  { onError: () => {}, ...way === "unread" ? { stallMs: 300 } : {}, ...logged ? { log: new MemoryLog() } : {} },
 );
 // A thousand more that all end before the loop turns: their shared hop must go as well.
 if (way === "many") {

@@ -78,7 +78,12 @@ type Operation =
   | "expire"
   | "begin"
   | "turn";
-const KINDS = ["callbacks", "plain callbacks", "generator", "own queue"] as const;
+const KINDS = [
+  "callbacks",
+  "plain callbacks",
+  "generator",
+  "own queue",
+] as const;
 
 const unhandled: unknown[] = [];
 const note = (error: unknown) => void unhandled.push(error);
@@ -103,7 +108,9 @@ function saw(what: string | number): void {
 
 /** A few turns of the event loop, with all that waits in them. */
 async function turn(count = 1): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < count; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 function pass(ms: number): void {
@@ -137,7 +144,9 @@ class Told {
   send(item: Item): void {
     const { queue } = this;
     if (queue === undefined || queue.closed) return;
-    const data = JSON.stringify(typeof item === "string" ? { token: item } : item.data);
+    const data = JSON.stringify(
+      typeof item === "string" ? { token: item } : item.data,
+    );
     this.items.push(data);
     this.bytes += data.length;
     void queue.send(item);
@@ -179,7 +188,10 @@ class Run {
   #begin(): void {
     if (this.#streams.length === 4) return;
     const chance = this.#chance;
-    const told = new Told(`stream-${this.#streams.length}`, pick(chance, [undefined, "ann"]));
+    const told = new Told(
+      `stream-${this.#streams.length}`,
+      pick(chance, [undefined, "ann"]),
+    );
     this.#streams.push(told);
     const kind = pick(chance, KINDS);
     const options = {
@@ -187,12 +199,20 @@ class Run {
       heartbeatMs: pick(chance, [0, 100]),
       stallMs: pick(chance, [0, 0, 300]),
       highWaterMark: pick(chance, [1, 16 * KIB, 64 * KIB]),
-      disconnect: pick<Disconnect>(chance, ["cancel", "continue", GRACE, GRACE]),
+      disconnect: pick<Disconnect>(chance, [
+        "cancel",
+        "continue",
+        GRACE,
+        GRACE,
+      ]),
     };
     this.done.push(kind, JSON.stringify(options));
     const reader = this.#reader(told, 0, "POST");
     const answer = sse(
-      new Request("http://localhost/", { method: "POST", signal: reader.asked.abort.signal }),
+      new Request("http://localhost/", {
+        method: "POST",
+        signal: reader.asked.abort.signal,
+      }),
       this.#source(kind, told),
       {
         ...options,
@@ -210,7 +230,9 @@ class Run {
       reader.reading = new Reading(response);
       saw(`first ${response.status}`);
       // For want of room there is no stream.
-      if (response.status === 503) this.#streams.splice(this.#streams.indexOf(told), 1);
+      if (response.status === 503) {
+        this.#streams.splice(this.#streams.indexOf(told), 1);
+      }
     }));
   }
 
@@ -231,7 +253,9 @@ class Run {
         return () => told.queue;
       case "generator": {
         // What is sent waits here until the pump pulls it.
-        const queue = told.queue = new AsyncQueue<Item>({ maxBufferedBytes: 2 ** 30 });
+        const queue = told.queue = new AsyncQueue<Item>({
+          maxBufferedBytes: 2 ** 30,
+        });
         return async function* () {
           yield* queue;
         };
@@ -239,9 +263,20 @@ class Run {
     }
   }
 
-  #reader(stream: Told, after: number, method: string, isAhead = false): Reader {
+  #reader(
+    stream: Told,
+    after: number,
+    method: string,
+    isAhead = false,
+  ): Reader {
     const asked = { abort: new AbortController(), method };
-    const reader: Reader = { stream, after, asked, reading: undefined, isAhead };
+    const reader: Reader = {
+      stream,
+      after,
+      asked,
+      reading: undefined,
+      isAhead,
+    };
     this.#readers.push(reader);
     return reader;
   }
@@ -283,9 +318,13 @@ class Run {
       case "send":
         return stream.send(`${stream.items.length} `);
       case "send much":
-        return stream.send(`${stream.items.length} ${"x".repeat(int(chance, 30_000))} `);
+        return stream.send(
+          `${stream.items.length} ${"x".repeat(int(chance, 30_000))} `,
+        );
       case "flood":
-        for (let i = 0; i < 300; i++) stream.send(`${stream.items.length} ${"y".repeat(900)} `);
+        for (let i = 0; i < 300; i++) {
+          stream.send(`${stream.items.length} ${"y".repeat(900)} `);
+        }
         return;
       case "structured":
         return stream.send({ event: "note", data: stream.items.length });
@@ -299,16 +338,28 @@ class Run {
       case "stop":
         return await this.#stop(stream);
       case "join":
-        return await this.#join(stream, int(chance, stream.items.length + 1), stream.owner);
+        return await this.#join(
+          stream,
+          int(chance, stream.items.length + 1),
+          stream.owner,
+        );
       case "join ahead":
-        return await this.#join(stream, stream.items.length + 2 + int(chance, 3), stream.owner);
+        return await this.#join(
+          stream,
+          stream.items.length + 2 + int(chance, 3),
+          stream.owner,
+        );
       case "join as another":
         return await this.#join(stream, int(chance, 3), "bob");
       case "come back": {
         const gone = this.#readers.filter(({ reading }) => reading?.end === "left");
         if (gone.length === 0) return;
         const { stream, reading, after } = pick(chance, gone);
-        return await this.#join(stream, reading!.blocks.at(-1)?.number ?? after, stream.owner);
+        return await this.#join(
+          stream,
+          reading!.blocks.at(-1)?.number ?? after,
+          stream.owner,
+        );
       }
     }
   }
@@ -327,7 +378,11 @@ class Run {
   }
 
   /** Asks for what comes after an event; the model says what the answer must be. */
-  async #join(stream: Told, after: number, owner: string | undefined): Promise<void> {
+  async #join(
+    stream: Told,
+    after: number,
+    owner: string | undefined,
+  ): Promise<void> {
     const chance = this.#chance;
     const method = pick(chance, ["GET", "POST"]);
     const { streamId } = stream;
@@ -337,7 +392,8 @@ class Run {
       ? 404
       : logged.endEvent !== undefined && after > logged.lastEvent
       ? 400
-      : logged.endEvent !== undefined && after === logged.lastEvent && method === "GET"
+      : logged.endEvent !== undefined && after === logged.lastEvent &&
+          method === "GET"
       ? 204
       : after + 1 < logged.firstEvent &&
           !(logged.endEvent !== undefined && after === logged.lastEvent)
@@ -361,8 +417,11 @@ class Run {
     });
     this.done.push(`  ${method} after ${after}: ${response.status}`);
     // It may fail before the answer: then it is one, if nobody was answered before.
-    const refused = expected === 200 && stream.ended && stream.reports[0]!.ttftMs === undefined;
-    if (!refused) assert.equal(response.status, expected, `${method} after ${after}`);
+    const refused = expected === 200 && stream.ended &&
+      stream.reports[0]!.ttftMs === undefined;
+    if (!refused) {
+      assert.equal(response.status, expected, `${method} after ${after}`);
+    }
     saw(refused ? "refused" : response.status);
     reader.reading = new Reading(response);
   }
@@ -373,7 +432,10 @@ class Run {
     if (firstEvent === undefined) {
       if (isRefused || this.#isTight) return;
       assert(stream.ended, "a live stream is known");
-      assert(performance.now() - stream.endedMs >= KEEP_MS, "a finished stream is kept");
+      assert(
+        performance.now() - stream.endedMs >= KEEP_MS,
+        "a finished stream is kept",
+      );
     } else if (firstEvent > 1 && !this.#isTight) {
       assert(
         stream.bytes > SURELY_HELD,
@@ -404,7 +466,11 @@ class Run {
       } else await this.#stop(stream);
       stream.finish();
     }
-    for (let i = 0; i < 120 && this.#readers.some(({ reading }) => !reading?.end); i++) {
+    for (
+      let i = 0;
+      i < 120 && this.#readers.some(({ reading }) => !reading?.end);
+      i++
+    ) {
       for (const reader of this.#readers) this.#read(reader);
       await turn();
     }
@@ -413,7 +479,11 @@ class Run {
       if (!stream.ended) await this.#stop(stream);
       stream.queue?.cancel(new StreamError("stopped"));
     }
-    for (let i = 0; i < 60 && this.#readers.some(({ reading }) => !reading?.end); i++) {
+    for (
+      let i = 0;
+      i < 60 && this.#readers.some(({ reading }) => !reading?.end);
+      i++
+    ) {
       for (const reader of this.#readers) this.#read(reader);
       await turn();
     }
@@ -431,12 +501,18 @@ class Run {
         this.#checkReader(reader);
       } catch (error) {
         const { stream, after, asked } = reader;
-        throw new Error(`${asked.method} ${stream.streamId} after ${after}`, { cause: error });
+        throw new Error(`${asked.method} ${stream.streamId} after ${after}`, {
+          cause: error,
+        });
       }
     }
     pass(KEEP_MS + 100);
     await turn(2);
-    assert.deepEqual([this.#log.size, this.#log.bytes], [0, 0], "the log is empty");
+    assert.deepEqual(
+      [this.#log.size, this.#log.bytes],
+      [0, 0],
+      "the log is empty",
+    );
   }
 
   #checkReader({ stream, after, asked, reading, isAhead }: Reader): void {
@@ -453,7 +529,10 @@ class Run {
         assert.equal(event, "failed");
         const { code, resume } = JSON.parse(data);
         assert.equal(resume, true);
-        assert(isAhead ? code === "bad_request" || code === "lagged" : code === "lagged", code);
+        assert(
+          isAhead ? code === "bad_request" || code === "lagged" : code === "lagged",
+          code,
+        );
         return saw(code);
       }
       assert.equal(number, ++expected, "no gap and no repetition");
@@ -467,7 +546,10 @@ class Run {
         }
         return saw(`${event} ${outcome}`);
       }
-      assert(data === stream.items[number - 1], `event ${number} is what was sent`);
+      assert(
+        data === stream.items[number - 1],
+        `event ${number} is what was sent`,
+      );
     }
     if (isAhead && end === "whole" && blocks.length === 0) return;
     // Without an end it was cut, by us or for its stall: never a body that looks whole.
@@ -491,7 +573,9 @@ for (let from = 0; from < RUNS; from += BATCH) {
         assert.deepEqual(unhandled, []);
         assert.equal(total(active), before, JSON.stringify(active));
       } catch (error) {
-        throw new Error(`seed ${seed}: ${run.done.join(", ")}`, { cause: error });
+        throw new Error(`seed ${seed}: ${run.done.join(", ")}`, {
+          cause: error,
+        });
       }
     }
   });
@@ -500,7 +584,12 @@ for (let from = 0; from < RUNS; from += BATCH) {
 test("the seeds came to every answer and every end", () => {
   const wanted = [
     ...["200", "204", "400", "404", "410", "first 200", "first 499"],
-    ...["done completed", "done cancelled", "failed failed", "failed cancelled"],
+    ...[
+      "done completed",
+      "done cancelled",
+      "failed failed",
+      "failed cancelled",
+    ],
     ...["lagged", "bad_request", "left", "broken"],
   ];
   if (process.env.SEEDS !== undefined) console.log(Object.fromEntries(seen));

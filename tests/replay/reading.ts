@@ -21,7 +21,11 @@ export interface Block {
 export function blocksOf(text: string): { blocks: Block[]; rest: string } {
   const blocks: Block[] = [];
   let at = 0;
-  for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n", at)) {
+  for (
+    let end = text.indexOf("\n\n");
+    end >= 0;
+    end = text.indexOf("\n\n", at)
+  ) {
     blocks.push(blockOf(text.slice(at, end + 2)));
     at = end + 2;
   }
@@ -43,7 +47,14 @@ function blockOf(text: string): Block {
   const id = one("id");
   const number = id === undefined ? undefined : Number(id.slice(id.lastIndexOf(".") + 1));
   const event = one("event") ?? "message";
-  return { text, id, number, event, data: values("data").join("\n"), retry: one("retry") };
+  return {
+    text,
+    id,
+    number,
+    event,
+    data: values("data").join("\n"),
+    retry: one("retry"),
+  };
 }
 
 /** Asserts that two long texts are the same, and shows where they are not. */
@@ -79,7 +90,9 @@ export class Reading {
 
   constructor(response: Response) {
     this.response = response;
-    this.#reader = response.body?.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+    this.#reader = response.body?.getReader() as ReadableStreamDefaultReader<
+      Uint8Array
+    >;
     if (this.#reader === undefined) this.end = "whole";
   }
 
@@ -88,7 +101,8 @@ export class Reading {
   }
 
   get streamId(): string {
-    return this.response.headers.get("x-stream-id") ?? assert.fail("x-stream-id is missing");
+    return this.response.headers.get("x-stream-id") ??
+      assert.fail("x-stream-id is missing");
   }
 
   /** The whole events so far. */
@@ -165,7 +179,10 @@ export class Reading {
   async problem(status: number, code: string): Promise<Problem> {
     await this.rest();
     assert.equal(this.status, status, this.body);
-    assert.equal(this.response.headers.get("content-type"), "application/problem+json");
+    assert.equal(
+      this.response.headers.get("content-type"),
+      "application/problem+json",
+    );
     const problem = JSON.parse(this.body) as Problem;
     assert.equal(problem.code, code);
     return problem;

@@ -66,10 +66,11 @@ export function textOf(
 class State implements ChatState<UIMessage> {
   status: ChatStatus = "ready";
   error: Error | undefined = undefined;
-  messages: UIMessage[] = [];
+  messages: UIMessage[];
   readonly #changed: () => void;
 
-  constructor(changed: () => void) {
+  constructor(messages: UIMessage[], changed: () => void) {
+    this.messages = messages;
     this.#changed = changed;
   }
   pushMessage = (message: UIMessage): void => {
@@ -89,7 +90,7 @@ class State implements ChatState<UIMessage> {
 /** The state machine of `useChat`. */
 export class Chat extends AbstractChat<UIMessage> {
   constructor(init: ChatInit<UIMessage>, changed: () => void = () => {}) {
-    super({ ...init, state: new State(changed) });
+    super({ ...init, state: new State(init.messages ?? [], changed) });
   }
 }
 

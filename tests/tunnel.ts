@@ -1,0 +1,64 @@
+/**
+ * A network that breaks: a proxy on a raw socket that cuts a connection after so many bytes of what it
+ * answers, wherever in a chunk or a character that is. It stands apart from the servers because no
+ * server of ours may know that it will be cut off.
+ */
+import { connect, createServer, type Socket } from "node:net";
+
+export interface Tunnel {
+  readonly url: string;
+  /** How many connections were cut. */
+  cuts: number;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a way to `port`.
+ *
+ * @param bytes How many bytes the next connection may answer; `Infinity` is all of them.
+ */
+export async function openTunnel(
+  port: number,
+  bytes: () => number,
+): Promise<Tunnel> {
+  const open = new Set<Socket>();
+  const listener = createServer((near) => {
+    const far = connect(port, "127.0.0.1");
+    let left = bytes();
+    for (const socket of [near, far]) {
+      open.add(socket);
+      const other = socket === near ? far : near;
+      // A reset is as good an end as any.
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        open.delete(socket);
+        other.destroy();
+      });
+    }
+    near.on("data", (data) => far.write(data));
+    far.on("data", (data: Uint8Array) => {
+      if (data.length < left) {
+        left -= data.length;
+        near.write(data);
+        return;
+      }
+      if (left > 0) tunnel.cuts++;
+      // What came before the cut still arrives, and the other side learns of it at once.
+      near.end(data.subarray(0, left));
+      left = 0;
+      far.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  const address = listener.address() as { port: number };
+  const tunnel: Tunnel = {
+    url: `http://127.0.0.1:${address.port}`,
+    cuts: 0,
+    close: () =>
+      new Promise((resolve) => {
+        listener.close(() => resolve());
+        for (const socket of open) socket.destroy();
+      }),
+  };
+  return tunnel;
+}
