@@ -26,6 +26,16 @@ export {
 export { type Disconnect, sse, type SseOptions } from "./lib/http/sse.ts";
 export { resume, type ResumeOptions, stop, type StopOptions } from "./lib/http/resume.ts";
 export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
+export { RedisLog, type RedisLogOptions } from "./lib/replay/redis.ts";
+export {
+  bunRedis,
+  type BunRedisClient,
+  ioRedis,
+  type IoRedisClient,
+  nodeRedis,
+  type NodeRedisClient,
+  type RedisConnection,
+} from "./lib/replay/redis_clients.ts";
 export type { LoggedStream, ReplayLog } from "./lib/replay/log.ts";
 export type { AccessOptions } from "./lib/http/access.ts";
 export type { BodyLimits } from "./lib/http/request.ts";

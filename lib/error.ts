@@ -12,6 +12,8 @@ export const CODES: Readonly<Record<string, readonly [status: number, title: str
   disconnected: [499, "The reader left"],
   lagged: [503, "The reader fell behind what the log still holds"],
   gone: [410, "The log no longer holds this position"],
+  log_unavailable: [503, "The log cannot be reached"],
+  producer_lost: [502, "The process that made the answer is gone"],
   log_full: [503, "The log has no room for another stream"],
   stream_exists: [409, "A stream of this name exists"],
   stopped: [499, "The generation was stopped"],

@@ -6,6 +6,13 @@ import process from "node:process";
 import { createHandler, type HandlerOptions } from "./handler.ts";
 import { keyholders } from "./http/keys.ts";
 import { help, readSettings, type Settings } from "./settings.ts";
+import { RedisLog } from "./replay/redis.ts";
+import {
+  bunRedis,
+  type BunRedisClient,
+  nodeRedis,
+  type NodeRedisClient,
+} from "./replay/redis_clients.ts";
 import { echo } from "./sources/echo.ts";
 import { openai } from "./sources/openai.ts";
 import { createTerminal } from "./terminal.ts";
@@ -17,7 +24,12 @@ interface Listening {
   stop?(): unknown;
 }
 
-const bun = (globalThis as { Bun?: { serve(options: unknown): Listening } }).Bun;
+interface Bun {
+  serve(options: unknown): Listening;
+  RedisClient: new (url: string) => BunRedisClient;
+}
+
+const bun = (globalThis as { Bun?: Bun }).Bun;
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 function fail(message: string): never {
@@ -53,6 +65,27 @@ function source(): NonNullable<HandlerOptions["source"]> {
   }
 }
 
+/** The log that all machines share, if a Redis is named: with Bun's own client, else the package `redis`. */
+async function sharedLog(url: string): Promise<RedisLog | undefined> {
+  if (url === "") return undefined;
+  try {
+    if (bun) return new RedisLog(bunRedis(new bun.RedisClient(url)));
+    // An optional peer: not to be looked for where it is not asked for.
+    const name = "redis";
+    const { createClient } = await import(name) as {
+      createClient(options: { url: string }): NodeRedisClient;
+    };
+    const client = createClient({ url });
+    client.on("error", () => {});
+    return new RedisLog(nodeRedis(client));
+  } catch (error) {
+    // Its message may repeat the URL, and the URL may hold a password.
+    const { code } = error as { code?: unknown };
+    const missing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
+    return fail(`REDIS_URL: ${missing ? "npm install redis" : "no such Redis can be asked"}`);
+  }
+}
+
 const settings = read();
 const { hostname, port, corsOrigins } = settings;
 const allowedHosts = [...settings.allowedHosts];
@@ -62,7 +95,9 @@ const terminal = createTerminal({
   print: (text) => console.log(text),
 });
 
+const log = await sharedLog(settings.redisUrl);
 const handler = createHandler({
+  ...log ? { log } : {},
   source: source(),
   ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
   heartbeatMs: settings.heartbeatMs,

@@ -21,6 +21,7 @@ export interface Settings {
   maxStreams: number;
   disconnectGraceMs: number;
   drainTimeoutMs: number;
+  redisUrl: string;
   apiKeys: string[];
   allowedHosts: string[];
   corsOrigins: string[];
@@ -84,6 +85,10 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     3_600_000,
     "ms that SIGTERM leaves to open streams",
   ),
+  redisUrl: {
+    ...text("REDIS_URL", "URL", "", "a Redis in which streams are kept for other machines"),
+    secret: true,
+  },
   apiKeys: {
     ...list("API_KEYS", "KEY,...", "keys of which callers must send one"),
     secret: true,

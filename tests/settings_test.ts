@@ -16,6 +16,7 @@ const DEFAULTS: Settings = {
   maxStreams: 10_000,
   disconnectGraceMs: 10_000,
   drainTimeoutMs: 25_000,
+  redisUrl: "",
   apiKeys: [],
   allowedHosts: [],
   corsOrigins: [],

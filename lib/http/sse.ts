@@ -219,7 +219,8 @@ async function openLogged(
         : disconnect === "continue"
         ? Infinity
         : disconnect.continueForMs,
-      fail: (error) => failureOf(format, { request, streamId, lastId: undefined }, error),
+      fail: (error, final) =>
+        failureOf(format, { request, streamId, lastId: undefined }, error, final),
       onEnd: ended,
     });
   } catch (error) {
@@ -246,9 +247,12 @@ function failureOf(
   format: Format,
   context: FormatContext,
   error: StreamError,
+  final = false,
 ): Uint8Array<ArrayBuffer> {
   const out = new EventWriter();
-  format.open(context).fail?.(out, { ...problemOf(error), resume: true });
+  const problem = problemOf(error);
+  if (!final) problem.resume = true;
+  format.open(context).fail?.(out, problem);
   return out.take();
 }
 

@@ -26,8 +26,11 @@ export interface RecordOptions {
   readonly highWaterMark: number;
   /** How long the generation goes on without a reader, in ms; `Infinity` is to its end. */
   readonly continueForMs: number;
-  /** A failure that ends a reader and not the generation, as its format tells it. */
-  readonly fail: (error: StreamError) => Uint8Array<ArrayBuffer>;
+  /**
+   * A failure as its format tells it, without an id: one that ends a reader and not the generation, or
+   * with `final` one that ends both.
+   */
+  readonly fail: (error: StreamError, final?: boolean) => Uint8Array<ArrayBuffer>;
   /** Called once, when the generation has ended. */
   readonly onEnd: () => void;
 }
@@ -47,6 +50,8 @@ export interface LoggedStream {
   readonly lastEvent: number;
   /** From where the events say how the stream ended; `undefined` while it may go on. */
   readonly endEvent: number | undefined;
+  /** Whether it has ended because the process that made it is gone: readers may have come further than the log. */
+  readonly isLost?: boolean;
   /** What comes after event number `after`, from now on. Ends when the reader leaves or has all. */
   follow(after: number, reader: Follower): Supply;
   /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */
@@ -69,12 +74,16 @@ export interface ReplayLog {
    * @throws {StreamError} `log_full` (503) where there is no room; `stream_exists` (409) where the name is taken.
    */
   record(info: StreamInfo, options: RecordOptions): Recorder;
-  /** The stream of that name, if it is known. Whose it is, is for the caller to ask. */
+  /**
+   * The stream of that name, if it is known. Whose it is, is for the caller to ask.
+   *
+   * @throws {StreamError} `log_unavailable` (503) where that cannot be known for now.
+   */
   find(streamId: string): Promise<LoggedStream | undefined>;
   /** The latest stream of a chat of that owner. */
   latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
-  /** Whether what is recorded is also kept; `degraded` while its store cannot be reached. */
+  /** Whether all of it works; with a `degraded` one what needs another machine may have to wait. */
   health?(): "ok" | "degraded";
-  /** Waits until all that was recorded is kept; `false` if that took too long. */
+  /** Waits until all that was recorded is kept where it survives this process, `timeoutMs` at most. Answers whether it is. */
   flush?(options?: { timeoutMs?: number }): Promise<boolean>;
 }

@@ -1,7 +1,7 @@
 /** The replay log of one process: nothing to install, gone with the process. */
 import { StreamError } from "../error.ts";
 import { unref } from "../scheduler.ts";
-import type { LoggedStream, Recorder, RecordOptions, ReplayLog, StreamInfo } from "./log.ts";
+import type { LoggedStream, RecordOptions, ReplayLog, StreamInfo } from "./log.ts";
 import { type Keeper, Recording } from "./recording.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */
@@ -25,6 +25,12 @@ const DEFAULTS: Required<MemoryLogOptions> = {
 /** What a stream takes beside its events and names: maps and objects. */
 const STREAM_BYTES = 1024;
 
+/** What a log that builds on this one wants to know. None of it may throw. */
+export interface Watcher extends Partial<Pick<Keeper, "appended" | "ended">> {
+  /** The recording is held no longer. */
+  dropped?(recording: Recording): void;
+}
+
 /** Keeps streams in memory, bounded in each direction. */
 export class MemoryLog implements ReplayLog {
   readonly #options: Required<MemoryLogOptions>;
@@ -36,11 +42,17 @@ export class MemoryLog implements ReplayLog {
   #bytes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #keeper: Keeper;
+  readonly #watcher: Watcher;
 
-  /** @throws {RangeError} If a limit is out of its bounds. */
-  constructor(options: MemoryLogOptions = {}) {
+  /**
+   * @param watcher For a log that builds on this one.
+   * @throws {RangeError} If a limit is out of its bounds.
+   */
+  constructor(options: MemoryLogOptions = {}, watcher: Watcher = {}) {
     this.#options = check(options);
+    this.#watcher = watcher;
     this.#keeper = {
+      ...watcher,
       maxStreamBytes: this.#options.maxStreamBytes,
       maxStreamEvents: this.#options.maxStreamEvents,
       held: (bytes) => this.#held(bytes),
@@ -59,7 +71,7 @@ export class MemoryLog implements ReplayLog {
     return this.#recordings.size;
   }
 
-  record(info: StreamInfo, options: RecordOptions): Recorder {
+  record(info: StreamInfo, options: RecordOptions): Recording {
     this.#expire();
     if (this.#recordings.has(info.streamId)) throw new StreamError("stream_exists");
     const bytes = infoBytes(info);
@@ -83,6 +95,11 @@ export class MemoryLog implements ReplayLog {
     return Promise.resolve(this.#chats.get(chatKey(owner, chatId)));
   }
 
+  /** Holds a recording no longer, whether it has ended or not. */
+  release(recording: Recording): void {
+    this.#drop(recording);
+  }
+
   #held(bytes: number): boolean {
     this.#bytes += bytes;
     while (this.#bytes > this.#options.maxBytes) {
@@ -94,7 +111,9 @@ export class MemoryLog implements ReplayLog {
   }
 
   #keep(recording: Recording): void {
+    if (this.#recordings.get(recording.info.streamId) !== recording) return;
     this.#ended.set(recording, performance.now());
+    this.#watcher.ended?.(recording);
     this.#expire();
   }
 
@@ -103,6 +122,7 @@ export class MemoryLog implements ReplayLog {
     if (!this.#recordings.delete(streamId)) return;
     this.#ended.delete(recording);
     this.#bytes -= recording.heldBytes + infoBytes(recording.info);
+    this.#watcher.dropped?.(recording);
     if (chatId === undefined) return;
     const key = chatKey(owner, chatId);
     if (this.#chats.get(key) === recording) this.#chats.delete(key);

@@ -25,7 +25,7 @@ export interface Keeper {
 }
 
 /** A piece of a stream: whole events, one after the other. */
-interface Page {
+export interface Page {
   /** Number of its first event, and of the one past its last. */
   first: number;
   next: number;
@@ -35,6 +35,16 @@ interface Page {
   length: number;
   /** The page that follows; none where this is the last, or was trimmed. */
   after: Page | undefined;
+}
+
+/** Somebody who reads a recording and keeps its source going, here or on another machine. */
+export interface Guest {
+  /** Bytes of the stream that it has. */
+  readonly position: number;
+  /** The page that it goes on with, as long as it is held. */
+  readonly page: Page | undefined;
+  /** Something waits, or the end has come. Must not throw. */
+  run(): void;
 }
 
 /** Pages grow to this size; a stream is trimmed by whole pages. */
@@ -47,7 +57,8 @@ const TURN_BYTES = CHUNK_BYTES + PAGE_BYTES;
 /** No event is smaller: an id, a field and their ends. */
 const TURN_EVENTS = TURN_BYTES / 16;
 const LF = 0x0a;
-const HEARTBEAT = new TextEncoder().encode(":\n");
+/** What a reader is given before the first event, and after a silence. */
+export const HEARTBEAT: Uint8Array = new TextEncoder().encode(":\n");
 const NOTHING = new Uint8Array(0);
 const LAGGED = new StreamError("lagged");
 const PAST_THE_END = new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
@@ -67,14 +78,14 @@ export class Recording implements Recorder, Task {
   readonly info: StreamInfo;
   #options: RecordOptions;
   readonly #keeper: Keeper;
-  readonly #readers = new Set<Reader>();
+  readonly #readers = new Set<Guest>();
   #state: "live" | "ended" | "refused" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
   #told = false;
   #generation: Generation | undefined;
   #blocked = false;
   /** The reader that is furthest ahead. */
-  #fastest: Reader | undefined;
+  #fastest: Guest | undefined;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
   /** The oldest page and the newest. */
   #head: Page;
@@ -173,30 +184,35 @@ export class Recording implements Recorder, Task {
 
   follow(after: number, follower: Follower): Supply {
     const reader = new Reader(this, after, follower, this.#options.fail);
-    this.#readers.add(reader);
-    this.#disarm();
-    this.#compare(reader);
-    this.#repace();
+    this.join(reader);
     return reader;
   }
 
+  /** Counts a guest among the readers, until it leaves. */
+  join(guest: Guest): void {
+    this.#readers.add(guest);
+    this.#disarm();
+    this.#compare(guest);
+    this.#repace();
+  }
+
   /** A reader has taken something. */
-  moved(reader: Reader): void {
-    this.#compare(reader);
+  moved(guest: Guest): void {
+    this.#compare(guest);
     // A source that runs waits for no reader.
     if (this.#blocked) this.#repace();
   }
 
-  #compare(reader: Reader): void {
-    if (this.#fastest === undefined || reader.position > this.#fastest.position) {
-      this.#fastest = reader;
+  #compare(guest: Guest): void {
+    if (this.#fastest === undefined || guest.position > this.#fastest.position) {
+      this.#fastest = guest;
     }
   }
 
   /** A reader is served or gone. */
-  leave(reader: Reader): void {
-    if (!this.#readers.delete(reader) || this.isOver) return;
-    if (reader === this.#fastest) {
+  leave(guest: Guest): void {
+    if (!this.#readers.delete(guest) || this.isOver) return;
+    if (guest === this.#fastest) {
       this.#fastest = undefined;
       for (const other of this.#readers) this.#compare(other);
       this.#repace();
@@ -211,6 +227,19 @@ export class Recording implements Recorder, Task {
         this.#abandon();
       }, continueForMs);
     }
+  }
+
+  /** The page that has what comes after event number `event`, or will have it. */
+  pageAfter(event: number): Page {
+    let page = this.#head;
+    while (page.next <= event + 1 && page.after) page = page.after;
+    return page;
+  }
+
+  /** Where event number `event` ends, in bytes of the stream; where what is held begins, if it is not. */
+  positionAfter(event: number): number {
+    const page = this.pageAfter(event);
+    return page.start + (event + 1 < page.next ? offsetOf(page, event + 1) : page.length);
   }
 
   /** Whether somebody reads. */

@@ -123,6 +123,20 @@ export class EventWriter extends ByteWriter {
   }
 }
 
+/**
+ * Events that were written without an id, as the ones that follow number `after` of a stream. Answers
+ * how many they are, too.
+ */
+export function numberEvents(
+  events: string,
+  streamId: string,
+  after: number,
+): { text: string; count: number } {
+  const blocks = events.split("\n\n").slice(0, -1);
+  const numbered = blocks.map((block, i) => `id: ${streamId}.${after + 1 + i}\n${block}\n\n`);
+  return { text: numbered.join(""), count: blocks.length };
+}
+
 /** All checks come before the first byte: a refused event leaves nothing behind. */
 function checkFields(
   comment: unknown,
