@@ -86,7 +86,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     "ms that SIGTERM leaves to open streams",
   ),
   redisUrl: {
-    ...text("REDIS_URL", "URL", "", "a Redis in which streams are kept for other machines"),
+    ...text("REDIS_URL", "URL", "", "the Redis where machines share streams"),
     secret: true,
   },
   apiKeys: {

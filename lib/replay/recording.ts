@@ -172,9 +172,10 @@ export class Recording implements Recorder, Task {
     schedule(this);
   }
 
-  async stop(reason?: string): Promise<void> {
+  stop(reason?: string): Promise<void> {
     this.#generation?.stop(reason);
     this.run();
+    return Promise.resolve();
   }
 
   shutDown(error: StreamError): void {

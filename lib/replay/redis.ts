@@ -118,7 +118,11 @@ export class RedisLog implements ReplayLog {
       report: (error) => this.#report(error),
     });
     this.#followers = new RedisFollowers(this.#link, this.#scripts, this.#mail);
+    // Both connections are made now, and not with the first stream.
     this.#mail.listen();
+    this.#link.send(...this.#scripts.renewal()).catch(() => {
+      // The link has said so.
+    });
     this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
     unref(this.#beat);
   }

@@ -90,6 +90,7 @@ interface Line {
   event: number;
   position: number;
   writtenMs: number;
+  isWriting: boolean;
   readonly guests: Map<string, RemoteGuest>;
 }
 
@@ -109,9 +110,6 @@ export class RedisShipper {
   readonly #lines = new Map<string, Line>();
   readonly #dirty = new Set<Line>();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether a stream came up that Redis has yet to be told of. */
-  #hasNew = false;
-  #shipping: Promise<void> | undefined;
 
   constructor(link: RedisLink, scripts: RedisScripts, mail: RedisMail, owner: ShipperOwner) {
     this.#link = link;
@@ -136,11 +134,18 @@ export class RedisShipper {
 
   /** Its name is written at once: who knows it may ask for it elsewhere. */
   add(recording: Recording, fail: RecordOptions["fail"]): void {
-    const start = { isKnown: false, event: 0, position: 0, writtenMs: NEVER, guests: new Map() };
-    const line: Line = { recording, fail, ...start };
+    const line: Line = {
+      recording,
+      fail,
+      isKnown: false,
+      event: 0,
+      position: 0,
+      writtenMs: NEVER,
+      isWriting: false,
+      guests: new Map(),
+    };
     this.#lines.set(recording.info.streamId, line);
     this.#dirty.add(line);
-    this.#hasNew = true;
     if (this.#link.isUp) queueMicrotask(() => this.ship());
   }
 
@@ -195,37 +200,26 @@ export class RedisShipper {
     }
   }
 
-  /** Writes what is due. One tick at a time: a stream is never written to twice at once. */
-  ship(): Promise<void> {
-    this.#disarm();
-    return this.#shipping ??= this.#tick().finally(() => {
-      this.#shipping = undefined;
-      if (this.#hasNew && this.#link.isUp) this.ship();
-      else if (this.#dirty.size > 0) this.#arm();
-    });
+  /** Writes what is due. A stream is never written to twice at once. */
+  async ship(): Promise<void> {
+    await Promise.all(this.#batches().map((batch) => this.#write(batch)));
+    this.#mail.send();
   }
 
   close(): void {
-    this.#disarm();
+    clearTimeout(this.#timer);
     this.#lines.clear();
     this.#dirty.clear();
   }
 
   #arm(): void {
-    if (this.#timer !== undefined || this.#shipping !== undefined || !this.#link.isUp) return;
-    this.#timer = setTimeout(() => this.ship(), TICK_MS);
+    if (this.#timer !== undefined || !this.#link.isUp) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.ship();
+      if (this.#dirty.size > 0) this.#arm();
+    }, TICK_MS);
     unref(this.#timer);
-  }
-
-  #disarm(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
-  async #tick(): Promise<void> {
-    this.#hasNew = false;
-    await Promise.all(this.#batches().map((batch) => this.#write(batch)));
-    this.#mail.send();
   }
 
   /** What is due, in pieces that hold nobody else up. */
@@ -236,7 +230,7 @@ export class RedisShipper {
     const nowMs = performance.now();
     for (const line of this.#dirty) {
       // A timer may be a little early.
-      if (nowMs - line.writtenMs < TICK_MS - 1) continue;
+      if (line.isWriting || nowMs - line.writtenMs < TICK_MS - 1) continue;
       // What finds no room is first in the next tick.
       if (bytes > TICK_BYTES) break;
       this.#dirty.delete(line);
@@ -245,6 +239,7 @@ export class RedisShipper {
         batchBytes = 0;
       }
       line.writtenMs = nowMs;
+      line.isWriting = true;
       const parcel = this.#pack(line);
       batches.at(-1)!.push(parcel);
       batchBytes += parcel.bytes;
@@ -298,6 +293,8 @@ export class RedisShipper {
       // The link has said so, and says when it is time to try again.
       for (const { line } of batch) this.touch(line.recording);
       return;
+    } finally {
+      for (const { line } of batch) line.isWriting = false;
     }
     batch.forEach((parcel, i) => this.#settle(parcel, replies[i]!));
   }

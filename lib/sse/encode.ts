@@ -75,7 +75,9 @@ export class EventWriter extends ByteWriter {
     if (line[at] === DOT) this.#idLine = bytesOf(`id: ${this.#streamId}.${this.#events}\n`);
     else line[at]!++;
     this.raw(this.#idLine);
-    if (this.#events === 1 && this.#retryMs !== undefined) this.#field(RETRY, String(this.#retryMs));
+    if (this.#events === 1 && this.#retryMs !== undefined) {
+      this.#field(RETRY, String(this.#retryMs));
+    }
   }
 
   /** An event of a prepared frame around `text`, escaped as in JSON. */

@@ -14,7 +14,11 @@ const response = await sse(
     if (way === "fail") throw new Error("broken");
     if (stuck) await new Promise(() => {});
   },
-  { onError: () => {}, ...way === "unread" ? { stallMs: 300 } : {}, ...logged ? { log: new MemoryLog() } : {} },
+  {
+    onError: () => {},
+    ...way === "unread" ? { stallMs: 300 } : {},
+    ...logged ? { log: new MemoryLog() } : {},
+  },
 );
 // A thousand more that all end before the loop turns: their shared hop must go as well.
 if (way === "many") {

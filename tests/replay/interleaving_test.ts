@@ -106,18 +106,31 @@ function saw(what: string | number): void {
   seen.set(`${what}`, (seen.get(`${what}`) ?? 0) + 1);
 }
 
-/** A few turns of the event loop, with all that waits in them. */
+/** A few turns of the event loop, with all that waits in them; each takes a millisecond. */
 async function turn(count = 1): Promise<void> {
   for (let i = 0; i < count; i++) {
     await new Promise((resolve) => setImmediate(resolve));
+    tick(1);
   }
 }
 
+function tick(ms: number): void {
+  aheadMs += ms;
+  mock.timers.tick(ms);
+}
+
 function pass(ms: number): void {
-  for (let at = 0; at < ms; at += 25) {
-    aheadMs += 25;
-    mock.timers.tick(25);
-  }
+  for (let at = 0; at < ms; at += 25) tick(25);
+}
+
+/** What a promise comes to, in as many turns as it takes; it may not take for ever. */
+async function settled<T>(promise: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const settle = () => void (isSettled = true);
+  promise.then(settle, settle);
+  for (let i = 0; i < 50 && !isSettled; i++) await turn();
+  if (!isSettled) throw new Error("a promise was left waiting");
+  return await promise;
 }
 
 /** A generation, and what it was given. */
@@ -408,13 +421,14 @@ class Run {
       headers: after === 0 && chance() < 0.5 ? {} : { "last-event-id": `${streamId}.${after}` },
       signal: reader.asked.abort.signal,
     });
-    const response = await resume(request, {
+    const options = {
       log: this.#log,
       streamId,
       heartbeatMs: pick(chance, [0, 100]),
       stallMs: pick(chance, [0, 0, 300]),
       ...owner === undefined ? {} : { owner },
-    });
+    };
+    const response = await settled(resume(request, options));
     this.done.push(`  ${method} after ${after}: ${response.status}`);
     // It may fail before the answer: then it is one, if nobody was answered before.
     const refused = expected === 200 && stream.ended &&
@@ -487,8 +501,7 @@ class Run {
       for (const reader of this.#readers) this.#read(reader);
       await turn();
     }
-    const never = turn(20).then(() => Promise.reject(new Error("a promise was left waiting")));
-    await Promise.race([Promise.all(this.#pending), never]);
+    await settled(Promise.all(this.#pending));
   }
 
   /** What must hold after the end, whatever came before it. */

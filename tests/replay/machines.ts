@@ -81,6 +81,15 @@ export class Machine {
     return this.#reads(await resume(request, { log: this.log, streamId, ...options }));
   }
 
+  /** A reader of a stream that has begun on another machine just now. */
+  async meet(first: Reading, options: Partial<ResumeOptions> = {}): Promise<Reading> {
+    const deadline = performance.now() + 5000;
+    while (await this.knows(first.streamId) === "not" && performance.now() < deadline) {
+      await sleep(1);
+    }
+    return this.join(first.streamId, undefined, options);
+  }
+
   #reads(response: Response): Reading {
     const reading = new Reading(response);
     this.#readings.push(reading);

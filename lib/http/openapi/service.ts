@@ -18,9 +18,9 @@ export const healthOperation: Operation = {
   summary: "Whether the server takes new streams",
   tags: ["service"],
   responses: {
-    200: jsonAnswer("It takes new streams.", {
+    200: jsonAnswer("It takes new streams; `degraded` while its log cannot be reached.", {
       type: "object",
-      properties: { status: { const: "ok" } },
+      properties: { status: { enum: ["ok", "degraded"] } },
       required: ["status"],
     }),
     503: jsonAnswer("It is draining and takes none.", {
