@@ -44,6 +44,12 @@ const checks = [
   ["types with the real packages", ["tsc", "-p", "tests/interop"], one],
   ["real packages on Bun", ["bun", "test", "--timeout", "60000", ...interop], bunCounts],
   ["real packages on Deno", ["deno", "test", "-A", "--no-check", ...interop], denoCounts],
+  // Two processes, nginx and Redis: one runner is enough for both.
+  [
+    "stack of Bun, Deno, nginx and Redis",
+    ["bun", "test", "--timeout", "100000", "./tests/stack/stack.interop.ts"],
+    bunCounts,
+  ],
   ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
   ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
   ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],
