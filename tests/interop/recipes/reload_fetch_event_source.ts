@@ -1,6 +1,7 @@
 import { fetchEventSource } from "@microsoft/fetch-event-source";
 
-let last = {}; // the package itself takes an event for read as soon as its id is there
+// The package itself takes an event for read as soon as its id is there.
+let last: { "last-event-id"?: string } = {};
 const again = (url: string, init: RequestInit) =>
   fetch(url, { ...init, headers: { ...init.headers, ...last } });
 await fetchEventSource("http://127.0.0.1:8000/streaming", {
@@ -10,9 +11,7 @@ await fetchEventSource("http://127.0.0.1:8000/streaming", {
   fetch: again as typeof fetch,
   onopen: async (response) => {
     if (!response.ok) throw new Error(await response.text());
-    if (!("last-event-id" in last)) {
-      last = { "last-event-id": `${response.headers.get("x-stream-id")}.0` };
-    }
+    last["last-event-id"] ??= `${response.headers.get("x-stream-id")}.0`;
   },
   onmessage: ({ id, event, data }) => {
     last = { "last-event-id": id };
