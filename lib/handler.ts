@@ -17,6 +17,7 @@ import { messagesOperation } from "./http/openapi/anthropic.ts";
 import { type ApiInfo, openApiDocument } from "./http/openapi/document.ts";
 import { chatCompletionOperation, modelOperation, modelsOperation } from "./http/openapi/openai.ts";
 import type { JsonSchema, Operation } from "./http/openapi/operation.ts";
+import { chatPageOperation, docsPageOperation } from "./http/openapi/pages.ts";
 import { healthOperation, metricsOperation, openApiOperation } from "./http/openapi/service.ts";
 import { resumeOperation, stopOperation, streamOperation } from "./http/openapi/streaming.ts";
 import { chatOperation, resumeChatOperation } from "./http/openapi/ui_message.ts";
@@ -35,6 +36,9 @@ import {
 } from "./http/stream_route.ts";
 import { queryInput, streaming, type StreamingInput } from "./http/streaming.ts";
 import { uiChat, type UiMessageInput } from "./http/ui_chat.ts";
+import { chatPage } from "./pages/chat.ts";
+import { docsPage } from "./pages/docs.ts";
+import type { Page } from "./pages/page.ts";
 import type { Source } from "./pump.ts";
 import type { ReplayLog } from "./replay/log.ts";
 import { MemoryLog } from "./replay/memory.ts";
@@ -77,6 +81,10 @@ export interface HandlerOptions<
   limits?: HandlerLimits;
   /** Where event streams are kept, so that a reader may come back; `false` is nowhere. @default {a MemoryLog} */
   log?: ReplayLog | false;
+  /** Whether `GET /` is a page to chat with the source. @default {true} */
+  chat?: boolean;
+  /** Whether `GET /docs` is a page about `/openapi.json` where every route can be tried. @default {true} */
+  docs?: boolean;
 }
 
 /** What {@linkcode createHandler} makes. Its methods are bound. */
@@ -247,6 +255,11 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     return new Response(null, { status: 204, headers: new Headers(options.headers) });
   }
 
+  const { chat = true, docs = true } = options;
+  const page = (page: Page, operation: Operation) => ({
+    GET: { answer: ({ request }: Call) => page(request), operation },
+  });
+
   /** By path; `{name}` stands for one part of it, or at its end for all that follows. */
   const routes: Record<string, Record<string, Route>> = {
     "/streaming": { POST: streams(streaming, streamOperation) },
@@ -277,6 +290,8 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     "/openapi.json": {
       GET: { answer: () => jsonResponse(document ??= describe()), operation: openApiOperation },
     },
+    ...chat ? { "/": page(chatPage({ docs }), chatPageOperation) } : {},
+    ...docs ? { "/docs": page(docsPage, docsPageOperation) } : {},
   };
   let document: JsonSchema | undefined;
 
@@ -451,6 +466,10 @@ function check<Schema extends StandardSchema>(options: HandlerOptions<Schema>): 
   }
   if (basePath !== "" && !/^(\/[\w.~-]+)+$/.test(basePath)) {
     throw new TypeError(`Cannot create the handler: basePath ${basePath} is not like /api`);
+  }
+  for (const name of ["chat", "docs"] as const) {
+    if (options[name] === undefined || typeof options[name] === "boolean") continue;
+    throw new TypeError(`Cannot create the handler: ${name} is neither true nor false`);
   }
   for (const [name, value] of Object.entries(limits)) {
     if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {

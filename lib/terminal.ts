@@ -25,6 +25,8 @@ export interface Terminal {
 
 /** What a visitor may want to open, in the order in which it is told. */
 const PLACES: Readonly<Record<string, string>> = {
+  "chat": "/",
+  "docs": "/docs",
   "health": "/health",
   "metrics": "/metrics",
   "OpenAPI": "/openapi.json",

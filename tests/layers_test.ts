@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["generation.ts"],
   ["stream.ts"],
   ["formats/", "sources/", "replay/"],
-  ["http/"],
+  ["http/", "pages/"],
   ["handler.ts", "client.ts", "settings.ts", "terminal.ts"],
   ["server.ts"],
   ["answer.ts", "script.ts"],

@@ -1,0 +1,156 @@
+/** The request at hand in the words of each client, for the reference page. A key is never in them. */
+
+/**
+ * A function of the page's script: `snippetsOf({ method, path, url, root, headers, body, streams })`,
+ * texts by the name of the client. The tests run what they say.
+ */
+export const SNIPPETS: string = String.raw`
+function snippetsOf(asked) {
+  const { path, streams } = asked;
+  const value = valueOf(asked.body);
+  // What is only laid out for reading takes one line.
+  if (pretty(value) === asked.body) asked.body = json(value);
+  const all = { curl: curl(asked), fetch: fetching(asked, value) };
+  if (path.startsWith("/streaming") && streams) all.EventSource = eventSource(asked, value);
+  if (path === "/v1/chat/completions") all.openai = openai(asked, value);
+  if (path === "/v1/messages") all.Anthropic = anthropic(asked, value);
+  if (path === "/api/chat") all.useChat = useChat(asked, value);
+  return { ...all, Python: python(asked) };
+}
+
+const lines = (...all) => all.flat().join("\n");
+const json = (value) => JSON.stringify(value);
+const pretty = (value, by = "") => JSON.stringify(value, undefined, 2).replaceAll("\n", "\n" + by);
+function valueOf(body) {
+  try {
+    return JSON.parse(body) ?? {};
+  } catch {
+    return body ?? {}; // being typed, or none at all
+  }
+}
+
+// Whose key it is, each says in its own way.
+const headersOf = ({ headers }, by, key) =>
+  pretty(headers, by).replace('"Bearer $API_KEY"', '"Bearer " + ' + key);
+const declared = ({ headers }) => headers.Authorization ? ['const apiKey = ""; // yours'] : [];
+const keyOf = ({ headers }) => headers.Authorization ? "apiKey" : '"none"';
+
+// A text between single quotes, for a shell.
+const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
+
+function curl({ method, url, headers, body, streams }) {
+  return [
+    "curl" + (streams ? " -N" : "") + (method === "GET" ? "" : " -X " + method) + " " + quoted(url),
+    ...Object.entries(headers).map((header) => "-H " + quoted(header.join(": ")).replace("$API_KEY", "'\"$API_KEY\"'")),
+    ...body ? ["--data-raw " + quoted(body)] : [],
+  ].join(" \\\n     ");
+}
+
+function call(asked, value) {
+  return lines(
+    "await fetch(" + json(asked.url) + ", {",
+    "  method: " + json(asked.method) + ",",
+    "  headers: " + headersOf(asked, "  ", "apiKey") + ",",
+    asked.body ? "  body: JSON.stringify(" + pretty(value, "  ") + ")," : [],
+    "})",
+  );
+}
+
+function fetching(asked, value) {
+  return lines(
+    declared(asked),
+    "const response = " + call(asked, value) + ";",
+    "if (!response.ok) throw new Error(await response.text());",
+    asked.streams
+      ? [
+        'let rest = "";',
+        "for await (const text of response.body.pipeThrough(new TextDecoderStream())) {",
+        '  const events = (rest + text).split("\\n\\n");',
+        "  rest = events.pop();",
+        "  for (const event of events) console.log(event);",
+        "}",
+      ]
+      : "console.log(await response.text());",
+  );
+}
+
+function eventSource(asked, value) {
+  const posts = asked.method === "POST";
+  const address = posts ? json(asked.root + "streaming/") + " + id" : json(asked.url);
+  return lines(
+    asked.headers.Authorization ? "// An EventSource sends no key: let authorize() take a cookie, or use fetch." : [],
+    posts
+      ? [
+        "// An EventSource cannot POST: it joins what a POST has begun.",
+        ...declared(asked),
+        "const begun = " + call(asked, value) + ";",
+        'const id = begun.headers.get("x-stream-id");',
+      ]
+      : [],
+    "const source = new EventSource(" + address + ");",
+    "source.onmessage = ({ data }) => console.log(JSON.parse(data).token);",
+    'for (const end of ["done", "failed"]) source.addEventListener(end, () => source.close());',
+    posts ? "await begun.body.cancel();" : [],
+  );
+}
+
+const client = (name, from, baseURL, asked) => [
+  "import " + name + " from " + json(from) + ";",
+  "",
+  ...declared(asked),
+  "const client = new " + name + "({ baseURL: " + json(baseURL) + ", apiKey: " + keyOf(asked) + " });",
+];
+
+function openai(asked, value) {
+  return lines(
+    client("OpenAI", "openai", asked.root + "v1", asked),
+    "const answer = await client.chat.completions.create(" + pretty(value) + ");",
+    asked.streams
+      ? "for await (const { choices } of answer) console.log(choices[0]?.delta.content);"
+      : "console.log(answer.choices[0].message.content);",
+  );
+}
+
+function anthropic(asked, { stream: _, ...value }) {
+  return lines(
+    client("Anthropic", "@anthropic-ai/sdk", asked.root.slice(0, -1), asked),
+    "const answer = client.messages.stream(" + pretty(value) + ");",
+    'await answer.on("text", (token) => console.log(token)).done();',
+  );
+}
+
+function useChat(asked, value) {
+  const text = value.messages?.at?.(-1)?.parts?.find?.((part) => part.text)?.text ?? "Hello?";
+  const sent = asked.headers.Authorization ? ', headers: { Authorization: "Bearer " + apiKey }' : "";
+  return lines(
+    'import { useChat } from "@ai-sdk/react";',
+    'import { DefaultChatTransport } from "ai";',
+    "",
+    declared(asked),
+    "const transport = new DefaultChatTransport({ api: " + json(asked.url) + sent + " });",
+    "export function Chat() {",
+    "  const { messages, sendMessage } = useChat({ transport });",
+    "  const ask = () => sendMessage({ text: " + json(text) + " });",
+    "  const answer = messages.at(-1)?.parts.map((part) => part.text);",
+    "  return <button onClick={ask}>Ask: {answer}</button>;",
+    "}",
+  );
+}
+
+function python(asked) {
+  const { method, url, headers, body, streams } = asked;
+  return lines(
+    headers.Authorization ? "import os" : [],
+    "import requests",
+    "",
+    "headers = " + headersOf(asked, "", 'os.environ["API_KEY"]'),
+    body ? "body = " + json(body) : [],
+    "response = requests.request(",
+    "    " + json(method) + ", " + json(url) + ", headers=headers" +
+      (body ? ', data=body.encode("utf-8")' : "") + (streams ? ", stream=True" : ""),
+    ")",
+    "response.raise_for_status()",
+    streams ? ["for line in response.iter_lines():", '    print(line.decode("utf-8"))'] : "print(response.text)",
+  );
+}
+`;

@@ -1,0 +1,41 @@
+/**
+ * A server without a log, under a path, whose pages must do without ever resuming; and with a schema
+ * that knows nothing of a conversation. For the browser tests; `bun` and `deno serve` both serve it.
+ */
+import { createHandler, type StandardSchema } from "../../mod.ts";
+
+const input: StandardSchema<unknown, { query: string }> = {
+  "~standard": {
+    version: 1,
+    vendor: "test",
+    validate(value) {
+      const { query, ...further } = value as { query?: unknown };
+      const issues = Object.keys(further).map((name) => ({
+        message: "unknown",
+        path: [name],
+      }));
+      if (typeof query !== "string") {
+        issues.push({ message: "no text", path: ["query"] });
+      }
+      return issues.length > 0 ? { issues } : { value: { query: query as string } };
+    },
+  },
+};
+
+const { fetch } = createHandler({
+  basePath: "/llm/v2",
+  log: false,
+  input,
+  source: async function* ({ input, signal }) {
+    yield { event: "reasoning", data: { text: "They ask: " } };
+    yield { event: "reasoning", data: { text: input.query } };
+    for (const character of input.query) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      if (signal.aborted) return;
+      yield character;
+    }
+    return { finishReason: input.query === "long" ? "length" : "stop" };
+  },
+});
+
+export default { fetch, port: 0, hostname: "127.0.0.1", idleTimeout: 30 };
