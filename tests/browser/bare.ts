@@ -2,7 +2,7 @@
  * A server without a log, under a path, whose pages must do without ever resuming; and with a schema
  * that knows nothing of a conversation. For the browser tests; `bun` and `deno serve` both serve it.
  */
-import { createHandler, type StandardSchema } from "../../mod.ts";
+import { createHandler, type Handler, type StandardSchema } from "../../mod.ts";
 
 const input: StandardSchema<unknown, { query: string }> = {
   "~standard": {
@@ -22,7 +22,7 @@ const input: StandardSchema<unknown, { query: string }> = {
   },
 };
 
-const { fetch } = createHandler({
+const handler: Handler = createHandler({
   basePath: "/llm/v2",
   log: false,
   input,
@@ -38,4 +38,12 @@ const { fetch } = createHandler({
   },
 });
 
-export default { fetch, port: 0, hostname: "127.0.0.1", idleTimeout: 30 };
+interface Entry {
+  fetch: typeof handler.fetch;
+  port: number;
+  hostname: string;
+  idleTimeout: number;
+}
+
+const entry: Entry = { fetch: handler.fetch, port: 0, hostname: "127.0.0.1", idleTimeout: 30 };
+export default entry;

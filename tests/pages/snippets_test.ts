@@ -111,9 +111,9 @@ for (const [i, query] of QUERIES.entries()) {
     const events: string[] = [];
     const AsyncFunction = (async () => {}).constructor as FunctionConstructor;
     const log = (text: string) => events.push(text);
-    await new AsyncFunction("console", fetch!)({ log });
+    await new AsyncFunction("console", fetch as string)({ log });
     assert.deepEqual(seen.at(-1)!.body, { query });
-    assert(events[0]!.includes(JSON.stringify({ token: query })), events[0]);
+    assert(events[0]!.includes(JSON.stringify({ token: query })), events[0]!);
     assert.match(events.at(-1)!, /event: done/);
   });
 
@@ -141,7 +141,7 @@ test("a key is taken from the environment, and is in no snippet", {
     await printed("python3", ["-c", Python!], KEY);
     assert.equal(seen.at(-1)!.authorization, `Bearer ${KEY}`);
   }
-  assert(fetch!.includes(`"Authorization": "Bearer " + apiKey`), fetch);
+  assert(fetch!.includes(`"Authorization": "Bearer " + apiKey`), fetch!);
 });
 
 test(
