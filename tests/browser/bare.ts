@@ -22,28 +22,24 @@ const input: StandardSchema<unknown, { query: string }> = {
   },
 };
 
-const handler: Handler = createHandler({
+const handler = createHandler({
   basePath: "/llm/v2",
   log: false,
   input,
   source: async function* ({ input, signal }) {
     yield { event: "reasoning", data: { text: "They ask: " } };
     yield { event: "reasoning", data: { text: input.query } };
-    for (const character of input.query) {
-      await new Promise((resolve) => setTimeout(resolve, 25));
-      if (signal.aborted) return;
-      yield character;
-    }
+    yield input.query;
+    if (input.query === "for ever") await new Promise((resolve) => signal.onabort = resolve);
     return { finishReason: input.query === "long" ? "length" : "stop" };
   },
 });
 
-interface Entry {
-  fetch: typeof handler.fetch;
+interface Server {
+  fetch: Handler["fetch"];
   port: number;
   hostname: string;
-  idleTimeout: number;
 }
 
-const entry: Entry = { fetch: handler.fetch, port: 0, hostname: "127.0.0.1", idleTimeout: 30 };
-export default entry;
+const server: Server = { fetch: handler.fetch, port: 0, hostname: "127.0.0.1" };
+export default server;

@@ -24,7 +24,7 @@ const snippetsOf: (asked: Asked) => Record<string, string> = new Function(
   `${SNIPPETS}; return snippetsOf;`,
 )();
 
-const missing = (command: string, ...args: string[]) =>
+const missing = (command: string, ...args: string[]): string | false =>
   spawnSync(command, args).status !== 0 &&
   `${command} ${args.at(-1)} is not installed`;
 const noCurl = missing("curl", "--version");
@@ -111,9 +111,9 @@ for (const [i, query] of QUERIES.entries()) {
     const events: string[] = [];
     const AsyncFunction = (async () => {}).constructor as FunctionConstructor;
     const log = (text: string) => events.push(text);
-    await new AsyncFunction("console", fetch as string)({ log });
+    await new AsyncFunction("console", fetch!)({ log });
     assert.deepEqual(seen.at(-1)!.body, { query });
-    assert(events[0]!.includes(JSON.stringify({ token: query })), events[0]!);
+    assert(events[0]!.includes(JSON.stringify({ token: query })), String(events[0]));
     assert.match(events.at(-1)!, /event: done/);
   });
 
@@ -141,7 +141,7 @@ test("a key is taken from the environment, and is in no snippet", {
     await printed("python3", ["-c", Python!], KEY);
     assert.equal(seen.at(-1)!.authorization, `Bearer ${KEY}`);
   }
-  assert(fetch!.includes(`"Authorization": "Bearer " + apiKey`), fetch!);
+  assert(fetch!.includes(`"Authorization": "Bearer " + apiKey`), String(fetch));
 });
 
 test(
@@ -157,7 +157,7 @@ test(
 
 test("what was laid out by the page takes one line, and what was typed stays", () => {
   const { curl } = snippetsOf(asking("a", "text/plain"));
-  assert(curl!.includes(`--data-raw '{"query":"a"}'`), curl);
+  assert(curl!.includes(`--data-raw '{"query":"a"}'`), String(curl));
   const typed = '{ "query": "a", "seed": 12345678901234567890 }';
   assert(
     snippetsOf(asking("a", "text/plain", { body: typed })).curl!.includes(
