@@ -18,7 +18,11 @@ const bunCounts = (output) => [/(\d+) pass$/m, /(\d+) fail$/m].map((count) => fi
 const denoCounts = (output) =>
   [/\| (\d+) passed/, /\| (\d+) failed/].map((count) => find(output, count));
 
+const nodeCounts = (output) =>
+  [/^# pass (\d+)$/m, /^# fail (\d+)$/m].map((count) => find(output, count));
+
 const INTEROP = "tests/interop";
+const BROWSER = "tests/browser";
 const SCHEMAS = "tests/schemas";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
 const interop = readdirSync(join(root, INTEROP))
@@ -34,6 +38,11 @@ const checks = [
   [
     "packages of the schema tests",
     ["npm", "ci", "--prefix", SCHEMAS, "--no-audit", "--no-fund"],
+    () => [0, 0],
+  ],
+  [
+    "packages of the browser tests",
+    ["npm", "ci", "--prefix", BROWSER, "--no-audit", "--no-fund"],
     () => [0, 0],
   ],
   ["type check", ["tsc"], one],
@@ -53,6 +62,7 @@ const checks = [
   ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
   ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
   ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],
+  ["pages in a browser", ["node", "--test", `${BROWSER}/pages.browser.mjs`], nodeCounts],
   ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md"], denoCounts],
 ];
 
