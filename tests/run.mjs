@@ -18,8 +18,12 @@ const bunCounts = (output) => [/(\d+) pass$/m, /(\d+) fail$/m].map((count) => fi
 const denoCounts = (output) =>
   [/\| (\d+) passed/, /\| (\d+) failed/].map((count) => find(output, count));
 
+const nodeCounts = (output) =>
+  [/^\S pass (\d+)$/m, /^\S fail (\d+)$/m].map((count) => find(output, count));
+
 const INTEROP = "tests/interop";
 const SCHEMAS = "tests/schemas";
+const BROWSER = "tests/browser";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
 const interop = readdirSync(join(root, INTEROP))
   .filter((file) => file.endsWith(".interop.ts"))
@@ -36,6 +40,11 @@ const checks = [
     ["npm", "ci", "--prefix", SCHEMAS, "--no-audit", "--no-fund"],
     () => [0, 0],
   ],
+  [
+    "packages of the browser tests",
+    ["npm", "ci", "--prefix", BROWSER, "--no-audit", "--no-fund"],
+    () => [0, 0],
+  ],
   ["type check", ["tsc"], one],
   ["format", ["deno", "fmt", "--check", ...ours], one],
   ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
@@ -47,6 +56,11 @@ const checks = [
   ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
   ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
   ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],
+  [
+    "pages in a browser",
+    ["node", "--test", "--test-reporter=spec", `${BROWSER}/pages.browser.mjs`],
+    nodeCounts,
+  ],
   ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md"], denoCounts],
 ];
 

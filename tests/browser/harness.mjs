@@ -1,10 +1,13 @@
 /**
- * Chromium, the server it looks at, and a wire between them that can be cut. It stands apart from the
- * tests so that these read as what a person does, and it is plain JavaScript so that Node runs it.
+ * Chromium, the server it looks at, a model whose pace the test sets, and a wire that can be cut. It
+ * stands apart from the tests so that these read as what a person does, and is plain JavaScript so
+ * that Node runs it.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,20 +16,14 @@ import { chromium } from "playwright-core";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
 
-/** Why the tests cannot run here; `false` if they can, or if it is to be a failure that they cannot. */
-export const chromiumIsMissing = !existsSync(executablePath) &&
-  !process.env.CI &&
-  `there is no ${executablePath} (CHROMIUM names another); the pages were not looked at`;
+/** Why the tests are skipped; `false` if they run, or if it is a failure that they cannot. */
+export const chromiumIsMissing = !existsSync(executablePath) && !process.env.CI &&
+  `there is no ${executablePath} (CHROMIUM names another), and the pages were not looked at`;
 
 /** Starts the browser. */
 export function launch() {
-  const args = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-  ];
-  return chromium.launch({ executablePath, args });
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
+  return chromium.launch({ executablePath, args: [...args, "--no-first-run"] });
 }
 
 /**
@@ -35,41 +32,88 @@ export function launch() {
  * @param {"bun" | "deno"} runtime
  * @param {Record<string, string>} environment
  */
-export async function startServer(
-  runtime,
-  environment = {},
-  file = "lib/server.ts",
-) {
-  const [command, args] = runtime === "bun" ? ["bun", [file]] : ["deno", [
-    ..."serve -A --no-check --host 127.0.0.1 --port 0".split(" "),
-    file,
-  ]];
-  const child = spawn(join(root, "node_modules/.bin", command), args, {
+export async function startServer(runtime, environment = {}, file = "lib/server.ts") {
+  const args = runtime === "bun"
+    ? [file]
+    : [..."serve -A --no-check --host 127.0.0.1 --port 0".split(" "), file];
+  const child = spawn(join(root, "node_modules/.bin", runtime), args, {
     cwd: root,
-    env: { ...process.env, NO_COLOR: "1", PORT: "0", ...environment },
+    env: { ...process.env, NO_COLOR: "1", PORT: "0", LOG: "off", ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text) => output += text);
   }
-  const ended = new Promise((resolve) => child.on("close", resolve));
+  const ended = once(child, "close");
   const stop = () => {
     child.kill("SIGKILL");
     return ended;
   };
-  const deadline = Date.now() + 10_000;
-  for (;;) {
-    const [, port] = /http:\/\/(?:127\.0\.0\.1|localhost|0\.0\.0\.0):(\d+)/.exec(output) ?? [];
-    if (port) {
-      return { url: `http://127.0.0.1:${port}`, port: Number(port), stop };
-    }
-    if (child.exitCode !== null || Date.now() > deadline) {
-      await stop();
-      throw new Error(`${runtime} ${file} did not start: ${output}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  const port = () => /http:\/\/[\w.]+:(\d+)/.exec(output)?.[1];
+  try {
+    await until(() => port() !== undefined || child.exitCode !== null, "a server");
+    assert(port() !== undefined);
+  } catch {
+    await stop();
+    throw new Error(`${runtime} ${file} did not start: ${output}`);
   }
+  return { url: `http://127.0.0.1:${port()}`, port: Number(port()), stop };
+}
+
+/**
+ * An OpenAI-compatible upstream whose model repeats what it was last asked, a character at a time. In
+ * the middle it waits until `release()`, or goes on at once if `holds` is false. `answer` takes its place
+ * for one request.
+ */
+export async function startModel() {
+  const waiting = new Set();
+  const chunk = (delta, finish_reason = null) =>
+    `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
+  const model = {
+    holds: true,
+    answer: undefined,
+    /** The conversations that it was sent, and how many answers nobody waited for. */
+    asked: [],
+    abandoned: 0,
+    chunk,
+    release: () => waiting.forEach((go) => go()),
+    environment: {},
+    stop: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+  const server = createHttpServer(async (request, response) => {
+    let body = "";
+    for await (const part of request) body += part;
+    const { messages } = JSON.parse(body);
+    model.asked.push(messages);
+    const { answer } = model;
+    model.answer = undefined;
+    if (answer) return void answer(response);
+    const characters = [...messages.at(-1).content];
+    const middle = characters.length >> 1;
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    const say = (some) => response.write(some.map((content) => chunk({ content })).join(""));
+    say(characters.slice(0, middle));
+    if (model.holds) {
+      await new Promise((resolve) => {
+        waiting.add(resolve);
+        response.once("close", resolve);
+      }).finally(() => waiting.clear());
+    }
+    if (response.destroyed) return void model.abandoned++;
+    say(characters.slice(middle));
+    response.end(`${chunk({}, "stop")}data: [DONE]\n\n`);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  model.environment = {
+    OPENAI_BASE_URL: `http://127.0.0.1:${server.address().port}/v1`,
+    OPENAI_MODEL: "repeater",
+  };
+  return model;
 }
 
 /**
@@ -84,9 +128,9 @@ export async function wireTo({ port }) {
     down: false,
     cut: () => sockets.forEach((socket) => socket.destroy()),
     close: () => {
-      wire.down = true; // who comes now would be waited for
+      wire.down = true;
       wire.cut();
-      return new Promise((resolve) => server.close(resolve));
+      server.close();
     },
   };
   const server = createServer((client) => {
@@ -102,24 +146,23 @@ export async function wireTo({ port }) {
       });
     }
   });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
   wire.url = `http://127.0.0.1:${server.address().port}`;
   return wire;
 }
 
 /** What a server counts. */
 export async function statsOf({ url }) {
-  const response = await fetch(`${url}/metrics`, {
-    headers: { accept: "application/json" },
-  });
+  const response = await fetch(`${url}/metrics`, { headers: { accept: "application/json" } });
   return await response.json();
 }
 
-/** Waits until `holds` does, for 5 s. */
+/** Waits until `holds` does, for 15 s. */
 export async function until(holds, what) {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 15_000;
   while (!(await holds())) {
-    assert(Date.now() < deadline, `not within 5 s: ${what}`);
+    assert(Date.now() < deadline, `not within 15 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
@@ -137,18 +180,13 @@ export async function profile(browser, { failing = false, ...options } = {}) {
   const context = await browser.newContext(options);
   const faults = [];
   await context.addInitScript(() => {
-    addEventListener(
-      "securitypolicyviolation",
-      ({ violatedDirective, blockedURI }) => {
-        console.error(`against the policy: ${violatedDirective} ${blockedURI}`);
-      },
-    );
+    addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => {
+      console.error(`against the policy: ${violatedDirective} ${blockedURI}`);
+    });
   });
   context.on("console", (message) => {
     if (!["error", "warning", "assert"].includes(message.type())) return;
-    if (!(failing && EXPECTED.test(message.text()))) {
-      faults.push(message.text());
-    }
+    if (!(failing && EXPECTED.test(message.text()))) faults.push(message.text());
   });
   context.on("weberror", (error) => faults.push(String(error.error().stack)));
   context.on("dialog", (dialog) => {
@@ -157,16 +195,9 @@ export async function profile(browser, { failing = false, ...options } = {}) {
   });
   context.on("request", (request) => {
     const { hostname, protocol } = new URL(request.url());
-    if (hostname !== "127.0.0.1" && protocol !== "data:") {
-      faults.push(`asked ${request.url()}`);
-    }
+    if (hostname !== "127.0.0.1" && protocol !== "data:") faults.push(`asked ${request.url()}`);
   });
-  return {
-    context,
-    faults,
-    open: () => context.newPage(),
-    close: () => context.close(),
-  };
+  return { context, faults, open: () => context.newPage(), close: () => context.close() };
 }
 
 /** Takes a picture if `SCREENSHOTS` names a folder for them. */
