@@ -24,6 +24,7 @@ const nodeCounts = (output) =>
 const INTEROP = "tests/interop";
 const BROWSER = "tests/browser";
 const SCHEMAS = "tests/schemas";
+const BROWSER = "tests/browser";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
 const interop = readdirSync(join(root, INTEROP))
   .filter((file) => file.endsWith(".interop.ts"))

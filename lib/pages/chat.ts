@@ -90,7 +90,8 @@ function stored(use) {
   try {
     return use(localStorage);
   } catch {
-    return undefined; // denied or full: nothing survives a reload, and all else works
+    // Denied or full: nothing survives a reload, and all else works.
+    return undefined;
   }
 }
 const save = (turn) => stored((all) => all.setItem(PREFIX + turn.id, JSON.stringify(turn, FIELDS)));
@@ -292,7 +293,8 @@ async function run(turn) {
 }
 
 function enter(turn, phase) {
-  if (turn.phase === phase) return; // a button that has the focus keeps it
+  // A button that has the focus keeps it.
+  if (turn.phase === phase) return;
   turn.phase = phase;
   show(turn);
 }
@@ -372,7 +374,8 @@ async function refused(turn, response) {
   if (turn.streamId && [404, 410].includes(response.status)) {
     finish(turn, "failed", "The server no longer has this answer. What had arrived is above.");
   } else if (response.status === 422 && !turn.bare && historyBefore(turn).length > 0) {
-    turn.bare = true; // its schema may know nothing of a conversation
+    // Its schema may know nothing of a conversation.
+    turn.bare = true;
   } else {
     problem.title ??= "The server answered with status " + response.status;
     if (retryAfter > 0) problem.detail ??= "Try again in " + retryAfter + " s";
@@ -388,7 +391,7 @@ function sentencesOf({ title = "The answer failed", detail, errors = [] }) {
 
 function unlocked(turn, wasWrong) {
   const why = wasWrong ? "That key was not accepted." : "This server wants an API key.";
-  $("why").textContent = why + " It is kept in this tab until you close it.";
+  $("why").textContent = why + " A key is kept in this tab until you close it.";
   announce(why);
   enter(turn, "locked");
   keyField.focus();
@@ -418,7 +421,8 @@ function stop(turn) {
 function tellStop(turn) {
   if (!turn.streamId) return giveUp(turn);
   const init = { method: "DELETE", headers: authorization(), keepalive: true };
-  fetch("streaming/" + encodeURIComponent(turn.streamId), init).catch(() => {}); // patience ends it
+  // If it does not arrive, patience ends.
+  fetch("streaming/" + encodeURIComponent(turn.streamId), init).catch(() => {});
 }
 
 function giveUp(turn) {

@@ -15,7 +15,8 @@ async function* piecesOf(response) {
       yield value;
     }
   } finally {
-    reader.cancel().catch(() => {}); // it has ended, or broken off, by itself
+    // It may have ended, or broken off, by itself.
+    reader.cancel().catch(() => {});
   }
 }
 

@@ -25,7 +25,8 @@ function valueOf(body) {
   try {
     return JSON.parse(body) ?? {};
   } catch {
-    return body ?? {}; // being typed, or none at all
+    // It is being typed, or there is none.
+    return body ?? {};
   }
 }
 
@@ -95,7 +96,7 @@ function eventSource(asked, value) {
 }
 
 const client = (name, from, baseURL, asked) => [
-  "import " + name + " from " + json(from) + ";",
+  'import ' + name + ' from ' + json(from) + ';',
   "",
   ...declared(asked),
   "const client = new " + name + "({ baseURL: " + json(baseURL) + ", apiKey: " + keyOf(asked) + " });",

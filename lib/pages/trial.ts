@@ -98,8 +98,9 @@ function trial({ path, method, operation }) {
     h("div", { class: "panes" }, streaming ? titled("Text", text) : "", titled(streaming ? "Wire" : "Body", wire)),
     streaming ? titled("Gaps between tokens", chart) : "");
 
-  // One request and what came of it. A cut stream has a name, and can be resumed until it has its end.
-  let phase = "idle"; // sending, streaming, cut, ended
+  // One request and what came of it: "idle", then "sending" and "streaming", in the end "cut" or "ended".
+  // A cut stream that has a name can be resumed.
+  let phase;
   let connection, streamId, lastEventId, status, sentMs, firstMs, lastMs, tookMs, countedMs, tokens, gaps, painting;
 
   function enter(next) {
@@ -163,7 +164,8 @@ function trial({ path, method, operation }) {
   async function go(method, url, headers, body) {
     connection = new AbortController();
     sentMs = performance.now();
-    lastMs = undefined; // the time that it was cut off is no gap
+    // The time that it was cut off is no gap.
+    lastMs = undefined;
     enter("sending");
     say("Sent.");
     try {
@@ -235,7 +237,8 @@ function trial({ path, method, operation }) {
   const clients = h("div", { class: "buttons", role: "group", "aria-label": "Client" });
   const copy = button("Copy", async () => {
     await navigator.clipboard.writeText(snippet.textContent).then(() => say("Copied."), () => {
-      getSelection().selectAllChildren(snippet); // copying was denied
+      // Copying was denied.
+      getSelection().selectAllChildren(snippet);
     });
   });
   let client = "curl";

@@ -8,6 +8,14 @@ const input: StandardSchema<unknown, { query: string }> = {
   "~standard": {
     version: 1,
     vendor: "test",
+    jsonSchema: {
+      input: () => ({
+        type: "object",
+        description: MARKUP,
+        properties: { query: { type: "string", description: MARKUP }, [MARKUP]: true },
+        required: ["query"],
+      }),
+    },
     validate(value) {
       const { query, ...further } = value as { query?: unknown };
       const issues = Object.keys(further).map((name) => ({
@@ -25,6 +33,7 @@ const input: StandardSchema<unknown, { query: string }> = {
 const handler = createHandler({
   basePath: "/llm/v2",
   log: false,
+  info: { title: MARKUP, description: `It's "${MARKUP}" and \`${MARKUP}\`.` },
   input,
   source: async function* ({ input, signal }) {
     yield { event: "reasoning", data: { text: "They ask: " } };

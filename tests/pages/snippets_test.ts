@@ -48,20 +48,13 @@ before(() => {
     },
   });
   server = serve((request, info) => {
-    seen.push({
-      authorization: request.headers.get("authorization"),
-      body: undefined,
-    });
+    seen.push({ authorization: request.headers.get("authorization"), body: undefined });
     return handler.fetch(request, info);
   });
 });
 after(() => server.close());
 
-function asking(
-  query: string,
-  accept: string,
-  further: Partial<Asked> = {},
-): Asked {
+function asking(query: string, accept: string, further: Partial<Asked> = {}): Asked {
   const headers = { "Content-Type": "application/json", Accept: accept };
   return {
     method: "POST",
@@ -76,16 +69,9 @@ function asking(
 }
 
 /** What a program prints on its standard output, line feeds at the end left out. */
-async function printed(
-  command: string,
-  args: string[],
-  key = "",
-): Promise<string> {
+async function printed(command: string, args: string[], key = ""): Promise<string> {
   const environment = { ...process.env, API_KEY: key };
-  const child = spawn(command, args, {
-    env: environment,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(command, args, { env: environment, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   let errors = "";
   let exit: number | null | undefined;
@@ -117,24 +103,16 @@ for (const [i, query] of QUERIES.entries()) {
     assert.match(events.at(-1)!, /event: done/);
   });
 
-  test(
-    `Python: query ${i} is sent as it is`,
-    { skip: noRequests },
-    async () => {
-      const { Python } = snippetsOf(asking(query, "text/event-stream"));
-      assert.match(await printed("python3", ["-c", Python!]), /^event: done$/m);
-      assert.deepEqual(seen.at(-1)!.body, { query });
-    },
-  );
+  test(`Python: query ${i} is sent as it is`, { skip: noRequests }, async () => {
+    const { Python } = snippetsOf(asking(query, "text/event-stream"));
+    assert.match(await printed("python3", ["-c", Python!]), /^event: done$/m);
+    assert.deepEqual(seen.at(-1)!.body, { query });
+  });
 }
 
-test("a key is taken from the environment, and is in no snippet", {
-  skip: noCurl,
-}, async () => {
+test("a key is taken from the environment, and is in no snippet", { skip: noCurl }, async () => {
   const headers = { Authorization: "Bearer $API_KEY" };
-  const { curl, Python, fetch } = snippetsOf(
-    asking("a", "text/plain", { headers }),
-  );
+  const { curl, Python, fetch = "" } = snippetsOf(asking("a", "text/plain", { headers }));
   await printed("sh", ["-c", curl!], KEY);
   assert.equal(seen.at(-1)!.authorization, `Bearer ${KEY}`);
   if (!noRequests) {

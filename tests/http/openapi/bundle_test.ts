@@ -1,4 +1,4 @@
-/** What the document costs a user's bundle: nothing, for who imports `sse` alone. */
+/** What the document and the pages cost a user's bundle: nothing, for who imports `sse` alone. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,16 +23,16 @@ async function bundleOf(name: string): Promise<string> {
   }
 }
 
-/** Words of the document and of the check of an input that survive minification. */
-const OF_THE_HANDLER = ["openapi", "itemSchema", "~standard", "operationId"];
+/** Words of the document, of the pages and of the check of an input that survive minification. */
+const OF_THE_HANDLER = ["openapi", "itemSchema", "~standard", "operationId", "<!doctype html>"];
 
-test("a bundle of sse holds neither the document nor the check of an input", async () => {
+test("a bundle of sse holds neither the document, nor a page, nor the check of an input", async () => {
   const bundle = await bundleOf("sse");
   assert(bundle.includes("text/event-stream"));
   for (const word of OF_THE_HANDLER) assert(!bundle.includes(word), word);
 });
 
-test("a bundle of createHandler holds both", async () => {
+test("a bundle of createHandler holds them all", async () => {
   const bundle = await bundleOf("createHandler");
   for (const word of OF_THE_HANDLER) assert(bundle.includes(word), word);
 });
