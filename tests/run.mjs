@@ -24,7 +24,6 @@ const nodeCounts = (output) =>
 const INTEROP = "tests/interop";
 const BROWSER = "tests/browser";
 const SCHEMAS = "tests/schemas";
-const BROWSER = "tests/browser";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
 const interop = readdirSync(join(root, INTEROP))
   .filter((file) => file.endsWith(".interop.ts"))
@@ -63,7 +62,11 @@ const checks = [
   ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
   ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
   ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],
-  ["pages in a browser", ["node", "--test", `${BROWSER}/pages.browser.mjs`], nodeCounts],
+  [
+    "pages in a browser",
+    ["node", "--test", "--test-reporter=tap", `${BROWSER}/pages.browser.mjs`],
+    nodeCounts,
+  ],
   ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md"], denoCounts],
 ];
 

@@ -4,6 +4,9 @@
  */
 import { createHandler, type Handler, type StandardSchema } from "../../mod.ts";
 
+/** What a page must show, and not be. */
+const MARKUP = `<img src=x onerror="alert(8)"><a href="javascript:alert(9)">`;
+
 const input: StandardSchema<unknown, { query: string }> = {
   "~standard": {
     version: 1,

@@ -406,6 +406,10 @@ function streams(runtime) {
 
       await page.click("header a");
       await page.waitForSelector("form");
+      // Names and descriptions of the document are text.
+      const markup = page.getByText("<img src=x onerror", { exact: false });
+      assert(await markup.count() >= 5);
+      assert.equal(await page.locator("img, a[href^=javascript]").count(), 0);
       const { body, button, seen } = tryOf(page, "stream");
       await body.fill(JSON.stringify({ query: TUTORIAL }));
       await button("Send").click();
