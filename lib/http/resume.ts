@@ -130,7 +130,10 @@ export async function resumed(
   checkFormat(request, logged, options.format);
   const { firstEvent, lastEvent, endEvent } = logged;
   let after = position?.event ?? 0;
-  if (endEvent !== undefined && after >= lastEvent) {
+  if (endEvent !== undefined && logged.isLost) {
+    // Its reader may have come further than the log, and is told of the loss wherever it is.
+    after = Math.min(after, endEvent - 1);
+  } else if (endEvent !== undefined && after >= lastEvent) {
     if (after > lastEvent) {
       throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
     }
