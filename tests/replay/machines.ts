@@ -67,6 +67,12 @@ export class Machine {
     );
   }
 
+  /** A generation's answer, recorded or not, for who reads it in another way. */
+  answer(source: Source<undefined>, isLogged: boolean): Promise<Response> {
+    const request = new Request("http://localhost/streaming", { method: "POST" });
+    return sse(request, source, isLogged ? { log: this.log } : {});
+  }
+
   /** A reader that comes to a stream, with the last event that it has. */
   async join(
     streamId: string,
@@ -82,12 +88,11 @@ export class Machine {
   }
 
   /** A reader of a stream that has begun on another machine just now. */
-  async meet(first: Reading, options: Partial<ResumeOptions> = {}): Promise<Reading> {
+  async meet(stream: string | Reading, after?: number, method = "GET"): Promise<Reading> {
+    const streamId = typeof stream === "string" ? stream : stream.streamId;
     const deadline = performance.now() + 5000;
-    while (await this.knows(first.streamId) === "not" && performance.now() < deadline) {
-      await sleep(1);
-    }
-    return this.join(first.streamId, undefined, options);
+    while (await this.knows(streamId) === "not" && performance.now() < deadline) await sleep(1);
+    return this.join(streamId, after, {}, method);
   }
 
   #reads(response: Response): Reading {
@@ -130,61 +135,103 @@ export interface Site {
 
 let prefixes = 0;
 
-/** What Redis a test wants. */
+/** What a test wants. */
 export interface SiteOptions {
-  /** One of its own, that it may kill. */
+  /** A Redis of its own, that it may kill. */
   own?: boolean;
   /** One that finds its data again when it is started again. */
   persistent?: boolean;
-  skip?: string | boolean;
+  /** To be alone, for it measures. */
+  alone?: boolean;
 }
 
-/**
- * A test with a Redis that is there, or with one of its own (`own`) that may be killed, and with
- * `persistent` finds its data again. At the end nothing may be left behind.
- */
+/** These tests wait more than they work: so many of a file are under way at once. */
+const AT_ONCE = 4;
+let free = AT_ONCE;
+const queue: (() => void)[] = [];
+const underWay: Promise<void>[] = [];
+const unhandled: unknown[] = [];
+process.on("unhandledRejection", (error) => void unhandled.push(error));
+
+/** Runs `run` when it is its turn. */
+async function inTurn(run: () => Promise<void>): Promise<void> {
+  if (free === 0) await new Promise<void>((resolve) => queue.push(resolve));
+  else free--;
+  try {
+    await run();
+  } finally {
+    const next = queue.shift();
+    if (next === undefined) free++;
+    else next();
+  }
+}
+
+/** A test of machines; `afterSites` closes a file of them. */
 export function siteTest(
   name: string,
   run: (site: Site) => Promise<void>,
-  { own = false, persistent = false, skip = false }: SiteOptions = {},
+  { own = false, persistent = false, alone = false }: SiteOptions = {},
 ): void {
-  test(name, { skip: noRedis || skip, timeout: 120_000 }, async () => {
+  const all = async () => {
     const redis = own ? await RedisServer.start(persistent) : await sharedRedis();
-    const prefix = `site${prefixes++}:`;
-    const all: Machine[] = [];
-    const closables: { close(): unknown }[] = [];
-    const site: Site = {
-      redis,
-      prefix,
-      add(closable) {
-        closables.push(closable);
-        return closable;
-      },
-      async machine(options = {}) {
-        const machine = new Machine({ url: redis.url, prefix, ...options });
-        all.push(machine);
-        if (options.url === undefined) await redis.listeners(prefix, all.length);
-        return machine;
-      },
-      machines: async (options) => [await site.machine(options), await site.machine(options)],
-    };
-    const unhandled: unknown[] = [];
-    const note = (error: unknown) => void unhandled.push(error);
-    process.on("unhandledRejection", note);
     try {
-      await run(site);
-      for (const machine of all) await machine.leave();
-      await until(() => total(active) === 0, 10_000, "nothing left").catch((error) => {
-        throw new Error(`${error.message}: ${JSON.stringify(active)}`);
-      });
-      assert.deepEqual(unhandled, []);
+      await runSite(redis, run);
     } finally {
-      for (const machine of all) await machine.leave().catch(() => {});
-      for (const machine of all) await machine.close();
-      for (const closable of closables) closable.close();
-      process.off("unhandledRejection", note);
       if (own) await redis.remove();
     }
+  };
+  const options = { skip: noRedis, timeout: 120_000 };
+  if (noRedis || alone) {
+    test(name, options, async () => {
+      await Promise.allSettled(underWay);
+      await all();
+    });
+    return;
+  }
+  const done = inTurn(all);
+  // The test says so in its turn.
+  done.catch(() => {});
+  underWay.push(done);
+  test(name, options, () => done);
+}
+
+async function runSite(redis: RedisServer, run: (site: Site) => Promise<void>): Promise<void> {
+  const prefix = `site${prefixes++}:`;
+  const all: Machine[] = [];
+  const closables: { close(): unknown }[] = [];
+  const site: Site = {
+    redis,
+    prefix,
+    add(closable) {
+      closables.push(closable);
+      return closable;
+    },
+    async machine(options = {}) {
+      const machine = new Machine({ url: redis.url, prefix, ...options });
+      all.push(machine);
+      if (options.url === undefined) await redis.listeners(prefix, all.length);
+      return machine;
+    },
+    machines: async (options) => [await site.machine(options), await site.machine(options)],
+  };
+  try {
+    await run(site);
+  } finally {
+    for (const machine of all) await machine.leave();
+    for (const machine of all) await machine.close();
+    for (const closable of closables) closable.close();
+  }
+}
+
+/** The last test of a file: nothing is left behind. */
+export function afterSites(): void {
+  test("nothing is left of all that", { skip: noRedis, timeout: 60_000 }, async () => {
+    await Promise.allSettled(underWay);
+    await removeSharedRedis();
+    await until(() => total(active) === 0, 15_000, "nothing left").catch((error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(active)}`);
+    });
+    assert.deepEqual(unhandled, []);
   });
 }
 
@@ -195,9 +242,10 @@ export function sharedRedis(): Promise<RedisServer> {
   return shared ??= RedisServer.start();
 }
 
-/** Ends it; a file calls this when its tests are over. */
+/** Ends it; called when the tests of a file are over. */
 export async function removeSharedRedis(): Promise<void> {
   await (await shared)?.remove();
+  shared = undefined;
 }
 
 /** A source of numbered tokens, at a pace. */

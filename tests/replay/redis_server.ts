@@ -31,6 +31,12 @@ function listen(server: Server): Promise<number> {
   });
 }
 
+/** Those that run: none outlives the tests, however these end. */
+const running = new Set<number>();
+process.on("exit", () => {
+  for (const pid of running) process.kill(pid, "SIGKILL");
+});
+
 /** One Redis. */
 export class RedisServer {
   readonly port: number;
@@ -66,9 +72,14 @@ export class RedisServer {
     const args = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", ...persistence];
     const child = spawn("redis-server", args, { stdio: ["ignore", "ignore", "inherit"] });
     let ended = false;
-    child.on("error", () => ended = true);
-    child.on("close", () => ended = true);
     const { pid } = child;
+    const end = () => {
+      ended = true;
+      running.delete(pid!);
+    };
+    child.on("error", end);
+    child.on("close", end);
+    if (pid !== undefined) running.add(pid);
     this.#stop = async () => {
       if (!ended) process.kill(pid!, "SIGKILL");
       await until(() => ended, 5000, "Redis ended");
@@ -160,7 +171,13 @@ export class SlowWay {
     const sockets = new Set<Socket>();
     const pass = (from: Socket, into: Socket) => {
       sockets.add(from);
-      from.on("data", (data) => setTimeout(() => into.destroyed || into.write(data), way.delayMs));
+      // Also where the way has become shorter, nothing overtakes.
+      let dueMs = 0;
+      from.on("data", (data) => {
+        const nowMs = performance.now();
+        dueMs = Math.max(dueMs, nowMs + way.delayMs);
+        setTimeout(() => into.destroyed || into.write(data), dueMs - nowMs);
+      });
       from.on("error", () => {});
       from.on("close", () => {
         sockets.delete(from);
