@@ -6,6 +6,7 @@ import type { Problem } from "./error.ts";
 import type { Summary } from "./queue.ts";
 import type { EventWriter } from "./sse/encode.ts";
 import type { ServerSentEvent } from "./sse/event.ts";
+import type { Frame } from "./sse/utf8.ts";
 
 /** How a stream ended well. */
 export interface End extends Summary {
@@ -32,7 +33,9 @@ export interface FormatContext {
 export interface Framer {
   /** What comes before the first item. */
   start?(out: EventWriter): void;
-  /** A token; never empty. */
+  /** What a token is written in that nothing has to be done for; `token` is asked while there is none. */
+  readonly frame?: Frame | undefined;
+  /** A token; never empty. Also asked for one that ends in CR or in half a surrogate pair. */
   token(out: EventWriter, text: string): void;
   /** Structured data as JSON, with the event name that the source gave; `data` is what the JSON was made of. */
   structured(out: EventWriter, event: string | undefined, json: string, data: unknown): void;

@@ -7,8 +7,9 @@ import { isFailure, readChunk } from "./completion_chunk.ts";
 import { StreamError } from "./error.ts";
 import type { End, Framer } from "./format.ts";
 import type { Item, Summary } from "./queue.ts";
-import type { EventFrame, EventWriter } from "./sse/encode.ts";
+import type { EventWriter } from "./sse/encode.ts";
 import type { ServerSentEvent } from "./sse/event.ts";
+import type { Frame } from "./sse/utf8.ts";
 import { upstreamFailed } from "./upstream.ts";
 
 /** What one stream may have its framer keep, in bytes: arguments of tool calls, and whole answers. */
@@ -170,11 +171,13 @@ export type BlockKind = "text" | "reasoning";
  * several calls may come by turns.
  */
 export abstract class BlockFramer extends PartFramer {
+  /** Of a block of text, while one is open. */
+  frame: Frame | undefined;
   #open: BlockKind | undefined;
-  #delta!: EventFrame;
+  #delta!: Frame;
 
   /** Writes the beginning of a block; answers the frame of what it says. */
-  protected abstract blockBegan(out: EventWriter, kind: BlockKind): EventFrame;
+  protected abstract blockBegan(out: EventWriter, kind: BlockKind): Frame;
   protected abstract blockEnded(out: EventWriter, kind: BlockKind): void;
   /** Nothing will be added to the call. `json` is its arguments on one line, if they are JSON. */
   protected abstract callEnded(out: EventWriter, call: ToolCall, json: string | undefined): void;
@@ -193,12 +196,14 @@ export abstract class BlockFramer extends PartFramer {
     this.turn(out);
     this.#delta = this.blockBegan(out, kind);
     this.#open = kind;
+    if (kind === "text") this.frame = this.#delta;
   }
 
   /** The text or the reasoning ends. */
   protected endBlock(out: EventWriter): void {
     if (this.#open !== undefined) this.blockEnded(out, this.#open);
     this.#open = undefined;
+    this.frame = undefined;
   }
 
   /** Another part begins. */

@@ -138,15 +138,19 @@ test("a framer that throws in the middle of an event leaves none of it", async (
     ...textFormat,
     open: (context: Parameters<typeof textFormat.open>[0]) => {
       const framer = textFormat.open(context);
-      const token = framer.token.bind(framer);
-      framer.token = (out, text) => {
-        if (text === "b") {
-          out.utf8("data: half");
-          throw new Error("framer");
-        }
-        token(out, text);
+      return {
+        token: (out: Parameters<typeof framer.token>[0], text: string) => {
+          if (text === "b") {
+            out.utf8("data: half");
+            throw new Error("framer");
+          }
+          framer.token(out, text);
+        },
+        structured: framer.structured.bind(framer),
+        relayed: framer.relayed.bind(framer),
+        end: framer.end.bind(framer),
+        fail: framer.fail!.bind(framer),
       };
-      return framer;
     },
   };
   const text = await (await sse(request(), ["a", "b"], { format, onError: () => {} })).text();

@@ -247,11 +247,13 @@ test("a start that throws is the answer, and is told to the supply", async () =>
 
 // Readers that leave
 
-test("a reader that has left before the start gets nothing started", async () => {
+test("a reader that has left before the start is noticed in the first turn", async () => {
   const scene = open({ isGone: true });
+  const fromMs = performance.now();
   const opened = await scene.opened;
   assert(opened instanceof StreamError && opened.code === "disconnected");
-  assert.equal(scene.started, 0);
+  assert(performance.now() - fromMs < 50, "before commitAfterMs");
+  assert.equal(scene.started, 1);
   assert.deepEqual(scene.hand.ends, ["cancelled"]);
   assert.equal(scene.ended, 1);
 });

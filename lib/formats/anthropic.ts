@@ -3,8 +3,8 @@ import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf, usageOf } from "../finish.ts";
 import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "../format.ts";
 import { BlockFramer, type BlockKind, inputOf, type ToolCall } from "../parts.ts";
-import { type EventFrame, eventFrame, type EventWriter } from "../sse/encode.ts";
-import { bytesOf } from "../sse/utf8.ts";
+import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import { type Frame } from "../sse/utf8.ts";
 import { type Part, Transcript } from "../transcript.ts";
 
 /** Options of {@linkcode anthropicFormat}. */
@@ -41,7 +41,7 @@ class MessageFramer extends BlockFramer {
     write(out, "message_start", { message });
   }
 
-  protected blockBegan(out: EventWriter, kind: BlockKind): EventFrame {
+  protected blockBegan(out: EventWriter, kind: BlockKind): Frame {
     const index = this.#begin(out, blockOf({ kind, text: "" }));
     const name = kind === "text" ? "text" : "thinking";
     const before = `{"type":"content_block_delta","index":${index},"delta":` +
@@ -104,7 +104,7 @@ class Message extends Transcript {
     const stop = stopReason(end, this.calls);
     const blocks = this.parts.map(blockOf);
     const message = messageOf(this.#context, this.#model, blocks, stop, usageFor(end));
-    out.raw(bytesOf(JSON.stringify(message)));
+    out.utf8(JSON.stringify(message));
   }
 }
 

@@ -4,8 +4,9 @@
  */
 import type { Problem } from "../error.ts";
 import { type End, EVENT_STREAM, type Format, type FormatContext, type Framer } from "../format.ts";
-import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import { DATA, eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+import type { Frame } from "../sse/utf8.ts";
 
 const TOKEN = eventFrame(undefined, '{"token":"', '"}');
 /** How long an `EventSource` waits before it comes back. */
@@ -14,6 +15,7 @@ const LF = 0x0a;
 const CR = 0x0d;
 
 class JsonFramer implements Framer {
+  frame: Frame | undefined = TOKEN;
   readonly #context: FormatContext;
 
   constructor(context: FormatContext) {
@@ -48,12 +50,12 @@ class JsonFramer implements Framer {
 }
 
 class TextFramer extends JsonFramer {
-  /** The last token ended in a CR: an LF at the start of the next belongs to it. */
-  #afterCr = false;
+  /** None after a token that ended in a CR: an LF at the start of the next belongs to it. */
+  override frame: Frame | undefined = DATA;
 
   override token(out: EventWriter, text: string): void {
-    if (this.#afterCr && text.charCodeAt(0) === LF) text = text.slice(1);
-    this.#afterCr = text.charCodeAt(text.length - 1) === CR;
+    if (this.frame === undefined && text.charCodeAt(0) === LF) text = text.slice(1);
+    this.frame = text.charCodeAt(text.length - 1) === CR ? undefined : DATA;
     if (text !== "") out.data(text);
   }
 

@@ -3,10 +3,9 @@ import type { Problem } from "../error.ts";
 import type { End, Format, Framer } from "../format.ts";
 import type { EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
-import { bytesOf } from "../sse/utf8.ts";
+import { jsonFrame } from "../sse/utf8.ts";
 
-const BEFORE = bytesOf('{"token":"');
-const AFTER = bytesOf('"}\n');
+const TOKEN = jsonFrame('{"token":"', '"}\n');
 
 function line(out: EventWriter, event: string | undefined, json: string): void {
   const name = event === undefined ? "" : `"event":${JSON.stringify(event)},`;
@@ -14,7 +13,8 @@ function line(out: EventWriter, event: string | undefined, json: string): void {
 }
 
 const framer: Framer = {
-  token: (out: EventWriter, text: string): void => out.json(BEFORE, text, AFTER),
+  frame: TOKEN,
+  token: (out: EventWriter, text: string): void => out.frame(TOKEN, text),
   structured: line,
   relayed(out: EventWriter, { event, data }: ServerSentEvent): void {
     line(out, event === "message" ? undefined : event, JSON.stringify(data));

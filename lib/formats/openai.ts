@@ -4,8 +4,8 @@ import { finishKind, sentenceOf, usageOf } from "../finish.ts";
 import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "../format.ts";
 import { PartFramer, type ToolCall } from "../parts.ts";
 import type { Item } from "../queue.ts";
-import { type EventFrame, eventFrame, type EventWriter } from "../sse/encode.ts";
-import { bytesOf } from "../sse/utf8.ts";
+import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import { type Frame } from "../sse/utf8.ts";
 import { Transcript } from "../transcript.ts";
 
 /** Options of {@linkcode openaiFormat}. */
@@ -31,8 +31,10 @@ class ChunkFramer extends PartFramer {
   readonly #head: string;
   readonly #tail: string;
   readonly #includeUsage: boolean;
-  readonly #token: EventFrame;
-  #reasoning: EventFrame | undefined;
+  readonly #token: Frame;
+  /** None before the role. */
+  frame: Frame | undefined;
+  #reasoning: Frame | undefined;
   #begun = false;
 
   constructor(context: FormatContext, model: string, includeUsage: boolean) {
@@ -86,6 +88,7 @@ class ChunkFramer extends PartFramer {
   /** The role, which the clients' helpers want first. */
   #begin(out: EventWriter): void {
     this.#begun = true;
+    this.frame = this.#token;
     out.data(this.#choice('{"role":"assistant","content":""}'));
   }
 
@@ -99,7 +102,7 @@ class ChunkFramer extends PartFramer {
     return `${this.#head}${choice}${this.#tail}`;
   }
 
-  #deltaFrame(field: string): EventFrame {
+  #deltaFrame(field: string): Frame {
     // JSON has no NUL: the text goes where this one is.
     const [before, after] = this.#choice(`{"${field}":"\0"}`).split("\0");
     return eventFrame(undefined, before!, after!);
@@ -140,7 +143,7 @@ class Completion extends Transcript {
     };
     const identity = identityOf(this.#context, "chat.completion", this.#model);
     const rest = `"choices":[${JSON.stringify(choice)}],"usage":${JSON.stringify(usageFor(end))}`;
-    out.raw(bytesOf(`{${identity},${rest}}`));
+    out.utf8(`{${identity},${rest}}`);
   }
 }
 

@@ -1,8 +1,10 @@
 /** Nothing but the text, for `curl` and for readers that want no frame at all. */
 import type { Format, Framer } from "../format.ts";
 import type { EventWriter } from "../sse/encode.ts";
+import { BARE } from "../sse/utf8.ts";
 
 const framer: Framer = {
+  frame: BARE,
   token: (out: EventWriter, text: string): void => out.utf8(text),
   structured: (): void => {},
   relayed: (): void => {},

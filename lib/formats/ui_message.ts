@@ -3,7 +3,8 @@ import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf } from "../finish.ts";
 import { type End, EVENT_STREAM, type Format, type FormatContext } from "../format.ts";
 import { BlockFramer, type BlockKind, type ToolCall } from "../parts.ts";
-import { type EventFrame, eventFrame, type EventWriter } from "../sse/encode.ts";
+import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import type { Frame } from "../sse/utf8.ts";
 
 /** Options of {@linkcode uiMessageFormat}. */
 export interface UiMessageFormatOptions {
@@ -33,7 +34,7 @@ class PartsFramer extends BlockFramer {
     write(out, { type: "start-step" });
   }
 
-  protected blockBegan(out: EventWriter, kind: BlockKind): EventFrame {
+  protected blockBegan(out: EventWriter, kind: BlockKind): Frame {
     this.#id = `${kind}-${++this.#blocks}`;
     write(out, { type: `${kind}-start`, id: this.#id });
     return eventFrame(undefined, `{"type":"${kind}-delta","id":"${this.#id}","delta":"`, '"}');

@@ -138,11 +138,12 @@ export async function respond(
     streamId: options.streamId,
   };
   // Who has left already gets no stream to come back to.
+  const hasLeft = options.log !== undefined && request.signal.aborted;
   const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole &&
-    !request.signal.aborted;
+    !hasLeft;
   const { opened, streamId } = isLogged
     ? await openLogged(init, options, extras)
-    : await open(init, options, extras);
+    : await open(init, options, extras, hasLeft);
   if (opened instanceof StreamError) {
     return problemResponse(opened, refusedHead(options), undefined, chosen.refuse);
   }
@@ -162,6 +163,7 @@ async function open(
   init: GenerationInit,
   options: SseOptions,
   { onOpen, onEnd }: StreamExtras,
+  hasLeft: boolean,
 ): Promise<Answer> {
   const { request, format } = init;
   const stream = new TokenStream({
@@ -179,7 +181,8 @@ async function open(
     },
   };
   onOpen?.(live);
-  return { opened: await stream.open(generation, () => generation.start()) };
+  const start = () => hasLeft ? stream.handleEvent() : generation.start();
+  return { opened: await stream.open(generation, start) };
 }
 
 /** A generation that is written down, and this reader as its first. */

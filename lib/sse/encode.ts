@@ -3,38 +3,32 @@
  * no text, name or id can forge a field (HTML Standard, section 9.2.6).
  */
 import type { ServerSentEventInit } from "./event.ts";
-import { bytesOf, ByteWriter, Escapes, VERBATIM } from "./utf8.ts";
+import { ByteWriter, Constant, Escapes, type Frame, frameOf, jsonFrame } from "./utf8.ts";
 
-const DATA = bytesOf("data: ");
-const EVENT = bytesOf("event: ");
-const ID = bytesOf("id: ");
-const RETRY = bytesOf("retry: ");
-const COMMENT = bytesOf(": ");
-const EMPTY_COMMENT = bytesOf(":\n");
-const LF = bytesOf("\n");
-const BLANK = bytesOf("\n\n");
+const NONE = new Escapes(() => undefined);
+const DATA_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\ndata: " : undefined));
+const COMMENT_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\n: " : undefined));
+/** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
+export const DATA: Frame = frameOf("data: ", DATA_LINES, "\n\n");
+const EVENT = frameOf("event: ", NONE, "\n");
+const ID = frameOf("id: ", NONE, "\n");
+const RETRY = frameOf("retry: ", NONE, "\n");
+const COMMENT = frameOf(": ", COMMENT_LINES, "\n");
+const EMPTY_COMMENT = new Constant(":\n");
+const LF = new Constant("\n");
 const ZERO = 0x30;
 const NINE = 0x39;
 const DOT = 0x2e;
-const DATA_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\ndata: " : undefined));
-const COMMENT_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\n: " : undefined));
-
-/** The constant parts of an event whose data is JSON with one variable string in it. */
-export interface EventFrame {
-  readonly head: Uint8Array;
-  readonly tail: Uint8Array;
-}
-
 /**
  * Prepares an event `{before}<string>{after}`, so that a token costs two copies and one escape.
  * Neither part may hold a line break.
  */
-export function eventFrame(event: string | undefined, before: string, after: string): EventFrame {
+export function eventFrame(event: string | undefined, before: string, after: string): Frame {
   const name = event === undefined ? "" : `event: ${checkLine("event", event)}\n`;
-  return {
-    head: bytesOf(`${name}data: ${checkLine("data", before)}`),
-    tail: bytesOf(`${checkLine("data", after)}\n\n`),
-  };
+  return jsonFrame(
+    `${name}data: ${checkLine("data", before)}`,
+    `${checkLine("data", after)}\n\n`,
+  );
 }
 
 /** Writes events as bytes. What it has written always ends between two events. */
@@ -42,7 +36,7 @@ export class EventWriter extends ByteWriter {
   /** The stream's name, where each event gets an id of its own. */
   #streamId: string | undefined;
   /** The line with the last event's id: it is counted up as it stands, digit by digit (benchmark case: replay). */
-  #idLine: Uint8Array = LF;
+  #idLine: Constant = LF;
   #events = 0;
   #retryMs: number | undefined;
 
@@ -62,44 +56,38 @@ export class EventWriter extends ByteWriter {
   rewind(length: number, events: number): void {
     this.truncate(length);
     this.#events = events;
-    if (this.#streamId !== undefined) this.#idLine = bytesOf(`id: ${this.#streamId}.${events}\n`);
+    if (this.#streamId !== undefined) this.#idLine = idLine(this.#streamId, events);
   }
 
   /** Begins an event with its id. */
-  #begin(): void {
-    if (this.#streamId === undefined) return;
-    const line = this.#idLine;
+  #begin(streamId: string): void {
+    const { bytes } = this.#idLine;
     this.#events++;
-    let at = line.length - 2;
-    while (line[at] === NINE) line[at--] = ZERO;
-    if (line[at] === DOT) this.#idLine = bytesOf(`id: ${this.#streamId}.${this.#events}\n`);
-    else line[at]!++;
+    let at = bytes.length - 2;
+    while (bytes[at] === NINE) bytes[at--] = ZERO;
+    if (bytes[at] === DOT) this.#idLine = idLine(streamId, this.#events);
+    else bytes[at]!++;
     this.raw(this.#idLine);
     if (this.#events === 1 && this.#retryMs !== undefined) {
-      this.#field(RETRY, String(this.#retryMs));
+      this.write(RETRY, String(this.#retryMs));
     }
   }
 
-  /** An event of a prepared frame around `text`, escaped as in JSON. */
-  frame(frame: EventFrame, text: string): void {
-    this.#begin();
-    this.json(frame.head, text, frame.tail);
+  /** A token, or an event, in its frame. */
+  frame(frame: Frame, text: string): void {
+    if (this.#streamId !== undefined) this.#begin(this.#streamId);
+    this.write(frame, text);
   }
 
-  /** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
+  /** An event of nothing but data. */
   data(text: string): void {
-    this.#begin();
-    this.#data(text);
-  }
-
-  #data(text: string): void {
-    this.write(DATA, text, DATA_LINES, BLANK);
+    this.frame(DATA, text);
   }
 
   /** A comment without a blank line after it: some clients take that for an event. */
   comment(text: string): void {
     if (text === "") this.raw(EMPTY_COMMENT);
-    else this.write(COMMENT, text, COMMENT_LINES, LF);
+    else this.write(COMMENT, text);
   }
 
   /**
@@ -112,16 +100,12 @@ export class EventWriter extends ByteWriter {
     const { comment, id, retry, event, data } = init;
     checkFields(comment, id, retry, event, data);
     if (comment !== undefined) this.comment(comment);
-    if (data !== undefined) this.#begin();
-    if (id !== undefined) this.#field(ID, id);
-    if (retry !== undefined) this.#field(RETRY, String(retry));
-    if (event !== undefined && event !== "") this.#field(EVENT, event);
-    if (data !== undefined) this.#data(data);
+    if (data !== undefined && this.#streamId !== undefined) this.#begin(this.#streamId);
+    if (id !== undefined) this.write(ID, id);
+    if (retry !== undefined) this.write(RETRY, String(retry));
+    if (event !== undefined && event !== "") this.write(EVENT, event);
+    if (data !== undefined) this.write(DATA, data);
     else if (id !== undefined || retry !== undefined || event) this.raw(LF);
-  }
-
-  #field(name: Uint8Array, value: string): void {
-    this.write(name, value, VERBATIM, LF);
   }
 }
 
@@ -137,6 +121,10 @@ export function numberEvents(
   const blocks = events.split("\n\n").slice(0, -1);
   const numbered = blocks.map((block, i) => `id: ${streamId}.${after + 1 + i}\n${block}\n\n`);
   return { text: numbered.join(""), count: blocks.length };
+}
+
+function idLine(streamId: string, sequence: number): Constant {
+  return new Constant(`id: ${streamId}.${sequence}\n`);
 }
 
 /** All checks come before the first byte: a refused event leaves nothing behind. */

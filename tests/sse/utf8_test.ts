@@ -1,11 +1,11 @@
 /** `ByteWriter`: the hand-written UTF-8 loop equals the platform's, and its scratch never leaks. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bytesOf, ByteWriter, Escapes } from "../../lib/sse/utf8.ts";
+import { ByteWriter, Constant, Escapes, frameOf, jsonFrame } from "../../lib/sse/utf8.ts";
 import { hostile, int, random } from "../random.ts";
 
 const encoder = new TextEncoder();
-const NOTHING = new Uint8Array(0);
+const JSON_INSIDE = jsonFrame("", "");
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Any UTF-16 at all: mostly what no language has. */
@@ -47,24 +47,24 @@ test("ByteWriter.utf8() equals TextEncoder for any string, lone surrogates too",
   }
 });
 
-test("ByteWriter.json() is the inside of a JSON string that parses to the exact text", () => {
+test("ByteWriter.write() in JSON is the inside of a JSON string that parses to the exact text", () => {
   const writer = new ByteWriter();
   for (let code = 0; code < 0x10000; code++) {
     const text = String.fromCharCode(code);
-    writer.json(NOTHING, text, NOTHING);
+    writer.write(JSON_INSIDE, text);
     if (inJson(writer) !== text) assert.fail(code.toString(16));
   }
   for (let seed = 0; seed < 1000; seed++) {
     const chance = random(seed);
     const text = int(chance, 2) === 0 ? hostile(chance, 20) : anyUnits(chance, 60);
-    writer.json(NOTHING, text, NOTHING);
+    writer.write(JSON_INSIDE, text);
     assert.equal(inJson(writer), text, `seed ${seed}`);
   }
 });
 
-test("ByteWriter.json() never writes a line break", () => {
+test("ByteWriter.write() in JSON never writes a line break", () => {
   const writer = new ByteWriter();
-  for (let code = 0; code < 0x80; code++) writer.json(NOTHING, String.fromCharCode(code), NOTHING);
+  for (let code = 0; code < 0x80; code++) writer.write(JSON_INSIDE, String.fromCharCode(code));
   const bytes = writer.take();
   assert.ok(!bytes.includes(0x0a) && !bytes.includes(0x0d));
 });
@@ -74,11 +74,11 @@ test("ByteWriter grows for one string of a MiB, whatever each character takes", 
   for (const text of ["a", "é", "テ", "😀", "\0", "\ud800"]) {
     const long = text.repeat(1024 * 1024 / text.length);
     const writer = new ByteWriter();
-    writer.raw(bytesOf("<"));
+    writer.raw(new Constant("<"));
     writer.utf8(long);
-    writer.raw(bytesOf(">"));
+    writer.raw(new Constant(">"));
     assert.ok(decoder.decode(writer.take()) === `<${long.toWellFormed()}>`, JSON.stringify(text));
-    writer.json(NOTHING, long, NOTHING);
+    writer.write(JSON_INSIDE, long);
     assert.ok(inJson(writer) === long, JSON.stringify(text));
   }
 });
@@ -97,8 +97,8 @@ test("ByteWriter grows at every fill of its scratch", () => {
       const escaped = JSON.stringify(text).slice(1, -1);
       for (let room = 0; room <= 80; room++) {
         const writer = new ByteWriter();
-        writer.raw(bytesOf(filler.slice(room)));
-        writer.json(NOTHING, text, bytesOf(tail));
+        writer.raw(new Constant(filler.slice(room)));
+        writer.write(jsonFrame("", tail), text);
         writer.utf8(text);
         const written = decoder.decode(writer.take());
         if (written !== filler.slice(room) + escaped + tail + plain) {
@@ -153,20 +153,20 @@ test("ByteWriter.truncate() forgets what came after", () => {
   assert.equal(decoder.decode(writer.take()), "keep!");
 });
 
-test("ByteWriter.json() and write() write their head and tail around the text", () => {
+test("ByteWriter.write() writes their head and tail around the text", () => {
   const quoted = new Escapes((char) => (char === "'" ? "''" : undefined));
   for (let seed = 0; seed < 300; seed++) {
     const chance = random(seed);
     const [head, text, tail] = [hostile(chance, 3), hostile(chance, 6), hostile(chance, 3)];
     const writer = new ByteWriter();
-    writer.json(bytesOf(head), text, bytesOf(tail));
+    writer.write(jsonFrame(head, tail), text);
     const inside = JSON.stringify(text).slice(1, -1);
     assert.equal(
       decoder.decode(writer.take()),
       head.toWellFormed() + inside + tail.toWellFormed(),
       `seed ${seed}`,
     );
-    writer.write(bytesOf(head), `'${text}'`, quoted, bytesOf(tail));
+    writer.write(frameOf(head, quoted, tail), `'${text}'`);
     const doubled = `''${text.toWellFormed()}''`;
     assert.equal(
       decoder.decode(writer.take()),
