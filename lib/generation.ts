@@ -87,6 +87,8 @@ export interface Supply {
   conclude(): boolean;
   /** The bytes that wait, in a buffer that nobody else sees: a sink may transfer it. */
   take(): Uint8Array<ArrayBuffer>;
+  /** Lends the bytes that wait to one call that copies them. */
+  lend(borrow: (bytes: Uint8Array) => void): void;
   /** Writes a heartbeat. */
   beat(): void;
   /** What was taken was handed to the runtime. */
@@ -352,7 +354,6 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
     if (!this.#resumable) this.#init.format.heartbeat?.(this.#out);
   }
 
-  /** The bytes that wait, for one call that copies them. */
   lend(borrow: (bytes: Uint8Array) => void): void {
     this.#bytes += this.#out.length;
     this.#takenEvents = this.#out.events;

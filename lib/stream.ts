@@ -31,10 +31,10 @@ export interface StreamInit {
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
 
-/** What the response is made of, or the error that came before it. */
+/** What a response is made of, or the error that came before it. Bytes are lent: whoever keeps them copies them. */
 export type Opened =
   | ReadableStream<Uint8Array<ArrayBuffer>>
-  | Uint8Array<ArrayBuffer>
+  | Uint8Array
   | StreamError;
 
 /** What is sent as one body if all of it is there before the head. */
@@ -67,7 +67,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   readonly #heartbeatMs: number;
   readonly #stallMs: number;
   #supply!: Supply;
-  /** Settles what `open` answers. */
+  /** Makes what `open` answers. */
   #opened!: (opened: Opened) => void;
   /** None where the whole of a short stream was one body. */
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
@@ -84,20 +84,31 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   }
 
   /**
-   * Serves the reader from `supply`. The answer is the body, or the error that came before it.
+   * Serves the reader from `supply`.
    *
    * @param start Called at once; a reader that has left already is noticed a turn later.
+   * @param answer Makes the response of the body, or of the error that came before it. Called once.
    */
-  open(supply: Supply, start: () => void): Promise<Opened> {
+  open<Answer>(
+    supply: Supply,
+    start: () => void,
+    answer: (opened: Opened) => Answer,
+  ): Promise<Answer> {
     this.#supply = supply;
-    const opened = new Promise<Opened>((resolve) => {
-      this.#opened = resolve;
+    const answered = new Promise<Answer>((resolve, reject) => {
+      this.#opened = (opened) => {
+        try {
+          resolve(answer(opened));
+        } catch (error) {
+          reject(error);
+        }
+      };
     });
     enter();
     active.readers++;
     this.#guard(start);
     schedule(this);
-    return opened;
+    return answered;
   }
 
   /**
@@ -230,7 +241,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
     this.#state = "idle";
     if (last && supply.breakOff === undefined && supply.waiting <= MAX_BODY_BYTES) {
       // All of it is here before its head has left: one body, and no stream to be made and read.
-      this.#opened(supply.take());
+      supply.lend(this.#opened);
       supply.drained();
       return this.#finish();
     }

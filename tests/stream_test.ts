@@ -47,6 +47,10 @@ class Hand implements Supply {
     return encoder.encode(this.pieces.shift()) as Uint8Array<ArrayBuffer>;
   }
 
+  lend(borrow: (bytes: Uint8Array) => void): void {
+    borrow(this.take());
+  }
+
   beat(): void {
     this.pieces.push(":\n");
   }
@@ -105,7 +109,7 @@ function open(
   scene.opened = stream.open(hand, () => {
     scene.started++;
     start?.(hand);
-  });
+  }, (opened) => opened);
   return scene as Scene;
 }
 

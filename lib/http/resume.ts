@@ -193,7 +193,12 @@ async function replay(
   });
   const live: Live = { shutDown: () => stream.shutDown() };
   onOpen?.(live);
-  const opened = await stream.open(logged.follow(after, stream), () => {});
-  if (opened instanceof StreamError) return problemResponse(opened, options.headers);
-  return new Response(opened, { headers });
+  return await stream.open(
+    logged.follow(after, stream),
+    () => {},
+    (opened) =>
+      opened instanceof StreamError
+        ? problemResponse(opened, options.headers)
+        : new Response(opened as BodyInit, { headers }),
+  );
 }

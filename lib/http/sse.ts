@@ -141,30 +141,31 @@ export async function respond(
   const hasLeft = options.log !== undefined && request.signal.aborted;
   const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole &&
     !hasLeft;
-  const { opened, streamId } = isLogged
-    ? await openLogged(init, options, extras)
-    : await open(init, options, extras, hasLeft);
-  if (opened instanceof StreamError) {
-    return problemResponse(opened, refusedHead(options), undefined, chosen.refuse);
+  const { refuse } = chosen;
+  function answer(opened: Opened, streamId?: string): Response {
+    if (opened instanceof StreamError) {
+      return problemResponse(opened, refusedHead(options), undefined, refuse);
+    }
+    const response = new Response(opened as BodyInit, { headers });
+    if (streamId !== undefined) response.headers.set("x-stream-id", streamId);
+    return response;
   }
-  const response = new Response(opened, { headers });
-  if (streamId !== undefined) response.headers.set("x-stream-id", streamId);
-  return response;
+  return isLogged
+    ? openLogged(init, options, extras, answer)
+    : open(init, options, extras, hasLeft, answer);
 }
 
-interface Answer {
-  opened: Opened;
-  /** Where the reader may come back. */
-  streamId?: string;
-}
+/** Makes the response; `streamId` is where the reader may come back. */
+type Answer = (opened: Opened, streamId?: string) => Response;
 
 /** A generation for this reader alone. */
-async function open(
+function open(
   init: GenerationInit,
   options: SseOptions,
   { onOpen, onEnd }: StreamExtras,
   hasLeft: boolean,
-): Promise<Answer> {
+  answer: Answer,
+): Promise<Response> {
   const { request, format } = init;
   const stream = new TokenStream({
     request,
@@ -182,7 +183,7 @@ async function open(
   };
   onOpen?.(live);
   const start = () => hasLeft ? stream.handleEvent() : generation.start();
-  return { opened: await stream.open(generation, start) };
+  return stream.open(generation, start, answer);
 }
 
 /** A generation that is written down, and this reader as its first. */
@@ -190,7 +191,8 @@ async function openLogged(
   init: GenerationInit,
   options: SseOptions,
   { onOpen, onEnd }: StreamExtras,
-): Promise<Answer> {
+  answer: Answer,
+): Promise<Response> {
   const { request, format } = init;
   const { disconnect = { continueForMs: 10_000 } } = options;
   const streamId = init.streamId ?? newStreamId();
@@ -230,13 +232,16 @@ async function openLogged(
     report(error, options);
     release(init.source, error);
     onEnd?.(live);
-    return { opened: publicError(error) };
+    return answer(publicError(error));
   }
   const generation = new Generation({ ...init, streamId }, recorder, true);
   const { start } = recorder;
   const supply = recorder.follow(0, stream);
-  const opened = await stream.open(supply, () => start.call(recorder, generation));
-  return { opened, streamId };
+  return await stream.open(
+    supply,
+    () => start.call(recorder, generation),
+    (opened) => answer(opened, streamId),
+  );
 }
 
 /** Tells the operator of a log that is broken; what a log refuses in our words is for the reader. */

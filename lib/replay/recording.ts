@@ -512,6 +512,10 @@ class Reader implements Supply {
     return taken;
   }
 
+  lend(borrow: (bytes: Uint8Array) => void): void {
+    borrow(this.take());
+  }
+
   beat(): void {
     this.#lead = HEARTBEAT;
   }

@@ -299,6 +299,10 @@ class RemoteReader implements Supply {
     return taken;
   }
 
+  lend(borrow: (bytes: Uint8Array) => void): void {
+    borrow(this.take());
+  }
+
   beat(): void {
     this.#push(HEARTBEAT);
   }
