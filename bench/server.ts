@@ -193,9 +193,12 @@ async function figures(
   if (!last.startsWith("{")) {
     throw new Error(`no answer within ${limitMs} ms: ${run.errors().trim().slice(-400)}`);
   }
-  const answer = JSON.parse(last) as Figures & { error?: string };
+  const answer = JSON.parse(last) as Record<string, number | null> & { error?: string };
   if (answer.error !== undefined) throw new Error(answer.error);
-  return answer;
+  // JSON has no NaN: a figure that could not be had, for nothing was delivered, is none.
+  return Object.fromEntries(
+    Object.entries(answer).filter((entry): entry is [string, number] => entry[1] !== null),
+  );
 }
 
 /** Runs the load generator, always under Bun. */

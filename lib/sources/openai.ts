@@ -4,7 +4,7 @@
  */
 import { active } from "../counters.ts";
 import type { ChatFields, ChatMessage } from "../chat.ts";
-import { type CompletionChunk, isFailure, readChunk } from "../completion_chunk.ts";
+import { type CompletionChunk, isFailure, readChunk, TextChunks } from "../completion_chunk.ts";
 import { StreamError } from "../error.ts";
 import type { SourceContext } from "../pump.ts";
 import { accepted, AsyncQueue, type Item, type Summary } from "../queue.ts";
@@ -225,6 +225,7 @@ function refusal(response: Response): StreamError {
 /** One answer as its chunks come in. */
 class Answer {
   readonly summary: Summary = {};
+  readonly #texts = new TextChunks();
   readonly #queue: AsyncQueue<Item>;
   readonly #apiKey: string | undefined;
 
@@ -238,6 +239,8 @@ class Answer {
     if (event === "error") throw this.#failed(data);
     // What some servers send to keep a connection alive.
     if (data === "") return undefined;
+    const text = this.#texts.read(data);
+    if (text !== undefined) return this.#queue.send(text);
     let chunk: CompletionChunk;
     try {
       chunk = JSON.parse(data) as CompletionChunk;
@@ -246,8 +249,10 @@ class Answer {
     }
     if (typeof chunk !== "object" || chunk === null) throw this.#failed(data);
     if (isFailure(chunk)) throw this.#failed(data);
+    const items = readChunk(chunk, this.summary);
+    this.#texts.learn(data, items);
     let sent: Promise<boolean> | undefined;
-    for (const item of readChunk(chunk, this.summary)) sent = this.#queue.send(item);
+    for (const item of items) sent = this.#queue.send(item);
     return sent;
   }
 
