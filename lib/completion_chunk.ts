@@ -70,8 +70,10 @@ export class TextChunks {
   read(data: string): string | undefined {
     const head = this.#head;
     if (head === undefined || data.length < head.length + this.#tail.length) return undefined;
-    if (!data.startsWith(head) || !data.endsWith(this.#tail)) return undefined;
-    const text = data.slice(head.length, data.length - this.#tail.length);
+    const end = data.length - this.#tail.length;
+    // `startsWith` and `endsWith` take V8 half as long again.
+    if (data.slice(0, head.length) !== head || data.slice(end) !== this.#tail) return undefined;
+    const text = data.slice(head.length, end);
     return NEEDS_PARSING.test(text) ? undefined : text;
   }
 
