@@ -51,6 +51,7 @@ export function readChunk(chunk: CompletionChunk, summary: Summary): Item[] {
 /** What stands in for the text while a template is tried: nothing that JSON would escape. */
 const MARK = "\u{10fffd}";
 /** What cannot stand in a JSON string as it is. */
+// deno-lint-ignore no-control-regex -- in JSON they are faults
 const NEEDS_PARSING = /["\\\0-\x1f]/;
 const CONTENT = /"content": ?"/;
 /** An upstream whose chunks differ in more than their text is not looked at over and over. */

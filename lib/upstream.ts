@@ -7,6 +7,7 @@ import { StreamError } from "./error.ts";
 import { accepted } from "./queue.ts";
 import { EventDecoder, type EventDecoderOptions } from "./sse/decode.ts";
 import type { ServerSentEvent } from "./sse/event.ts";
+import { type ChunkReader, readerOf } from "./sse/chunks.ts";
 
 /**
  * Gives every event to `take` until that answers `last`, a `send` answers `false`, the signal aborts,
@@ -29,7 +30,7 @@ export async function readUpstream(
       cause: new Error(`The upstream answered ${response.status} ${type ?? "without a type"}`),
     });
   }
-  const reader = response.body.getReader();
+  const reader = readerOf(response.body);
   // That the connection had already gone is no news to anybody here.
   const close = () => void reader.cancel().catch(() => {});
   active.upstreams++;
@@ -39,7 +40,7 @@ export async function readUpstream(
   try {
     const decoder = new EventDecoder(limits);
     for (;;) {
-      let read: Awaited<ReturnType<typeof reader.read>>;
+      let read: Awaited<ReturnType<ChunkReader["read"]>>;
       try {
         read = await reader.read();
       } catch (cause) {
