@@ -4,27 +4,17 @@
  * that breaks. The text must be exact, and the source be asked once.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import test, { after, before } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { readUIMessageStream, type UIMessage } from "ai";
-import { EventSource as PackageEventSource } from "eventsource";
-import { EventSource as UndiciEventSource } from "undici/index.js";
 import { createHandler, MemoryLog, sse } from "../../mod.ts";
 import { Reading } from "../replay/reading.ts";
-import { runtimeName, serve, until } from "../serve.ts";
+import { serve, until } from "../serve.ts";
 import { openTunnel, type Tunnel } from "../tunnel.ts";
 import { Chat, said, textOf, transport } from "./clients/ai.ts";
-import "./clients/fetch.ts"; // the little of a browser that fetch-event-source needs
+import { MAKERS } from "./clients/eventsource.ts";
+import { closeRecipes, given, openRecipes, recipeOf, run } from "./reload.ts";
 import { assertNothingLeft, TEXT } from "./scenes.ts";
-
-const { EventSource: Own } = globalThis as { EventSource?: typeof UndiciEventSource };
-const MAKERS = {
-  eventsource: PackageEventSource,
-  // There it does not see that a connection has ended before its answer has, and waits for ever.
-  ...runtimeName === "deno" ? {} : { undici: UndiciEventSource },
-  ...Own ? { "the runtime's own": Own } : {},
-} as unknown as Record<string, typeof UndiciEventSource>;
 
 /** 20 KB in many tokens, so that a cut comes while they are made. */
 const ANSWER = TEXT.repeat(70);
@@ -40,13 +30,6 @@ interface Stage {
   finish(): void;
   close(): Promise<void>;
 }
-
-/** What the recipes are given in place of what is theirs to bring. */
-const given: {
-  source?: () => AsyncIterable<string>;
-  prints: unknown[][][];
-} = { prints: [] };
-(globalThis as { given?: typeof given }).given = given;
 
 /** A server whose connections are each cut after so many bytes, and in the end no longer. */
 async function stage(cuts: number[] = [], fetch?: (request: Request) => Promise<Response>) {
@@ -267,35 +250,14 @@ test("useChat: a stop is the end of the answer in every tab, and nothing to come
 
 // The recipes, as the README prints them.
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const mod = pathToFileURL(fileURLToPath(new URL("../../mod.ts", import.meta.url))).href;
-const copies = `${here}.reload/`;
-before(() => void mkdirSync(copies, { recursive: true }));
-after(() => rmSync(copies, { recursive: true }));
-
-/** Runs a recipe against `url`, as often as a page is loaded. */
-async function run(name: string, url: string) {
-  const prints: unknown[][] = [];
-  const number = given.prints.push(prints) - 1;
-  const code = readFileSync(`${here}recipes/reload_${name}.ts`, "utf8")
-    .replaceAll("http://127.0.0.1:8000", url)
-    .replace('"spillway";', `${JSON.stringify(mod)};`)
-    .replace(
-      'for (const token of ["You ", "asked: ", query])',
-      "for await (const token of given.source())",
-    )
-    .replaceAll("console.log(", `((...values) => given.prints[${number}].push(values))(`);
-  const file = `${copies}${name}_${number}.ts`;
-  writeFileSync(file, code);
-  const module = await import(pathToFileURL(file).href);
-  return { module, prints };
-}
+before(openRecipes);
+after(closeRecipes);
 
 const joined = (prints: unknown[][]) => prints.map(([token]) => token).join("");
 
 test("each recipe has about ten lines", () => {
   for (const name of ["page", "use_chat", "hono"]) {
-    const code = readFileSync(`${here}recipes/reload_${name}.ts`, "utf8");
+    const code = readFileSync(recipeOf(name), "utf8");
     const lines = code.split("\n").filter((line) => !line.startsWith("import ") && /\w/.test(line));
     assert(lines.length <= 12, `${name}: ${lines.length} lines`);
   }
