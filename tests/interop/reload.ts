@@ -1,6 +1,6 @@
 /**
- * The README's recipes for a reload, run as they are printed. They stand apart from the tests so that few
- * cuts and many are tried with the same code.
+ * The README's recipes for clients that come back, run as they are printed. They stand apart from the tests
+ * so that few cuts and many are tried with the same code.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -30,10 +30,10 @@ export function closeRecipes(): void {
 
 /** The file of a recipe. */
 export function recipeOf(name: string): string {
-  return `${here}recipes/reload_${name}.ts`;
+  return `${here}recipes/${name}.ts`;
 }
 
-/** Runs a recipe against `url`, as often as a page is loaded. */
+/** Runs a recipe against `url`, as often as a page is loaded; what it has printed grows as it goes on. */
 export async function run(name: string, url: string, query: string = "Hello?") {
   const prints: unknown[][] = [];
   const number = given.prints.push(prints) - 1;

@@ -256,7 +256,7 @@ after(closeRecipes);
 const joined = (prints: unknown[][]) => prints.map(([token]) => token).join("");
 
 test("each recipe has about ten lines", () => {
-  for (const name of ["page", "use_chat", "hono"]) {
+  for (const name of ["reload_page", "reload_use_chat", "reload_hono"]) {
     const code = readFileSync(recipeOf(name), "utf8");
     const lines = code.split("\n").filter((line) => !line.startsWith("import ") && /\w/.test(line));
     assert(lines.length <= 12, `${name}: ${lines.length} lines`);
@@ -276,9 +276,9 @@ test("the recipe for a page shows the whole answer after a reload, and asks once
     configurable: true,
   });
   try {
-    const first = await run("page", set.url);
+    const first = await run("reload_page", set.url);
     await until(() => first.prints.length > 5, 2000, "some text");
-    const second = await run("page", set.tunnel.url);
+    const second = await run("reload_page", set.tunnel.url);
     await until(() => second.prints.length > 5, 2000, "some text");
     set.finish();
     // It was cut off once, and comes back by itself.
@@ -299,7 +299,7 @@ test("the recipe for useChat shows the whole answer, and nothing where there is 
   try {
     const stream = await send(set.url, "1");
     await stream.cancel();
-    const recipe = run("use_chat", set.url);
+    const recipe = run("reload_use_chat", set.url);
     await until(() => given.prints.at(-1)!.length > 5, 2000, "some text");
     set.finish();
     const { prints } = await recipe;
@@ -307,7 +307,7 @@ test("the recipe for useChat shows the whole answer, and nothing where there is 
       text: ANSWER,
       done: true,
     });
-    assert.deepEqual((await run("use_chat", set.url)).prints, []);
+    assert.deepEqual((await run("reload_use_chat", set.url)).prints, []);
     assert.equal(set.runs, 1);
     await assertNothingLeft();
   } finally {
@@ -325,7 +325,7 @@ test("the recipe for fetch-event-source is exact wherever it is cut", async () =
   // It waits a second each time, as the stream says.
   window.setTimeout = ((callback: () => void) => later(callback, 1)) as typeof setTimeout;
   try {
-    const { prints } = await run("fetch_event_source", set.tunnel.url);
+    const { prints } = await run("reload_fetch_event_source", set.tunnel.url);
     const tokens = prints.filter(([event]) => event === "");
     same(tokens.map(([, data]) => (data as { token: string }).token).join(""));
     assert.equal(prints.at(-1)![0], "done");
@@ -342,7 +342,7 @@ test("the recipe for Hono resumes, joins and stops", async () => {
   let app: { fetch(request: Request): Promise<Response> } | undefined;
   const set = await stage([1500], (request) => app!.fetch(request));
   try {
-    app = (await run("hono", set.url)).module.default;
+    app = (await run("reload_hono", set.url)).module.default;
     const ask = { method: "POST", body: "Hello?" };
     const first = await new Reading(await fetch(`${set.tunnel.url}/ask`, ask)).rest();
     assert.deepEqual([first.end, set.tunnel.cuts], ["broken", 1]);
@@ -373,7 +373,7 @@ test("the recipe for Hono stops a generation that goes on", async () => {
   let app: { fetch(request: Request): Promise<Response> } | undefined;
   const set = await stage([], (request) => app!.fetch(request));
   try {
-    app = (await run("hono", set.url)).module.default;
+    app = (await run("reload_hono", set.url)).module.default;
     const ask = { method: "POST", body: "Hello?" };
     const reading = await new Reading(await fetch(`${set.url}/ask`, ask)).events(3);
     const url = `${set.url}/ask/${reading.streamId}`;
