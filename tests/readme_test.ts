@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CODES } from "../lib/error.ts";
 import { help } from "../lib/settings.ts";
+import { createHandler } from "../mod.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -116,4 +117,29 @@ test("README: every variable of the server entry is told", () => {
   const variables = [...rows].map(([, variable]) => variable!);
   assert.ok(variables.length > 10 && variables.includes("API_KEYS"));
   for (const variable of variables) assert.ok(readme.includes(`\`${variable}\``), variable);
+});
+
+test("README: the table of routes has those of the document, and no other", async () => {
+  const { fetch } = createHandler({ source: "" });
+  const response = await fetch(new Request("http://localhost/openapi.json"));
+  const { paths } = await response.json() as { paths: Record<string, object> };
+  const nameless = (path: string) => path.replaceAll(/\{[^}]*\}/g, "{}");
+  const described = Object.entries(paths).flatMap(([path, item]) =>
+    Object.keys(item).filter((name) => /^(get|post|delete)$/.test(name))
+      .map((method) => `${method.toUpperCase()} ${nameless(path)}`)
+  );
+
+  const table = readme.slice(readme.indexOf("\nIts routes:\n")).split("\n\n")[1]!;
+  const told: string[] = [];
+  let methods: string[] = [];
+  for (const row of table.split("\n")) {
+    for (const [, word] of row.split("|")[1]!.matchAll(/`([^`]+)`/g)) {
+      const [method, path] = word!.split(/ (.*)/);
+      methods.push(method!);
+      if (path === undefined) continue;
+      told.push(...methods.map((name) => `${name} ${nameless(path)}`));
+      methods = [];
+    }
+  }
+  assert.deepEqual(told.sort(), described.sort());
 });
