@@ -25,15 +25,15 @@ export interface Child {
 
 /** Starts `command` with `args`. */
 export function startChild(
-  command: "bun" | "deno" | "node",
+  command: "bun" | "deno" | "node" | "npm" | "sh",
   args: string[],
   environment: Record<string, string> = {},
 ): Child {
   const file = command === runtimeName
     ? process.execPath
-    : command === "node"
-    ? "node"
-    : `${root}node_modules/.bin/${command}`;
+    : command === "bun" || command === "deno"
+    ? `${root}node_modules/.bin/${command}`
+    : command;
   const child = spawn(file, args, {
     cwd: root,
     env: { ...process.env, NO_COLOR: "1", ...environment },

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CODES } from "../lib/error.ts";
+import { help } from "../lib/settings.ts";
+import { createHandler } from "../mod.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -64,4 +66,80 @@ test("README: the table of codes is the code's", () => {
     const row = new RegExp(`\\| \`${code}\`\\s*\\| ${status}\\s*\\| ${title}\\s*\\|`);
     assert.match(readme, row);
   }
+});
+
+/** The options of the README's tables: where they are declared, and what stands before their names there. */
+const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
+  ["lib/stream.ts", "ReaderOptions"],
+  ["lib/queue.ts", "AsyncQueueOptions"],
+  ["lib/generation.ts", "GenerationOptions"],
+  ["lib/http/sse.ts", "SseOptions"],
+  ["lib/handler.ts", "HandlerOptions"],
+  ["lib/http/access.ts", "AccessOptions"],
+  ["lib/http/places.ts", "PlaceLimits", "limits."],
+  ["lib/http/request.ts", "BodyLimits", "limits."],
+  ["lib/replay/memory.ts", "MemoryLogOptions"],
+];
+
+/** The options of a type with the default in their comment, as they stand in its file. */
+function optionsIn(path: string, type: string): { name: string; preset: string | undefined }[] {
+  const code = readFileSync(join(root, path), "utf8");
+  const from = code.search(new RegExp(`^export interface ${type}\\b`, "m"));
+  const body = code.slice(code.indexOf("{\n", from), code.indexOf("\n}", from));
+  return [...body.matchAll(/\/\*\*((?:(?!\*\/)[^])*)\*\/\s*(\w+)\??:/g)].map((
+    [, comment, name],
+  ) => ({
+    name: name!,
+    preset: /@default \{([\d ]+(?: MiB)?)\}/.exec(comment!)?.[1],
+  }));
+}
+
+test("README: the tables of options have every option of the code, with its default", () => {
+  const rows = readme.split("\n").map((line) => line.split("|")).filter(({ length }) => length > 3);
+  for (const [path, type, prefix = ""] of DECLARED) {
+    const options = optionsIn(path, type);
+    assert.ok(options.length > 0, type);
+    for (const { name, preset } of options) {
+      if (name === "limits") continue; // it has a row for each of them
+      const row = rows.find(([, names]) =>
+        names!.trim().split(", ").includes(`\`${prefix}${name}\``)
+      );
+      assert.ok(row, `${type}.${name}`);
+      if (preset === undefined) continue;
+      const number = parseInt(preset.replaceAll(" ", "")) * (preset.endsWith("MiB") ? 2 ** 20 : 1);
+      assert.equal(parseInt(row[3]!.replaceAll(" ", "")), number, `${type}.${name}`);
+    }
+  }
+});
+
+test("README: every variable of the server entry is told", () => {
+  const rows = help("ours").matchAll(/^ {2}(?:--\S+ \S+|\(no flag\)) +([A-Z_]+)/gm);
+  const variables = [...rows].map(([, variable]) => variable!);
+  assert.ok(variables.length > 10 && variables.includes("API_KEYS"));
+  for (const variable of variables) assert.ok(readme.includes(`\`${variable}\``), variable);
+});
+
+test("README: the table of routes has those of the document, and no other", async () => {
+  const { fetch } = createHandler({ source: "" });
+  const response = await fetch(new Request("http://localhost/openapi.json"));
+  const { paths } = await response.json() as { paths: Record<string, object> };
+  const nameless = (path: string) => path.replaceAll(/\{[^}]*\}/g, "{}");
+  const described = Object.entries(paths).flatMap(([path, item]) =>
+    Object.keys(item).filter((name) => /^(get|post|delete)$/.test(name))
+      .map((method) => `${method.toUpperCase()} ${nameless(path)}`)
+  );
+
+  const table = readme.slice(readme.indexOf("\nIts routes:\n")).split("\n\n")[1]!;
+  const told: string[] = [];
+  let methods: string[] = [];
+  for (const row of table.split("\n")) {
+    for (const [, word] of row.split("|")[1]!.matchAll(/`([^`]+)`/g)) {
+      const [method, path] = word!.split(/ (.*)/);
+      methods.push(method!);
+      if (path === undefined) continue;
+      told.push(...methods.map((name) => `${name} ${nameless(path)}`));
+      methods = [];
+    }
+  }
+  assert.deepEqual(told.sort(), described.sort());
 });

@@ -4,27 +4,17 @@
  * that breaks. The text must be exact, and the source be asked once.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import test, { after, before } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { readUIMessageStream, type UIMessage } from "ai";
-import { EventSource as PackageEventSource } from "eventsource";
-import { EventSource as UndiciEventSource } from "undici/index.js";
 import { createHandler, MemoryLog, sse } from "../../mod.ts";
 import { Reading } from "../replay/reading.ts";
-import { runtimeName, serve, until } from "../serve.ts";
+import { serve, until } from "../serve.ts";
 import { openTunnel, type Tunnel } from "../tunnel.ts";
 import { Chat, said, textOf, transport } from "./clients/ai.ts";
-import "./clients/fetch.ts"; // the little of a browser that fetch-event-source needs
+import { MAKERS } from "./clients/eventsource.ts";
+import { closeRecipes, given, openRecipes, recipeOf, run } from "./reload.ts";
 import { assertNothingLeft, TEXT } from "./scenes.ts";
-
-const { EventSource: Own } = globalThis as { EventSource?: typeof UndiciEventSource };
-const MAKERS = {
-  eventsource: PackageEventSource,
-  // There it does not see that a connection has ended before its answer has, and waits for ever.
-  ...runtimeName === "deno" ? {} : { undici: UndiciEventSource },
-  ...Own ? { "the runtime's own": Own } : {},
-} as unknown as Record<string, typeof UndiciEventSource>;
 
 /** 20 KB in many tokens, so that a cut comes while they are made. */
 const ANSWER = TEXT.repeat(70);
@@ -40,13 +30,6 @@ interface Stage {
   finish(): void;
   close(): Promise<void>;
 }
-
-/** What the recipes are given in place of what is theirs to bring. */
-const given: {
-  source?: () => AsyncIterable<string>;
-  prints: unknown[][][];
-} = { prints: [] };
-(globalThis as { given?: typeof given }).given = given;
 
 /** A server whose connections are each cut after so many bytes, and in the end no longer. */
 async function stage(cuts: number[] = [], fetch?: (request: Request) => Promise<Response>) {
@@ -267,35 +250,14 @@ test("useChat: a stop is the end of the answer in every tab, and nothing to come
 
 // The recipes, as the README prints them.
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const mod = pathToFileURL(fileURLToPath(new URL("../../mod.ts", import.meta.url))).href;
-const copies = `${here}.reload/`;
-before(() => void mkdirSync(copies, { recursive: true }));
-after(() => rmSync(copies, { recursive: true }));
-
-/** Runs a recipe against `url`, as often as a page is loaded. */
-async function run(name: string, url: string) {
-  const prints: unknown[][] = [];
-  const number = given.prints.push(prints) - 1;
-  const code = readFileSync(`${here}recipes/reload_${name}.ts`, "utf8")
-    .replaceAll("http://127.0.0.1:8000", url)
-    .replace('"spillway";', `${JSON.stringify(mod)};`)
-    .replace(
-      'for (const token of ["You ", "asked: ", query])',
-      "for await (const token of given.source())",
-    )
-    .replaceAll("console.log(", `((...values) => given.prints[${number}].push(values))(`);
-  const file = `${copies}${name}_${number}.ts`;
-  writeFileSync(file, code);
-  const module = await import(pathToFileURL(file).href);
-  return { module, prints };
-}
+before(openRecipes);
+after(closeRecipes);
 
 const joined = (prints: unknown[][]) => prints.map(([token]) => token).join("");
 
 test("each recipe has about ten lines", () => {
-  for (const name of ["page", "use_chat", "hono"]) {
-    const code = readFileSync(`${here}recipes/reload_${name}.ts`, "utf8");
+  for (const name of ["reload_page", "reload_use_chat", "reload_hono"]) {
+    const code = readFileSync(recipeOf(name), "utf8");
     const lines = code.split("\n").filter((line) => !line.startsWith("import ") && /\w/.test(line));
     assert(lines.length <= 12, `${name}: ${lines.length} lines`);
   }
@@ -314,9 +276,9 @@ test("the recipe for a page shows the whole answer after a reload, and asks once
     configurable: true,
   });
   try {
-    const first = await run("page", set.url);
+    const first = await run("reload_page", set.url);
     await until(() => first.prints.length > 5, 2000, "some text");
-    const second = await run("page", set.tunnel.url);
+    const second = await run("reload_page", set.tunnel.url);
     await until(() => second.prints.length > 5, 2000, "some text");
     set.finish();
     // It was cut off once, and comes back by itself.
@@ -337,7 +299,7 @@ test("the recipe for useChat shows the whole answer, and nothing where there is 
   try {
     const stream = await send(set.url, "1");
     await stream.cancel();
-    const recipe = run("use_chat", set.url);
+    const recipe = run("reload_use_chat", set.url);
     await until(() => given.prints.at(-1)!.length > 5, 2000, "some text");
     set.finish();
     const { prints } = await recipe;
@@ -345,7 +307,7 @@ test("the recipe for useChat shows the whole answer, and nothing where there is 
       text: ANSWER,
       done: true,
     });
-    assert.deepEqual((await run("use_chat", set.url)).prints, []);
+    assert.deepEqual((await run("reload_use_chat", set.url)).prints, []);
     assert.equal(set.runs, 1);
     await assertNothingLeft();
   } finally {
@@ -363,7 +325,7 @@ test("the recipe for fetch-event-source is exact wherever it is cut", async () =
   // It waits a second each time, as the stream says.
   window.setTimeout = ((callback: () => void) => later(callback, 1)) as typeof setTimeout;
   try {
-    const { prints } = await run("fetch_event_source", set.tunnel.url);
+    const { prints } = await run("reload_fetch_event_source", set.tunnel.url);
     const tokens = prints.filter(([event]) => event === "");
     same(tokens.map(([, data]) => (data as { token: string }).token).join(""));
     assert.equal(prints.at(-1)![0], "done");
@@ -380,7 +342,7 @@ test("the recipe for Hono resumes, joins and stops", async () => {
   let app: { fetch(request: Request): Promise<Response> } | undefined;
   const set = await stage([1500], (request) => app!.fetch(request));
   try {
-    app = (await run("hono", set.url)).module.default;
+    app = (await run("reload_hono", set.url)).module.default;
     const ask = { method: "POST", body: "Hello?" };
     const first = await new Reading(await fetch(`${set.tunnel.url}/ask`, ask)).rest();
     assert.deepEqual([first.end, set.tunnel.cuts], ["broken", 1]);
@@ -411,7 +373,7 @@ test("the recipe for Hono stops a generation that goes on", async () => {
   let app: { fetch(request: Request): Promise<Response> } | undefined;
   const set = await stage([], (request) => app!.fetch(request));
   try {
-    app = (await run("hono", set.url)).module.default;
+    app = (await run("reload_hono", set.url)).module.default;
     const ask = { method: "POST", body: "Hello?" };
     const reading = await new Reading(await fetch(`${set.url}/ask`, ask)).events(3);
     const url = `${set.url}/ask/${reading.streamId}`;

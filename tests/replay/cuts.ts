@@ -29,12 +29,27 @@ const AT_ONCE = 50;
 /** About as long as an answer is. */
 const ANSWER_BYTES = 12_000;
 
+/** How long one answer may take, all its cuts included, before a reader is said to hang. */
+const HANGS_MS = 45_000;
+
+/** What who has nothing yet is given at least, for without it there is nothing to come back with. */
+const SPARED: Record<"head" | "event", RegExp> = {
+  head: /\r\n\r\n/,
+  event: /\r\n\r\n[^]*?\n\n/,
+};
+
 /** How answers are cut. */
 interface CutterOptions {
-  /** Whether who has nothing yet is given the first event at least. */
-  sparesFirst?: boolean;
+  /** What of the first answer is never cut. @default {nothing} */
+  sparesFirst?: keyof typeof SPARED;
   /** The share of answers that are not cut. */
   wholeShare?: number;
+}
+
+/** How answers are made and cut. */
+export interface CutSceneOptions extends CutterOptions {
+  /** The longest pause between tokens, in ms: clients that wait before they come back want a slow source. @default {8} */
+  pauseMs?: number;
 }
 
 /** Passes requests on to another port of this machine, and cuts the answers. */
@@ -48,7 +63,7 @@ export interface Cutter {
 function startCutter(
   to: number,
   seed: number,
-  { sparesFirst = false, wholeShare = 0.15 }: CutterOptions,
+  { sparesFirst, wholeShare = 0.15 }: CutterOptions,
 ): Promise<Cutter> {
   const chance = random(seed);
   const sockets = new Set<Socket>();
@@ -76,7 +91,7 @@ function startCutter(
       if (!asked) {
         asked = true;
         const text = data.toString("latin1");
-        isSpared = sparesFirst && !/^last-event-id:/im.test(text);
+        isSpared = sparesFirst !== undefined && !/^last-event-id:/im.test(text);
 
         // One answer a connection: else a cut would hit the next one as well.
         data = Buffer.from(
@@ -92,8 +107,8 @@ function startCutter(
       if (isCut) return;
       if (isSpared) {
         spared += data.toString("latin1");
-        // The end of the first event comes in one piece, whatever the chunks are.
-        if (!/\n\n/.test(spared.slice(spared.indexOf("\r\n\r\n") + 4))) {
+        // The end of what is spared comes in one piece, whatever the chunks are.
+        if (!SPARED[sparesFirst!].test(spared)) {
           client.write(data);
           return;
         }
@@ -162,12 +177,12 @@ function tokensOf(query: string): string[] {
 }
 
 /**
- * Starts the server: the handler's routes, and `/named/{name}`, where `sse` and `resume` serve a
- * stream whose name the reader knows before it has one byte.
+ * Starts the server: the handler's routes; `/named/{name}`, where `sse` and `resume` serve a stream whose
+ * name the reader knows before it has one byte; and `/sse/{query}`, where `sse` alone does it all.
  */
 export async function startCutScene(
   seed: number,
-  options: CutterOptions = {},
+  { pauseMs = 8, ...options }: CutSceneOptions = {},
 ): Promise<CutScene> {
   const starts = new Map<string, number>();
   const reports: StreamReport[] = [];
@@ -186,7 +201,7 @@ export async function startCutScene(
     for (const token of tokensOf(query)) {
       yield token;
       if (chance() < 0.2) {
-        await new Promise((resolve) => setTimeout(resolve, int(chance, 8)));
+        await new Promise((resolve) => setTimeout(resolve, int(chance, pauseMs)));
       }
     }
   }
@@ -196,9 +211,9 @@ export async function startCutScene(
     source: ({ input }: SourceContext<{ query: string }>) => act(input.query),
   });
   const server = serve(async (request, info) => {
-    const [, name] = /\/named\/([\w-]+)$/.exec(new URL(request.url).pathname) ??
-      [];
+    const [, way, name] = /\/(named|sse)\/([\w-]+)$/.exec(new URL(request.url).pathname) ?? [];
     if (name === undefined) return handler.fetch(request, info);
+    if (way === "sse") return sse(request, () => act(name), common);
     if (
       request.headers.has("last-event-id") || await log.find(name) === undefined
     ) {
@@ -218,7 +233,7 @@ export async function startCutScene(
     async function readOn(): Promise<void> {
       while (cutter.cuts < CUTS) {
         const query = `run-${next++}`;
-        const text = await read(query);
+        const text = await inTime(query, read(query));
         const expected = tokensOf(query).join("");
         assert(
           text === expected,
@@ -234,17 +249,18 @@ export async function startCutScene(
     for (let at = 0; at < next; at++) {
       assert.equal(starts.get(`run-${at}`), 1, `run-${at}: starts`);
     }
+    // A reader may know by the text alone that it has all, before the end is made.
+    await until(() => total(active) === 0, 3000, "nothing left").catch(
+      (error) => {
+        throw new Error(`${error.message}: ${JSON.stringify(active)}`);
+      },
+    );
     assert(
       reports.every(({ outcome }) => outcome === "completed"),
       "all are complete",
     );
     assert.equal(reports.length, next);
     assert.deepEqual(errors, []);
-    await until(() => total(active) === 0, 3000, "nothing left").catch(
-      (error) => {
-        throw new Error(`${error.message}: ${JSON.stringify(active)}`);
-      },
-    );
   }
 
   return {
@@ -258,6 +274,15 @@ export async function startCutScene(
       await server.close();
     },
   };
+}
+
+/** The answer to `query`; an error if the reader waits for something that does not come. */
+function inTime(query: string, answer: Promise<string>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const hangs = () => reject(new Error(`${query}: no end within ${HANGS_MS} ms`));
+    const timer = setTimeout(hangs, HANGS_MS);
+    answer.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** What a reader with a plain `fetch` does: ask, read, and come back with what it has. */

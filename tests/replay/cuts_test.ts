@@ -35,7 +35,7 @@ test(
 test(`${CUTS} cuts of POST /streaming: the text is exact, and made once`, {
   timeout,
 }, async () => {
-  const scene = await startCutScene(2, { sparesFirst: true });
+  const scene = await startCutScene(2, { sparesFirst: "event" });
   try {
     await scene.run((query) =>
       readAll((lastEventId) =>

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { EventSource as PackageEventSource } from "eventsource";
 // On Bun the bare name is Bun's own stand-in, whose EventSource never connects; this is the package.
 import { EventSource as UndiciEventSource } from "undici/index.js";
+import { runtimeName } from "../../serve.ts";
 import type { Client } from "../client.ts";
 
 /** What happened, in the one place where an `EventSource` tells it. */
@@ -25,7 +26,7 @@ class ErrorEventSeen extends Error {
 class Failed extends Error {}
 
 /** As much of an `EventSource` as all of them have. */
-interface AnyEventSource {
+export interface AnyEventSource {
   readonly readyState: number;
   addEventListener(type: string, listener: (event: MessageEvent) => void): void;
   close(): void;
@@ -76,8 +77,16 @@ function broken(error: unknown, message: string): void {
 }
 
 const urlOf = (url: string, scene: string) => `${url}/sse?q=${encodeURIComponent(scene)}`;
-const Own = (globalThis as { EventSource?: new (url: string) => AnyEventSource })
-  .EventSource;
+type Maker = new (url: string) => AnyEventSource;
+const { EventSource: Own } = globalThis as { EventSource?: Maker };
+
+/** Those that come back by themselves when a connection breaks. */
+export const MAKERS: Record<string, Maker> = {
+  eventsource: PackageEventSource as Maker,
+  // There it does not see that a connection has ended before its answer has, and waits for ever.
+  ...runtimeName === "deno" ? {} : { undici: UndiciEventSource as Maker },
+  ...Own ? { "the runtime's own": Own } : {},
+};
 
 export const clients: Client[] = [
   {
