@@ -9,7 +9,9 @@ export const fairness: Case = {
   question: "another request's worst wait while one stream bursts a million tokens",
   runs: (subjects) =>
     (["generator", "sync"] as const).flatMap((shape) =>
-      subjects.filter((subject) => subject.shapes.includes(shape)).map((subject) => ({
+      subjects.filter(({ kind, shapes }) =>
+        shapes.includes(shape) && (shape === "generator" || kind !== "peer")
+      ).map((subject) => ({
         subject,
         variant: shape,
         job: {

@@ -19,11 +19,11 @@ export const relay: Case = {
     for (const [pace, variant] of Object.entries(PACES)) {
       for (const subject of subjects) {
         const { payload } = subject;
-        const job = { path: `/?${pace}`, payload, n: 1000, warmMs: 1000, ms: 1500 };
+        const job = { path: `/?${pace}`, payload, n: 1000, warmMs: 1000, ms: 1000 };
         runs.push(
           pace === "paced"
             // One request after the other: engines need some hundred of them to compile what they run.
-            ? { subject, variant, job: { ...job, mode: "first", connections: 1, warmMs: 5000 } }
+            ? { subject, variant, job: { ...job, mode: "first", connections: 1, warmMs: 3000 } }
             : { subject, variant, job: { ...job, mode: "burst", connections: 16 } },
         );
       }
