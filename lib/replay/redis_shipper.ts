@@ -208,6 +208,10 @@ export class RedisShipper {
 
   close(): void {
     clearTimeout(this.#timer);
+    // Nobody elsewhere is heard any more, and a generation must not go on for them.
+    for (const { recording, guests } of this.#lines.values()) {
+      for (const guest of guests.values()) recording.leave(guest);
+    }
     this.#lines.clear();
     this.#dirty.clear();
   }

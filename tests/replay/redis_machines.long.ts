@@ -154,7 +154,6 @@ siteTest(
 
 siteTest("a generation that is refused before its head leaves nothing in Redis", async (site) => {
   const [one, other] = await site.machines();
-  const before = await site.redis.command("DBSIZE");
   const refused = await one.start(async () => {
     await sleep(30);
     throw new Error("no");
@@ -165,7 +164,8 @@ siteTest("a generation that is refused before its head leaves nothing in Redis",
     assert(i < 1000);
     await sleep(5);
   }
-  assert.equal(await site.redis.command("DBSIZE"), before);
+  // Nothing but the leases.
+  assert.equal(await site.redis.command("KEYS", `${site.prefix}[^p]*`), "*0");
 }, { own: true });
 
 siteTest(
@@ -365,8 +365,10 @@ siteTest(
     const { length } = readers[0]!.blocks;
     const late = await (await one.join(paced.streamId, length - 1)).rest();
     same(late.written, readers[0]!.last.text);
-    assert.equal((await one.join(paced.streamId, length)).status, 204);
-    same((await (await one.join(paced.streamId, length + 40)).rest()).written, late.written);
+    // A reader that was ahead of the log may have had another event of that number: it is told as well.
+    for (const after of [length, length + 40]) {
+      same((await (await one.join(paced.streamId, after)).rest()).written, late.written);
+    }
     await Promise.all([paced, silent, { child: reader }].map(({ child }) => child.stop()));
   },
 );
