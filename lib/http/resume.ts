@@ -191,7 +191,7 @@ async function replay(
     whole: false,
     onEnd: onEnd && (() => onEnd(live)),
   });
-  let followed: Followed | undefined;
+  let followed: Followed | undefined = undefined;
   const live: Live = {
     shutDown(error) {
       followed?.drop?.(error);
