@@ -13,9 +13,9 @@ import {
   siteTest,
   sleep,
 } from "./machines.ts";
-import { resume, StreamError } from "../../mod.ts";
+import { type RedisConnection, resume, StreamError } from "../../mod.ts";
 import { Reading, same } from "./reading.ts";
-import { connectClient } from "./redis_server.ts";
+import { type Connect, connectClient } from "./redis_server.ts";
 
 /** Reads a stream as clients do that are cut off time and again, and come back to any machine. */
 async function readThroughCuts(
@@ -242,6 +242,32 @@ siteTest(
   },
   { own: true, alone: true },
 );
+
+siteTest("streams that begin together are written down together", async (site) => {
+  let sent = 0;
+  const connect: Connect = (url) => {
+    const { connection, close } = connectClient(url);
+    const counted: RedisConnection = {
+      ...connection,
+      send(command, args) {
+        sent++;
+        return connection.send(command, args);
+      },
+    };
+    return { connection: counted, close };
+  };
+  const one = await site.machine({ connect });
+  const other = await site.machine();
+  const before = sent;
+  const readings = await Promise.all(
+    Array.from({ length: 100 }, async (_, i) => {
+      await sleep(i % 10);
+      return one.start(new Paced(3, 10).source);
+    }),
+  );
+  for (const { streamId } of readings) assert.notEqual(await other.knows(streamId), "not");
+  assert(sent - before < 50, `${sent - before} commands`);
+});
 
 siteTest("two hundred readers elsewhere at one place are one read", async (site) => {
   const [one, other] = await site.machines();
