@@ -73,7 +73,10 @@ const checks = [
   // The rules of a log on both runtimes; they wait more than they work, so the rest is shared out.
   [
     "RedisLog on Bun",
-    ["bun", "test", "--timeout", "120000", ...redis("redis", "redis_scripts", "redis_trouble")],
+    [
+      ...["bun", "test", "--timeout", "120000"],
+      ...redis("redis", "redis_scripts", "redis_clients", "redis_trouble"),
+    ],
     bunCounts,
   ],
   ["RedisLog on Deno", [...DENO_TEST, ...redis("redis", "redis_machines")], denoCounts],
