@@ -3,6 +3,7 @@
  * It takes its job as JSON in the first argument, prints one JSON line, and says how busy its own core was, so that
  * a figure limited by the reader is never taken for the server's.
  */
+import { connect } from "node:net";
 import process from "node:process";
 import { type Payload, readBody } from "./body.ts";
 import { Connection, type Listener } from "./connection.ts";
@@ -16,6 +17,8 @@ export type Job = {
   port: number;
   /** The server's process, whose processor time and memory are read. */
   pid: number;
+  /** Its Redis, whose writes are counted. */
+  redisPort?: number;
   path: string;
   payload: Payload;
   connections: number;
@@ -70,20 +73,40 @@ function failed(connections: Connection[]): string | undefined {
 /** The runner pins servers to this core. */
 const SERVER_CORE = 0;
 
-/** Processor shares over a window: starts when called, `end()` answers what was used since. */
-function startWindow(pid: number) {
+/** What a Redis has done so far: entries that were written, and scripts, which write and read them. */
+async function redisCalls(port: number | undefined): Promise<{ entries: number; scripts: number }> {
+  if (port === undefined) return { entries: 0, scripts: 0 };
+  const text = await new Promise<string>((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write("INFO commandstats\r\nQUIT\r\n"));
+    let reply = "";
+    socket.on("data", (data) => reply += data);
+    socket.on("close", () => resolve(reply));
+    socket.on("error", reject);
+  });
+  const calls = (name: string) =>
+    Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, "m").exec(text)?.[1] ?? 0);
+  return { entries: calls("xadd"), scripts: calls("eval") };
+}
+
+/** Processor shares over a window: starts when it resolves; `end()` answers what was used until it is called. */
+async function startWindow({ pid, redisPort }: Job) {
+  const before = await redisCalls(redisPort);
   const [server, core] = [processorNs(pid), coreNs(SERVER_CORE)];
   const [self, at] = [process.cpuUsage(), performance.now()];
-  return () => {
+  return async () => {
     const seconds = (performance.now() - at) / 1000;
     const { user, system } = process.cpuUsage(self);
     const serverNs = processorNs(pid) - server;
+    const coreShare = (coreNs(SERVER_CORE) - core) / seconds / 1e9;
+    const after = await redisCalls(redisPort);
     return {
       seconds,
       serverNs,
-      coreShare: (coreNs(SERVER_CORE) - core) / seconds / 1e9,
+      coreShare,
       serverShare: serverNs / seconds / 1e9,
       loadShare: (user + system) / seconds / 1e6,
+      entries: after.entries - before.entries,
+      scripts: after.scripts - before.scripts,
     };
   };
 }
@@ -114,11 +137,12 @@ async function burst(job: Job): Promise<Figures> {
   while (sum("responses") < 1 && performance.now() < deadline && !failed(connections)) {
     await sleep(50);
   }
+  const end = await startWindow(job);
   const before = sum("bytes");
-  const end = startWindow(job.pid);
   await sleep(job.ms);
-  const { seconds, serverNs, ...shares } = end();
+  const ended = end();
   const received = sum("bytes") - before;
+  const { seconds, serverNs, entries, scripts, ...shares } = await ended;
   running = false;
   const failure = failed(connections) ?? wrong;
   if (failure !== undefined) throw failure instanceof Error ? failure : new Error(String(failure));
@@ -131,6 +155,8 @@ async function burst(job: Job): Promise<Figures> {
     nsPerToken: serverNs / tokens,
     bytesPerToken: perResponse / job.n,
     responses: complete,
+    entriesPerToken: entries / tokens,
+    scriptsPerToken: scripts / tokens,
     ...shares,
   };
 }
@@ -181,15 +207,17 @@ async function paced(job: Job): Promise<Figures> {
   }
   await sleep(job.warmMs);
   lateness = new Histogram();
+  const end = await startWindow(job);
   measuring = true;
-  const end = startWindow(job.pid);
   await sleep(job.ms);
   measuring = false;
-  const window = end();
+  const window = await end();
   const failure = failed(connections);
   if (failure !== undefined) throw new Error(failure);
   return {
     usPerToken: window.serverNs / 1000 / lateness.count,
+    entriesPerToken: window.entries / lateness.count,
+    scriptsPerToken: window.scripts / lateness.count,
     deliveredShare: lateness.count / (job.connections * 50 * window.seconds),
     p50: lateness.percentile(0.5),
     p99: lateness.percentile(0.99),

@@ -44,6 +44,16 @@ const SHOWN: Record<string, [name: string, heading: string, factor: number][]> =
   burst: RATE,
   formats: RATE,
   replay: RATE,
+  redis: [
+    ...RATE,
+    ["usPerToken", "processor µs/token", 1],
+    ["p50", "late p50 ms", 1],
+    ["p99", "p99", 1],
+    ["firstTokenP50", "first token p50 ms", 1],
+    ["firstTokenP99", "p99", 1],
+    ["entriesPerToken", "entries/token", 1],
+    ["scriptsPerToken", "scripts/token", 1],
+  ],
   paced: [
     ["usPerToken", "processor µs/token", 1],
     ["deliveredShare", "delivered %", 100],

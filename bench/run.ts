@@ -17,11 +17,12 @@ import { firstToken } from "./cases/first_token.ts";
 import { formats } from "./cases/formats.ts";
 import { memory } from "./cases/memory.ts";
 import { paced } from "./cases/paced.ts";
+import { redis } from "./cases/redis.ts";
 import { replay } from "./cases/replay.ts";
 import { relay } from "./cases/relay.ts";
 import type { Figures } from "./load.ts";
 import { report, type Results, type Sample, writeReport } from "./report.ts";
-import { load, output, PINNING, PROGRAMS, script, withServer } from "./server.ts";
+import { load, output, PINNING, PROGRAMS, REDIS, script, withServer } from "./server.ts";
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 const BENCH = fileURLToPath(new URL(".", import.meta.url));
@@ -35,6 +36,7 @@ const CASES: readonly Case[] = [
   codec,
   formats,
   replay,
+  redis,
 ];
 
 const HELP = `bun bench/run.ts [options]
@@ -79,7 +81,11 @@ function chosen(): Subject[] {
     wanted.map(({ runtime }) => runtime).filter((runtime) => !PROGRAMS[runtime]),
   );
   for (const runtime of missing) console.error(`left out: ${runtime} is not installed`);
-  return wanted.filter(({ runtime }) => !missing.has(runtime));
+  const isWithout = REDIS === undefined && wanted.some(({ redis }) => redis !== undefined);
+  if (isWithout) console.error("left out: redis-server is not installed");
+  return wanted.filter(({ runtime, redis }) =>
+    !missing.has(runtime) && !(isWithout && redis !== undefined)
+  );
 }
 
 function plan(): { of: Case; runs: Run[] }[] {
@@ -97,7 +103,7 @@ function plan(): { of: Case; runs: Run[] }[] {
 
 function measure(run: Run): Promise<Figures> {
   if ("args" in run) return script(run.subject, ...run.args);
-  return withServer(run.subject, (port, pid) => load({ ...run.job, port, pid }));
+  return withServer(run.subject, (where) => load({ ...run.job, ...where }));
 }
 
 /** The figure that a progress line shows. */
@@ -118,6 +124,7 @@ function versionOf(folder: string): string | undefined {
 
 function versions(): Record<string, string> {
   const { bun, deno, python, nginx } = PROGRAMS;
+  const redis = REDIS && output(REDIS, "--version");
   const pinned = JSON.parse(readFileSync(join(BENCH, "peers", "package.json"), "utf8")) as {
     dependencies: Record<string, string>;
   };
@@ -127,6 +134,7 @@ function versions(): Record<string, string> {
     fastapi: python && output(python, "-c", "import fastapi; print(fastapi.__version__)"),
     uvicorn: python && output(python, "-c", "import uvicorn; print(uvicorn.__version__)"),
     python: python && output(python, "--version")?.replace("Python ", ""),
+    "redis-server": redis && /v=(\S+)/.exec(redis)?.[1],
     nginx: nginx && output("sh", "-c", `${nginx} -v 2>&1`)?.replace(/.*nginx\//, ""),
   };
   for (const name of Object.keys(pinned.dependencies)) found[name] = versionOf(name);

@@ -43,6 +43,10 @@ export const PROGRAMS: Record<Runtime, string | undefined> = {
   nginx: ["nginx", "/usr/sbin/nginx"].find((program) => output(program, "-v") !== undefined),
 };
 
+/** Redis itself, `undefined` where it is not installed. */
+export const REDIS: string | undefined = ["redis-server", "/usr/bin/redis-server"]
+  .find((program) => output(program, "--version") !== undefined);
+
 const isPinned = output("taskset", "--version") !== undefined && cpus().length > 1;
 
 /** How processes are kept apart, for the report. */
@@ -142,36 +146,68 @@ function start(core: number, program: string, args: string[], env: Record<string
   return { child, ended, out: () => out, errors: () => errors };
 }
 
-/** Starts a subject, hands its port and process to `use`, and ends it whatever happens. */
+/** Where a subject runs, and its Redis if it has one. */
+type Where = Pick<Job, "port" | "pid" | "redisPort">;
+
+/** Starts a subject with all that it needs, hands its place to `use`, and ends it whatever happens. */
 export async function withServer<T>(
   subject: Subject,
-  use: (port: number, pid: number) => Promise<T>,
+  use: (where: Where) => Promise<T>,
 ): Promise<T> {
-  if (subject.relays === undefined) return await withProcess(subject, SERVER_CORE, {}, use);
-  return await withProcess(UPSTREAM, LOAD_CORE, {}, (port) => {
-    return withProcess(subject, SERVER_CORE, { UPSTREAM: `http://127.0.0.1:${port}` }, use);
+  if (subject.relays !== undefined) {
+    return await withProcess(UPSTREAM, LOAD_CORE, {}, ({ port }) => {
+      return withProcess(subject, SERVER_CORE, { UPSTREAM: urlOf(port) }, use);
+    });
+  }
+  if (subject.redis === undefined) return await withProcess(subject, SERVER_CORE, {}, use);
+  return await withRedis((redisPort) => {
+    const env = { REDIS: `redis://127.0.0.1:${redisPort}` };
+    const used = (where: Where) => use({ ...where, redisPort });
+    if (subject.redis === "writes") return withProcess(subject, SERVER_CORE, env, used);
+    return withProcess(subject, LOAD_CORE, env, ({ port }) => {
+      return withProcess(subject, SERVER_CORE, { ...env, PRODUCER: urlOf(port) }, used);
+    });
   });
 }
 
 const UPSTREAM = { name: "upstream", runtime: "bun", file: "../upstream.ts" } as const;
 
+function urlOf(port: number): string {
+  return `http://127.0.0.1:${port}`;
+}
+
+async function withRedis<T>(use: (port: number) => Promise<T>): Promise<T> {
+  const port = await freePort();
+  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+  return await whileItRuns("redis-server", start(LOAD_CORE, REDIS!, args), port, () => use(port));
+}
+
 async function withProcess<T>(
   subject: Pick<Subject, "name" | "runtime" | "file">,
   core: number,
   env: Record<string, string>,
-  use: (port: number, pid: number) => Promise<T>,
+  use: (where: Where) => Promise<T>,
 ): Promise<T> {
   const port = await freePort();
   const [program, args] = command(subject, port);
   const server = start(core, program, args, { PORT: String(port), CORPUS: corpusFile, ...env });
+  return await whileItRuns(subject.name, server, port, (pid) => use({ port, pid }));
+}
+
+async function whileItRuns<T>(
+  name: string,
+  server: ReturnType<typeof start>,
+  port: number,
+  use: (pid: number) => Promise<T>,
+): Promise<T> {
   try {
     for (const until = Date.now() + 10_000; !await accepts(port);) {
       if (Date.now() > until || server.child.exitCode !== null) {
-        throw new Error(`${subject.name} did not start: ${server.errors().trim().slice(-400)}`);
+        throw new Error(`${name} did not start: ${server.errors().trim().slice(-400)}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    return await use(port, server.child.pid!);
+    return await use(server.child.pid!);
   } finally {
     server.child.kill("SIGKILL");
     await server.ended;

@@ -15,7 +15,8 @@ export type CaseName =
   | "relay"
   | "codec"
   | "formats"
-  | "replay";
+  | "replay"
+  | "redis";
 
 export type Subject = {
   name: string;
@@ -32,6 +33,8 @@ export type Subject = {
   paths?: Partial<Record<Shape, string>>;
   /** Needs `upstream.ts`, which then runs beside the load generator; its URL is in `UPSTREAM`. */
   relays?: true;
+  /** Needs a Redis, which then runs beside the load generator; with `follows` also a process that makes its streams. */
+  redis?: "writes" | "follows";
 };
 
 const ALL: readonly Shape[] = ["generator", "sync", "queue", "micro", "macro"];
@@ -54,7 +57,9 @@ const BUN: readonly Runtime[] = ["bun"];
 
 export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "formats", "replay"] }),
-  ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
+  ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay", "redis"] }),
+  ...on(BOTH, "spillway redis", "spillway_redis.ts", "own", { cases: ["redis"], redis: "writes" }),
+  ...on(BOTH, "redis follower", "spillway_redis.ts", "own", { cases: ["redis"], redis: "follows" }),
   ...on(BOTH, "floor", "floor.ts", "floor", { cases: ["burst", "first"] }),
   ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
   ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["paced"] }),

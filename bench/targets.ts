@@ -180,6 +180,23 @@ function addedMs(bound: number, runtime: string): Target {
   };
 }
 
+/** How much later a token reaches its reader for the copy that goes to Redis. */
+function addedByRedis(bound: number, runtime: string, variant: string): Target {
+  return {
+    what: `redis, ${variant}: lateness added at a reader of the same process, p50 (${runtime})`,
+    bound: "at most",
+    figure: bound,
+    unit: "ms",
+    values: (samples) =>
+      paired(
+        samples,
+        ["redis", `spillway redis/${runtime}`, variant, "p50"],
+        ["redis", `spillway replay/${runtime}`, variant, "p50"],
+        (a, b) => a - b,
+      ),
+  };
+}
+
 const GENERATOR = "generator text 64";
 const MICRO = "micro text 64";
 const both = <T>(make: (runtime: "bun" | "deno") => T): T[] => [make("bun"), make("deno")];
@@ -256,6 +273,7 @@ export const TARGETS: readonly Target[] = [
       "1,000 streams of their own",
     ])
   ),
+  ...both((runtime) => addedByRedis(0.05, runtime, "paced, 250")),
   ...both((runtime) => decoder(1.3, runtime, "mean")),
   ...both((runtime) => decoder(1.0, runtime, "worst")),
 ];

@@ -1,6 +1,7 @@
 /**
- * `npm test`: every check of the project in turn, with progress and one closing line. It is plain
- * JavaScript so that a machine with only Node and npm can start it; the two runtimes come from npm.
+ * `npm test`: every check of the project in turn, with progress and one closing line; `--long` in front
+ * of a check's name runs what takes too long to be one of them. It is plain JavaScript so that a machine
+ * with only Node and npm can start it; the two runtimes come from npm.
  */
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
@@ -28,6 +29,16 @@ const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.int
 const interop = readdirSync(join(root, INTEROP))
   .filter((file) => file.endsWith(".interop.ts"))
   .map((file) => `./${INTEROP}/${file}`);
+const redis = (...names) => names.map((name) => `./tests/replay/${name}.interop.ts`);
+const BUN_LONG = ["bun", "test", "--timeout", "240000"];
+const DENO_TEST = ["deno", "test", "-A", "--no-check"];
+const allOfRedis = redis(
+  "redis",
+  "redis_scripts",
+  "redis_clients",
+  "redis_machines",
+  "redis_trouble",
+);
 const checks = [
   // The packages that the module is used with are installed where they are tested, and nowhere else.
   [
@@ -59,6 +70,16 @@ const checks = [
     ["bun", "test", "--timeout", "100000", "./tests/stack/stack.interop.ts"],
     bunCounts,
   ],
+  // The rules of a log on both runtimes; they wait more than they work, so the rest is shared out.
+  [
+    "RedisLog on Bun",
+    [
+      ...["bun", "test", "--timeout", "120000"],
+      ...redis("redis", "redis_scripts", "redis_clients", "redis_trouble"),
+    ],
+    bunCounts,
+  ],
+  ["RedisLog on Deno", [...DENO_TEST, ...redis("redis", "redis_machines")], denoCounts],
   ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
   ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
   ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],
@@ -70,10 +91,24 @@ const checks = [
   ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md"], denoCounts],
 ];
 
-const wanted = process.argv.slice(2);
+/** What a release wants to see, and a change of its room. */
+const longChecks = [
+  [
+    "packages of Redis clients",
+    ["npm", "ci", "--prefix", INTEROP, "--no-audit", "--no-fund"],
+    () => [0, 0],
+  ],
+  ["Redis on Bun", [...BUN_LONG, ...allOfRedis], bunCounts],
+  ["Redis on Deno", [...DENO_TEST, ...allOfRedis], denoCounts],
+  ["stack", [...BUN_LONG, "./tests/stack/stack.interop.ts"], bunCounts],
+];
+
+const isLong = process.argv[2] === "--long";
+const wanted = process.argv.slice(isLong ? 3 : 2);
+if (isLong) env.LONG = "1";
 let passed = 0;
 let failed = 0;
-for (const [name, command, count] of checks) {
+for (const [name, command, count] of isLong ? longChecks : checks) {
   if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
   const begun = Date.now();
   process.stdout.write(`\n=== ${name}: ${command.join(" ")}\n`);

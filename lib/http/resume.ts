@@ -3,7 +3,7 @@
  * handler so that any framework can embed replay.
  */
 import { StreamError } from "../error.ts";
-import type { LoggedStream, ReplayLog } from "../replay/log.ts";
+import type { Followed, LoggedStream, ReplayLog } from "../replay/log.ts";
 import { type ReaderOptions, TokenStream } from "../stream.ts";
 import { negotiate } from "./request.ts";
 import { EVENT_STREAM, problemResponse, streamHeaders } from "./response.ts";
@@ -191,10 +191,17 @@ async function replay(
     whole: false,
     onEnd: onEnd && (() => onEnd(live)),
   });
-  const live: Live = { shutDown: () => stream.shutDown() };
+  let followed: Followed | undefined = undefined;
+  const live: Live = {
+    shutDown(error) {
+      followed?.drop?.(error);
+      stream.shutDown();
+    },
+  };
   onOpen?.(live);
+  followed = logged.follow(after, stream);
   return await stream.open(
-    logged.follow(after, stream),
+    followed,
     () => {},
     (opened) =>
       opened instanceof StreamError

@@ -41,6 +41,12 @@ export interface Follower {
   run(): void;
 }
 
+/** What a reader of a log is served from. */
+export interface Followed extends Supply {
+  /** Ends the reader alone, where the generation is another process's and goes on without this one. */
+  drop?(error: StreamError): void;
+}
+
 /** A stream that a log holds. */
 export interface LoggedStream {
   readonly info: StreamInfo;
@@ -53,7 +59,7 @@ export interface LoggedStream {
   /** Whether it has ended because the process that made it is gone: readers may have come further than the log. */
   readonly isLost?: boolean;
   /** What comes after event number `after`, from now on. Ends when the reader leaves or has all. */
-  follow(after: number, reader: Follower): Supply;
+  follow(after: number, reader: Follower): Followed;
   /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */
   stop(reason?: string): Promise<void>;
 }

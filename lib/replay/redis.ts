@@ -3,10 +3,10 @@
  * process that makes them, as with `MemoryLog`, and a copy of their events goes to Redis for everybody else.
  */
 import { StreamError } from "../error.ts";
-import type { Supply } from "../generation.ts";
 import { unref } from "../scheduler.ts";
 import { streamId as randomId } from "../stream_id.ts";
 import type {
+  Followed,
   Follower,
   LoggedStream,
   Recorder,
@@ -186,18 +186,13 @@ export class RedisLog implements ReplayLog {
     return true;
   }
 
-  /** Ends readers of other processes' streams with `shutting_down`; they can resume elsewhere. */
-  dropFollowers(): void {
-    this.#followers.drop("shutting_down");
-  }
-
   /**
    * Lets go of Redis: `flush` before it, for nothing is written any more. Closes the subscription; the
    * client that was given is its giver's. Generations that go on are known as lost to the others.
    */
   async close(): Promise<void> {
     clearInterval(this.#beat);
-    this.#followers.drop("shutting_down");
+    this.#followers.drop(new StreamError("shutting_down"));
     this.#mail.send();
     await this.#scripts.leave().catch(() => {
       // Redis is away, and will find out by itself.
@@ -272,7 +267,7 @@ export class RedisLog implements ReplayLog {
 }
 
 interface Remotes {
-  follow(found: Found, after: number, follower: Follower): Supply;
+  follow(found: Found, after: number, follower: Follower): Followed;
   /** @throws {StreamError} `log_unavailable` (503) if it does not end. */
   stop(found: Found, reason?: string): Promise<void>;
 }
@@ -298,7 +293,7 @@ class RemoteStream implements LoggedStream {
     this.isLost = isLost;
   }
 
-  follow(after: number, follower: Follower): Supply {
+  follow(after: number, follower: Follower): Followed {
     return this.#remotes.follow(this.#found, after, follower);
   }
 

@@ -2,9 +2,9 @@
  * From Redis to readers: streams that another process makes, or made. It stands apart from the shipper
  * because a reader here waits for Redis, and a generation never does.
  */
-import type { Supply } from "../generation.ts";
+import { StreamError } from "../error.ts";
 import { numberEvents } from "../sse/encode.ts";
-import type { Follower } from "./log.ts";
+import type { Followed, Follower } from "./log.ts";
 import { HEARTBEAT } from "./recording.ts";
 import type { RedisLink } from "./redis_link.ts";
 import type { RedisMail } from "./redis_mail.ts";
@@ -64,7 +64,7 @@ export class RedisFollowers {
     this.#mail = mail;
   }
 
-  follow(found: Found, after: number, follower: Follower): Supply {
+  follow(found: Found, after: number, follower: Follower): Followed {
     let stream = this.#streams.get(found.streamId);
     if (stream === undefined) {
       stream = new RemoteStream(found, this);
@@ -84,8 +84,8 @@ export class RedisFollowers {
   }
 
   /** Ends each reader, and no generation. */
-  drop(code: string): void {
-    for (const stream of this.#streams.values()) stream.drop(code);
+  drop(error: StreamError): void {
+    for (const stream of this.#streams.values()) stream.drop(error);
   }
 
   // What streams call.
@@ -182,7 +182,7 @@ class RemoteStream {
     return this.#hasEnded;
   }
 
-  follow(after: number, follower: Follower): Supply {
+  follow(after: number, follower: Follower): Followed {
     const reader = new RemoteReader(this, after, follower);
     this.#readers.add(reader);
     // The last reader on the other machine may be about to leave.
@@ -201,8 +201,8 @@ class RemoteStream {
     this.wake();
   }
 
-  drop(code: string): void {
-    for (const reader of this.#readers) reader.drop(code);
+  drop(error: StreamError): void {
+    for (const reader of this.#readers) reader.drop(error);
   }
 
   read(after: number): Promise<Batch> {
@@ -243,7 +243,7 @@ class RemoteStream {
 }
 
 /** One reader of a stream that is in Redis. */
-class RemoteReader implements Supply {
+class RemoteReader implements Followed {
   readonly begun = true;
   readonly failure = undefined;
   readonly refused = false;
@@ -328,10 +328,10 @@ class RemoteReader implements Supply {
   }
 
   /** Ends the reader and not the generation. */
-  drop(code: string): void {
+  drop(error: StreamError): void {
     if (this.over) return;
     this.#state = "over";
-    this.#push(encoder.encode(this.#stream.found.info.fail[code] ?? ""));
+    this.#push(encoder.encode(this.#stream.found.info.fail[error.code] ?? ""));
     this.#follower.run();
   }
 
@@ -365,14 +365,14 @@ class RemoteReader implements Supply {
     const { last, end, isLost, isAlive, pieces } = batch;
     for (const piece of pieces) {
       // A gap is a failure, and never text.
-      if (piece.first > this.#after + 1) return this.drop("lagged");
+      if (piece.first > this.#after + 1) return this.drop(new StreamError("lagged"));
       this.#push(rest(piece, this.#after));
       this.#after = piece.last;
     }
     let isDue = isStale || (pieces.length > 0 && this.#after < last);
     if (end !== undefined) {
       this.#stream.ended();
-      if (this.#after > last && !isLost) return this.drop("bad_request");
+      if (this.#after > last && !isLost) return this.drop(new StreamError("bad_request"));
       // A reader that is ahead of where its lost producer had come is told of the loss.
       if (this.#after > last) {
         this.#after = end - 1;
@@ -387,7 +387,9 @@ class RemoteReader implements Supply {
   #miss(): void {
     const nowMs = performance.now();
     this.#missingMs ??= nowMs;
-    if (this.#stream.hasEnded || nowMs - this.#missingMs > LEASE_MS) this.drop("lagged");
+    if (this.#stream.hasEnded || nowMs - this.#missingMs > LEASE_MS) {
+      this.drop(new StreamError("lagged"));
+    }
   }
 
   /** Redis does not answer. */
@@ -395,7 +397,7 @@ class RemoteReader implements Supply {
     this.#fetching = "no";
     const nowMs = performance.now();
     this.#failingMs ??= nowMs;
-    if (nowMs - this.#failingMs > OUTAGE_MS) this.drop("log_unavailable");
+    if (nowMs - this.#failingMs > OUTAGE_MS) this.drop(new StreamError("log_unavailable"));
   }
 }
 

@@ -16,8 +16,10 @@ import type { RedisLink } from "./redis_link.ts";
 
 /** How long a process counts as alive after its last word, in ms. */
 export const LEASE_MS = 10_000;
-/** What a live stream is kept for beyond `keepMs` after its last word. */
+/** What a live stream is kept for beyond `keepMs` after its last word, 10 s more or less. */
 const LIVE_MS = 60_000;
+/** The expiry is put off when so much of it is over, and not with each write. */
+const RENEW_MS = 10_000;
 /** What is read of one stream in one go. */
 const READ_BYTES = 64 * 1024;
 
@@ -36,7 +38,8 @@ local function append(meta, events, chat, at)
   local last = tonumber(held[2] or 0)
   if held[1] and held[1] ~= by then return {"taken", 0} end
   if held[3] then return {"lost", 0} end
-  if not held[1] or (last > 0 and redis.call("EXISTS", events) == 0) then
+  local ttl = redis.call("PTTL", events)
+  if not held[1] or (last > 0 and ttl == -2) then
     if info == "" then return {"missing", 0} end
     redis.call("DEL", meta, events)
     redis.call("HSET", meta, "by", by, "info", info)
@@ -58,9 +61,11 @@ local function append(meta, events, chat, at)
     redis.call("HSET", meta, "end", ending)
     ms = keepMs
   end
-  redis.call("PEXPIRE", meta, ms)
-  redis.call("PEXPIRE", events, ms)
-  if redis.call("GET", chat) == id then redis.call("PEXPIRE", chat, ms) end
+  if ms ~= liveMs or ttl < ms - ${RENEW_MS} then
+    redis.call("PEXPIRE", meta, ms)
+    redis.call("PEXPIRE", events, ms)
+    if redis.call("GET", chat) == id then redis.call("PEXPIRE", chat, ms) end
+  end
   if last ~= final then return {"behind", last} end
   return {"ok", last}
 end

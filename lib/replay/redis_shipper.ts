@@ -109,6 +109,8 @@ export class RedisShipper {
   readonly #owner: ShipperOwner;
   readonly #lines = new Map<string, Line>();
   readonly #dirty = new Set<Line>();
+  /** Whether a name that was just heard of is on its way. */
+  #isGreeting = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(link: RedisLink, scripts: RedisScripts, mail: RedisMail, owner: ShipperOwner) {
@@ -132,7 +134,7 @@ export class RedisShipper {
     return this.#lines.get(streamId)?.isKnown === true;
   }
 
-  /** Its name is written at once: who knows it may ask for it elsewhere. */
+  /** Its name is written at once, or with the next tick: who knows it may ask for it elsewhere. */
   add(recording: Recording, fail: RecordOptions["fail"]): void {
     const line: Line = {
       recording,
@@ -146,7 +148,14 @@ export class RedisShipper {
     };
     this.#lines.set(recording.info.streamId, line);
     this.#dirty.add(line);
-    if (this.#link.isUp) queueMicrotask(() => this.ship());
+    // A thousand that begin together would each wait for the commands of all before it.
+    if (this.#isGreeting) return this.#arm();
+    if (!this.#link.isUp) return;
+    this.#isGreeting = true;
+    queueMicrotask(async () => {
+      await this.ship();
+      this.#isGreeting = false;
+    });
   }
 
   /** There is something to be written of it. */
@@ -208,6 +217,10 @@ export class RedisShipper {
 
   close(): void {
     clearTimeout(this.#timer);
+    // Nobody elsewhere is heard any more, and a generation must not go on for them.
+    for (const { recording, guests } of this.#lines.values()) {
+      for (const guest of guests.values()) recording.leave(guest);
+    }
     this.#lines.clear();
     this.#dirty.clear();
   }

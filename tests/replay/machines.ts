@@ -22,7 +22,7 @@ import { until } from "../serve.ts";
 import { Reading } from "./reading.ts";
 import { type Connect, connectClient, noRedis, RedisServer } from "./redis_server.ts";
 
-/** Whether the long set is run: `LONG=1`. */
+/** Whether the long set is run, as by `npm run test:redis`. */
 export const isLong: boolean = process.env.LONG === "1";
 
 export const sleep = (ms: number): Promise<void> =>

@@ -1,7 +1,7 @@
 /**
  * Two processes behind nginx with one Redis, and everything that a deploy or an accident does to them. It
- * stands apart from the other tests because it needs nginx and redis-server; `STACK=long` makes it as
- * long as a night shift, with progress.
+ * stands apart from the other tests because it needs nginx and redis-server; `npm run test:stack` makes
+ * each of its troubles larger, with progress.
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -10,7 +10,7 @@ import { random } from "../random.ts";
 import { type Reading, readThrough } from "./reader.ts";
 import { type Name, type Stack, startStack } from "./stack.ts";
 
-const LONG = process.env["STACK"] === "long";
+const LONG = process.env["LONG"] === "1";
 const STREAMS = LONG ? 100 : 30;
 const CHARACTERS = LONG ? 500 : 150;
 const CUTS = LONG ? 500 : 100;
@@ -55,20 +55,24 @@ function assertExact(readings: readonly Reading[], length?: number): void {
 }
 
 test("a rolling replacement costs no reader a character, and no source runs twice", async () => {
-  const readings = Array.from(
-    { length: STREAMS },
-    (_, i) => readThrough(stack.url, textOf(i)),
-  );
-  await sleep(500);
   for (const name of ["bun", "deno"] as const) {
     tell(`replacing ${name}`);
-    await stack.end(name, "SIGTERM");
-    await stack.start(name);
+    const readings: Promise<Reading>[] = [];
+    const replaced = sleep(STREAMS * 5).then(async () => {
+      await stack.end(name, "SIGTERM");
+      await stack.start(name);
+    });
+    // Half of them have begun when it is told to leave, the others come while it drains.
+    while (readings.length < STREAMS) {
+      readings.push(readThrough(stack.url, textOf(readings.length)));
+      await sleep(10);
+    }
+    const done = await Promise.all(readings);
+    await replaced;
+    assertExact(done);
+    const made = generations();
+    for (const { streamId } of done) assert.equal(made.get(streamId!), 1, "started once");
   }
-  const done = await Promise.all(readings);
-  assertExact(done);
-  const made = generations();
-  for (const { streamId } of done) assert.equal(made.get(streamId!), 1, "started once");
 });
 
 test("readers that are cut off come back on the other process and miss nothing", async () => {

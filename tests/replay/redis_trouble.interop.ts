@@ -1,6 +1,6 @@
 /** `RedisLog` while Redis is away, slow, forgetful or deaf: readers where it is made notice nothing, and no text is wrong. */
 import assert from "node:assert/strict";
-import { type RedisConnection, StreamError } from "../../mod.ts";
+import { createHandler, type RedisConnection, StreamError } from "../../mod.ts";
 import { int, random } from "../random.ts";
 import { until } from "../serve.ts";
 import { afterSites, isLong, Paced, problemIn, siteTest, sleep } from "./machines.ts";
@@ -156,6 +156,9 @@ siteTest(
     }));
     assert.equal((await other.join("x", undefined, { chatId: "1" })).status, 503);
     assert.deepEqual([one.log.health(), other.log.health()], ["degraded", "degraded"]);
+    const { fetch } = createHandler({ source: "", log: one.log });
+    const health = await fetch(new Request("http://localhost/health"));
+    assert.deepEqual([health.status, await health.json()], [200, { status: "degraded" }]);
     await Promise.all([first, second, latest].map((reading) => reading.rest()));
     same(first.text, tokens.text());
     for (const reading of [second, latest]) same(reading.written, first.written);

@@ -67,6 +67,27 @@ siteTest("append() writes what follows, once, and says how far it is", async (si
   });
 });
 
+siteTest("append() puts the expiry off before it comes near", async (site) => {
+  const [one] = scriptsOf(site);
+  const chat = { owner: "ann", chatId: "1" };
+  const names = ["stream:s", "events:s", `chat:["ann","1"]`];
+  const ttls = () =>
+    Promise.all(names.map(async (name) => {
+      return Number((await site.redis.command("PTTL", site.prefix + name)).slice(1));
+    }));
+  await one.append([append(1, 1, chat)]);
+  assert((await ttls()).every((ms) => ms > 119_000 && ms <= 120_000), `${await ttls()}`);
+  for (const [leftMs, isRenewed] of [[115_000, false], [105_000, true]] as const) {
+    for (const name of names) await site.redis.command("PEXPIRE", site.prefix + name, `${leftMs}`);
+    await one.append([append(2, 2, chat)]);
+    const found = await ttls();
+    assert(found.every((ms) => ms > 119_000 === isRenewed), `${found} from ${leftMs}`);
+  }
+  // The end has a time of its own.
+  await one.append([append(3, 3, { ...chat, end: 3 })]);
+  assert((await ttls()).every((ms) => ms > 59_000 && ms <= 60_000), `${await ttls()}`);
+}, { own: true });
+
 siteTest(
   "lose() ends a stream only where its process is silent, and has said nothing more",
   async (site) => {

@@ -1,0 +1,32 @@
+/** Redis: what does a token cost when other machines may read it, and how much later has each reader got it? */
+import type { Subject } from "../subjects.ts";
+import type { Case, Run } from "./case.ts";
+
+function run(
+  subject: Subject,
+  variant: string,
+  job: Partial<Extract<Run, { job: unknown }>["job"]>,
+): Run {
+  const path = `/?shape=${job.mode === "paced" ? "paced" : "generator"}&format=json`;
+  const common = { mode: "burst", path, payload: "token", connections: 64, n: 1000 } as const;
+  return { subject, variant, job: { ...common, warmMs: 1000, ms: 2000, ...job } };
+}
+
+export const redis: Case = {
+  name: "redis",
+  question: "RedisLog against MemoryLog, at a reader of its own process and at one of another",
+  runs: (subjects) =>
+    subjects.flatMap((subject) => [
+      run(subject, "bursts, 64", {}),
+      run(subject, "64 at once", { mode: "first" }),
+      ...[250, 1000].map((connections) =>
+        run(subject, `paced, ${connections}`, {
+          mode: "paced",
+          connections,
+          n: 0,
+          warmMs: 3000,
+          ms: 3000,
+        })
+      ),
+    ]),
+};
