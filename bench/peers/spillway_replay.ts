@@ -3,7 +3,7 @@
  * `readers` at a time (`/fan`), and a finished stream read again from its start (`/again`).
  */
 import { MemoryLog, resume, sse } from "../../mod.ts";
-import { corpus, generate, query, serve } from "../producers.ts";
+import { corpus, query, serve } from "../producers.ts";
 
 const log = new MemoryLog();
 /** A finished stream would be forgotten after five minutes. */
@@ -44,13 +44,19 @@ async function record(n: number): Promise<string> {
   return streamId;
 }
 
-serve(async (request) => {
-  const url = new URL(request.url);
-  const asked = query(request.url);
-  const { n, format } = asked;
-  if (url.pathname === "/fan") return fan(request, Number(url.searchParams.get("readers")), n);
-  if (url.pathname === "/again") {
-    return resume(request, { log: finished, streamId: await (recorded ??= record(n)) });
+async function again(request: Request, n: number): Promise<Response> {
+  return resume(request, { log: finished, streamId: await (recorded ??= record(n)) });
+}
+
+serve((request) => {
+  const { url } = request;
+  const { n, format } = query(url);
+  if (url.includes("/fan")) {
+    return fan(request, Number(new URL(url).searchParams.get("readers")), n);
   }
-  return sse(request, () => generate(asked), { format, log });
+  if (url.includes("/again")) return again(request, n);
+  // The same source as in `spillway.ts`, to the letter: engines are particular about generators.
+  return sse(request, async function* () {
+    for (let i = 0; i < n; i++) yield corpus.token(i);
+  }, { format: format as "json", log });
 });

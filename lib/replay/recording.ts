@@ -251,7 +251,9 @@ export class Recording implements Recorder, Task {
   // What the generation calls.
 
   wake(): void {
-    schedule(this);
+    // All is there: as a stream without a log does, it does not wait for a turn (benchmark case: replay).
+    if (this.#generation?.over && this.#state === "live") queueMicrotask(() => this.run());
+    else schedule(this);
   }
 
   /** A source that does not wait: its events are written at once, in place of the oldest if need be. */
