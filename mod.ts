@@ -62,7 +62,7 @@ export {
 export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
 export { encodeEvent, eventFrame, type EventWriter } from "./lib/sse/encode.ts";
 export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";
-export type { Frame } from "./lib/sse/utf8.ts";
+export type { Frame as EventFrame } from "./lib/sse/utf8.ts";
 export { echo, type EchoOptions } from "./lib/sources/echo.ts";
 export { openai, type OpenAiOptions } from "./lib/sources/openai.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./lib/sources/langchain.ts";

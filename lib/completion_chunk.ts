@@ -84,13 +84,15 @@ export class TextChunks {
     if (items.length !== 1 || typeof text !== "string" || this.#tries >= MAX_TRIES) return;
     this.#tries++;
     const content = CONTENT.exec(data);
-    if (content === null) return;
+    if (content === null || text.includes(MARK)) return;
     const head = data.slice(0, content.index + content[0].length);
     if (!data.startsWith(`${text}"`, head.length)) return;
     const tail = data.slice(head.length + text.length);
     // A name or a text may look like the field: what is found must be what was put there.
-    const found = readChunk(parse(head + MARK + tail), {});
-    if (found.length === 1 && found[0] === MARK) [this.#head, this.#tail] = [head, tail];
+    const summary: Summary = {};
+    const found = readChunk(parse(head + MARK + tail), summary);
+    const isText = found.length === 1 && found[0] === MARK && Object.keys(summary).length === 0;
+    if (isText) [this.#head, this.#tail] = [head, tail];
   }
 }
 

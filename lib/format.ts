@@ -33,9 +33,9 @@ export interface FormatContext {
 export interface Framer {
   /** What comes before the first item. */
   start?(out: EventWriter): void;
-  /** What a token is written in that nothing has to be done for; `token` is asked while there is none. */
+  /** What tokens MAY be written in without `token` being asked: all that follow each other, while it is there. */
   readonly frame?: Frame | undefined;
-  /** A token; never empty. Also asked for one that ends in CR or in half a surrogate pair. */
+  /** A token; never empty. Always asked for one that ends in CR or in half a surrogate pair. */
   token(out: EventWriter, text: string): void;
   /** Structured data as JSON, with the event name that the source gave; `data` is what the JSON was made of. */
   structured(out: EventWriter, event: string | undefined, json: string, data: unknown): void;

@@ -52,6 +52,19 @@ test("TextChunks leaves what is escaped to the parser", () => {
   assert.equal(cut, 1);
 });
 
+test("TextChunks learns neither from its own mark nor from a chunk that says something of the end", () => {
+  const marked = (x: string) =>
+    `{"x":{"content":${
+      JSON.stringify(x)
+    }},"choices":[{"index":0,"delta":{"content":"\u{10fffd}"}}]}`;
+  const chunks = [marked("\u{10fffd}"), marked("foo"), marked("bar")];
+  assert.deepEqual(readAll(chunks), { items: parsed(chunks), cut: 0 });
+  const used = (n: number) => `{"usage":{"n":${n}},${chunkOf("a").slice(1)}`;
+  assert.equal(readAll([used(1), used(2), used(1)]).cut, 0);
+  const ended = chunkOf("a", '"finish_reason":"stop"');
+  assert.equal(readAll([ended, ended]).cut, 0);
+});
+
 test("TextChunks finds nothing that parsing does not, for chunks that look like each other", () => {
   const decoys = [
     (text: string) => chunkOf(text),

@@ -31,7 +31,7 @@ const commands = {
 };
 
 for (const [runtime, args] of Object.entries(commands)) {
-  for (const way of ["read", "fail", "cancel", "unread", "many", "replay"]) {
+  for (const way of ["read", "fail", "cancel", "unread", "many", "replay", "gone"]) {
     test(`a script exits by itself after one sse() on ${runtime}: ${way}`, async () => {
       const child = startChild(runtime as keyof typeof commands, [...args(), way]);
       try {

@@ -262,6 +262,16 @@ test("a reader that has left before the start is noticed in the first turn", asy
   assert.equal(scene.ended, 1);
 });
 
+test("a stream that is committed in its first turn listens to the signal as well", async () => {
+  const scene = open();
+  give(scene, "x".repeat(64 * 1024));
+  finish(scene, "end");
+  await readerOf(scene);
+  assert.equal(active.listeners, 1);
+  scene.abort.abort();
+  assert.deepEqual(scene.hand.ends, ["cancelled"]);
+});
+
 test("a reader that leaves before the head is told to the supply once", async () => {
   for (const isTimed of [false, true]) {
     const scene = open({ commitAfterMs: 1000 });

@@ -5,7 +5,7 @@ import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } fro
 import { PartFramer, type ToolCall } from "../parts.ts";
 import type { Item } from "../queue.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
-import { type Frame } from "../sse/utf8.ts";
+import type { Frame } from "../sse/utf8.ts";
 import { Transcript } from "../transcript.ts";
 
 /** Options of {@linkcode openaiFormat}. */

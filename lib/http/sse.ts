@@ -137,7 +137,7 @@ export async function respond(
     lastEventId,
     streamId: options.streamId,
   };
-  // Who has left already gets no stream to come back to.
+  // Who has left already gets no stream to come back to. Without a log the first turn will tell.
   const hasLeft = options.log !== undefined && request.signal.aborted;
   const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole &&
     !hasLeft;

@@ -44,7 +44,7 @@ local function append(meta, events, chat, at)
     redis.call("DEL", meta, events)
     redis.call("HSET", meta, "by", by, "info", info)
     if string.sub(chat, -1) ~= ":" then redis.call("SET", chat, id) end
-    last = 0
+    last, ttl = 0, -2
   end
   for i = at + 6, at + 3 + 3 * ARGV[at + 5], 3 do
     local from, to = tonumber(ARGV[i]), tonumber(ARGV[i + 1])

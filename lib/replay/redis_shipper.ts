@@ -152,10 +152,7 @@ export class RedisShipper {
     if (this.#isGreeting) return this.#arm();
     if (!this.#link.isUp) return;
     this.#isGreeting = true;
-    queueMicrotask(async () => {
-      await this.ship();
-      this.#isGreeting = false;
-    });
+    queueMicrotask(() => this.ship().finally(() => this.#isGreeting = false));
   }
 
   /** There is something to be written of it. */
@@ -216,13 +213,14 @@ export class RedisShipper {
   }
 
   close(): void {
-    clearTimeout(this.#timer);
     // Nobody elsewhere is heard any more, and a generation must not go on for them.
     for (const { recording, guests } of this.#lines.values()) {
       for (const guest of guests.values()) recording.leave(guest);
     }
     this.#lines.clear();
     this.#dirty.clear();
+    // Last: what ends now may have asked for a turn.
+    clearTimeout(this.#timer);
   }
 
   #arm(): void {
@@ -302,6 +300,7 @@ export class RedisShipper {
     let replies: Appended[];
     try {
       replies = await this.#scripts.append(batch.map(({ append }) => append));
+      if (replies.length !== batch.length) throw new TypeError("Redis did not answer for all");
     } catch {
       // The link has said so, and says when it is time to try again.
       for (const { line } of batch) this.touch(line.recording);

@@ -4,7 +4,6 @@
  * that is counted while bytes arrive (HTML Standard, section 9.2.6).
  */
 import { StreamError } from "../error.ts";
-import { type ChunkReader, readerOf } from "./chunks.ts";
 import type { ServerSentEvent } from "./event.ts";
 
 const LF = 0x0a;
@@ -271,7 +270,7 @@ export function decodeEvents(
   stream: ReadableStream<Uint8Array>,
   options: EventDecoderOptions = {},
 ): AsyncIterableIterator<ServerSentEvent, undefined> {
-  return new DecodedEvents(readerOf(stream), new EventDecoder(options));
+  return new DecodedEvents(stream.getReader(), new EventDecoder(options));
 }
 
 /**
@@ -279,7 +278,7 @@ export function decodeEvents(
  * waits for a read would first let it settle.
  */
 class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined> {
-  readonly #reader: ChunkReader;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #decoder: EventDecoder;
   #events: ServerSentEvent[] = [];
   #next = 0;
@@ -288,7 +287,7 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
   /** The read that is under way: a `next` that overtakes it waits for it. */
   #reading: Promise<void> | undefined;
 
-  constructor(reader: ChunkReader, decoder: EventDecoder) {
+  constructor(reader: ReadableStreamDefaultReader<Uint8Array>, decoder: EventDecoder) {
     this.#reader = reader;
     this.#decoder = decoder;
   }

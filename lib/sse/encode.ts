@@ -3,22 +3,22 @@
  * no text, name or id can forge a field (HTML Standard, section 9.2.6).
  */
 import type { ServerSentEventInit } from "./event.ts";
-import { ByteWriter, Constant, Escapes, type Frame, frameOf, jsonFrame } from "./utf8.ts";
+import { BARE, ByteWriter, Constant, Escapes, type Frame, frameOf, jsonFrame } from "./utf8.ts";
 
-const NONE = new Escapes(() => undefined);
 const DATA_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\ndata: " : undefined));
 const COMMENT_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\n: " : undefined));
 /** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
 export const DATA: Frame = frameOf("data: ", DATA_LINES, "\n\n");
-const EVENT = frameOf("event: ", NONE, "\n");
-const ID = frameOf("id: ", NONE, "\n");
-const RETRY = frameOf("retry: ", NONE, "\n");
+const EVENT = frameOf("event: ", BARE.escapes, "\n");
+const ID = frameOf("id: ", BARE.escapes, "\n");
+const RETRY = frameOf("retry: ", BARE.escapes, "\n");
 const COMMENT = frameOf(": ", COMMENT_LINES, "\n");
 const EMPTY_COMMENT = new Constant(":\n");
 const LF = new Constant("\n");
 const ZERO = 0x30;
 const NINE = 0x39;
 const DOT = 0x2e;
+
 /**
  * Prepares an event `{before}<string>{after}`, so that a token costs two copies and one escape.
  * Neither part may hold a line break.

@@ -3,9 +3,10 @@ import process from "node:process";
 import { MemoryLog, sse } from "../../mod.ts";
 
 const way = process.argv[2];
-const logged = way === "replay";
+const logged = way === "replay" || way === "gone";
 const stuck = way === "cancel" || way === "unread";
 const abort = new AbortController();
+if (way === "gone") abort.abort();
 const response = await sse(
   new Request("http://localhost/", { signal: abort.signal }),
   async function* () {

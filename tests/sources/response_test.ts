@@ -177,6 +177,25 @@ test("a Response's events pass unchanged, and its end is the end", async () => {
   }
 });
 
+test("a Response whose byte stream closes while it is read ends, made by hand as it is", async () => {
+  for (const last of ["", "data: [DONE]\n\n"]) {
+    const parts = ["data: x\n\n", last].map((part) => new TextEncoder().encode(part));
+    const body = new ReadableStream({
+      type: "bytes",
+      async pull(controller) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        const part = parts.shift();
+        // A read into a buffer would wait for a `byobRequest.respond(0)` that few ever send.
+        if (part === undefined || part.length === 0) controller.close();
+        else controller.enqueue(part);
+      },
+    });
+    const text = await (await answer(new Response(body, EVENTS))).text();
+    assert.match(text, last === "" ? /"code":"truncated"/ : /event: done/);
+  }
+  assert.equal(active.upstreams, 0);
+});
+
 test("a Response that is no event stream is a 502, and one that breaks off is truncated", async () => {
   const stream = (text: string, init: ResponseInit = {}) =>
     new Response(text, { ...EVENTS, ...init });

@@ -539,6 +539,19 @@ test("decodeEvents() reads a whole response", async () => {
   ]);
 });
 
+test("decodeEvents() ends with a byte stream that closes while it is read", async () => {
+  let left = 2;
+  const stream = new ReadableStream<Uint8Array>({
+    type: "bytes",
+    async pull(controller) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      if (left-- === 0) controller.close();
+      else controller.enqueue(bytes("data: a\n\n") as Uint8Array<ArrayBuffer>);
+    },
+  });
+  assert.equal((await Array.fromAsync(decodeEvents(stream))).length, 2);
+});
+
 test("EventDecoder takes linear time for CR lines beside a wide character", () => {
   const lines = new TextEncoder().encode(`data: é\r${":\r".repeat(256 * 1024)}\r`);
   const begun = performance.now();
