@@ -136,7 +136,7 @@ function streams(runtime) {
   before(async () => {
     model = await startModel();
     [echo, relay, closed, bare] = await Promise.all([
-      startServer(runtime, { TOKEN_DELAY_MS: "20" }),
+      startServer(runtime, { TOKEN_DELAY_MS: "60" }),
       startServer(runtime, model.environment),
       startServer(runtime, { ...model.environment, API_KEYS: "open-sesame" }),
       startServer(runtime, {}, "tests/browser/bare.ts"),
