@@ -9,7 +9,7 @@ function run(
 ): Run {
   const path = `/?shape=${job.mode === "paced" ? "paced" : "generator"}&format=json`;
   const common = { mode: "burst", path, payload: "token", connections: 64, n: 1000 } as const;
-  return { subject, variant, job: { ...common, warmMs: 1000, ms: 2000, ...job } };
+  return { subject, variant, job: { ...common, warmMs: 1000, ms: 1000, ...job } };
 }
 
 export const redis: Case = {
@@ -24,8 +24,8 @@ export const redis: Case = {
           mode: "paced",
           connections,
           n: 0,
-          warmMs: 3000,
-          ms: 3000,
+          warmMs: 2000,
+          ms: 2500,
         })
       ),
     ]),
