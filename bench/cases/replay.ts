@@ -6,7 +6,7 @@ const READERS = 1000;
 const FAN_TOKENS = 4_000;
 
 function run(subject: Subject, variant: string, path: string, connections: number, n: number): Run {
-  const job = { mode: "burst" as const, payload: "token" as const, warmMs: 1000, ms: 2000 };
+  const job = { mode: "burst" as const, payload: "token" as const, warmMs: 3000, ms: 2000 };
   return { subject, variant, job: { ...job, path, connections, n } };
 }
 

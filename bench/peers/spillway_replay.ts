@@ -3,7 +3,7 @@
  * `readers` at a time (`/fan`), and a finished stream read again from its start (`/again`).
  */
 import { MemoryLog, resume, sse } from "../../mod.ts";
-import { corpus, query, serve } from "../producers.ts";
+import { corpus, generate, query, serve } from "../producers.ts";
 
 const log = new MemoryLog();
 /** A finished stream would be forgotten after five minutes. */
@@ -50,13 +50,16 @@ async function again(request: Request, n: number): Promise<Response> {
 
 serve((request) => {
   const { url } = request;
-  const { n, format } = query(url);
+  const asked = query(url);
+  const { n, shape } = asked;
+  const options = { format: asked.format as "json", log };
   if (url.includes("/fan")) {
     return fan(request, Number(new URL(url).searchParams.get("readers")), n);
   }
   if (url.includes("/again")) return again(request, n);
+  if (shape !== "generator") return sse(request, () => generate(asked), options);
   // The same source as in `spillway.ts`, to the letter: engines are particular about generators.
   return sse(request, async function* () {
     for (let i = 0; i < n; i++) yield corpus.token(i);
-  }, { format: format as "json", log });
+  }, options);
 });
