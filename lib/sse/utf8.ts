@@ -11,7 +11,7 @@
 const SMALL: Pool = { bytes: 4 * 1024, most: 256, spare: [] };
 const LARGE: Pool = { bytes: 72 * 1024, most: 64, spare: [] };
 const WORD_BYTES = 8;
-/** From here on a constant is copied faster by the runtime than in words (benchmark case: formats). */
+/** From about here on a constant is copied faster by the runtime than in words: measured from 48 to 240 bytes. */
 const LONG = 96;
 const encoder = new TextEncoder();
 
@@ -36,8 +36,8 @@ const EMPTY = new Scratch(0);
 
 /**
  * Prepared text, built once. It is copied eight bytes at a time, as if they were floating-point numbers, and the
- * last word is written whole: what is too much is overwritten by what follows. Byte by byte, a token took Bun
- * three and Deno twice as long (benchmark case: burst). UTF-8 never is a NaN, which alone could change on its way.
+ * last word is written whole: what is too much is overwritten by what follows. Byte by byte, writing a token in JSON
+ * takes Deno 1.6 times and Bun 1.25 times as long (benchmark case: burst, json). UTF-8 never is a NaN, which alone could change on its way.
  */
 export class Constant {
   readonly bytes: Uint8Array<ArrayBuffer>;
