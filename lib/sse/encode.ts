@@ -17,7 +17,7 @@ const EMPTY_COMMENT = new Constant(":\n");
 const LF = new Constant("\n");
 const ZERO = 0x30;
 const NINE = 0x39;
-const DOT = 0x2e;
+const LF_BYTE = 0x0a;
 
 /**
  * Prepares an event `{before}<string>{after}`, so that a token costs two copies and one escape.
@@ -33,18 +33,15 @@ export function eventFrame(event: string | undefined, before: string, after: str
 
 /** Writes events as bytes. What it has written always ends between two events. */
 export class EventWriter extends ByteWriter {
-  /** The stream's name, where each event gets an id of its own. */
-  #streamId: string | undefined;
-  /** The line with the last event's id: it is counted up as it stands, digit by digit (benchmark case: replay). */
-  #idLine: Constant = LF;
+  /** Where each event gets an id of its own. */
+  #id: IdLine | undefined;
   #events = 0;
   #retryMs: number | undefined;
 
   /** From now on each event carries `id: {streamId}.{sequence}`, and the first one `retry`. */
   identify(streamId: string, retryMs: number | undefined): void {
-    this.#streamId = checkLine("id", streamId);
+    this.#id = new IdLine(checkLine("id", streamId), this.#events);
     this.#retryMs = retryMs;
-    this.rewind(this.length, this.#events);
   }
 
   /** The sequence number of the last event that was written. */
@@ -56,18 +53,14 @@ export class EventWriter extends ByteWriter {
   rewind(length: number, events: number): void {
     this.truncate(length);
     this.#events = events;
-    if (this.#streamId !== undefined) this.#idLine = idLine(this.#streamId, events);
+    this.#id?.count(events);
   }
 
   /** Begins an event with its id. */
-  #begin(streamId: string): void {
-    const { bytes } = this.#idLine;
+  #begin(id: IdLine): void {
     this.#events++;
-    let at = bytes.length - 2;
-    while (bytes[at] === NINE) bytes[at--] = ZERO;
-    if (bytes[at] === DOT) this.#idLine = idLine(streamId, this.#events);
-    else bytes[at]!++;
-    this.raw(this.#idLine);
+    id.next();
+    this.raw(id.line);
     if (this.#events === 1 && this.#retryMs !== undefined) {
       this.write(RETRY, String(this.#retryMs));
     }
@@ -75,7 +68,7 @@ export class EventWriter extends ByteWriter {
 
   /** A token, or an event, in its frame. */
   frame(frame: Frame, text: string): void {
-    if (this.#streamId !== undefined) this.#begin(this.#streamId);
+    if (this.#id !== undefined) this.#begin(this.#id);
     this.write(frame, text);
   }
 
@@ -100,7 +93,7 @@ export class EventWriter extends ByteWriter {
     const { comment, id, retry, event, data } = init;
     checkFields(comment, id, retry, event, data);
     if (comment !== undefined) this.comment(comment);
-    if (data !== undefined && this.#streamId !== undefined) this.#begin(this.#streamId);
+    if (data !== undefined && this.#id !== undefined) this.#begin(this.#id);
     if (id !== undefined) this.write(ID, id);
     if (retry !== undefined) this.write(RETRY, String(retry));
     if (event !== undefined && event !== "") this.write(EVENT, event);
@@ -123,8 +116,36 @@ export function numberEvents(
   return { text: numbered.join(""), count: blocks.length };
 }
 
-function idLine(streamId: string, sequence: number): Constant {
-  return new Constant(`id: ${streamId}.${sequence}\n`);
+/** `id: {stream}.{sequence}`, and its line break: counted up as it stands, digit by digit (benchmark case: replay). */
+class IdLine {
+  readonly line: Constant;
+  /** Where the sequence number begins. */
+  readonly #digits: number;
+
+  constructor(streamId: string, sequence: number) {
+    // Room for as many digits as an integer has.
+    this.line = new Constant(`id: ${streamId}.${Number.MAX_SAFE_INTEGER}\n`);
+    this.#digits = "id: .".length + streamId.length;
+    this.count(sequence);
+  }
+
+  next(): void {
+    const { line } = this;
+    const { bytes } = line;
+    let at = line.length - 2;
+    while (bytes[at] === NINE) at--;
+    if (at < this.#digits) return this.count(10 ** (line.length - 1 - this.#digits));
+    bytes[at++]!++;
+    while (at < line.length - 1) bytes[at++] = ZERO;
+  }
+
+  count(sequence: number): void {
+    const { line } = this;
+    let at = this.#digits;
+    for (const digit of String(sequence)) line.bytes[at++] = digit.charCodeAt(0);
+    line.bytes[at++] = LF_BYTE;
+    line.length = at;
+  }
 }
 
 /** All checks come before the first byte: a refused event leaves nothing behind. */

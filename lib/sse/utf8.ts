@@ -41,7 +41,8 @@ const EMPTY = new Scratch(0);
  */
 export class Constant {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly length: number;
+  /** Less than there are bytes, where the text may grow. */
+  length: number;
   /** The bytes, and zeros up to a whole word. */
   readonly words: DataView;
   /** What has to be free where it is written. */
