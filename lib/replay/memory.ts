@@ -37,6 +37,9 @@ export class MemoryLog implements ReplayLog {
   readonly #recordings = new Map<string, Recording>();
   /** When each stream ended, oldest first. */
   readonly #ended = new Map<Recording, number>();
+  /** The oldest of them, or one that went before it, and those that come after. */
+  #oldest: Recording | undefined;
+  #younger: MapIterator<Recording> = this.#ended.keys();
   /** The latest stream of each chat. */
   readonly #chats = new Map<string, Recording>();
   #bytes = 0;
@@ -103,11 +106,22 @@ export class MemoryLog implements ReplayLog {
   #held(bytes: number): boolean {
     this.#bytes += bytes;
     while (this.#bytes > this.#options.maxBytes) {
-      const [oldest] = this.#ended.keys();
+      const oldest = this.#first();
       if (oldest === undefined) return false;
       this.#drop(oldest);
     }
     return true;
+  }
+
+  /** The stream that ended first. Where many have gone, a map walks over all their places to come to its first. */
+  #first(): Recording | undefined {
+    while (this.#ended.size > 0) {
+      if (this.#oldest !== undefined && this.#ended.has(this.#oldest)) return this.#oldest;
+      this.#oldest = this.#younger.next().value;
+      // It has come to the end, and sees nothing that comes after.
+      if (this.#oldest === undefined) this.#younger = this.#ended.keys();
+    }
+    return this.#oldest = undefined;
   }
 
   #keep(recording: Recording): void {
@@ -132,9 +146,10 @@ export class MemoryLog implements ReplayLog {
   #expire(): void {
     const { keepMs } = this.#options;
     const nowMs = performance.now();
-    for (const [recording, endedMs] of this.#ended) {
-      if (nowMs - endedMs < keepMs) return this.#arm(endedMs + keepMs - nowMs);
-      this.#drop(recording);
+    for (let oldest = this.#first(); oldest !== undefined; oldest = this.#first()) {
+      const leftMs = this.#ended.get(oldest)! + keepMs - nowMs;
+      if (leftMs > 0) return this.#arm(leftMs);
+      this.#drop(oldest);
     }
   }
 
