@@ -51,7 +51,8 @@ export interface SseOptions extends ReaderOptions, GenerationOptions {
   chatId?: string;
   /**
    * What happens when the last reader leaves: the generation is cancelled, goes on to its end, or goes
-   * on for so many ms (0 to 2 147 483 647). Without a log it is cancelled. @default {{ continueForMs: 10_000 }}
+   * on for so many ms (0 to 2 147 483 647). Without a log it is cancelled, and so is one that nobody can
+   * come back to: its reader left before the head, and it has no name or chat of yours. @default {{ continueForMs: 10_000 }}
    */
   disconnect?: Disconnect;
 }
@@ -137,22 +138,15 @@ export async function respond(
     lastEventId,
     streamId: options.streamId,
   };
-  // Who has left already gets no stream to come back to. Without a log the first turn will tell.
-  const hasLeft = options.log !== undefined && request.signal.aborted;
-  const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole &&
-    !hasLeft;
+  const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole;
   const { refuse } = chosen;
   function answer(opened: Opened, streamId?: string): Response {
     if (opened instanceof StreamError) {
       return problemResponse(opened, refusedHead(options), undefined, refuse);
     }
-    const response = new Response(opened as BodyInit, { headers });
-    if (streamId !== undefined) response.headers.set("x-stream-id", streamId);
-    return response;
+    return new Response(opened as BodyInit, { headers: named(headers, streamId) });
   }
-  return isLogged
-    ? openLogged(init, options, extras, answer)
-    : open(init, options, extras, hasLeft, answer);
+  return isLogged ? openLogged(init, options, extras, answer) : open(init, options, extras, answer);
 }
 
 /** Makes the response; `streamId` is where the reader may come back. */
@@ -163,7 +157,6 @@ function open(
   init: GenerationInit,
   options: SseOptions,
   { onOpen, onEnd }: StreamExtras,
-  hasLeft: boolean,
   answer: Answer,
 ): Promise<Response> {
   const { request, format } = init;
@@ -182,8 +175,7 @@ function open(
     },
   };
   onOpen?.(live);
-  const start = () => hasLeft ? stream.handleEvent() : generation.start();
-  return stream.open(generation, start, answer);
+  return stream.open(generation, () => generation.start(), answer);
 }
 
 /** A generation that is written down, and this reader as its first. */
@@ -224,6 +216,7 @@ async function openLogged(
         : disconnect === "continue"
         ? Infinity
         : disconnect.continueForMs,
+      isNamed: init.streamId !== undefined || options.chatId !== undefined,
       fail: (error, final) =>
         failureOf(format, { request, streamId, lastId: undefined }, error, final),
       onEnd: ended,
@@ -300,7 +293,17 @@ function choose(request: Request, format: SseOptions["format"]): Format | Stream
 /** The headers of a format, made once: most streams have no others. */
 const heads = new WeakMap<Format, Record<string, string>>();
 
-function headOf(format: Format, options: SseOptions): HeadersInit {
+/** With the name of a stream that can be resumed. To add it afterwards takes Deno off its shortest way (benchmark case: replay). */
+function named(head: StreamHead, streamId: string | undefined): HeadersInit {
+  if (streamId === undefined) return head;
+  if (!(head instanceof Headers)) return { ...head, "x-stream-id": streamId };
+  head.set("x-stream-id", streamId);
+  return head;
+}
+
+type StreamHead = Record<string, string> | Headers;
+
+function headOf(format: Format, options: SseOptions): StreamHead {
   let head = heads.get(format);
   if (head === undefined) {
     head = streamHeaders(format.contentType, format.headers);

@@ -29,7 +29,7 @@ export interface Page {
   /** Number of its first event, and of the one past its last. */
   first: number;
   next: number;
-  /** Where it begins, in bytes from the start of the stream. */
+  /** Where it begins, in bytes from the start of the stream: less than 0 where it has a heartbeat before the first event. */
   readonly start: number;
   bytes: Uint8Array;
   length: number;
@@ -82,6 +82,7 @@ export class Recording implements Recorder, Task {
   #state: "live" | "ended" | "refused" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
   #told = false;
+  #isForgotten = false;
   #generation: Generation | undefined;
   #blocked = false;
   /** The reader that is furthest ahead. */
@@ -96,7 +97,11 @@ export class Recording implements Recorder, Task {
     this.info = info;
     this.#options = options;
     this.#keeper = keeper;
-    this.#head = this.#tail = emptyPage(1, 0, FIRST_PAGE_BYTES);
+    // The first page begins as the first reader's body does, so that it can be lent as it is.
+    const page = emptyPage(1, -HEARTBEAT.length, FIRST_PAGE_BYTES);
+    page.bytes.set(HEARTBEAT);
+    page.length = HEARTBEAT.length;
+    this.#head = this.#tail = page;
     keeper.held(FIRST_PAGE_BYTES);
   }
 
@@ -156,6 +161,11 @@ export class Recording implements Recorder, Task {
     return this.#state === "refused" ? this.#generation?.failure : undefined;
   }
 
+  /** Whether it ended before anybody knew of it. */
+  get isForgotten(): boolean {
+    return this.#isForgotten;
+  }
+
   /** A reader is answered. */
   tell(): void {
     this.#told = true;
@@ -192,6 +202,7 @@ export class Recording implements Recorder, Task {
   /** Counts a guest among the readers, until it leaves. */
   join(guest: Guest): void {
     this.#readers.add(guest);
+    if (this.isOver) return;
     this.#disarm();
     this.#compare(guest);
     this.#repace();
@@ -199,6 +210,7 @@ export class Recording implements Recorder, Task {
 
   /** A reader has taken something. */
   moved(guest: Guest): void {
+    if (this.isOver) return;
     this.#compare(guest);
     // A source that runs waits for no reader.
     if (this.#blocked) this.#repace();
@@ -219,8 +231,12 @@ export class Recording implements Recorder, Task {
       this.#repace();
     }
     if (this.#readers.size > 0) return;
-    const { continueForMs } = this.#options;
-    if (continueForMs === 0) this.#abandon();
+    const { continueForMs, isNamed } = this.#options;
+    if (!isNamed && !this.#told) {
+      // Nobody can come back to a stream that nobody knows.
+      this.#abandon();
+      this.#forget();
+    } else if (continueForMs === 0) this.#abandon();
     else if (continueForMs < Infinity) {
       active.timers++;
       this.#graceTimer = setTimeout(() => {
@@ -253,7 +269,7 @@ export class Recording implements Recorder, Task {
   wake(): void {
     // All is there: as a stream without a log does, it does not wait for a turn (benchmark case: replay).
     if (this.#generation?.over && this.#state === "live") queueMicrotask(() => this.run());
-    else schedule(this);
+    else if (!this.isOver) schedule(this);
   }
 
   /** A source that does not wait: its events are written at once, in place of the oldest if need be. */
@@ -294,7 +310,7 @@ export class Recording implements Recorder, Task {
     let room = true;
     const wanted = tail.length + bytes.length;
     if (wanted > tail.bytes.length) {
-      if (wanted <= PAGE_BYTES || tail.length === 0) {
+      if (wanted <= PAGE_BYTES || tail.next === tail.first) {
         const size = Math.max(wanted, Math.min(PAGE_BYTES, tail.bytes.length * 2));
         const grown = new Uint8Array(size);
         grown.set(tail.bytes.subarray(0, tail.length));
@@ -361,6 +377,7 @@ export class Recording implements Recorder, Task {
     this.#options.onEnd();
     // Only the events are kept: what made them, and for whom, may hold a lot.
     this.#generation = undefined;
+    this.#fastest = undefined;
     this.#options = ENDED;
   }
 
@@ -371,8 +388,13 @@ export class Recording implements Recorder, Task {
     leave();
     for (const reader of this.#readers) reader.run();
     generation.finish();
-    this.#keeper.forget(this);
+    this.#forget();
     this.#options.onEnd();
+  }
+
+  #forget(): void {
+    this.#isForgotten = true;
+    this.#keeper.forget(this);
   }
 
   /** Nobody reads on. */
@@ -406,6 +428,7 @@ function emptyPage(first: number, start: number, size: number): Page {
 const ENDED: RecordOptions = {
   highWaterMark: Infinity,
   continueForMs: Infinity,
+  isNamed: true,
   fail: () => NOTHING,
   onEnd: () => {},
 };
@@ -514,8 +537,18 @@ class Reader implements Supply {
     return taken;
   }
 
+  /** What is on one page is lent as it lies there: it is not copied twice (benchmark case: replay). */
   lend(borrow: (bytes: Uint8Array) => void): void {
-    borrow(this.take());
+    this.#locate();
+    const page = this.#page;
+    if (
+      page === undefined || page.after !== undefined || this.#lead !== NOTHING ||
+      this.#dropped !== undefined
+    ) return borrow(this.take());
+    this.#recording.tell();
+    const from = this.#position! - page.start;
+    this.#position = page.start + page.length;
+    borrow(page.bytes.subarray(from, page.length));
   }
 
   beat(): void {
@@ -545,10 +578,14 @@ class Reader implements Supply {
         return;
       }
       if (this.#after + 1 < head.first) return this.#drop(LAGGED);
-      let page = head;
-      while (page.next <= this.#after + 1 && page.after) page = page.after;
+      const page = recording.pageAfter(this.#after);
       this.#page = page;
       this.#position = page.start + offsetOf(page, this.#after + 1);
+      // From the start of the stream: the page has its heartbeat.
+      if (this.#after === 0 && page.start < 0) {
+        this.#position = page.start;
+        this.#lead = NOTHING;
+      }
     } else if (this.#page!.start < head.start) {
       // The page was given up: a reader that has all of it is none the worse for it.
       if (this.#position < head.start) return this.#drop(LAGGED);
@@ -566,8 +603,8 @@ class Reader implements Supply {
 }
 
 /** Where event number `wanted` begins in a page: events end in a blank line and hold none. */
-function offsetOf({ first, bytes, length }: Page, wanted: number): number {
-  let at = 0;
+function offsetOf({ first, start, bytes, length }: Page, wanted: number): number {
+  let at = Math.max(0, -start);
   for (let event = first; event < wanted && at < length; event++) {
     while (at < length && !(bytes[at] === LF && bytes[at + 1] === LF)) at++;
     at += 2;

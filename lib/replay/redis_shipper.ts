@@ -169,8 +169,7 @@ export class RedisShipper {
     if (line?.recording !== recording) return;
     this.#lines.delete(recording.info.streamId);
     this.#dirty.delete(line);
-    // It failed before anybody was told of it.
-    if (recording.refusal === undefined || line.writtenMs === NEVER) return;
+    if (!recording.isForgotten || line.writtenMs === NEVER) return;
     const { streamId, owner, chatId } = recording.info;
     this.#scripts.forget(streamId, owner, chatId).catch(() => {
       // Redis is away: who asks for it will find that it is no longer made.
