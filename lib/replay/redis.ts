@@ -44,7 +44,7 @@ const LETTER_MS = 100;
 const STOP_AGAIN_MS = 500;
 const STOP_LOOK_MS = 25;
 const STOP_MS = 5000;
-/** A stream that is not known is asked for again: its process writes every 50 ms. */
+/** A stream that is not known is asked for again: its process writes a new name within 25 ms. */
 const FIND_TRIES = 3;
 const FIND_AGAIN_MS = 60;
 /** Nothing comes after this. */
@@ -52,7 +52,7 @@ const NO_EVENT = 1e15;
 
 /**
  * Keeps streams where every machine finds them. Two connections per process (commands, and one
- * subscription), at most twenty writes a second for a stream; a generation and its readers on the same
+ * subscription); two writes a second for a stream, at most twenty while it is read elsewhere; a generation and its readers on the same
  * machine never wait for Redis, nor end with it.
  *
  * @example
@@ -92,7 +92,7 @@ export class RedisLog implements ReplayLog {
     // What has ended stays until Redis has it, and without Redis for as long as that might be away.
     const memoryMs = keepMs >= 0 ? Math.max(keepMs, LEASE_MS) : keepMs;
     this.#memory = new MemoryLog({ ...limits, keepMs: memoryMs }, {
-      appended: (recording) => this.#shipper.touch(recording),
+      appended: (recording) => this.#shipper.appended(recording),
       ended: (recording) => this.#shipper.touch(recording),
       dropped: (recording) => this.#shipper.drop(recording),
     });

@@ -1191,6 +1191,8 @@ export function contract(
     const chat = new Tap();
     const named = { chatId: "early", disconnect: "continue" } as const;
     await (await scene.start(chat.source, named, { signal })).problem(499, "disconnected");
+    const isKnown = async () => await scene.elsewhere.latest(undefined, "early") !== undefined;
+    await scene.eventually(isKnown, "its name");
     const back = await scene.join(undefined, {}, { chatId: "early" });
     chat.send("a");
     chat.queue.close();
