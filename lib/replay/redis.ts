@@ -52,8 +52,8 @@ const NO_EVENT = 1e15;
 
 /**
  * Keeps streams where every machine finds them. Two connections per process (commands, and one
- * subscription); two writes a second for a stream, at most twenty while it is read elsewhere; a generation and its readers on the same
- * machine never wait for Redis, nor end with it.
+ * subscription); two writes a second for a stream, at most twenty while it is read elsewhere. A generation
+ * and its readers on the same machine never wait for Redis, nor end with it.
  *
  * @example
  * ```ts ignore

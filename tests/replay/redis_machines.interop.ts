@@ -213,7 +213,7 @@ siteTest(
 const MANY = isLong ? 1000 : 200;
 
 siteTest(
-  `from 1 to ${MANY} streams: the same connections, and at most 20 writes a second for each`,
+  `from 1 to ${MANY} streams: the same connections, and at most 20 writes a second for each, 2 where nobody reads elsewhere`,
   async (site) => {
     const [one, other] = await site.machines();
     const before = await site.redis.clients();
@@ -231,7 +231,9 @@ siteTest(
       const seconds = (performance.now() - fromMs) / 1000;
       const now = await site.redis.calls();
       const rate = (name: string) => ((now[name] ?? 0) - (calls[name] ?? 0)) / seconds;
-      assert(rate("xadd") / count <= 20, `${rate("xadd") / count} writes a second`);
+      // One stream in ten is read elsewhere; the others are written down twice a second, and at their end.
+      const most = count === 1 ? 20 : 5;
+      assert(rate("xadd") / count <= most, `${rate("xadd") / count} writes a second`);
       // Streams share commands: far fewer than one for each token.
       assert(rate("eval") < 60 * (1 + count / 50), `${rate("eval")} scripts a second`);
       for (const [i, [first, second]] of readings.entries()) {
