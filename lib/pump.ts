@@ -125,14 +125,24 @@ export class Pump {
       }
       if (started === queue) return;
       if (started instanceof AsyncQueue) return this.#adopt(started);
-      const summary = plain
-        ? await this.#iterate(started as AsyncGenerator<Item, undefined, undefined>)
-        : await this.#drain(started);
-      queue.close(isSummary(summary) ? summary : {});
+      // Those two end by themselves, and this function with their start: an idle stream holds one of them and not both.
+      if (plain) return void this.#iterate(started as AsyncGenerator<Item, undefined, undefined>);
+      const puller = pullerOf(started);
+      if (puller !== undefined) return void this.#pull(puller);
+      this.#close(await this.#drain(started));
     } catch (error) {
-      if (!queue.closed) queue.fail(error);
-      else if (!isAbort(error, queue)) this.#owner.report(error);
+      this.#fail(error);
     }
+  }
+
+  #close(summary?: unknown): void {
+    this.#queue.close(isSummary(summary) ? summary : {});
+  }
+
+  #fail(error: unknown): void {
+    const queue = this.#queue;
+    if (!queue.closed) queue.fail(error);
+    else if (!isAbort(error, queue)) this.#owner.report(error);
   }
 
   /** The stream has ended: the source's `return` is called, and nothing waits for it. */
@@ -152,17 +162,6 @@ export class Pump {
     if (typeof source === "string") return void this.#queue.send(source);
     if (typeof source === "object" && source !== null) {
       if (source instanceof Response) return this.#relay(source);
-      if (source instanceof ReadableStream) {
-        const reader = source.getReader();
-        // A reader can be cancelled while it waits; the stream's own iterator would wait first.
-        return this.#pull({
-          next: () => reader.read() as Promise<Result>,
-          return: () => reader.cancel(),
-        });
-      }
-      if (Symbol.asyncIterator in source) {
-        return this.#pull((source as AsyncIterable<Item>)[Symbol.asyncIterator]());
-      }
       if (Symbol.iterator in source) {
         return this.#loop((source as Iterable<Item>)[Symbol.iterator]());
       }
@@ -170,18 +169,21 @@ export class Pump {
     throw new TypeError(`Cannot stream ${nameOf(source)}: it is not a source`);
   }
 
-  async #pull(iterator: Puller): Promise<unknown> {
-    const queue = this.#queue;
-    if (queue.closed) return this.#letGo(iterator);
+  async #pull(iterator: Puller): Promise<void> {
+    if (this.#queue.closed) return this.#letGo(iterator);
     this.#pulled = iterator;
-    for (;;) {
-      const result = await iterator.next();
-      if (result.done) {
-        this.#pulled = undefined;
-        return result.value;
+    try {
+      for (;;) {
+        const result = await iterator.next();
+        if (result.done) {
+          this.#pulled = undefined;
+          return this.#close(result.value);
+        }
+        if (this.#takes(result.value)) continue;
+        if (!(await this.#pause())) return this.cancel();
       }
-      if (this.#takes(result.value)) continue;
-      if (!(await this.#pause())) return this.cancel();
+    } catch (error) {
+      this.#fail(error);
     }
   }
 
@@ -191,11 +193,16 @@ export class Pump {
    */
   async #iterate(generator: AsyncGenerator<Item, undefined, undefined>): Promise<void> {
     this.#pulled = generator as unknown as Puller;
-    for await (const item of generator) {
-      if (this.#takes(item)) continue;
-      if (!(await this.#pause())) break;
+    try {
+      for await (const item of generator) {
+        if (this.#takes(item)) continue;
+        if (!(await this.#pause())) break;
+      }
+      this.#pulled = undefined;
+      this.#close();
+    } catch (error) {
+      this.#fail(error);
     }
-    this.#pulled = undefined;
   }
 
   /**
@@ -257,6 +264,18 @@ export class Pump {
   #reportUnlessAbort(error: unknown): void {
     if (!isAbort(error, this.#queue)) this.#owner.report(error);
   }
+}
+
+/** How a source is pulled whose items come later; `undefined` where it is of another kind. */
+function pullerOf(source: unknown): Puller | undefined {
+  if (typeof source !== "object" || source === null) return undefined;
+  if (source instanceof ReadableStream) {
+    const reader = source.getReader();
+    // A reader can be cancelled while it waits; the stream's own iterator would wait first.
+    return { next: () => reader.read() as Promise<Result>, return: () => reader.cancel() };
+  }
+  if (!(Symbol.asyncIterator in source)) return undefined;
+  return (source as AsyncIterable<Item>)[Symbol.asyncIterator]();
 }
 
 /** Lets go of a source that was never run: what stands behind it may wait or hold a connection. */
