@@ -95,6 +95,8 @@ export interface Supply {
   drained(): void;
   /** The reader was given everything. */
   finish(): void;
+  /** The reader had left before it was served at all; `end` follows. */
+  unread?(): void;
   /** The reader left, was dropped, or could not be served. */
   end(outcome: "failed" | "cancelled", error: unknown): void;
 }

@@ -67,8 +67,8 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   readonly #heartbeatMs: number;
   readonly #stallMs: number;
   #supply!: Supply;
-  /** Makes what `open` answers. */
-  #opened!: (opened: Opened) => void;
+  /** Makes what `open` answers, once: what made it is let go. */
+  #answer: ((opened: Opened) => void) | undefined;
   /** None where the whole of a short stream was one body. */
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   /** The request's, once it is listened to. */
@@ -96,7 +96,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   ): Promise<Answer> {
     this.#supply = supply;
     const answered = new Promise<Answer>((resolve, reject) => {
-      this.#opened = (opened) => {
+      this.#answer = (opened) => {
         try {
           resolve(answer(opened));
         } catch (error) {
@@ -122,7 +122,10 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
       this.#signal = this.#init.request.signal;
       this.#signal.addEventListener("abort", this);
       active.listeners++;
-      if (this.#signal.aborted) this.handleEvent();
+      if (this.#signal.aborted) {
+        this.#supply.unread?.();
+        this.handleEvent();
+      }
     }
     return this.#signal.aborted;
   }
@@ -242,7 +245,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
     this.#state = "idle";
     if (last && supply.breakOff === undefined && supply.waiting <= MAX_BODY_BYTES) {
       // All of it is here before its head has left: one body, and no stream to be made and read.
-      supply.lend(this.#opened);
+      supply.lend((bytes) => this.#opened(bytes));
       supply.drained();
       return this.#finish();
     }
@@ -253,6 +256,12 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
     this.#opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
     if (last && supply.breakOff === undefined && supply.waiting === 0) this.#finish();
     else if (this.#state === "idle") this.#hasLeft();
+  }
+
+  #opened(opened: Opened): void {
+    const answer = this.#answer;
+    this.#answer = undefined;
+    answer!(opened);
   }
 
   #flush(): void {

@@ -51,8 +51,7 @@ export interface SseOptions extends ReaderOptions, GenerationOptions {
   chatId?: string;
   /**
    * What happens when the last reader leaves: the generation is cancelled, goes on to its end, or goes
-   * on for so many ms (0 to 2 147 483 647). Without a log it is cancelled, and so is one that nobody can
-   * come back to: its reader left before the head, and it has no name or chat of yours. @default {{ continueForMs: 10_000 }}
+   * on for so many ms (0 to 2 147 483 647). Without a log it is cancelled. @default {{ continueForMs: 10_000 }}
    */
   disconnect?: Disconnect;
 }
@@ -216,7 +215,6 @@ async function openLogged(
         : disconnect === "continue"
         ? Infinity
         : disconnect.continueForMs,
-      isNamed: init.streamId !== undefined || options.chatId !== undefined,
       fail: (error, final) =>
         failureOf(format, { request, streamId, lastId: undefined }, error, final),
       onEnd: ended,
@@ -294,16 +292,17 @@ function choose(request: Request, format: SseOptions["format"]): Format | Stream
 const heads = new WeakMap<Format, Record<string, string>>();
 
 /** With the name of a stream that can be resumed. To add it afterwards takes Deno off its shortest way (benchmark case: replay). */
-function named(head: StreamHead, streamId: string | undefined): HeadersInit {
+function named(
+  head: Record<string, string> | Headers,
+  streamId: string | undefined,
+): HeadersInit {
   if (streamId === undefined) return head;
   if (!(head instanceof Headers)) return { ...head, "x-stream-id": streamId };
   head.set("x-stream-id", streamId);
   return head;
 }
 
-type StreamHead = Record<string, string> | Headers;
-
-function headOf(format: Format, options: SseOptions): StreamHead {
+function headOf(format: Format, options: SseOptions): Record<string, string> | Headers {
   let head = heads.get(format);
   if (head === undefined) {
     head = streamHeaders(format.contentType, format.headers);

@@ -26,8 +26,6 @@ export interface RecordOptions {
   readonly highWaterMark: number;
   /** How long the generation goes on without a reader, in ms; `Infinity` is to its end. */
   readonly continueForMs: number;
-  /** Whether somebody may know the stream before a reader was answered: it was named, or answers a chat. */
-  readonly isNamed: boolean;
   /**
    * A failure as its format tells it, without an id: one that ends a reader and not the generation, or
    * with `final` one that ends both.

@@ -26,7 +26,7 @@ const DEFAULTS: Required<MemoryLogOptions> = {
 const STREAM_BYTES = 1024;
 
 /** What a log that builds on this one wants to know. None of it may throw. */
-export interface Watcher extends Partial<Pick<Keeper, "appended" | "ended">> {
+export interface Watcher extends Partial<Pick<Keeper, "appended" | "ended" | "forget">> {
   /** The recording is held no longer. */
   dropped?(recording: Recording): void;
 }
@@ -60,7 +60,10 @@ export class MemoryLog implements ReplayLog {
       maxStreamEvents: this.#options.maxStreamEvents,
       held: (bytes) => this.#held(bytes),
       ended: (recording) => this.#keep(recording),
-      forget: (recording) => this.#drop(recording),
+      forget: (recording) => {
+        watcher.forget?.(recording);
+        this.#drop(recording);
+      },
     };
   }
 
@@ -134,7 +137,11 @@ export class MemoryLog implements ReplayLog {
   #drop(recording: Recording): void {
     const { streamId, owner, chatId } = recording.info;
     if (!this.#recordings.delete(streamId)) return;
-    this.#ended.delete(recording);
+    if (this.#ended.delete(recording) && recording !== this.#oldest) {
+      // An iterator that stands still holds on to what was deleted after its place.
+      this.#oldest = undefined;
+      this.#younger = this.#ended.keys();
+    }
     this.#bytes -= recording.heldBytes + infoBytes(recording.info);
     this.#watcher.dropped?.(recording);
     if (chatId === undefined) return;

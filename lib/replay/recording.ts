@@ -20,7 +20,7 @@ export interface Keeper {
   appended?(recording: Recording, bytes: Uint8Array, lastEvent: number): void;
   /** The generation has ended, and its last event was written. */
   ended(recording: Recording): void;
-  /** The generation failed before its first event, and nobody knows its name. */
+  /** Nobody was answered, and nobody will ask for it: it failed before its first event, or its reader had left. */
   forget(recording: Recording): void;
 }
 
@@ -39,7 +39,7 @@ export interface Page {
 
 /** Somebody who reads a recording and keeps its source going, here or on another machine. */
 export interface Guest {
-  /** Bytes of the stream that it has. */
+  /** Bytes of the stream that it has; less than 0 before the heartbeat of the first page. */
   readonly position: number;
   /** The page that it goes on with, as long as it is held. */
   readonly page: Page | undefined;
@@ -84,7 +84,8 @@ export class Recording implements Recorder, Task {
   #state: "live" | "ended" | "refused" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
   #told = false;
-  #isForgotten = false;
+  /** Whether its first reader had left before it was served at all. */
+  #isUnread = false;
   #generation: Generation | undefined;
   #blocked = false;
   /** The reader that is furthest ahead. */
@@ -163,11 +164,6 @@ export class Recording implements Recorder, Task {
     return this.#state === "refused" ? this.#generation?.failure : undefined;
   }
 
-  /** Whether it ended before anybody knew of it. */
-  get isForgotten(): boolean {
-    return this.#isForgotten;
-  }
-
   /** A reader is answered. */
   tell(): void {
     this.#told = true;
@@ -210,6 +206,11 @@ export class Recording implements Recorder, Task {
     this.#repace();
   }
 
+  /** A reader had left before it was served: if it was the first, there is nobody to make anything for. */
+  unread(): void {
+    this.#isUnread = !this.#told;
+  }
+
   /** A reader has taken something. */
   moved(guest: Guest): void {
     if (this.isOver) return;
@@ -233,11 +234,10 @@ export class Recording implements Recorder, Task {
       this.#repace();
     }
     if (this.#readers.size > 0) return;
-    const { continueForMs, isNamed } = this.#options;
-    if (!isNamed && !this.#told) {
-      // Nobody can come back to a stream that nobody knows.
+    const { continueForMs } = this.#options;
+    if (this.#isUnread) {
       this.#abandon();
-      this.#forget();
+      if (this.#state !== "refused") this.#keeper.forget(this);
     } else if (continueForMs === 0) this.#abandon();
     else if (continueForMs < Infinity) {
       active.timers++;
@@ -259,11 +259,6 @@ export class Recording implements Recorder, Task {
   positionAfter(event: number): number {
     const page = this.pageAfter(event);
     return page.start + (event + 1 < page.next ? offsetOf(page, event + 1) : page.length);
-  }
-
-  /** Whether somebody reads. */
-  get isRead(): boolean {
-    return this.#readers.size > 0;
   }
 
   // What the generation calls.
@@ -390,13 +385,8 @@ export class Recording implements Recorder, Task {
     leave();
     for (const reader of this.#readers) reader.run();
     generation.finish();
-    this.#forget();
-    this.#options.onEnd();
-  }
-
-  #forget(): void {
-    this.#isForgotten = true;
     this.#keeper.forget(this);
+    this.#options.onEnd();
   }
 
   /** Nobody reads on. */
@@ -430,7 +420,6 @@ function emptyPage(first: number, start: number, size: number): Page {
 const ENDED: RecordOptions = {
   highWaterMark: Infinity,
   continueForMs: Infinity,
-  isNamed: true,
   fail: () => NOTHING,
   onEnd: () => {},
 };
@@ -563,6 +552,10 @@ class Reader implements Supply {
 
   finish(): void {
     this.#recording.leave(this);
+  }
+
+  unread(): void {
+    this.#recording.unread();
   }
 
   end(): void {

@@ -52,8 +52,8 @@ const NO_EVENT = 1e15;
 
 /**
  * Keeps streams where every machine finds them. Two connections per process (commands, and one
- * subscription); two writes a second for a stream, at most twenty while it is read elsewhere. A generation
- * and its readers on the same machine never wait for Redis, nor end with it.
+ * subscription); two writes a second for a stream, at most twenty while it is read elsewhere or makes more
+ * than 128 KiB a second. A generation and its readers on the same machine never wait for Redis, nor end with it.
  *
  * @example
  * ```ts ignore
@@ -94,6 +94,7 @@ export class RedisLog implements ReplayLog {
     this.#memory = new MemoryLog({ ...limits, keepMs: memoryMs }, {
       appended: (recording) => this.#shipper.appended(recording),
       ended: (recording) => this.#shipper.touch(recording),
+      forget: (recording) => this.#shipper.forget(recording),
       dropped: (recording) => this.#shipper.drop(recording),
     });
     this.#link = new RedisLink(connection, {

@@ -24,7 +24,7 @@ const COLLECT_MS = 50;
 /** What is silent for longer than this, although it is spoken to each second, is deaf. */
 const DEAF_MS = 3500;
 
-/** The letters of one process: one channel to hear on, and one letter at a time to each of the others. */
+/** The letters of one process: one channel to hear on, and what is collected for another goes there as one letter. */
 export class RedisMail {
   readonly #connection: RedisConnection;
   readonly #link: RedisLink;

@@ -256,15 +256,15 @@ export class RedisScripts {
       if (info !== "") args.push(info);
       for (const { text } of pieces) args.push(text);
     }
-    type Unwell = [index: number, state: string, value: unknown][];
+    type Unwell = [index: number | string, state: string, value: unknown][];
     const [count, unwell] = await this.#link.send(...command(APPEND, keys, args)) as [
-      count: number,
+      count: unknown,
       unwell: Unwell,
     ];
-    if (count !== appends.length) throw new TypeError("Redis did not answer for all");
+    if (Number(count) !== appends.length) throw new TypeError("Redis did not answer for all");
     const replies: Appended[] = appends.map(({ final }) => ({ state: "ok", last: final }));
     for (const [index, state, value] of unwell) {
-      replies[index] = state === "failed"
+      replies[Number(index)] = state === "failed"
         ? { state, error: String(value) }
         : { state, last: Number(value) } as Appended;
     }

@@ -39,6 +39,8 @@ export interface ShipperOwner {
  */
 const READ_MS = 50;
 const UNREAD_MS = 500;
+/** So much that Redis does not have is as good as somebody who waits for it. */
+const AWAITED_BYTES = 64 * 1024;
 /** How often it is looked which are due, and how many of them are written then: others would wait for what is more. */
 const TICK_MS = 25;
 const TICK_STREAMS = 16;
@@ -161,7 +163,7 @@ export class RedisShipper {
     if (this.#isGreeting) return this.#arm();
     if (!this.#link.isUp) return;
     this.#isGreeting = true;
-    queueMicrotask(() => this.#ship(this.#due()).finally(() => this.#isGreeting = false));
+    queueMicrotask(() => this.#ship([line]).finally(() => this.#isGreeting = false));
   }
 
   /** Something was appended: called for each token of each stream. */
@@ -185,8 +187,13 @@ export class RedisShipper {
     if (line?.recording !== recording) return;
     this.#lines.delete(recording.info.streamId);
     this.#dirty.delete(line);
-    if (!recording.isForgotten || line.writtenMs === NEVER) return;
+  }
+
+  /** Nobody was told of it: what is written of it already is taken back. */
+  forget(recording: Recording): void {
     const { streamId, owner, chatId } = recording.info;
+    const line = this.#lines.get(streamId);
+    if (line?.recording !== recording || line.writtenMs === NEVER) return;
     this.#scripts.forget(streamId, owner, chatId).catch(() => {
       // Redis is away: who asks for it will find that it is no longer made.
     });
@@ -259,7 +266,10 @@ export class RedisShipper {
     const nowMs = performance.now();
     let room = Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE);
     for (const line of this.#dirty) {
-      const isAwaited = !line.isKnown || line.guests.size > 0 || line.recording.isOver;
+      if (line.isWriting) continue;
+      const { recording, position } = line;
+      const isAwaited = !line.isKnown || line.guests.size > 0 || recording.isOver ||
+        recording.bytes - position >= AWAITED_BYTES;
       // A timer may be a little early.
       if (nowMs - line.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
       if (isAwaited || room-- > 0) due.push(line);
@@ -334,8 +344,9 @@ export class RedisShipper {
     let replies: Appended[];
     try {
       replies = await this.#scripts.append(batch.map(({ append }) => append));
-    } catch {
-      // The link has said so, and says when it is time to try again.
+    } catch (error) {
+      // The link has said so, and says when it is time to try again; it knows nothing of what was answered.
+      if (!(error instanceof StreamError)) this.#owner.report(error);
       for (const { line } of batch) this.touch(line.recording);
       return;
     } finally {

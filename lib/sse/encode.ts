@@ -122,6 +122,7 @@ class IdLine {
   /** Where the sequence number begins. */
   readonly #digits: number;
 
+  /** @param streamId ASCII alone. */
   constructor(streamId: string, sequence: number) {
     // Room for as many digits as an integer has.
     this.line = new Constant(`id: ${streamId}.${Number.MAX_SAFE_INTEGER}\n`);

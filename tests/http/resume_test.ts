@@ -301,7 +301,7 @@ test("a stream is not there before it begins, nor after it was refused", async (
 
 test("who has left before the start holds no place, and leaves nothing in the log", async () => {
   const log = new MemoryLog();
-  const set = stage({ log, disconnect: "cancel", limits: { maxStreams: 1 } });
+  const set = stage({ log, limits: { maxStreams: 1 } });
   for (const { path, body } of ROUTES) {
     const response = await ask(set.handler, path, {
       method: "POST",

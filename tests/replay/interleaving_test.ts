@@ -106,10 +106,13 @@ function saw(what: string | number): void {
   seen.set(`${what}`, (seen.get(`${what}`) ?? 0) + 1);
 }
 
+let turns = 0;
+
 /** A few turns of the event loop, with all that waits in them; each takes a millisecond. */
 async function turn(count = 1): Promise<void> {
   for (let i = 0; i < count; i++) {
     await new Promise((resolve) => setImmediate(resolve));
+    turns++;
     tick(1);
   }
 }
@@ -144,6 +147,9 @@ class Told {
   endedMs = 0;
   queue: AsyncQueue<Item> | undefined;
   finish: () => void = () => {};
+  /** Whether its first reader left before it was served: then it may be forgotten at once. */
+  isUnread = false;
+  readonly begunAt: number = turns;
 
   constructor(streamId: string, owner: string | undefined) {
     this.streamId = streamId;
@@ -321,6 +327,7 @@ class Run {
       case "cut":
         return void reader?.reading?.leave();
       case "abort":
+        if (reader?.stream.begunAt === turns) reader.stream.isUnread = true;
         reader?.asked.abort.abort();
         // What it has not read by now, it will not.
         if (reader?.reading !== undefined) await reader.reading.leave();
@@ -444,7 +451,7 @@ class Run {
   #checkHeld(stream: Told, firstEvent: number | undefined): void {
     const isRefused = stream.reports[0]?.ttftMs === undefined;
     if (firstEvent === undefined) {
-      if (isRefused || this.#isTight) return;
+      if (isRefused || stream.isUnread || this.#isTight) return;
       assert(stream.ended, "a live stream is known");
       assert(
         performance.now() - stream.endedMs >= KEEP_MS,

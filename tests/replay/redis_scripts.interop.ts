@@ -6,11 +6,17 @@ import { afterSites, type Site, siteTest } from "./machines.ts";
 import { connectClient } from "./redis_server.ts";
 
 /** The scripts as two processes have them. */
-function scriptsOf(site: Site, keepMs = 60_000): [RedisScripts, RedisScripts] {
+function scriptsOf(
+  site: Site,
+  keepMs = 60_000,
+  read = (reply: unknown) => reply,
+): [RedisScripts, RedisScripts] {
   const { connection, close } = connectClient(site.redis.url);
   site.add({ close });
   const probe = (): [string, string[]] => ["PING", []];
-  const link = new RedisLink(connection, {
+  const send = async (command: string, args: string[]) =>
+    read(await connection.send(command, args));
+  const link = new RedisLink({ ...connection, send }, {
     probe,
     recovered: () => {},
     report: (error) => assert.fail(String(error)),
@@ -65,6 +71,17 @@ siteTest("append() writes what follows, once, and says how far it is", async (si
     end: 14,
     isLost: false,
   });
+});
+
+siteTest("a client may have its own idea of integers", async (site) => {
+  const asText = (reply: unknown): unknown =>
+    Array.isArray(reply) ? reply.map(asText) : typeof reply === "number" ? `${reply}` : reply;
+  const [one] = scriptsOf(site, 60_000, asText);
+  assert.deepEqual(await one.append([append(1, 3)]), [{ state: "ok", last: 3 }]);
+  assert.deepEqual(
+    await one.append([append(1, 1, { streamId: "t", info: "" }), append(5, 6)]),
+    [{ state: "missing", last: 0 }, { state: "behind", last: 3 }],
+  );
 });
 
 siteTest("append() puts the expiry off before it comes near", async (site) => {
