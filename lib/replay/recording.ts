@@ -84,8 +84,6 @@ export class Recording implements Recorder, Task {
   #state: "live" | "ended" | "refused" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
   #told = false;
-  /** Whether its first reader had left before it was served at all. */
-  #isUnread = false;
   #generation: Generation | undefined;
   #blocked = false;
   /** The reader that is furthest ahead. */
@@ -206,11 +204,6 @@ export class Recording implements Recorder, Task {
     this.#repace();
   }
 
-  /** A reader had left before it was served: if it was the first, there is nobody to make anything for. */
-  unread(): void {
-    this.#isUnread = !this.#told;
-  }
-
   /** A reader has taken something. */
   moved(guest: Guest): void {
     if (this.isOver) return;
@@ -225,8 +218,12 @@ export class Recording implements Recorder, Task {
     }
   }
 
-  /** A reader is served or gone. */
-  leave(guest: Guest): void {
+  /**
+   * A reader is served or gone.
+   *
+   * @param isUnread Whether it had left before it was served at all.
+   */
+  leave(guest: Guest, isUnread = false): void {
     if (!this.#readers.delete(guest) || this.isOver) return;
     if (guest === this.#fastest) {
       this.#fastest = undefined;
@@ -235,7 +232,8 @@ export class Recording implements Recorder, Task {
     }
     if (this.#readers.size > 0) return;
     const { continueForMs } = this.#options;
-    if (this.#isUnread) {
+    if (isUnread && !this.#told) {
+      // Nobody has asked for more than this, nor been told of it.
       this.#abandon();
       if (this.#state !== "refused") this.#keeper.forget(this);
     } else if (continueForMs === 0) this.#abandon();
@@ -438,6 +436,7 @@ class Reader implements Supply {
   #page: Page | undefined;
   /** What goes before the next events: the first heartbeat, or one after a silence. */
   #lead: Uint8Array = HEARTBEAT;
+  #isUnread = false;
   /** What ends this reader and not the generation. */
   #dropped: Uint8Array<ArrayBuffer> | undefined;
 
@@ -555,11 +554,11 @@ class Reader implements Supply {
   }
 
   unread(): void {
-    this.#recording.unread();
+    this.#isUnread = true;
   }
 
   end(): void {
-    this.#recording.leave(this);
+    this.#recording.leave(this, this.#isUnread);
   }
 
   /** Finds the place of the reader, and notices where it is held no longer. */

@@ -284,7 +284,8 @@ export class RedisShipper {
     let batchBytes = Infinity;
     const nowMs = performance.now();
     for (const line of lines) {
-      if (line.isWriting) continue;
+      // It may have been dropped since it was chosen.
+      if (line.isWriting || !this.#dirty.has(line)) continue;
       // What finds no room is first in the next tick.
       if (bytes > TICK_BYTES) break;
       this.#dirty.delete(line);
