@@ -38,8 +38,8 @@ export interface Watch {
   onEnd?: (live: Live) => void;
 }
 
-/** A stream id, a dot, and the number of the last event that the reader has. */
-const POSITION = /^([\w-]{1,128})\.(\d{1,15})$/;
+/** A stream id, a dot, and the number of the last event that the reader has; whether that told of the stream's loss. */
+const POSITION = /^([\w-]{1,128})\.(\d{1,15})(\.lost)?$/;
 
 /**
  * Goes on with a recorded stream, after the position that the reader names in `Last-Event-ID`, else in
@@ -130,7 +130,7 @@ export async function resumed(
   checkFormat(request, logged, options.format);
   const { firstEvent, lastEvent, endEvent } = logged;
   let after = position?.event ?? 0;
-  if (endEvent !== undefined && logged.isLost) {
+  if (endEvent !== undefined && logged.isLost && position?.toldOfLoss !== true) {
     // Its reader may have come further than the log, and is told of the loss wherever it is.
     after = Math.min(after, endEvent - 1);
   } else if (endEvent !== undefined && after >= lastEvent) {
@@ -149,15 +149,17 @@ function nothing({ headers }: ResumeOptions): Response {
   return new Response(null, { status: 204, ...headers === undefined ? {} : { headers } });
 }
 
-function positionOf(request: Request): { streamId: string; event: number } | undefined {
+function positionOf(
+  request: Request,
+): { streamId: string; event: number; toldOfLoss: boolean } | undefined {
   const text = request.headers.get("last-event-id") ??
     (request.url.includes("?") ? new URL(request.url).searchParams.get("lastEventId") : null);
   if (text === null) return undefined;
-  const [, streamId, event] = POSITION.exec(text) ?? [];
+  const [, streamId, event, lost] = POSITION.exec(text) ?? [];
   if (streamId === undefined) {
     throw new StreamError("bad_request", { detail: "Last-Event-ID is malformed" });
   }
-  return { streamId, event: Number(event) };
+  return { streamId, event: Number(event), toldOfLoss: lost !== undefined };
 }
 
 function checkFormat(request: Request, { info }: LoggedStream, wanted: string | undefined): void {

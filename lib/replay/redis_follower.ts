@@ -3,7 +3,7 @@
  * because a reader here waits for Redis, and a generation never does.
  */
 import { StreamError } from "../error.ts";
-import { numberEvents } from "../sse/encode.ts";
+import { numberLost } from "../sse/encode.ts";
 import type { Followed, Follower } from "./log.ts";
 import { HEARTBEAT } from "./recording.ts";
 import type { RedisLink } from "./redis_link.ts";
@@ -148,7 +148,7 @@ export class RedisFollowers {
   async lose(found: Found, last: number, isOurs = false): Promise<boolean> {
     if (!isOurs && !this.#link.wasUpFor(LEASE_MS)) return false;
     const { streamId, by, info } = found;
-    const { text, count } = numberEvents(info.lost, streamId, last);
+    const { text, count } = numberLost(info.lost, streamId, last);
     if (count === 0) return false;
     return await this.#scripts.lose(streamId, by, last, {
       first: last + 1,

@@ -103,16 +103,17 @@ export class EventWriter extends ByteWriter {
 }
 
 /**
- * Events that were written without an id, as the ones that follow number `after` of a stream. Answers
- * how many they are, too.
+ * Events that were written without an id, as the ones that tell of a stream's loss after number `after`. Their
+ * ids say so: the process that is lost may have given a reader another event of that number. Answers how
+ * many they are, too.
  */
-export function numberEvents(
+export function numberLost(
   events: string,
   streamId: string,
   after: number,
 ): { text: string; count: number } {
   const blocks = events.split("\n\n").slice(0, -1);
-  const numbered = blocks.map((block, i) => `id: ${streamId}.${after + 1 + i}\n${block}\n\n`);
+  const numbered = blocks.map((block, i) => `id: ${streamId}.${after + 1 + i}.lost\n${block}\n\n`);
   return { text: numbered.join(""), count: blocks.length };
 }
 

@@ -76,13 +76,13 @@ export class Machine {
   /** A reader that comes to a stream, with the last event that it has. */
   async join(
     streamId: string,
-    after?: number,
+    after?: number | string,
     options: Partial<ResumeOptions> = {},
     method = "GET",
   ): Promise<Reading> {
     const headers: HeadersInit = after === undefined
       ? {}
-      : { "last-event-id": `${streamId}.${after}` };
+      : { "last-event-id": typeof after === "string" ? after : `${streamId}.${after}` };
     const request = new Request("http://localhost/streaming", { method, headers });
     return this.#reads(await resume(request, { log: this.log, streamId, ...options }));
   }

@@ -45,7 +45,7 @@ function blockOf(text: string): Block {
     return found[0];
   };
   const id = one("id");
-  const number = id === undefined ? undefined : Number(id.slice(id.lastIndexOf(".") + 1));
+  const number = id === undefined ? undefined : Number(/\.(\d+)(\.lost)?$/.exec(id)?.[1]);
   const event = one("event") ?? "message";
   return {
     text,

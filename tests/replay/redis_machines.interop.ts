@@ -417,6 +417,10 @@ siteTest(
     for (const after of [length, length + 40]) {
       same((await (await one.join(paced.streamId, after)).rest()).written, late.written);
     }
+    // One that was told is told no more: an EventSource would ask again each second.
+    assert.equal((await one.join(paced.streamId, late.last.id)).status, 204);
+    const again = await one.join(paced.streamId, late.last.id, {}, "POST");
+    same((await again.rest()).written, late.written);
     await Promise.all([paced, silent, { child: reader }].map(({ child }) => child.stop()));
   },
 );
