@@ -1185,6 +1185,31 @@ export function contract(
     assert.deepEqual(scene.errors, []);
   });
 
+  rule(
+    "a second reader that had left before it asked takes nothing from the first",
+    async (scene) => {
+      const tap = new Tap();
+      const abort = new AbortController();
+      const options = {
+        commitAfterMs: 5000,
+        streamId: "shared",
+        disconnect: { continueForMs: 100 },
+      };
+      const starting = scene.start(tap.source, options, { signal: abort.signal });
+      const isKnown = async () => await scene.elsewhere.find("shared") !== undefined;
+      await scene.eventually(isKnown, "its name");
+      await scene.join("shared", { signal: AbortSignal.abort() });
+      await sleep(5);
+      assert.equal(tap.signal.aborted, false);
+      const leftMs = performance.now();
+      abort.abort();
+      await (await starting).problem(499, "disconnected");
+      await until(() => tap.signal.aborted, PATIENCE_MS, "the source is let go");
+      assert(performance.now() - leftMs >= 95);
+      assert.deepEqual(scene.errors, []);
+    },
+  );
+
   rule("a reader that leaves before the head leaves the generation its grace", async (scene) => {
     const abort = new AbortController();
     for (const [i, disconnect] of (["cancel", { continueForMs: 100 }] as const).entries()) {
