@@ -809,6 +809,10 @@ export function contract(
     const live = await scene.start(tap.source, { owner: "ann", chatId: "1", commitAfterMs: 0 });
     tap.send("new");
     await live.events(1);
+    // Its name may still be on its way to the other machine.
+    const isLatest = async () =>
+      (await scene.elsewhere.latest("ann", "1"))?.info.streamId === live.streamId;
+    await scene.eventually(isLatest, "its name");
     const found = await (await find("ann", "1")).events(1);
     assert.equal(found.streamId, live.streamId);
     assert.equal(found.text, "new");
