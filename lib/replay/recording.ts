@@ -74,8 +74,6 @@ const PAST_THE_END = new StreamError("bad_request", { detail: "Last-Event-ID is 
 export class Recording implements Recorder, Task {
   /** The scheduler's. */
   due = false;
-  /** Its keeper's: whether it has been noted that events were appended. */
-  isNoted = false;
   readonly bounded = false;
   readonly info: StreamInfo;
   #options: RecordOptions;

@@ -92,7 +92,7 @@ export class RedisLog implements ReplayLog {
     // What has ended stays until Redis has it, and without Redis for as long as that might be away.
     const memoryMs = keepMs >= 0 ? Math.max(keepMs, LEASE_MS) : keepMs;
     this.#memory = new MemoryLog({ ...limits, keepMs: memoryMs }, {
-      appended: (recording) => this.#shipper.appended(recording),
+      appended: (recording) => this.#shipper.touch(recording),
       ended: (recording) => this.#shipper.touch(recording),
       forget: (recording) => this.#shipper.forget(recording),
       dropped: (recording) => this.#shipper.drop(recording),

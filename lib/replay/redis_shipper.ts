@@ -166,13 +166,6 @@ export class RedisShipper {
     queueMicrotask(() => this.#ship([line]).finally(() => this.#isGreeting = false));
   }
 
-  /** Something was appended: called for each token of each stream. */
-  appended(recording: Recording): void {
-    if (recording.isNoted) return;
-    recording.isNoted = true;
-    this.touch(recording);
-  }
-
   /** There is something to be written of it. */
   touch(recording: Recording): void {
     const line = this.#lines.get(recording.info.streamId);
@@ -295,7 +288,6 @@ export class RedisShipper {
       }
       line.writtenMs = nowMs;
       line.isWriting = true;
-      line.recording.isNoted = false;
       const parcel = this.#pack(line);
       batches.at(-1)!.push(parcel);
       batchBytes += parcel.bytes;
