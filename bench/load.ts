@@ -9,7 +9,7 @@ import { type Payload, readBody } from "./body.ts";
 import { Connection, type Listener } from "./connection.ts";
 import { text } from "./inputs.ts";
 import { coreNs, Histogram, percentile, processorNs, residentBytes } from "./measure.ts";
-import { wallClock } from "./producers.ts";
+import { lateness, STAMP_LENGTH, startPacer } from "./pacer.ts";
 
 /** What the runner asks for. `path` comes without its `n`, which the mode knows. */
 export type Job = {
@@ -19,6 +19,8 @@ export type Job = {
   pid: number;
   /** Its Redis, whose writes are counted. */
   redisPort?: number;
+  /** Where the server expects the source of its paced streams. */
+  pacerPort: number;
   path: string;
   payload: Payload;
   connections: number;
@@ -173,13 +175,13 @@ class StampReader {
       bytes = Buffer.concat([this.#carry, chunk]);
       this.#carry = undefined;
     }
-    for (let at = bytes.indexOf(AT); at >= 0; at = bytes.indexOf(AT, at + 10)) {
-      if (at + 10 > bytes.length) {
+    for (let at = bytes.indexOf(AT); at >= 0; at = bytes.indexOf(AT, at + STAMP_LENGTH)) {
+      if (at + STAMP_LENGTH > bytes.length) {
         this.#carry = bytes.slice(at);
         return;
       }
       let value = 0;
-      for (let i = at + 1; i < at + 10; i++) value = value * 10 + (bytes[i]! - 0x30);
+      for (let i = at + 1; i < at + STAMP_LENGTH; i++) value = value * 10 + (bytes[i]! - 0x30);
       each(value);
     }
   }
@@ -190,13 +192,13 @@ async function paced(job: Job): Promise<Figures> {
   const readers = new Map<Connection, StampReader>();
   const seconds = job.ms / 1000;
   const endless = Math.ceil((job.warmMs / 1000 + seconds + 30) * 50);
-  let lateness = new Histogram();
+  let late = new Histogram();
   let measuring = false;
+  await startPacer(job.pacerPort);
   const connections = await open(job, {
     data(connection, chunk) {
-      const now = wallClock() * 1000 % 1e9;
-      readers.get(connection)!.read(chunk, (scheduled) => {
-        if (measuring) lateness.add(((now - scheduled + 1.5e9) % 1e9 - 5e8) / 1000);
+      readers.get(connection)!.read(chunk, (sent) => {
+        if (measuring) late.add(lateness(sent));
       });
     },
   });
@@ -206,7 +208,7 @@ async function paced(job: Job): Promise<Figures> {
     if (index % 100 === 99) await sleep(5);
   }
   await sleep(job.warmMs);
-  lateness = new Histogram();
+  late = new Histogram();
   const end = await startWindow(job);
   measuring = true;
   await sleep(job.ms);
@@ -215,13 +217,13 @@ async function paced(job: Job): Promise<Figures> {
   const failure = failed(connections);
   if (failure !== undefined) throw new Error(failure);
   return {
-    usPerToken: window.serverNs / 1000 / lateness.count,
-    entriesPerToken: window.entries / lateness.count,
-    scriptsPerToken: window.scripts / lateness.count,
-    deliveredShare: lateness.count / (job.connections * 50 * window.seconds),
-    p50: lateness.percentile(0.5),
-    p99: lateness.percentile(0.99),
-    p999: lateness.percentile(0.999),
+    usPerToken: window.serverNs / 1000 / late.count,
+    entriesPerToken: window.entries / late.count,
+    scriptsPerToken: window.scripts / late.count,
+    deliveredShare: late.count / (job.connections * 50 * window.seconds),
+    p50: late.percentile(0.5),
+    p99: late.percentile(0.99),
+    p999: late.percentile(0.999),
     serverShare: window.serverShare,
     coreShare: window.coreShare,
     loadShare: window.loadShare,

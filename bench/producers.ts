@@ -5,9 +5,11 @@
  * `generator` and `sync` are iterables, to be handed to whatever the subject iterates; `queue`, `micro` and `macro`
  * are callbacks that `feed` makes: all tokens in one go, or groups of ten with a microtask or a macrotask between.
  */
+import { connect } from "node:net";
 import process from "node:process";
 import { setImmediate } from "node:timers";
 import { Corpus, SEED } from "./inputs.ts";
+import { STAMP_LENGTH } from "./pacer.ts";
 
 export type Shape = "generator" | "sync" | "queue" | "micro" | "macro" | "paced" | "idle";
 export type FormatName = "text" | "json" | "openai" | "anthropic" | "ui-message";
@@ -84,112 +86,83 @@ async function* idle(): AsyncGenerator<string, void> {
 
 // --- paced -----------------------------------------------------------------------------------------------------------
 
-/** Tokens of one paced stream per second, and the wheel's slots in that time: a stream owns one slot. */
-const PERIOD_MS = 20;
+/** Each stream gets one of twenty tokens: the wheel has as many slots, and a stream owns one. */
+const SLOTS = 20;
 
-/**
- * Wall-clock milliseconds at `performance.now() === 0`, found by watching `Date.now()` tick over:
- * `performance.timeOrigin` is up to 1.5 ms off on Deno, which is more than what is measured.
- */
-function calibrate(): number {
-  let latest = -Infinity; // every disturbance makes a reading too early, none too late
-  for (let tries = 0; tries < 8; tries++) {
-    const before = Date.now();
-    let now = before;
-    while (now === before) now = Date.now();
-    latest = Math.max(latest, now - performance.now());
-  }
-  return latest;
-}
+type Slot = ((token: string) => void)[];
 
-let origin = 0;
-
-/** Wall-clock milliseconds with microseconds behind the point, the same in every process of the machine. */
-export function wallClock(): number {
-  origin ||= calibrate();
-  return origin + performance.now();
-}
-
-/** A token that carries its scheduled time: `@` and the microseconds of the last 1,000 seconds, nine digits. */
-export function stamp(scheduledMs: number): string {
-  return `@${String(Math.floor(scheduledMs * 1000) % 1e9).padStart(9, "0")}`;
-}
-
-/** A timer fires up to a millisecond late for reasons of its own, the same for every subject: that much is forgiven. */
-const TIMER_MS = 1;
-
-type Slot = ((scheduled: number) => void)[];
-
-/** One timer for all streams: a tick every millisecond, at which a twentieth of them gets its token. */
+/** One socket for all streams: a token every millisecond, for a twentieth of them. */
 class Wheel {
-  #slots: Slot[] = Array.from({ length: PERIOD_MS }, () => []);
+  #slots: Slot[] = Array.from({ length: SLOTS }, () => []);
   #streams = 0;
-  #tick = Math.ceil(wallClock());
+  /** What has come so far. */
+  readonly #tokens: string[] = [];
 
-  constructor() {
-    this.#wait();
+  constructor(port: number) {
+    let rest = "";
+    connect(port, "127.0.0.1")
+      .setEncoding("latin1")
+      .on("data", (text: string) => {
+        rest += text;
+        let at = 0;
+        for (; at + STAMP_LENGTH <= rest.length; at += STAMP_LENGTH) {
+          this.#turn(rest.slice(at, at + STAMP_LENGTH));
+        }
+        rest = rest.slice(at);
+      })
+      .on("error", () => {}); // the load generator has ended, and this process will
   }
 
-  /** Streams take the slots in turn, so that every tick has as many. */
+  /** Streams take the slots in turn, so that every token has as many. */
   nextSlot(): number {
-    return this.#streams++ % PERIOD_MS;
+    return this.#streams++ % SLOTS;
   }
 
-  /** The first moment of a slot that lies ahead. */
-  firstDue(slot: number): number {
-    return Math.ceil((this.#tick + 1 - slot) / PERIOD_MS) * PERIOD_MS + slot;
+  /** The number of a slot's next token. */
+  firstOf(slot: number): number {
+    return Math.ceil((this.#tokens.length - slot) / SLOTS) * SLOTS + slot;
   }
 
-  /** Whether the wheel has passed `due`: the token is late already and must not wait. */
-  passed(due: number): boolean {
-    return due < this.#tick;
+  /** A token that has come already: who asks for it is late and must not wait. */
+  get(number: number): string | undefined {
+    return this.#tokens[number];
   }
 
-  /** Calls back at the next moment of the slot. */
-  at(slot: number, callback: (scheduled: number) => void): void {
+  /** Calls back with the next token of the slot. */
+  at(slot: number, callback: (token: string) => void): void {
     this.#slots[slot]!.push(callback);
   }
 
-  #wait(): void {
-    setTimeout(() => this.#turn(), Math.max(0, this.#tick - wallClock()));
-  }
-
-  #turn(): void {
-    for (const now = wallClock(); this.#tick <= now; this.#tick++) {
-      const slot = this.#tick % PERIOD_MS;
-      const due = this.#slots[slot]!;
-      if (due.length === 0) continue;
-      this.#slots[slot] = [];
-      const scheduled = Math.min(now, this.#tick + TIMER_MS);
-      for (const callback of due) callback(scheduled);
-    }
-    this.#wait();
+  #turn(token: string): void {
+    const slot = this.#tokens.length % SLOTS;
+    this.#tokens.push(token);
+    const due = this.#slots[slot]!;
+    if (due.length === 0) return;
+    this.#slots[slot] = [];
+    for (const callback of due) callback(token);
   }
 }
 
-let wheel: Wheel | undefined;
+let shared: Wheel | undefined;
+const wheel = () => shared ??= new Wheel(Number(process.env["PACER"]));
 
-/** A stream's tokens at their scheduled times; one that is late follows at once, and keeps its scheduled time. */
+/** A stream's tokens as they come; one that is late follows at once, and keeps its time. */
 async function* paced(n: number): AsyncGenerator<string, void> {
-  wheel ??= new Wheel();
-  const shared = wheel;
-  const slot = shared.nextSlot();
-  let due = shared.firstDue(slot);
-  for (let i = 0; i < n; i++, due += PERIOD_MS) {
-    if (shared.passed(due)) yield stamp(due);
-    else yield stamp(await new Promise<number>((resolve) => shared.at(slot, resolve)));
+  const slot = wheel().nextSlot();
+  let number = wheel().firstOf(slot);
+  for (let i = 0; i < n; i++, number += SLOTS) {
+    const missed = wheel().get(number);
+    yield missed ?? await new Promise<string>((resolve) => wheel().at(slot, resolve));
   }
 }
 
-/** The same schedule as a callback, for the native floor; `send` answers whether to go on. */
+/** The same tokens as a callback, for the native floor; `send` answers whether to go on. */
 export function pace(send: (token: string) => boolean): void {
-  wheel ??= new Wheel();
-  const shared = wheel;
-  const slot = shared.nextSlot();
-  const turn = (scheduled: number) => {
-    if (send(stamp(scheduled))) shared.at(slot, turn);
+  const slot = wheel().nextSlot();
+  const turn = (token: string) => {
+    if (send(token)) wheel().at(slot, turn);
   };
-  shared.at(slot, turn);
+  wheel().at(slot, turn);
 }
 
 // --- the process -----------------------------------------------------------------------------------------------------

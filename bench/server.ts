@@ -123,7 +123,7 @@ function accepts(port: number): Promise<boolean> {
 const live = new Set<ChildProcess>();
 process.on("exit", () => live.forEach((child) => child.kill("SIGKILL")));
 
-function start(core: number, program: string, args: string[], env: Record<string, string> = {}) {
+function start(core: number, program: string, args: string[], env: Env = {}) {
   const child = spawn(...pinned(core, program, args), {
     cwd: ROOT,
     env: { ...process.env, NODE_ENV: "production", ...env } as NodeJS.ProcessEnv,
@@ -147,25 +147,34 @@ function start(core: number, program: string, args: string[], env: Record<string
 }
 
 /** Where a subject runs, and its Redis if it has one. */
-type Where = Pick<Job, "port" | "pid" | "redisPort">;
+type Where = Pick<Job, "port" | "pid" | "redisPort" | "pacerPort">;
+type Env = Record<string, string>;
 
 /** Starts a subject with all that it needs, hands its place to `use`, and ends it whatever happens. */
 export async function withServer<T>(
   subject: Subject,
   use: (where: Where) => Promise<T>,
 ): Promise<T> {
-  if (subject.relays !== undefined) {
-    return await withProcess(UPSTREAM, LOAD_CORE, {}, ({ port }) => {
-      return withProcess(subject, SERVER_CORE, { UPSTREAM: urlOf(port) }, use);
+  const pacerPort = await freePort();
+  const paced = { PACER: String(pacerPort) };
+  const serve = (env: Env, redisPort?: number) =>
+    withProcess(subject, SERVER_CORE, { ...paced, ...env }, (where) => {
+      return use({ ...where, pacerPort, ...(redisPort === undefined ? {} : { redisPort }) });
     });
+  if (subject.relays !== undefined) {
+    return await withProcess(
+      UPSTREAM,
+      LOAD_CORE,
+      {},
+      ({ port }) => serve({ UPSTREAM: urlOf(port) }),
+    );
   }
-  if (subject.redis === undefined) return await withProcess(subject, SERVER_CORE, {}, use);
+  if (subject.redis === undefined) return await serve({});
   return await withRedis((redisPort) => {
     const env = { REDIS: `redis://127.0.0.1:${redisPort}` };
-    const used = (where: Where) => use({ ...where, redisPort });
-    if (subject.redis === "writes") return withProcess(subject, SERVER_CORE, env, used);
-    return withProcess(subject, LOAD_CORE, env, ({ port }) => {
-      return withProcess(subject, SERVER_CORE, { ...env, PRODUCER: urlOf(port) }, used);
+    if (subject.redis === "writes") return serve(env, redisPort);
+    return withProcess(subject, LOAD_CORE, { ...paced, ...env }, ({ port }) => {
+      return serve({ ...env, PRODUCER: urlOf(port) }, redisPort);
     });
   });
 }
@@ -185,8 +194,8 @@ async function withRedis<T>(use: (port: number) => Promise<T>): Promise<T> {
 async function withProcess<T>(
   subject: Pick<Subject, "name" | "runtime" | "file">,
   core: number,
-  env: Record<string, string>,
-  use: (where: Where) => Promise<T>,
+  env: Env,
+  use: (where: Pick<Where, "port" | "pid">) => Promise<T>,
 ): Promise<T> {
   const port = await freePort();
   const [program, args] = command(subject, port);

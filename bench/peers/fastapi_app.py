@@ -10,13 +10,13 @@ import json
 import os
 import queue
 import signal
-import time
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-PERIOD_MS = 20
+SLOTS = 20
+STAMP_LENGTH = 10
 with open(os.environ["CORPUS"], encoding="utf-8") as corpus:
     CUTS = json.load(corpus)
 TEXT = "".join(CUTS)
@@ -33,53 +33,60 @@ def token_at(index):
     return TEXT[start:end]
 
 
-def stamp(scheduled):
-    return "@%09d" % (int(scheduled * 1000) % 1_000_000_000)
-
-
-class Wheel:
-    """The same wheel as the JavaScript subjects': a tick every millisecond, a twentieth of the streams at each."""
+class Wheel(asyncio.Protocol):
+    """The same wheel as the JavaScript subjects': a token every millisecond, for a twentieth of the streams."""
 
     def __init__(self):
-        self.slots = [[] for _ in range(PERIOD_MS)]
+        self.slots = [[] for _ in range(SLOTS)]
         self.streams = 0
-        self.tick = int(time.time() * 1000) + 1
-        self.loop = asyncio.get_running_loop()
-        self.turn()
+        self.tokens = []
+        self.rest = ""
 
-    def turn(self):
-        now = time.time() * 1000
-        while self.tick <= now:
-            slot = self.tick % PERIOD_MS
-            due, self.slots[slot] = self.slots[slot], []
-            for future in due:
-                if not future.done():
-                    future.set_result(min(now, self.tick + 1))
-            self.tick += 1
-        self.loop.call_later(max(0.0, self.tick / 1000 - time.time()), self.turn)
+    def data_received(self, data):
+        text = self.rest + data.decode("latin1")
+        whole = len(text) - len(text) % STAMP_LENGTH
+        self.rest = text[whole:]
+        for at in range(0, whole, STAMP_LENGTH):
+            self.turn(text[at : at + STAMP_LENGTH])
 
-    async def tokens(self, n):
-        slot = self.streams % PERIOD_MS
+    def turn(self, token):
+        slot = len(self.tokens) % SLOTS
+        self.tokens.append(token)
+        due, self.slots[slot] = self.slots[slot], []
+        for future in due:
+            if not future.done():
+                future.set_result(token)
+
+    async def stream(self, n):
+        slot = self.streams % SLOTS
         self.streams += 1
-        due = -(-(self.tick + 1 - slot) // PERIOD_MS) * PERIOD_MS + slot
+        number = -(-(len(self.tokens) - slot) // SLOTS) * SLOTS + slot
         for _ in range(n):
-            if due >= self.tick:
-                future = self.loop.create_future()
-                self.slots[slot].append(future)
-                yield stamp(await future)
+            if number < len(self.tokens):
+                yield self.tokens[number]
             else:
-                yield stamp(due)
-            due += PERIOD_MS
+                future = asyncio.get_running_loop().create_future()
+                self.slots[slot].append(future)
+                yield await future
+            number += SLOTS
 
 
-wheel = None
+wheel = Wheel()
+connecting = None
+
+
+async def paced(n):
+    global connecting
+    if connecting is None:
+        connecting = asyncio.get_running_loop().create_connection(lambda: wheel, "127.0.0.1", int(os.environ["PACER"]))
+        await connecting
+    async for token in wheel.stream(n):
+        yield token
 
 
 async def produce(shape, n):
-    global wheel
     if shape == "paced":
-        wheel = wheel or Wheel()
-        async for token in wheel.tokens(n):
+        async for token in paced(n):
             yield token
     elif shape == "idle":
         yield token_at(0)

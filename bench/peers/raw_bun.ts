@@ -1,6 +1,6 @@
 /**
  * The native floor of the paced case on Bun: a TCP socket that answers every request with one fixed head, then writes
- * each token as a ready-made HTTP chunk. A timer, a string and a write: no HTTP server, no stream, no backpressure.
+ * each token as a ready-made HTTP chunk. A string and a write: no HTTP server, no stream, no backpressure.
  */
 import { pace, port, ready } from "../producers.ts";
 

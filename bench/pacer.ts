@@ -1,0 +1,41 @@
+/**
+ * The source of every paced stream: a token each millisecond, sent to the server by the load generator as a model's
+ * would come, through a socket. The token is the time at which it was sent, so that the reader's clock alone counts.
+ */
+import { createServer, type Socket } from "node:net";
+
+/** Characters of a token: `@` and the microseconds of the last 1,000 seconds, nine digits. */
+export const STAMP_LENGTH = 10;
+const WRAP = 1e9;
+
+function stamp(): string {
+  return `@${String(Math.floor(performance.now() * 1000) % WRAP).padStart(STAMP_LENGTH - 1, "0")}`;
+}
+
+/** Milliseconds since a stamp's time, given its digits as a number. */
+export function lateness(microseconds: number): number {
+  // It may lie on the other side of the wrap.
+  const age = (performance.now() * 1000 - microseconds) % WRAP;
+  return (age < 0 ? age + WRAP : age) / 1000;
+}
+
+/** Sends tokens to all who connect, until the process ends. Answers when it listens. */
+export function startPacer(port: number): Promise<void> {
+  const servers = new Set<Socket>();
+  let nextMs = performance.now();
+  const turn = () => {
+    for (const nowMs = performance.now(); nextMs <= nowMs; nextMs++) {
+      const token = stamp();
+      for (const server of servers) server.write(token, "latin1");
+    }
+    setTimeout(turn, nextMs - performance.now());
+  };
+  turn();
+  return new Promise((resolve) => {
+    createServer((socket) => {
+      servers.add(socket.setNoDelay(true));
+      socket.on("error", () => {}); // `close` follows
+      socket.on("close", () => servers.delete(socket));
+    }).listen(port, "127.0.0.1", resolve);
+  });
+}
