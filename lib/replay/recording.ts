@@ -16,8 +16,8 @@ export interface Keeper {
   readonly maxStreamEvents: number;
   /** So many bytes more are held, or fewer. Answers whether there is room for more. */
   held(bytes: number): boolean;
-  /** Events were written; `bytes` are the caller's only during the call. */
-  appended?(recording: Recording, bytes: Uint8Array, lastEvent: number): void;
+  /** There are events since the recording was `collected` last: told once, and not with each of them. */
+  appended?(recording: Recording): void;
   /** The generation has ended, and its last event was written. */
   ended(recording: Recording): void;
   /** Nobody was answered, and nobody will ask for it: it failed before its first event, or its reader had left. */
@@ -82,6 +82,8 @@ export class Recording implements Recorder, Task {
   #state: "live" | "ended" | "refused" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
   #told = false;
+  /** Whether the keeper knows that there are events it has not collected. */
+  #isNoted = false;
   #generation: Generation | undefined;
   #blocked = false;
   /** The reader that is furthest ahead. */
@@ -158,6 +160,11 @@ export class Recording implements Recorder, Task {
   /** The failure that came before any item, where no reader was answered before it. */
   get refusal(): { error: unknown } | undefined {
     return this.#state === "refused" ? this.#generation?.failure : undefined;
+  }
+
+  /** The keeper is about to look at all that is there, and wants to hear of what comes then. */
+  collected(): void {
+    this.#isNoted = false;
   }
 
   /** A reader is answered. */
@@ -289,10 +296,11 @@ export class Recording implements Recorder, Task {
     const generation = this.#generation!;
     if (generation.waiting > 0) {
       const lastEvent = generation.events;
-      generation.lend((bytes) => {
-        this.append(bytes, lastEvent);
-        this.#keeper.appended?.(this, bytes, lastEvent);
-      });
+      generation.lend((bytes) => this.append(bytes, lastEvent));
+      if (!this.#isNoted) {
+        this.#isNoted = true;
+        this.#keeper.appended?.(this);
+      }
     }
     this.#repace();
   }

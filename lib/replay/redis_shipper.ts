@@ -282,6 +282,7 @@ export class RedisShipper {
       // What finds no room is first in the next tick.
       if (bytes > TICK_BYTES) break;
       this.#dirty.delete(line);
+      line.recording.collected();
       if (batchBytes > BATCH_BYTES || batches.at(-1)!.length >= BATCH_STREAMS) {
         batches.push([]);
         batchBytes = 0;

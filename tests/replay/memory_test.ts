@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { MemoryLog, type MemoryLogOptions, resume, sse, type SseOptions } from "../../mod.ts";
+import type { Recording } from "../../lib/replay/recording.ts";
 import { until } from "../serve.ts";
 import { contract } from "./contract.ts";
 
@@ -50,6 +51,31 @@ test("MemoryLog refuses limits that are out of their bounds, and names them", ()
     { maxStreamBytes: Infinity, maxStreamEvents: Infinity, maxBytes: Infinity, keepMs: Infinity },
   ];
   for (const options of taken) assert.equal(new MemoryLog(options).bytes, 0);
+});
+
+test("A log that builds on MemoryLog hears of events once, and again after it has collected them", async () => {
+  let heard = 0;
+  let recording: Recording | undefined;
+  const log = new MemoryLog({}, {
+    appended: (one) => {
+      recording = one;
+      heard++;
+    },
+  });
+  async function* tokens() {
+    for (let i = 0; i < 20; i++) {
+      if (i === 10) {
+        assert.equal(heard, 1);
+        recording!.collected();
+      }
+      yield "x";
+      // Each is written by itself.
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+  const response = await sse(ask(), tokens(), { log });
+  await response.text();
+  assert.equal(heard, 2);
 });
 
 test("MemoryLog.bytes counts what is held to the last byte, whatever was written how", async () => {
