@@ -57,8 +57,13 @@ const BUN: readonly Runtime[] = ["bun"];
 
 export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "formats", "replay"] }),
-  ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay", "redis"] }),
+  ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway redis", "spillway_redis.ts", "own", { cases: ["redis"], redis: "writes" }),
+  ...on(BOTH, "spillway memory", "spillway_redis.ts", "own", {
+    cases: ["redis"],
+    redis: "writes",
+    paths: { generator: "/memory", paced: "/memory" },
+  }),
   ...on(BOTH, "redis follower", "spillway_redis.ts", "own", { cases: ["redis"], redis: "follows" }),
   ...on(BOTH, "floor", "floor.ts", "floor", { cases: ["burst", "first"] }),
   ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),

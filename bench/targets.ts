@@ -191,7 +191,7 @@ function addedByRedis(bound: number, runtime: string, variant: string): Target {
       paired(
         samples,
         ["redis", `spillway redis/${runtime}`, variant, "p50"],
-        ["redis", `spillway replay/${runtime}`, variant, "p50"],
+        ["redis", `spillway memory/${runtime}`, variant, "p50"],
         (a, b) => a - b,
       ),
   };

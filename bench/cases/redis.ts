@@ -1,5 +1,5 @@
 /** Redis: what does a token cost when other machines may read it, and how much later has each reader got it? */
-import type { Subject } from "../subjects.ts";
+import { pathOf, type Subject } from "../subjects.ts";
 import type { Case, Run } from "./case.ts";
 
 function run(
@@ -7,14 +7,16 @@ function run(
   variant: string,
   job: Partial<Extract<Run, { job: unknown }>["job"]>,
 ): Run {
-  const path = `/?shape=${job.mode === "paced" ? "paced" : "generator"}&format=json`;
+  const shape = job.mode === "paced" ? "paced" : "generator";
+  const path = pathOf(subject, shape, "json");
   const common = { mode: "burst", path, payload: "token", connections: 64, n: 1000 } as const;
   return { subject, variant, job: { ...common, warmMs: 1000, ms: 1000, ...job } };
 }
 
 export const redis: Case = {
   name: "redis",
-  question: "RedisLog against MemoryLog, at a reader of its own process and at one of another",
+  question:
+    "RedisLog against MemoryLog in the same program, at a reader of its own process and at one of another",
   runs: (subjects) =>
     subjects.flatMap((subject) => [
       run(subject, "bursts, 64", {}),

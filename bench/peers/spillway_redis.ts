@@ -1,11 +1,13 @@
 /**
  * Spillway with a `RedisLog`: streams of its own (`/`), and with `PRODUCER` streams that another process makes, each
  * begun there for a reader here. `/begin` is what that process is asked: a generation whose readers are elsewhere.
+ * `/memory` is the same program with a `MemoryLog`, for a Redis client takes time and memory while it does nothing.
  */
 import process from "node:process";
 import {
   bunRedis,
   type BunRedisClient,
+  MemoryLog,
   nodeRedis,
   type NodeRedisClient,
   RedisLog,
@@ -25,6 +27,7 @@ async function connect() {
 }
 
 const log = new RedisLog(await connect());
+const memory = new MemoryLog();
 let begun = 0;
 
 async function begin(request: Request, streamId: string): Promise<Response> {
@@ -39,7 +42,8 @@ serve(async (request) => {
   const url = new URL(request.url);
   if (url.pathname === "/begin") return begin(request, url.searchParams.get("id")!);
   if (PRODUCER === undefined) {
-    return sse(request, () => generate(query(request.url)), { format: "json", log });
+    const own = url.pathname === "/memory" ? memory : log;
+    return sse(request, () => generate(query(request.url)), { format: "json", log: own });
   }
   const streamId = `stream-${begun++}`;
   await fetch(`${PRODUCER}/begin${url.search}&id=${streamId}`);
