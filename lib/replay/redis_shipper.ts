@@ -45,10 +45,14 @@ const AWAITED_BYTES = 64 * 1024;
 const TICK_MS = 25;
 const TICK_STREAMS = 16;
 const TICK_SHARE = 1 / 10;
-/** What is written to Redis in one command, and in one tick. */
+/** What is written to Redis in one command. */
 const BATCH_BYTES = 256 * 1024;
 const BATCH_STREAMS = 50;
-const TICK_BYTES = 4 * 1024 * 1024;
+/**
+ * What is on its way to Redis in all. More would wait in the client, which has no limit, and on a core that is full
+ * so long that Redis seems to be away: node-redis on Deno sends and hears one piece a turn of the loop.
+ */
+const FLIGHT_BYTES = 4 * 1024 * 1024;
 /** A stream is written to at least so often, for its expiry, and to notice where Redis has lost it. */
 const TOUCH_MS = 3000;
 /** A reader elsewhere is gone when nothing was heard of it for so long; while Redis is away, after a minute. */
@@ -122,6 +126,10 @@ export class RedisShipper {
   readonly #dirty = new Set<Line>();
   /** Whether a name that was just heard of is on its way. */
   #isGreeting = false;
+  /** Bytes that Redis has not answered for. */
+  #inFlight = 0;
+  /** Whether something is due and found no room. */
+  #isHeldUp = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(link: RedisLink, scripts: RedisScripts, mail: RedisMail, owner: ShipperOwner) {
@@ -160,7 +168,7 @@ export class RedisShipper {
     this.#lines.set(recording.info.streamId, line);
     this.#dirty.add(line);
     // A thousand that begin together would each wait for the commands of all before it.
-    if (this.#isGreeting) return this.#arm();
+    if (this.#isGreeting || this.#isHeldUp) return this.#arm();
     if (!this.#link.isUp) return;
     this.#isGreeting = true;
     queueMicrotask(() => this.#ship([line]).finally(() => this.#isGreeting = false));
@@ -223,11 +231,11 @@ export class RedisShipper {
 
   /** Writes what is there, due or not. */
   async ship(): Promise<void> {
-    await this.#ship([...this.#dirty]);
+    await this.#ship(this.#dirty);
   }
 
   /** A stream is never written to twice at once. */
-  async #ship(lines: readonly Line[]): Promise<void> {
+  async #ship(lines: Iterable<Line>): Promise<void> {
     await Promise.all(this.#batches(lines).map((batch) => this.#write(batch)));
     this.#mail.send();
   }
@@ -254,8 +262,7 @@ export class RedisShipper {
   }
 
   /** What is to be written now; of what nobody waits for, no more than its share. */
-  #due(): Line[] {
-    const due: Line[] = [];
+  *#due(): Iterable<Line> {
     const nowMs = performance.now();
     let room = Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE);
     for (const line of this.#dirty) {
@@ -265,22 +272,24 @@ export class RedisShipper {
         recording.bytes - position >= AWAITED_BYTES;
       // A timer may be a little early.
       if (nowMs - line.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
-      if (isAwaited || room-- > 0) due.push(line);
+      if (isAwaited || room-- > 0) yield line;
     }
-    return due;
   }
 
   /** Packs lines in pieces that hold nobody else up. */
-  #batches(lines: readonly Line[]): Parcel[][] {
+  #batches(lines: Iterable<Line>): Parcel[][] {
     const batches: Parcel[][] = [];
-    let bytes = 0;
     let batchBytes = Infinity;
+    this.#isHeldUp = false;
     const nowMs = performance.now();
     for (const line of lines) {
       // It may have been dropped since it was chosen.
       if (line.isWriting || !this.#dirty.has(line)) continue;
-      // What finds no room is first in the next tick.
-      if (bytes > TICK_BYTES) break;
+      if (this.#inFlight >= FLIGHT_BYTES) {
+        // It is first when there is room.
+        this.#isHeldUp = true;
+        break;
+      }
       this.#dirty.delete(line);
       line.recording.collected();
       if (batchBytes > BATCH_BYTES || batches.at(-1)!.length >= BATCH_STREAMS) {
@@ -292,7 +301,7 @@ export class RedisShipper {
       const parcel = this.#pack(line);
       batches.at(-1)!.push(parcel);
       batchBytes += parcel.bytes;
-      bytes += parcel.bytes;
+      this.#inFlight += parcel.bytes;
     }
     return batches;
   }
@@ -344,9 +353,13 @@ export class RedisShipper {
       for (const { line } of batch) this.touch(line.recording);
       return;
     } finally {
-      for (const { line } of batch) line.isWriting = false;
+      for (const { line, bytes } of batch) {
+        line.isWriting = false;
+        this.#inFlight -= bytes;
+      }
     }
     batch.forEach((parcel, i) => this.#settle(parcel, replies[i]!));
+    if (this.#isHeldUp) this.#ship(this.#due());
   }
 
   #settle({ line, append, position }: Parcel, reply: Appended): void {
