@@ -28,7 +28,7 @@ export function startPacer(port: number): Promise<void> {
       const token = stamp();
       for (const server of servers) server.write(token, "latin1");
     }
-    setTimeout(turn, nextMs - performance.now());
+    setTimeout(turn, Math.max(0, nextMs - performance.now()));
   };
   turn();
   return new Promise((resolve) => {
