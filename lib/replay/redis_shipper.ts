@@ -34,8 +34,8 @@ export interface ShipperOwner {
 
 /**
  * At most twenty writes a second for a stream that somebody reads elsewhere, or that has ended; two for any other,
- * which loses so much more if its process is killed. Twenty for each took Deno half as long again for a token, and
- * its readers here had theirs 0.18 ms later (benchmark case: redis, paced).
+ * which loses so much more if its process is killed. Twenty for each took Deno half as long again for a token
+ * (benchmark case: redis, paced).
  */
 const READ_MS = 50;
 const UNREAD_MS = 500;
@@ -49,8 +49,9 @@ const TICK_SHARE = 1 / 10;
 const BATCH_BYTES = 256 * 1024;
 const BATCH_STREAMS = 50;
 /**
- * What is on its way to Redis in all. More would wait in the client, which has no limit, and on a core that is full
- * so long that Redis seems to be away: node-redis on Deno sends and hears one piece a turn of the loop.
+ * What is on its way to Redis in all, but for names, which are never held up. More would wait in the client, which has
+ * no limit, and on a core that is full so long that Redis seems to be away: node-redis on Deno sends and hears one
+ * piece a turn of the loop.
  */
 const FLIGHT_BYTES = 4 * 1024 * 1024;
 /** A stream is written to at least so often, for its expiry, and to notice where Redis has lost it. */
@@ -168,7 +169,7 @@ export class RedisShipper {
     this.#lines.set(recording.info.streamId, line);
     this.#dirty.add(line);
     // A thousand that begin together would each wait for the commands of all before it.
-    if (this.#isGreeting || this.#isHeldUp) return this.#arm();
+    if (this.#isGreeting) return this.#arm();
     if (!this.#link.isUp) return;
     this.#isGreeting = true;
     queueMicrotask(() => this.#ship([line]).finally(() => this.#isGreeting = false));
@@ -255,16 +256,15 @@ export class RedisShipper {
     if (this.#timer !== undefined || !this.#link.isUp) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#ship(this.#due());
+      this.#ship(this.#due(Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE)));
       if (this.#dirty.size > 0) this.#arm();
     }, TICK_MS);
     unref(this.#timer);
   }
 
-  /** What is to be written now; of what nobody waits for, no more than its share. */
-  *#due(): Iterable<Line> {
+  /** What is to be written now; of what nobody waits for, `share` streams at most. */
+  *#due(share: number): Iterable<Line> {
     const nowMs = performance.now();
-    let room = Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE);
     for (const line of this.#dirty) {
       if (line.isWriting) continue;
       const { recording, position } = line;
@@ -272,7 +272,7 @@ export class RedisShipper {
         recording.bytes - position >= AWAITED_BYTES;
       // A timer may be a little early.
       if (nowMs - line.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
-      if (isAwaited || room-- > 0) yield line;
+      if (isAwaited || share-- > 0) yield line;
     }
   }
 
@@ -285,10 +285,11 @@ export class RedisShipper {
     for (const line of lines) {
       // It may have been dropped since it was chosen.
       if (line.isWriting || !this.#dirty.has(line)) continue;
-      if (this.#inFlight >= FLIGHT_BYTES) {
-        // It is first when there is room.
+      const isFull = this.#inFlight >= FLIGHT_BYTES;
+      if (isFull) {
         this.#isHeldUp = true;
-        break;
+        // Its reader may ask for it elsewhere: its name goes ahead, without its events.
+        if (line.isKnown) continue;
       }
       this.#dirty.delete(line);
       line.recording.collected();
@@ -298,7 +299,7 @@ export class RedisShipper {
       }
       line.writtenMs = nowMs;
       line.isWriting = true;
-      const parcel = this.#pack(line);
+      const parcel = this.#pack(line, isFull ? 0 : BATCH_BYTES);
       batches.at(-1)!.push(parcel);
       batchBytes += parcel.bytes;
       this.#inFlight += parcel.bytes;
@@ -306,15 +307,15 @@ export class RedisShipper {
     return batches;
   }
 
-  /** Whole events that Redis does not have, page by page as they are held. */
-  #pack(line: Line): Parcel {
+  /** Whole events that Redis does not have, page by page as they are held, until there are `limit` bytes. */
+  #pack(line: Line, limit: number): Parcel {
     const { recording, isKnown } = line;
     let { event, position } = line;
     let bytes = 0;
     const pieces: Append["pieces"] = [];
     for (
       let page: Page | undefined = recording.head;
-      page !== undefined && bytes < BATCH_BYTES;
+      page !== undefined && bytes < limit;
       page = page.after
     ) {
       const from = Math.max(position - page.start, 0);
@@ -359,7 +360,7 @@ export class RedisShipper {
       }
     }
     batch.forEach((parcel, i) => this.#settle(parcel, replies[i]!));
-    if (this.#isHeldUp) this.#ship(this.#due());
+    if (this.#isHeldUp) this.#ship(this.#due(0));
   }
 
   #settle({ line, append, position }: Parcel, reply: Appended): void {
