@@ -4,19 +4,16 @@
  */
 import { createServer, type Socket } from "node:net";
 
-/** Characters of a token: `@` and the microseconds of the last 1,000 seconds, nine digits. */
+/** Characters of a token: `@` and the microseconds since the load generator's start, nine digits. */
 export const STAMP_LENGTH = 10;
-const WRAP = 1e9;
 
 function stamp(): string {
-  return `@${String(Math.floor(performance.now() * 1000) % WRAP).padStart(STAMP_LENGTH - 1, "0")}`;
+  return `@${String(Math.floor(performance.now() * 1000)).padStart(STAMP_LENGTH - 1, "0")}`;
 }
 
 /** Milliseconds since a stamp's time, given its digits as a number. */
 export function lateness(microseconds: number): number {
-  // It may lie on the other side of the wrap.
-  const age = (performance.now() * 1000 - microseconds) % WRAP;
-  return (age < 0 ? age + WRAP : age) / 1000;
+  return performance.now() - microseconds / 1000;
 }
 
 /** Sends tokens to all who connect, until the process ends. Answers when it listens. */

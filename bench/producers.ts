@@ -100,17 +100,17 @@ class Wheel {
 
   constructor(port: number) {
     let rest = "";
-    connect(port, "127.0.0.1")
-      .setEncoding("latin1")
-      .on("data", (text: string) => {
-        rest += text;
-        let at = 0;
-        for (; at + STAMP_LENGTH <= rest.length; at += STAMP_LENGTH) {
-          this.#turn(rest.slice(at, at + STAMP_LENGTH));
-        }
-        rest = rest.slice(at);
-      })
-      .on("error", () => {}); // the load generator has ended, and this process will
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.on("error", () => {}); // the load generator has ended, and this process will
+    });
+    socket.setEncoding("latin1").on("data", (text: string) => {
+      rest += text;
+      let at = 0;
+      for (; at + STAMP_LENGTH <= rest.length; at += STAMP_LENGTH) {
+        this.#turn(rest.slice(at, at + STAMP_LENGTH));
+      }
+      rest = rest.slice(at);
+    });
   }
 
   /** Streams take the slots in turn, so that every token has as many. */
