@@ -127,7 +127,7 @@ export class RedisShipper {
   readonly #dirty = new Set<Line>();
   /** Whether a name that was just heard of is on its way. */
   #isGreeting = false;
-  /** Bytes that Redis has not answered for. */
+  /** Bytes of events that Redis has not answered for. */
   #inFlight = 0;
   /** Whether something is due and found no room. */
   #isHeldUp = false;
