@@ -7,11 +7,16 @@
 export { type Problem, StreamError, type StreamErrorOptions } from "./lib/error.ts";
 export type { ChatFields, ChatMessage, ChatTool } from "./lib/chat.ts";
 export type { ActiveCounts } from "./lib/counters.ts";
-export { AsyncQueue, type AsyncQueueOptions, type Item, type Summary } from "./lib/queue.ts";
-export type { Source, SourceContext, SourceFunction, StartedSource } from "./lib/pump.ts";
-export type { End, Format, FormatContext, Framer } from "./lib/format.ts";
-export type { GenerationOptions, StreamReport } from "./lib/generation.ts";
-export type { ReaderOptions } from "./lib/stream.ts";
+export {
+  AsyncQueue,
+  type AsyncQueueOptions,
+  type Item,
+  type Summary,
+} from "./lib/pipeline/queue.ts";
+export type { Source, SourceContext, SourceFunction, StartedSource } from "./lib/pipeline/pump.ts";
+export type { End, Format, FormatContext, Framer } from "./lib/formats/format.ts";
+export type { GenerationOptions, StreamReport } from "./lib/pipeline/generation.ts";
+export type { ReaderOptions } from "./lib/pipeline/stream.ts";
 export {
   type AnthropicFormat,
   anthropicFormat,
@@ -26,7 +31,7 @@ export {
 export { type Disconnect, sse, type SseOptions } from "./lib/http/sse.ts";
 export { resume, type ResumeOptions, stop, type StopOptions } from "./lib/http/resume.ts";
 export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
-export { RedisLog, type RedisLogOptions } from "./lib/replay/redis.ts";
+export { RedisLog, type RedisLogOptions } from "./lib/replay/shared/shared_log.ts";
 export {
   bunRedis,
   type BunRedisClient,
@@ -35,23 +40,33 @@ export {
   nodeRedis,
   type NodeRedisClient,
   type RedisConnection,
-} from "./lib/replay/redis_clients.ts";
-export type { LoggedStream, ReplayLog } from "./lib/replay/log.ts";
-export type { AccessOptions } from "./lib/http/access.ts";
-export type { BodyLimits } from "./lib/http/request.ts";
-export type { OutputOf, StandardIssue, StandardResult, StandardSchema } from "./lib/http/input.ts";
-export type { ApiInfo } from "./lib/http/openapi/document.ts";
-export type { QueryInput, StreamingInput } from "./lib/http/streaming.ts";
-export type { ChatCompletionRequest, OpenAiInput } from "./lib/http/chat_completions.ts";
+} from "./lib/replay/redis/clients.ts";
+export type { LoggedStream, ReplayLog } from "./lib/http/replay_log.ts";
+export type { AccessOptions } from "./lib/handler/access.ts";
+export type { BodyLimits } from "./lib/handler/body.ts";
+export type {
+  OutputOf,
+  StandardIssue,
+  StandardResult,
+  StandardSchema,
+} from "./lib/handler/input.ts";
+export type { ApiInfo } from "./lib/handler/openapi/document.ts";
+export type { QueryInput, StreamingInput } from "./lib/handler/routes/streaming.ts";
+export type { ChatCompletionRequest, OpenAiInput } from "./lib/handler/routes/openai.ts";
 export type {
   AnthropicInput,
   AnthropicTool,
   ContentBlock,
   MessagesRequest,
-} from "./lib/http/messages.ts";
-export type { UiChatRequest, UiMessage, UiMessageInput, UiPart } from "./lib/http/ui_chat.ts";
-export type { ModelEntry } from "./lib/http/models.ts";
-export type { Stats } from "./lib/http/metrics.ts";
+} from "./lib/handler/routes/anthropic.ts";
+export type {
+  UiChatRequest,
+  UiMessage,
+  UiMessageInput,
+  UiPart,
+} from "./lib/handler/routes/ui_message.ts";
+export type { ModelEntry } from "./lib/handler/routes/models.ts";
+export type { Stats } from "./lib/handler/metrics.ts";
 export {
   type ChatInput,
   createHandler,

@@ -4,28 +4,38 @@
  */
 import { active } from "./counters.ts";
 import { StreamError } from "./error.ts";
-import type { Format } from "./format.ts";
+import type { Format } from "./formats/format.ts";
 import { anthropicFormat } from "./formats/anthropic.ts";
 import { openaiFormat } from "./formats/openai.ts";
-import { type AccessOptions, checkAccess, grantAccess, ownerOf, preflight } from "./http/access.ts";
-import { isStandardSchema, type OutputOf, type StandardSchema } from "./http/input.ts";
-import { chatCompletions, type OpenAiInput } from "./http/chat_completions.ts";
-import { type AnthropicInput, messages } from "./http/messages.ts";
-import { metrics, type Stats, Totals } from "./http/metrics.ts";
-import { Models, unknownModel } from "./http/models.ts";
-import { messagesOperation } from "./http/openapi/anthropic.ts";
-import { type ApiInfo, openApiDocument } from "./http/openapi/document.ts";
-import { chatCompletionOperation, modelOperation, modelsOperation } from "./http/openapi/openai.ts";
-import type { JsonSchema, Operation } from "./http/openapi/operation.ts";
-import { chatPageOperation, docsPageOperation } from "./http/openapi/pages.ts";
-import { healthOperation, metricsOperation, openApiOperation } from "./http/openapi/service.ts";
-import { resumeOperation, stopOperation, streamOperation } from "./http/openapi/streaming.ts";
-import { chatOperation, resumeChatOperation } from "./http/openapi/ui_message.ts";
-import { type PlaceLimits, Places } from "./http/places.ts";
-import type { BodyLimits } from "./http/request.ts";
+import {
+  type AccessOptions,
+  checkAccess,
+  grantAccess,
+  ownerOf,
+  preflight,
+} from "./handler/access.ts";
+import { isStandardSchema, type OutputOf, type StandardSchema } from "./handler/input.ts";
+import { chatCompletions, type OpenAiInput } from "./handler/routes/openai.ts";
+import { type AnthropicInput, messages } from "./handler/routes/anthropic.ts";
+import { metrics, type Stats, Totals } from "./handler/metrics.ts";
+import { Models, unknownModel } from "./handler/routes/models.ts";
+import { messagesOperation } from "./handler/openapi/anthropic.ts";
+import { type ApiInfo, openApiDocument } from "./handler/openapi/document.ts";
+import {
+  chatCompletionOperation,
+  modelOperation,
+  modelsOperation,
+} from "./handler/openapi/openai.ts";
+import type { JsonSchema, Operation } from "./handler/openapi/operation.ts";
+import { chatPageOperation, docsPageOperation } from "./handler/openapi/pages.ts";
+import { healthOperation, metricsOperation, openApiOperation } from "./handler/openapi/service.ts";
+import { resumeOperation, stopOperation, streamOperation } from "./handler/openapi/streaming.ts";
+import { chatOperation, resumeChatOperation } from "./handler/openapi/ui_message.ts";
+import { type PlaceLimits, Places } from "./handler/stream_limit.ts";
+import type { BodyLimits } from "./handler/body.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
-import { callSafely } from "./generation.ts";
-import { InvalidInput } from "./http/schema.ts";
+import { callSafely } from "./pipeline/generation.ts";
+import { InvalidInput } from "./handler/schema.ts";
 import { checkOptions, type SseOptions } from "./http/sse.ts";
 import { type Live, resumed, type ResumeOptions, stop, type Watch } from "./http/resume.ts";
 import {
@@ -33,14 +43,14 @@ import {
   definedOf,
   type StreamRoute,
   type StreamService,
-} from "./http/stream_route.ts";
-import { queryInput, streaming, type StreamingInput } from "./http/streaming.ts";
-import { uiChat, type UiMessageInput } from "./http/ui_chat.ts";
-import { chatPage } from "./pages/chat.ts";
-import { docsPage } from "./pages/docs.ts";
-import type { Page } from "./pages/page.ts";
-import type { Source } from "./pump.ts";
-import type { ReplayLog } from "./replay/log.ts";
+} from "./handler/routes/stream_route.ts";
+import { queryInput, streaming, type StreamingInput } from "./handler/routes/streaming.ts";
+import { uiChat, type UiMessageInput } from "./handler/routes/ui_message.ts";
+import { chatPage } from "./handler/pages/chat.ts";
+import { docsPage } from "./handler/pages/docs.ts";
+import type { Page } from "./handler/pages/page.ts";
+import type { Source } from "./pipeline/pump.ts";
+import type { ReplayLog } from "./http/replay_log.ts";
 import { MemoryLog } from "./replay/memory.ts";
 
 /** Limits of a handler. */

@@ -4,18 +4,18 @@
  */
 import process from "node:process";
 import { createHandler, type HandlerOptions } from "./handler.ts";
-import { keyholders } from "./http/keys.ts";
-import { help, readSettings, type Settings } from "./settings.ts";
-import { RedisLog } from "./replay/redis.ts";
+import { keyholders } from "./handler/api_keys.ts";
+import { help, readSettings, type Settings } from "./server/settings.ts";
+import { RedisLog } from "./replay/shared/shared_log.ts";
 import {
   bunRedis,
   type BunRedisClient,
   nodeRedis,
   type NodeRedisClient,
-} from "./replay/redis_clients.ts";
+} from "./replay/redis/clients.ts";
 import { echo } from "./sources/echo.ts";
 import { openai } from "./sources/openai.ts";
-import { createTerminal } from "./terminal.ts";
+import { createTerminal } from "./server/stream_log.ts";
 
 /** What the two runtimes' servers have in common. */
 interface Listening {

@@ -5,7 +5,13 @@
  *
  * @module
  */
-import { type Answer, type Body, EVENT_READERS, type EventFormat, readAnswer } from "./answer.ts";
+import {
+  type Answer,
+  type Body,
+  EVENT_READERS,
+  type EventFormat,
+  readAnswer,
+} from "./testing/answer.ts";
 
 export type { Answer, EventFormat };
 export {
@@ -18,7 +24,7 @@ export {
   stall,
   type Step,
   truncate,
-} from "./script.ts";
+} from "./testing/script.ts";
 
 /** Options of {@linkcode collect}. */
 export interface CollectOptions {

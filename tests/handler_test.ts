@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../lib/counters.ts";
 import { createHandler, type Handler, type HandlerOptions } from "../lib/handler.ts";
-import type { Source } from "../lib/pump.ts";
+import type { Source } from "../lib/pipeline/pump.ts";
 import { echo } from "../lib/sources/echo.ts";
 import { EventDecoder } from "../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../lib/sse/event.ts";
-import type { StreamReport } from "../lib/generation.ts";
-import { total } from "./child.ts";
-import { until } from "./serve.ts";
+import type { StreamReport } from "../lib/pipeline/generation.ts";
+import { total } from "./support/child.ts";
+import { until } from "./support/serve.ts";
 
 const TUTORIAL = "Streaming responseのテスト";
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

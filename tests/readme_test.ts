@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CODES } from "../lib/error.ts";
-import { help } from "../lib/settings.ts";
+import { help } from "../lib/server/settings.ts";
 import { createHandler } from "../mod.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -70,14 +70,14 @@ test("README: the table of codes is the code's", () => {
 
 /** The options of the README's tables: where they are declared, and what stands before their names there. */
 const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
-  ["lib/stream.ts", "ReaderOptions"],
-  ["lib/queue.ts", "AsyncQueueOptions"],
-  ["lib/generation.ts", "GenerationOptions"],
+  ["lib/pipeline/stream.ts", "ReaderOptions"],
+  ["lib/pipeline/queue.ts", "AsyncQueueOptions"],
+  ["lib/pipeline/generation.ts", "GenerationOptions"],
   ["lib/http/sse.ts", "SseOptions"],
   ["lib/handler.ts", "HandlerOptions"],
-  ["lib/http/access.ts", "AccessOptions"],
-  ["lib/http/places.ts", "PlaceLimits", "limits."],
-  ["lib/http/request.ts", "BodyLimits", "limits."],
+  ["lib/handler/access.ts", "AccessOptions"],
+  ["lib/handler/stream_limit.ts", "PlaceLimits", "limits."],
+  ["lib/handler/body.ts", "BodyLimits", "limits."],
   ["lib/replay/memory.ts", "MemoryLogOptions"],
 ];
 

@@ -29,15 +29,15 @@ const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.int
 const interop = readdirSync(join(root, INTEROP))
   .filter((file) => file.endsWith(".interop.ts"))
   .map((file) => `./${INTEROP}/${file}`);
-const redis = (...names) => names.map((name) => `./tests/replay/${name}.interop.ts`);
+const redis = (...names) => names.map((name) => `./tests/replay/redis/${name}.interop.ts`);
 const BUN_LONG = ["bun", "test", "--timeout", "240000"];
 const DENO_TEST = ["deno", "test", "-A", "--no-check"];
 const allOfRedis = redis(
   "redis",
-  "redis_scripts",
-  "redis_clients",
-  "redis_machines",
-  "redis_trouble",
+  "store",
+  "clients",
+  "machines",
+  "trouble",
 );
 const checks = [
   // The packages that the module is used with are installed where they are tested, and nowhere else.
@@ -75,11 +75,11 @@ const checks = [
     "RedisLog on Bun",
     [
       ...["bun", "test", "--timeout", "120000"],
-      ...redis("redis", "redis_scripts", "redis_clients", "redis_trouble"),
+      ...redis("redis", "store", "clients", "trouble"),
     ],
     bunCounts,
   ],
-  ["RedisLog on Deno", [...DENO_TEST, ...redis("redis", "redis_machines")], denoCounts],
+  ["RedisLog on Deno", [...DENO_TEST, ...redis("redis", "machines")], denoCounts],
   ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
   ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
   ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],

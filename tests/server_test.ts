@@ -7,8 +7,8 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:net";
 import test, { after, before } from "node:test";
 import { EventDecoder } from "../lib/sse/decode.ts";
-import { type Entry, listening, startEntry, total } from "./child.ts";
-import { bodyOf, rawRequest, until } from "./serve.ts";
+import { type Entry, listening, startEntry, total } from "./support/child.ts";
+import { bodyOf, rawRequest, until } from "./support/serve.ts";
 
 const TUTORIAL = "Streaming responseのテスト";
 const JSON_TYPE = { "content-type": "application/json" };

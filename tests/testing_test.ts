@@ -17,8 +17,8 @@ import {
 } from "../mod.ts";
 import { active } from "../lib/counters.ts";
 import { collect, type CollectOptions, fail, pause, script, stall } from "../lib/testing.ts";
-import { root, total } from "./child.ts";
-import { serve, until } from "./serve.ts";
+import { root, total } from "./support/child.ts";
+import { serve, until } from "./support/serve.ts";
 
 const request = (): Request => new Request("http://localhost/", { method: "POST" });
 const quiet = { onError: () => {} };

@@ -1,11 +1,11 @@
 /** Anthropic's messages, for every client of that API: as events, or as one document. */
 import type { Problem } from "../error.ts";
-import { type FinishKind, finishKind, sentenceOf, usageOf } from "../finish.ts";
-import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "../format.ts";
-import { BlockFramer, type BlockKind, inputOf, type ToolCall } from "../parts.ts";
+import { type FinishKind, finishKind, sentenceOf, usageOf } from "./finish.ts";
+import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "./format.ts";
+import { BlockFramer, type BlockKind, inputOf, type ToolCall } from "./parts.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
-import { type Part, Transcript } from "../transcript.ts";
+import { type Part, Transcript } from "./transcript.ts";
 
 /** Options of {@linkcode anthropicFormat}. */
 export interface AnthropicFormatOptions {

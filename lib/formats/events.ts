@@ -3,7 +3,7 @@
  * nothing else, so they share a file.
  */
 import type { Problem } from "../error.ts";
-import { type End, EVENT_STREAM, type Format, type FormatContext, type Framer } from "../format.ts";
+import { type End, EVENT_STREAM, type Format, type FormatContext, type Framer } from "./format.ts";
 import { DATA, eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";

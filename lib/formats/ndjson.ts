@@ -1,6 +1,6 @@
 /** One JSON object a line, for readers that know no event streams. */
 import type { Problem } from "../error.ts";
-import type { End, Format, Framer } from "../format.ts";
+import type { End, Format, Framer } from "./format.ts";
 import type { EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { jsonFrame } from "../sse/utf8.ts";

@@ -1,12 +1,12 @@
 /** OpenAI's chat completions, for every client of that API: as chunks, or as one document. */
 import { pathOf, type Problem } from "../error.ts";
-import { finishKind, sentenceOf, usageOf } from "../finish.ts";
-import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "../format.ts";
-import { PartFramer, type ToolCall } from "../parts.ts";
-import type { Item } from "../queue.ts";
+import { finishKind, sentenceOf, usageOf } from "./finish.ts";
+import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "./format.ts";
+import { PartFramer, type ToolCall } from "./parts.ts";
+import type { Item } from "../pipeline/queue.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
-import { Transcript } from "../transcript.ts";
+import { Transcript } from "./transcript.ts";
 
 /** Options of {@linkcode openaiFormat}. */
 export interface OpenAiFormatOptions {

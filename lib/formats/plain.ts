@@ -1,5 +1,5 @@
 /** Nothing but the text, for `curl` and for readers that want no frame at all. */
-import type { Format, Framer } from "../format.ts";
+import type { Format, Framer } from "./format.ts";
 import type { EventWriter } from "../sse/encode.ts";
 import { BARE } from "../sse/utf8.ts";
 

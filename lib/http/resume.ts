@@ -3,9 +3,9 @@
  * handler so that any framework can embed replay.
  */
 import { StreamError } from "../error.ts";
-import type { Followed, LoggedStream, ReplayLog } from "../replay/log.ts";
-import { type ReaderOptions, TokenStream } from "../stream.ts";
-import { negotiate } from "./request.ts";
+import type { Followed, LoggedStream, ReplayLog } from "./replay_log.ts";
+import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
+import { negotiate } from "../handler/body.ts";
 import { EVENT_STREAM, problemResponse, streamHeaders } from "./response.ts";
 
 /** Options of {@linkcode resume}. */

@@ -3,7 +3,7 @@
  * that any framework can embed it.
  */
 import { problemOf, publicError, StreamError } from "../error.ts";
-import type { Format, FormatContext } from "../format.ts";
+import type { Format, FormatContext } from "../formats/format.ts";
 import { jsonFormat, textFormat } from "../formats/events.ts";
 import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
@@ -12,14 +12,14 @@ import {
   Generation,
   type GenerationInit,
   type GenerationOptions,
-} from "../generation.ts";
-import { release, type Source } from "../pump.ts";
-import { checkLimits } from "../queue.ts";
-import type { Recorder, ReplayLog } from "../replay/log.ts";
+} from "../pipeline/generation.ts";
+import { release, type Source } from "../pipeline/pump.ts";
+import { checkLimits } from "../pipeline/queue.ts";
+import type { Recorder, ReplayLog } from "./replay_log.ts";
 import { EventWriter } from "../sse/encode.ts";
-import { type Opened, type ReaderOptions, TokenStream } from "../stream.ts";
+import { type Opened, type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { streamId as newStreamId } from "../stream_id.ts";
-import { negotiate } from "./request.ts";
+import { negotiate } from "../handler/body.ts";
 import { problemResponse, streamHeaders } from "./response.ts";
 import { type Live, resumed, type Watch } from "./resume.ts";
 

@@ -1,7 +1,7 @@
 /** The replay log of one process: nothing to install, gone with the process. */
 import { StreamError } from "../error.ts";
-import { unref } from "../scheduler.ts";
-import type { LoggedStream, RecordOptions, ReplayLog, StreamInfo } from "./log.ts";
+import { unref } from "../pipeline/scheduler.ts";
+import type { LoggedStream, RecordOptions, ReplayLog, StreamInfo } from "../http/replay_log.ts";
 import { type Keeper, Recording } from "./recording.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */

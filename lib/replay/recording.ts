@@ -5,9 +5,9 @@
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
-import type { Generation, Supply } from "../generation.ts";
-import { enter, leave, schedule, type Task } from "../scheduler.ts";
-import type { Follower, Recorder, RecordOptions, StreamInfo } from "./log.ts";
+import type { Generation, Supply } from "../pipeline/generation.ts";
+import { enter, leave, schedule, type Task } from "../pipeline/scheduler.ts";
+import type { Follower, Recorder, RecordOptions, StreamInfo } from "../http/replay_log.ts";
 
 /** Who keeps recordings: a log. None of it may throw. */
 export interface Keeper {

@@ -1,6 +1,6 @@
 /** The tutorial's demo: what was asked comes back, one character at a time. */
 import { active } from "../counters.ts";
-import type { SourceContext } from "../pump.ts";
+import type { SourceContext } from "../pipeline/pump.ts";
 
 /** Options of {@linkcode echo}. */
 export interface EchoOptions {

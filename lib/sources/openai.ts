@@ -4,12 +4,17 @@
  */
 import { active } from "../counters.ts";
 import type { ChatFields, ChatMessage } from "../chat.ts";
-import { type CompletionChunk, isFailure, readChunk, TextChunks } from "../completion_chunk.ts";
+import {
+  type CompletionChunk,
+  isFailure,
+  readChunk,
+  TextChunks,
+} from "../formats/completion_chunk.ts";
 import { StreamError } from "../error.ts";
-import type { SourceContext } from "../pump.ts";
-import { accepted, AsyncQueue, type Item, type Summary } from "../queue.ts";
+import type { SourceContext } from "../pipeline/pump.ts";
+import { accepted, AsyncQueue, type Item, type Summary } from "../pipeline/queue.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
-import { discard, readUpstream, upstreamFailed } from "../upstream.ts";
+import { discard, readUpstream, upstreamFailed } from "./upstream.ts";
 
 /** Options of {@linkcode openai}. */
 export interface OpenAiOptions<Input = unknown> {

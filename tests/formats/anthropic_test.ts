@@ -25,7 +25,7 @@ import {
   toolCall,
   upstream,
   written,
-} from "./answers.ts";
+} from "../support/answers.ts";
 
 const before = { ...active };
 const whole = anthropicFormat.with({ whole: true });

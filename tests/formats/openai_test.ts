@@ -26,7 +26,7 @@ import {
   toolCall,
   upstream,
   written,
-} from "./answers.ts";
+} from "../support/answers.ts";
 
 const before = { ...active };
 const whole = openaiFormat.with({ whole: true });

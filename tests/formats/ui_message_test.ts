@@ -24,7 +24,7 @@ import {
   toolCall,
   upstream,
   written,
-} from "./answers.ts";
+} from "../support/answers.ts";
 
 const before = { ...active };
 

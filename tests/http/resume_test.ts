@@ -6,15 +6,15 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
-import type { StreamReport } from "../../lib/generation.ts";
+import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { createHandler, type Handler, type HandlerOptions } from "../../lib/handler.ts";
 import { resume, stop } from "../../lib/http/resume.ts";
 import { sse } from "../../lib/http/sse.ts";
-import type { ReplayLog } from "../../lib/replay/log.ts";
+import type { ReplayLog } from "../../lib/http/replay_log.ts";
 import { MemoryLog } from "../../lib/replay/memory.ts";
 import { streamId } from "../../lib/stream_id.ts";
-import { type Block, blocksOf, Reading, same, textOf } from "../replay/reading.ts";
-import { bodyOf, DEPARTURES, rawRequest, serve, until } from "../serve.ts";
+import { type Block, blocksOf, Reading, same, textOf } from "../support/reading.ts";
+import { bodyOf, DEPARTURES, rawRequest, serve, until } from "../support/serve.ts";
 import {
   ask,
   type Asked,
@@ -24,7 +24,7 @@ import {
   refusal,
   ROUTES,
   type StreamingRoute,
-} from "./ask.ts";
+} from "../support/ask.ts";
 
 const [JSON_ROUTE, , OPENAI] = ROUTES as [StreamingRoute, StreamingRoute, StreamingRoute];
 const EVENT_STREAM = "text/event-stream; charset=utf-8";

@@ -13,7 +13,7 @@ import {
 } from "../../mod.ts";
 import { active } from "../../lib/counters.ts";
 import { collect } from "../../lib/testing.ts";
-import { until } from "../serve.ts";
+import { until } from "../support/serve.ts";
 
 const URL_ = "http://localhost/streaming";
 const SSE = "text/event-stream; charset=utf-8";

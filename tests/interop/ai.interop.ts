@@ -12,7 +12,7 @@ import {
   type UIMessageChunk,
 } from "ai";
 import { Chat, model, said, textOf, transport } from "./clients/ai.ts";
-import { until } from "../serve.ts";
+import { until } from "../support/serve.ts";
 import { assertNoticed, FAILURE, HALF, type Scenes, startScenes } from "./scenes.ts";
 
 let server: Scenes;

@@ -8,7 +8,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import test, { after, before, mock } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { createHandler, sse } from "../../mod.ts";
-import { serve, type Served, until } from "../serve.ts";
+import { serve, type Served, until } from "../support/serve.ts";
 import "./clients/fetch.ts"; // the little of a browser that fetch-event-source needs
 import { assertNothingLeft } from "./scenes.ts";
 

@@ -26,7 +26,7 @@ import {
   startScenes,
   TEXT,
 } from "./scenes.ts";
-import { runtimeName, until } from "../serve.ts";
+import { runtimeName, until } from "../support/serve.ts";
 
 const CLIENTS = [
   ...openai,

@@ -1,11 +1,11 @@
 /**
  * Answers that are cut at any byte, read with the packages that come back by themselves: `EventSource` as
  * its makers have it, and on POST by the README's recipes. The text is exact, and made once.
- * Plain `fetch` is in `tests/replay/cuts_test.ts`.
+ * Plain `fetch` is in `tests/behaviour/cuts_test.ts`.
  */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import { CUTS, startCutScene } from "../replay/cuts.ts";
+import { CUTS, startCutScene } from "../support/cuts.ts";
 import { type AnyEventSource, MAKERS } from "./clients/eventsource.ts";
 import { closeRecipes, openRecipes, run } from "./reload.ts";
 

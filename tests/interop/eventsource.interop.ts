@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { EventSource as PackageEventSource } from "eventsource";
 import { EventSource as UndiciEventSource } from "undici/index.js";
-import { until } from "../serve.ts";
+import { until } from "../support/serve.ts";
 import { assertNothingLeft, startScenes } from "./scenes.ts";
 
 const { EventSource: Own } = globalThis as {

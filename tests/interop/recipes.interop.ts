@@ -9,9 +9,9 @@ import test, { after, before, mock as mocker } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
-import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "../sources/relay.ts";
-import { DEPARTURES, rawRequest, serve, until } from "../serve.ts";
-import { type Mock, SECRET, startMock } from "../upstream/mock.ts";
+import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "../support/relay.ts";
+import { DEPARTURES, rawRequest, serve, until } from "../support/serve.ts";
+import { type Mock, SECRET, startMock } from "../support/upstream/mock.ts";
 
 interface Recipe {
   default: { fetch(request: Request): Promise<Response> };

@@ -3,13 +3,13 @@
  * sources that do what real ones do wrong or late. It runs in the test's own process, behind a real
  * socket, so that a test sees when a source was told that its reader has left.
  */
-import type { Item } from "../../lib/queue.ts";
-import type { SourceContext } from "../../lib/pump.ts";
+import type { Item } from "../../lib/pipeline/queue.ts";
+import type { SourceContext } from "../../lib/pipeline/pump.ts";
 import { active } from "../../lib/counters.ts";
 import { createHandler, sse, StreamError } from "../../mod.ts";
 import { textOf } from "../../lib/chat.ts";
-import { total } from "../child.ts";
-import { runtimeName, serve, type Served, until } from "../serve.ts";
+import { total } from "../support/child.ts";
+import { runtimeName, serve, type Served, until } from "../support/serve.ts";
 
 /** What a text has to survive, cut into tokens where it hurts most. */
 export const HOSTILE: readonly string[] = [

@@ -23,10 +23,10 @@ import {
   StreamError,
   type StreamReport,
 } from "../../mod.ts";
-import { total } from "../child.ts";
-import { hostile, int, random } from "../random.ts";
-import { until } from "../serve.ts";
-import { Reading, same } from "./reading.ts";
+import { total } from "../support/child.ts";
+import { hostile, int, random } from "../support/random.ts";
+import { until } from "../support/serve.ts";
+import { Reading, same } from "../support/reading.ts";
 
 /** The limits that a rule may set; a log ignores those that it has not. */
 export interface Limits {

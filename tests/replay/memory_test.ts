@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { MemoryLog, type MemoryLogOptions, resume, sse, type SseOptions } from "../../mod.ts";
 import type { Recording } from "../../lib/replay/recording.ts";
-import { until } from "../serve.ts";
+import { until } from "../support/serve.ts";
 import { contract } from "./contract.ts";
 
 const KIB = 1024;

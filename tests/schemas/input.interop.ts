@@ -8,7 +8,7 @@ import { Validator } from "@seriousme/openapi-schema-validator";
 import * as z from "zod";
 import { createHandler, type Handler } from "../../mod.ts";
 import { active } from "../../lib/counters.ts";
-import { total } from "../child.ts";
+import { total } from "../support/child.ts";
 import { arktypeInput, valibotInput, valibotJsonInput, zodInput } from "./schemas.ts";
 
 // deno-lint-ignore no-explicit-any -- a document is looked into at many depths

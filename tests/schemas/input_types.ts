@@ -2,7 +2,7 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/spec";
 import * as z from "zod";
 import { createHandler, type OutputOf, type StandardSchema } from "../../mod.ts";
-import { queryInput } from "../../lib/http/streaming.ts";
+import { queryInput } from "../../lib/handler/routes/streaming.ts";
 import { arktypeInput, type Asked, valibotInput, valibotJsonInput, zodInput } from "./schemas.ts";
 
 createHandler({

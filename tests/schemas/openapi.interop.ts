@@ -14,23 +14,23 @@ import { Validator } from "@seriousme/openapi-schema-validator";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { createHandler, type Handler, type Item, StreamError } from "../../mod.ts";
 import { active } from "../../lib/counters.ts";
-import { queryInput } from "../../lib/http/streaming.ts";
-import { messagesOperation } from "../../lib/http/openapi/anthropic.ts";
-import { type DescribedRoutes, openApiDocument } from "../../lib/http/openapi/document.ts";
+import { queryInput } from "../../lib/handler/routes/streaming.ts";
+import { messagesOperation } from "../../lib/handler/openapi/anthropic.ts";
+import { type DescribedRoutes, openApiDocument } from "../../lib/handler/openapi/document.ts";
 import {
   chatCompletionOperation,
   modelOperation,
   modelsOperation,
-} from "../../lib/http/openapi/openai.ts";
+} from "../../lib/handler/openapi/openai.ts";
 import {
   resumeOperation,
   stopOperation,
   streamOperation,
-} from "../../lib/http/openapi/streaming.ts";
-import { chatOperation, resumeChatOperation } from "../../lib/http/openapi/ui_message.ts";
+} from "../../lib/handler/openapi/streaming.ts";
+import { chatOperation, resumeChatOperation } from "../../lib/handler/openapi/ui_message.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
-import { total } from "../child.ts";
-import { serve } from "../serve.ts";
+import { total } from "../support/child.ts";
+import { serve } from "../support/serve.ts";
 
 // deno-lint-ignore no-explicit-any -- a document is looked into at many depths
 type Json = any;

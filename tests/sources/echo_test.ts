@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../../lib/counters.ts";
-import type { SourceContext } from "../../lib/pump.ts";
+import type { SourceContext } from "../../lib/pipeline/pump.ts";
 import { echo } from "../../lib/sources/echo.ts";
-import { total } from "../child.ts";
-import { TEXT } from "./relay.ts";
+import { total } from "../support/child.ts";
+import { TEXT } from "../support/relay.ts";
 
 function contextOf(query: string, signal = new AbortController().signal) {
   return { input: { query }, signal } as SourceContext<{ query: string }>;

@@ -4,10 +4,10 @@
  */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import { listening, startEntry } from "../child.ts";
-import { until } from "../serve.ts";
-import { type Mock, startMock } from "../upstream/mock.ts";
-import { assertNoLeak, KEY, read, TEXT } from "./relay.ts";
+import { listening, startEntry } from "../support/child.ts";
+import { until } from "../support/serve.ts";
+import { type Mock, startMock } from "../support/upstream/mock.ts";
+import { assertNoLeak, KEY, read, TEXT } from "../support/relay.ts";
 
 let mock: Mock;
 before(async () => {

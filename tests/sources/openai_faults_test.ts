@@ -7,10 +7,18 @@ import { createServer, type Server, type Socket } from "node:net";
 import test, { after, before } from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import type { OpenAiOptions } from "../../lib/sources/openai.ts";
-import type { StreamReport } from "../../lib/generation.ts";
-import { until } from "../serve.ts";
-import { faults, type Mock, startMock } from "../upstream/mock.ts";
-import { assertNoLeak, assertNothingLeft, KEY, read, relay, sleep, TEXT } from "./relay.ts";
+import type { StreamReport } from "../../lib/pipeline/generation.ts";
+import { until } from "../support/serve.ts";
+import { faults, type Mock, startMock } from "../support/upstream/mock.ts";
+import {
+  assertNoLeak,
+  assertNothingLeft,
+  KEY,
+  read,
+  relay,
+  sleep,
+  TEXT,
+} from "../support/relay.ts";
 
 let mock: Mock;
 before(async () => {

@@ -7,12 +7,19 @@ import test, { after, before } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { sse } from "../../lib/http/sse.ts";
 import { openai } from "../../lib/sources/openai.ts";
-import type { StreamReport } from "../../lib/generation.ts";
-import { type Child, startScript, total } from "../child.ts";
-import { DEPARTURES, type RawRequest, rawRequest, serve, type Served, until } from "../serve.ts";
-import { type Mock, type MockRequest, startMock } from "../upstream/mock.ts";
-import type { Report } from "./child.ts";
-import { assertNothingLeft, KEY, sleep, TEXT } from "./relay.ts";
+import type { StreamReport } from "../../lib/pipeline/generation.ts";
+import { type Child, startScript, total } from "../support/child.ts";
+import {
+  DEPARTURES,
+  type RawRequest,
+  rawRequest,
+  serve,
+  type Served,
+  until,
+} from "../support/serve.ts";
+import { type Mock, type MockRequest, startMock } from "../support/upstream/mock.ts";
+import type { Report } from "../support/child/relay.ts";
+import { assertNothingLeft, KEY, sleep, TEXT } from "../support/relay.ts";
 
 const MIB = 2 ** 20;
 const WITHIN_MS = 100;
@@ -137,7 +144,7 @@ interface Relay {
 }
 
 async function startRelay(): Promise<Relay> {
-  const child = startScript("tests/sources/child.ts", mock.url);
+  const child = startScript("tests/support/child/relay.ts", mock.url);
   await until(() => /^port \d+$/m.test(child.output), 10_000, `a relay: ${child.errors}`);
   const port = Number(/^port (\d+)$/m.exec(child.output)?.[1]);
   const ask = async (path: string) => await (await fetch(`http://127.0.0.1:${port}${path}`)).text();

@@ -4,12 +4,12 @@
  */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import type { SourceContext } from "../../lib/pump.ts";
+import type { SourceContext } from "../../lib/pipeline/pump.ts";
 import { openai, type OpenAiOptions } from "../../lib/sources/openai.ts";
-import { Completion, cut, DONE } from "../upstream/completion.ts";
-import { reasoning, toolCalls } from "../upstream/faults.ts";
-import { type Mock, startMock } from "../upstream/mock.ts";
-import { assertNoLeak, assertNothingLeft, KEY, read, relay, TEXT } from "./relay.ts";
+import { Completion, cut, DONE } from "../support/upstream/completion.ts";
+import { reasoning, toolCalls } from "../support/upstream/faults.ts";
+import { type Mock, startMock } from "../support/upstream/mock.ts";
+import { assertNoLeak, assertNothingLeft, KEY, read, relay, TEXT } from "../support/relay.ts";
 
 let mock: Mock;
 before(async () => {

@@ -6,12 +6,12 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { sse, type SseOptions } from "../../lib/http/sse.ts";
-import type { Source } from "../../lib/pump.ts";
+import type { Source } from "../../lib/pipeline/pump.ts";
 import { openai } from "../../lib/sources/openai.ts";
 import { collect } from "../../lib/testing.ts";
-import { DEPARTURES, rawRequest, serve, type Served, until } from "../serve.ts";
-import { type Mock, startMock } from "../upstream/mock.ts";
-import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "./relay.ts";
+import { DEPARTURES, rawRequest, serve, type Served, until } from "../support/serve.ts";
+import { type Mock, startMock } from "../support/upstream/mock.ts";
+import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "../support/relay.ts";
 
 let mock: Mock;
 let first: Served;

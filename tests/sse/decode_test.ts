@@ -10,7 +10,7 @@ import {
   type ServerSentEvent,
   StreamError,
 } from "../../mod.ts";
-import { chunks, HOSTILE, hostile, int, pick, random } from "../random.ts";
+import { chunks, HOSTILE, hostile, int, pick, random } from "../support/random.ts";
 
 interface Vector {
   name: string;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeEvent, EventDecoder, type ServerSentEventInit } from "../../mod.ts";
 import { eventFrame, EventWriter } from "../../lib/sse/encode.ts";
-import { hostile, int, pick, random } from "../random.ts";
+import { hostile, int, pick, random } from "../support/random.ts";
 
 const utf8 = new TextEncoder();
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ByteWriter, Constant, Escapes, frameOf, jsonFrame } from "../../lib/sse/utf8.ts";
-import { hostile, int, random } from "../random.ts";
+import { hostile, int, random } from "../support/random.ts";
 
 const encoder = new TextEncoder();
 const JSON_INSIDE = jsonFrame("", "");

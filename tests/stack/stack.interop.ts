@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import test, { after, before } from "node:test";
-import { random } from "../random.ts";
+import { random } from "../support/random.ts";
 import { type Reading, readThrough } from "./reader.ts";
 import { type Name, type Stack, startStack } from "./stack.ts";
 

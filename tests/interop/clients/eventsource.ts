@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { EventSource as PackageEventSource } from "eventsource";
 // On Bun the bare name is Bun's own stand-in, whose EventSource never connects; this is the package.
 import { EventSource as UndiciEventSource } from "undici/index.js";
-import { runtimeName } from "../../serve.ts";
+import { runtimeName } from "../../support/serve.ts";
 import type { Client } from "../client.ts";
 
 /** What happened, in the one place where an `EventSource` tells it. */

@@ -1,0 +1,52 @@
+/**
+ * A whole answer, kept until its end: for formats that are one document. It stands apart because it
+ * grows with the answer, and so has a bound.
+ */
+import { type BlockKind, PartFramer, type ToolCall, utf8Length } from "./parts.ts";
+import type { EventWriter } from "../sse/encode.ts";
+
+/** Neighbouring tokens of one kind, or a tool call. */
+export type Part =
+  | { readonly kind: BlockKind; text: string }
+  | { readonly kind: "call"; readonly call: ToolCall };
+
+/**
+ * Collects the parts and writes nothing; its heirs write their document in `end`. Text, reasoning and
+ * arguments may be 16 MiB together, as UTF-8: then the stream fails with `answer_too_large`.
+ */
+export abstract class Transcript extends PartFramer {
+  /** In the order in which they began. */
+  protected readonly parts: Part[] = [];
+
+  token(_out: EventWriter, text: string): void {
+    this.#add("text", text);
+  }
+
+  protected reasoning(_out: EventWriter, text: string): void {
+    this.#add("reasoning", text);
+  }
+
+  protected callBegan(_out: EventWriter, call: ToolCall): void {
+    this.parts.push({ kind: "call", call });
+  }
+
+  protected callWent(): void {}
+
+  /** All parts of one kind, joined. */
+  protected joined(kind: BlockKind): string {
+    return this.parts.map((part) => part.kind === kind ? part.text : "").join("");
+  }
+
+  #add(kind: BlockKind, text: string): void {
+    this.keep(utf8Length(text));
+    const last = this.parts.at(-1);
+    if (last?.kind === kind) last.text += text;
+    else {
+      this.keep(PART_BYTES);
+      this.parts.push({ kind, text });
+    }
+  }
+}
+
+/** What a part costs beside its text. */
+const PART_BYTES = 64;

@@ -1,0 +1,111 @@
+/** What the route of Anthropic's API takes and answers, as far as Spillway speaks it. */
+import { messages } from "../routes/anthropic.ts";
+import {
+  BODY_PROBLEMS,
+  eventSchema,
+  jsonBody,
+  type JsonSchema,
+  jsonText,
+  type Operation,
+  ref,
+  STREAM_PROBLEMS,
+} from "./operation.ts";
+
+const TEXT: JsonSchema = { type: "string" };
+const OBJECT: JsonSchema = { type: "object" };
+const INDEX: JsonSchema = { type: "integer", minimum: 0 };
+
+/** What each event has beside its type. */
+const EVENTS: Record<string, Record<string, JsonSchema>> = {
+  message_start: { message: ref("AnthropicMessage") },
+  content_block_start: { index: INDEX, content_block: OBJECT },
+  ping: {},
+  content_block_delta: {
+    index: INDEX,
+    delta: {
+      type: "object",
+      properties: { type: TEXT, text: TEXT },
+      required: ["type"],
+    },
+  },
+  content_block_stop: { index: INDEX },
+  message_delta: { delta: OBJECT, usage: OBJECT },
+  message_stop: {},
+};
+
+const schemas: Record<string, JsonSchema> = {
+  AnthropicRequest: {
+    ...messages.schema,
+    description: "Further fields are handed to the source.",
+    examples: [{
+      model: "spillway",
+      max_tokens: 1024,
+      stream: true,
+      messages: [{ role: "user", content: "Hello?" }],
+    }],
+  },
+  AnthropicMessage: {
+    type: "object",
+    properties: {
+      id: TEXT,
+      type: { const: "message" },
+      role: { const: "assistant" },
+      content: { type: "array", items: OBJECT },
+      model: TEXT,
+      stop_reason: { type: ["string", "null"] },
+      stop_sequence: { type: ["string", "null"] },
+      usage: OBJECT,
+    },
+    required: ["id", "type", "role", "content", "model", "usage"],
+  },
+  AnthropicError: {
+    type: "object",
+    properties: {
+      type: { const: "error" },
+      error: {
+        type: "object",
+        properties: { type: TEXT, message: TEXT },
+        required: ["type", "message"],
+      },
+    },
+    required: ["type", "error"],
+  },
+};
+
+const itemSchema: JsonSchema = {
+  anyOf: [
+    ...Object.entries(EVENTS).map(([name, more]) =>
+      eventSchema(
+        name,
+        jsonText({
+          type: "object",
+          properties: { type: { const: name }, ...more },
+          required: ["type", ...Object.keys(more)],
+        }),
+      )
+    ),
+    eventSchema("error", jsonText(ref("AnthropicError")), "The failure that ended it."),
+  ],
+};
+
+/** `POST /v1/messages`. */
+export const messagesOperation: Operation = {
+  operationId: "createMessage",
+  summary: "Answer a conversation, as Anthropic's API does",
+  tags: ["anthropic"],
+  requestBody: jsonBody(ref("AnthropicRequest")),
+  responses: {
+    200: {
+      description: "A stream where `stream` is true, else the whole answer.",
+      content: {
+        "text/event-stream": { itemSchema },
+        "application/json": { schema: ref("AnthropicMessage") },
+      },
+    },
+  },
+  problems: [...BODY_PROBLEMS, "model_not_found", ...STREAM_PROBLEMS],
+  statuses: { invalid_input: 400 },
+  refusal: { schema: ref("AnthropicError") },
+  schemas,
+  resumable: true,
+};

@@ -1,0 +1,190 @@
+/** What the routes of OpenAI's API take and answer, as far as Spillway speaks it. */
+import { chatCompletions } from "../routes/openai.ts";
+import {
+  BODY_PROBLEMS,
+  eventSchema,
+  jsonAnswer,
+  jsonBody,
+  type JsonSchema,
+  jsonText,
+  type Operation,
+  ref,
+  STREAM_PROBLEMS,
+} from "./operation.ts";
+
+const TEXT: JsonSchema = { type: "string" };
+const TIME: JsonSchema = { type: "integer", description: "Seconds since 1970." };
+const FINISH: JsonSchema = { type: ["string", "null"], examples: ["stop", "length", "tool_calls"] };
+
+const schemas: Record<string, JsonSchema> = {
+  ChatCompletionRequest: {
+    ...chatCompletions.schema,
+    description: "Further fields are handed to the source.",
+    examples: [{
+      model: "spillway",
+      stream: true,
+      messages: [{ role: "user", content: "Hello?" }],
+    }],
+  },
+  ChatCompletionUsage: {
+    type: "object",
+    properties: {
+      prompt_tokens: { type: "integer" },
+      completion_tokens: { type: "integer" },
+      total_tokens: { type: "integer" },
+    },
+  },
+  ChatCompletion: {
+    type: "object",
+    properties: {
+      id: TEXT,
+      object: { const: "chat.completion" },
+      created: TIME,
+      model: TEXT,
+      choices: {
+        type: "array",
+        items: {
+          type: "object",
+          properties: {
+            index: { type: "integer" },
+            message: { type: "object", properties: { role: TEXT }, required: ["role"] },
+            finish_reason: FINISH,
+          },
+          required: ["index", "message", "finish_reason"],
+        },
+      },
+      usage: { anyOf: [ref("ChatCompletionUsage"), { type: "null" }] },
+    },
+    required: ["id", "object", "created", "model", "choices"],
+  },
+  ChatCompletionChunk: {
+    type: "object",
+    properties: {
+      id: TEXT,
+      object: { const: "chat.completion.chunk" },
+      created: TIME,
+      model: TEXT,
+      choices: {
+        type: "array",
+        items: {
+          type: "object",
+          properties: {
+            index: { type: "integer" },
+            delta: {
+              type: "object",
+              properties: {
+                role: TEXT,
+                content: { type: ["string", "null"] },
+                reasoning_content: TEXT,
+                tool_calls: { type: "array", items: { type: "object" } },
+              },
+            },
+            finish_reason: FINISH,
+          },
+          required: ["index", "delta", "finish_reason"],
+        },
+      },
+      usage: { anyOf: [ref("ChatCompletionUsage"), { type: "null" }] },
+    },
+    required: ["id", "object", "created", "model", "choices"],
+  },
+  OpenAiError: {
+    type: "object",
+    properties: {
+      error: {
+        type: "object",
+        properties: {
+          message: TEXT,
+          type: TEXT,
+          param: { type: ["string", "null"] },
+          code: { type: ["string", "integer", "null"] },
+        },
+        required: ["message", "type"],
+      },
+    },
+    required: ["error"],
+  },
+};
+
+const modelSchemas: Record<string, JsonSchema> = {
+  OpenAiError: schemas.OpenAiError!,
+  Model: {
+    type: "object",
+    description: "For OpenAI's clients and, from `type` on, for Anthropic's.",
+    properties: {
+      id: TEXT,
+      object: { const: "model" },
+      created: TIME,
+      owned_by: TEXT,
+      type: { const: "model" },
+      display_name: TEXT,
+      created_at: { type: "string", format: "date-time" },
+    },
+    required: ["id", "object", "created", "owned_by"],
+  },
+  ModelList: {
+    type: "object",
+    properties: { object: { const: "list" }, data: { type: "array", items: ref("Model") } },
+    required: ["object", "data"],
+  },
+};
+
+/** One chunk, the failure, or `[DONE]`, which ends every stream. */
+const itemSchema: JsonSchema = {
+  anyOf: [
+    eventSchema(undefined, jsonText(ref("ChatCompletionChunk")), "A piece of the answer."),
+    eventSchema(undefined, jsonText(ref("OpenAiError")), "The failure that ended it."),
+    eventSchema(undefined, { const: "[DONE]" }, "The last event."),
+  ],
+};
+
+/** `POST /v1/chat/completions`. */
+export const chatCompletionOperation: Operation = {
+  operationId: "createChatCompletion",
+  summary: "Answer a conversation, as OpenAI's API does",
+  tags: ["openai"],
+  requestBody: jsonBody(ref("ChatCompletionRequest")),
+  responses: {
+    200: {
+      description: "A stream where `stream` is true, else the whole answer.",
+      content: {
+        "text/event-stream": { itemSchema },
+        "application/json": { schema: ref("ChatCompletion") },
+      },
+    },
+  },
+  problems: [...BODY_PROBLEMS, "model_not_found", ...STREAM_PROBLEMS],
+  statuses: { invalid_input: 400 },
+  refusal: { schema: ref("OpenAiError") },
+  schemas,
+  resumable: true,
+};
+
+/** `GET /v1/models`. */
+export const modelsOperation: Operation = {
+  operationId: "listModels",
+  summary: "The models that can be asked for",
+  tags: ["openai"],
+  responses: { 200: jsonAnswer("The models.", ref("ModelList")) },
+  problems: [],
+  refusal: { schema: ref("OpenAiError") },
+  schemas: modelSchemas,
+};
+
+/** `GET /v1/models/{model}`. */
+export const modelOperation: Operation = {
+  operationId: "retrieveModel",
+  summary: "One of them",
+  tags: ["openai"],
+  parameters: [{
+    name: "model",
+    in: "path",
+    required: true,
+    description: "Its name.",
+    schema: TEXT,
+  }],
+  responses: { 200: jsonAnswer("The model.", ref("Model")) },
+  problems: ["model_not_found"],
+  refusal: { schema: ref("OpenAiError") },
+  schemas: modelSchemas,
+};

@@ -1,0 +1,99 @@
+/** What the chat routes of the AI SDK take and answer: the UI message stream, version 1. */
+import { uiChat } from "../routes/ui_message.ts";
+import {
+  BODY_PROBLEMS,
+  eventSchema,
+  jsonBody,
+  type JsonSchema,
+  jsonText,
+  type Operation,
+  ref,
+  type ResponseObject,
+  STREAM_PROBLEMS,
+} from "./operation.ts";
+
+const TEXT: JsonSchema = { type: "string" };
+
+/** What each part of text has beside its type; of the others only the type is told. */
+const PARTS: Record<string, string[]> = {
+  "text-start": ["id"],
+  "text-delta": ["id", "delta"],
+  "text-end": ["id"],
+  "reasoning-start": ["id"],
+  "reasoning-delta": ["id", "delta"],
+  "reasoning-end": ["id"],
+  error: ["errorText"],
+};
+const OTHERS = {
+  type: "object",
+  properties: {
+    type: { type: "string", not: { enum: Object.keys(PARTS) }, examples: ["start", "finish"] },
+  },
+  required: ["type"],
+};
+
+const schemas: Record<string, JsonSchema> = {
+  UiChatRequest: {
+    ...uiChat.schema,
+    description: "Further fields are handed to the source.",
+    examples: [{
+      id: "chat-1",
+      messages: [{ id: "1", role: "user", parts: [{ type: "text", text: "Hello?" }] }],
+    }],
+  },
+  UiMessagePart: {
+    description: "A part of the UI message stream.",
+    anyOf: [
+      ...Object.entries(PARTS).map(([type, fields]) => ({
+        type: "object",
+        properties: {
+          type: { const: type },
+          ...Object.fromEntries(fields.map((field) => [field, TEXT])),
+        },
+        required: ["type", ...fields],
+      })),
+      OTHERS,
+    ],
+  },
+};
+
+const itemSchema: JsonSchema = {
+  anyOf: [
+    eventSchema(undefined, jsonText(ref("UiMessagePart"))),
+    eventSchema(undefined, { const: "[DONE]" }, "The last event."),
+  ],
+};
+
+const stream: ResponseObject = {
+  description: "The stream.",
+  content: { "text/event-stream": { itemSchema } },
+};
+
+/** `POST /api/chat`. */
+export const chatOperation: Operation = {
+  operationId: "chat",
+  summary: "Answer a chat, as the AI SDK asks for it",
+  tags: ["ui-message"],
+  requestBody: jsonBody(ref("UiChatRequest")),
+  responses: { 200: stream },
+  problems: [...BODY_PROBLEMS, ...STREAM_PROBLEMS],
+  schemas,
+  resumable: true,
+};
+
+/** `GET /api/chat/{chat id}/stream`. */
+export const resumeChatOperation: Operation = {
+  operationId: "resumeChat",
+  summary: "The chat's latest answer once more, from its start",
+  tags: ["ui-message"],
+  parameters: [{
+    name: "id",
+    in: "path",
+    required: true,
+    description: "The chat's.",
+    schema: TEXT,
+  }],
+  responses: { 200: stream, 204: { description: "There is none that still runs." } },
+  problems: ["gone", "too_many_streams"],
+  schemas,
+};

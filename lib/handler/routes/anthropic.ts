@@ -1,0 +1,204 @@
+/**
+ * `POST /v1/messages`: what Anthropic's clients ask. Their messages and tools are put in the words of
+ * the chat completions API, so that a source need know only those.
+ */
+import { type ChatFields, type ChatMessage, type ChatTool, queryOf, textOf } from "../../chat.ts";
+import { anthropicFormat } from "../../formats/anthropic.ts";
+import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
+import type { StreamRoute } from "./stream_route.ts";
+
+/** A block of a message: text, an image, a tool's use or its result, and others. */
+export interface ContentBlock {
+  type: string;
+  text?: string;
+  [field: string]: unknown;
+}
+
+/** The body of a messages request. Fields that are not named here pass as they are. */
+export interface MessagesRequest {
+  /** One of `models`, where the handler has them; else any name. */
+  model: string;
+  /** At least one. */
+  messages: { role: "user" | "assistant" | "system"; content: string | ContentBlock[] }[];
+  /** Most tokens of the answer, 1 or more. */
+  max_tokens: number;
+  system?: string | ContentBlock[] | null;
+  /** Whether the answer is an event stream, or one document. @default {false} */
+  stream?: boolean | null;
+  /** 0 to 1. */
+  temperature?: number | null;
+  /** 0 to 1. */
+  top_p?: number | null;
+  stop_sequences?: string[] | null;
+  tools?: AnthropicTool[] | null;
+  tool_choice?: {
+    type: string;
+    name?: string;
+    disable_parallel_tool_use?: boolean;
+    [field: string]: unknown;
+  } | null;
+  [field: string]: unknown;
+}
+
+/** A tool of the client's, or, with a `type` of its own and without a schema, one of the server's. */
+export interface AnthropicTool {
+  name: string;
+  type?: string | null;
+  description?: string;
+  input_schema?: Record<string, unknown>;
+  [field: string]: unknown;
+}
+
+/** What a source is given under `POST /v1/messages`. */
+export interface AnthropicInput extends ChatFields {
+  api: "anthropic";
+  messages: ChatMessage[];
+  model: string;
+  max_tokens: number;
+  /** The request's body as it came. */
+  body: MessagesRequest;
+}
+
+/** The route. */
+export const messages: StreamRoute<MessagesRequest> = {
+  schema: {
+    type: "object",
+    required: ["model", "max_tokens", "messages"],
+    properties: {
+      ...FIELDS,
+      messages: {
+        type: "array",
+        minItems: 1,
+        items: {
+          type: "object",
+          required: ["role", "content"],
+          properties: {
+            role: { enum: ["user", "assistant", "system"] },
+            content: { type: ["string", "array"], items: PART },
+          },
+        },
+      },
+      max_tokens: { type: "integer", minimum: 1 },
+      system: { type: ["string", "array", "null"], items: PART },
+      stream: { type: ["boolean", "null"] },
+      temperature: { type: ["number", "null"], minimum: 0, maximum: 1 },
+      stop_sequences: { type: ["array", "null"], items: { type: "string" } },
+      tools: {
+        type: ["array", "null"],
+        items: {
+          type: "object",
+          required: ["name"],
+          properties: {
+            name: { type: "string", minLength: 1 },
+            type: { type: ["string", "null"] },
+            input_schema: { type: "object" },
+          },
+        },
+      },
+      tool_choice: {
+        type: ["object", "null"],
+        required: ["type"],
+        properties: { type: { enum: ["auto", "any", "tool", "none"] }, name: { type: "string" } },
+      },
+    },
+  },
+  invalidStatus: 400,
+  picksModel: true,
+  input(body): AnthropicInput {
+    const { stop_sequences, tools, tool_choice } = body;
+    const system = textOfSystem(body.system);
+    const messages = body.messages.flatMap(messagesOf);
+    if (system !== "") messages.unshift({ role: "system", content: system });
+    return {
+      ...fieldsOf(body),
+      ...stop_sequences ? { stop: stop_sequences } : {},
+      ...tools ? { tools: tools.map(toolOf) } : {},
+      ...tool_choice ? choiceOf(tool_choice) : {},
+      model: body.model,
+      max_tokens: body.max_tokens,
+      messages,
+      query: queryOf(messages),
+      api: "anthropic",
+      body,
+    };
+  },
+  formatName: "anthropic",
+  format: ({ model, stream }) => anthropicFormat.with({ model, whole: stream !== true }),
+};
+
+function textOfSystem(system: MessagesRequest["system"]): string {
+  return Array.isArray(system) ? system.map(({ text }) => text ?? "").join("\n") : system ?? "";
+}
+
+/** One message may be several: there a tool's result is a message of its own. */
+function messagesOf({ role, content }: MessagesRequest["messages"][number]): ChatMessage[] {
+  if (typeof content === "string") return [{ role, content }];
+  return role === "assistant" ? [assistantOf(content)] : fromUser(role, content);
+}
+
+function assistantOf(blocks: ContentBlock[]): ChatMessage {
+  const calls = blocks.filter(({ type }) => type === "tool_use").map(({ id, name, input }) => ({
+    id,
+    type: "function",
+    function: { name, arguments: JSON.stringify(input ?? {}) },
+  }));
+  const text = textOf(blocks);
+  if (calls.length === 0) return { role: "assistant", content: text };
+  return { role: "assistant", content: text || null, tool_calls: calls };
+}
+
+function fromUser(role: string, blocks: ContentBlock[]): ChatMessage[] {
+  const results: ChatMessage[] = [];
+  const parts: unknown[] = [];
+  for (const block of blocks) {
+    if (block.type === "tool_result") {
+      const { tool_use_id, content } = block;
+      results.push({ role: "tool", tool_call_id: tool_use_id, content: textOf(content) });
+    } else if (block.type === "text") parts.push({ type: "text", text: block.text });
+    else parts.push(block.type === "image" ? imageOf(block) : block);
+  }
+  // Many an upstream takes parts only where there must be some.
+  const [only] = blocks;
+  if (blocks.length === 1 && only?.type === "text") return [{ role, content: only.text }];
+  // The results answer what the assistant said last: they come first.
+  return parts.length > 0 || results.length === 0
+    ? [...results, { role, content: parts }]
+    : results;
+}
+
+/** What is no image that we know stays what it is: the source may know it. */
+function imageOf(block: ContentBlock): unknown {
+  const { type, url, media_type, data } = (block.source ?? {}) as Record<string, unknown>;
+  if (type === "url") return { type: "image_url", image_url: { url } };
+  if (type !== "base64") return block;
+  // A data URL: its scheme apart, for the field of that name is spelled elsewhere.
+  const dataUrl = ["data", `${media_type};base64,${data}`].join(":");
+  return { type: "image_url", image_url: { url: dataUrl } };
+}
+
+/** A tool that the server would run has no counterpart, and stays what it is. */
+function toolOf(tool: AnthropicTool): ChatTool {
+  const { name, description, input_schema, type } = tool;
+  if (input_schema === undefined && type != null && type !== "custom") return { ...tool, type };
+  return {
+    type: "function",
+    function: {
+      name,
+      ...description === undefined ? {} : { description },
+      ...input_schema === undefined ? {} : { parameters: input_schema },
+    },
+  };
+}
+
+function choiceOf(
+  { type, name, disable_parallel_tool_use }: NonNullable<MessagesRequest["tool_choice"]>,
+): Pick<ChatFields, "tool_choice" | "parallel_tool_calls"> {
+  return {
+    tool_choice: type === "tool"
+      ? { type: "function", function: { name } }
+      : type === "any"
+      ? "required"
+      : type,
+    ...disable_parallel_tool_use ? { parallel_tool_calls: false } : {},
+  };
+}

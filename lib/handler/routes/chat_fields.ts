@@ -1,0 +1,79 @@
+/**
+ * What the bodies of all chat routes have in common: the schema of the fields that reach a source
+ * typed, and how they do. The routes add what their own APIs have beside it.
+ */
+import type { ChatFields } from "../../chat.ts";
+import { type Schema, where } from "../schema.ts";
+
+/** A part of a message's content; of its kinds only text is looked into. */
+export const PART: Schema = {
+  type: "object",
+  required: ["type"],
+  properties: { type: { type: "string" }, text: { type: "string" } },
+  if: where("type", "text"),
+  then: { required: ["text"] },
+};
+
+/** A message of the chat completions API. */
+export const MESSAGE: Schema = {
+  type: "object",
+  required: ["role"],
+  properties: {
+    role: { enum: ["developer", "system", "user", "assistant", "tool", "function"] },
+    content: { type: ["string", "array", "null"], items: PART },
+    tool_calls: { type: ["array", "null"], items: { type: "object" } },
+    tool_call_id: { type: "string" },
+  },
+  if: where("role", "developer", "system", "user", "tool"),
+  then: { required: ["content"] },
+};
+
+/** The properties of {@linkcode ChatFields}, as the chat completions API has them. */
+export const FIELDS: Readonly<Record<string, Schema>> = {
+  messages: { type: "array", minItems: 1, items: MESSAGE },
+  model: { type: "string", minLength: 1 },
+  temperature: { type: ["number", "null"], minimum: 0, maximum: 2 },
+  top_p: { type: ["number", "null"], minimum: 0, maximum: 1 },
+  max_tokens: { type: ["integer", "null"], minimum: 1 },
+  max_completion_tokens: { type: ["integer", "null"], minimum: 1 },
+  stop: { type: ["string", "array", "null"], items: { type: "string" } },
+  tools: {
+    type: ["array", "null"],
+    items: {
+      type: "object",
+      required: ["type"],
+      properties: {
+        type: { type: "string" },
+        function: {
+          type: "object",
+          required: ["name"],
+          properties: { name: { type: "string", minLength: 1 } },
+        },
+      },
+      if: where("type", "function"),
+      then: { required: ["function"] },
+    },
+  },
+  tool_choice: { type: ["string", "object", "null"] },
+  parallel_tool_calls: { type: ["boolean", "null"] },
+  response_format: {
+    type: ["object", "null"],
+    required: ["type"],
+    properties: { type: { type: "string" } },
+  },
+  seed: { type: ["integer", "null"] },
+  presence_penalty: { type: ["number", "null"], minimum: -2, maximum: 2 },
+  frequency_penalty: { type: ["number", "null"], minimum: -2, maximum: 2 },
+  reasoning_effort: { type: ["string", "null"] },
+};
+
+/** The fields of a checked body: a `null` is as good as nothing, and what is not ours is untouched. */
+export function fieldsOf(body: object): Omit<ChatFields, "query"> {
+  const fields: Omit<ChatFields, "query"> = Object.fromEntries(
+    Object.entries(body).filter(([name, value]) => value !== null || !Object.hasOwn(FIELDS, name)),
+  );
+  if (typeof fields.stop === "string") fields.stop = [fields.stop];
+  const maxTokens = fields.max_tokens ?? fields.max_completion_tokens;
+  if (maxTokens !== undefined) fields.max_tokens = maxTokens;
+  return fields;
+}

@@ -1,0 +1,165 @@
+/**
+ * `POST /api/chat`: what the AI SDK's `useChat` asks. Its messages are put in the words of the chat
+ * completions API, so that a source need know only those.
+ */
+import { type ChatFields, type ChatMessage, queryOf, textOf } from "../../chat.ts";
+import { uiMessageFormat } from "../../formats/ui_message.ts";
+import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
+import type { StreamRoute } from "./stream_route.ts";
+
+/** A part of a UI message: text, a file, a tool's use and its output, and others. */
+export interface UiPart {
+  type: string;
+  text?: string;
+  [field: string]: unknown;
+}
+
+/** A message as `useChat` keeps it. */
+export interface UiMessage {
+  id?: string;
+  role: "system" | "user" | "assistant";
+  parts: UiPart[];
+  [field: string]: unknown;
+}
+
+/** The body of `useChat`'s request; what the front end adds to it (`body`) passes as it is. */
+export interface UiChatRequest {
+  /** The chat's id. */
+  id?: string;
+  /** At least one. */
+  messages: UiMessage[];
+  trigger?: "submit-message" | "regenerate-message" | null;
+  /** The message that is to be made anew. */
+  messageId?: string | null;
+  [field: string]: unknown;
+}
+
+/** What a source is given under `POST /api/chat`. */
+export interface UiMessageInput extends ChatFields {
+  api: "ui-message";
+  messages: ChatMessage[];
+  /** The chat's id, if the client sent one. */
+  chatId: string | undefined;
+  /** The request's body as it came. */
+  body: UiChatRequest;
+}
+
+/** The route. */
+export const uiChat: StreamRoute<UiChatRequest> = {
+  schema: {
+    type: "object",
+    required: ["messages"],
+    properties: {
+      ...FIELDS,
+      id: { type: "string" },
+      messages: {
+        type: "array",
+        minItems: 1,
+        items: {
+          type: "object",
+          required: ["role", "parts"],
+          properties: {
+            id: { type: "string" },
+            role: { enum: ["system", "user", "assistant"] },
+            parts: { type: "array", items: PART },
+          },
+        },
+      },
+      trigger: {
+        type: ["string", "null"],
+        enum: ["submit-message", "regenerate-message", null],
+      },
+      messageId: { type: ["string", "null"] },
+    },
+  },
+  invalidStatus: 422,
+  input(body): UiMessageInput {
+    const messages = body.messages.flatMap(messagesOf);
+    return {
+      ...fieldsOf(body),
+      messages,
+      query: queryOf(messages),
+      chatId: body.id,
+      api: "ui-message",
+      body,
+    };
+  },
+  formatName: "ui-message",
+  chatId: ({ id }) => id,
+  format({ messages }) {
+    const last = messages.at(-1);
+    // Tools have answered, and the same message goes on.
+    const messageId = last?.role === "assistant" ? last.id : undefined;
+    const options = messageId === undefined ? {} : { messageId };
+    // Outside `/v1` every refusal is a problem; a front end shows its body, whatever it is.
+    const { refuse: _refuse, ...format } = uiMessageFormat.with(options);
+    return format;
+  },
+};
+
+function messagesOf({ role, parts }: UiMessage): ChatMessage[] {
+  if (role === "system") return [{ role, content: textOf(parts) }];
+  if (role === "assistant") return stepsOf(parts).flatMap(assistantOf);
+  const content = parts.filter(({ type }) => type === "text" || type === "file").map(userPartOf);
+  // Many an upstream takes parts only where there must be some.
+  const plain = content.length === 0 || (content.length === 1 && parts[0]?.type === "text");
+  return [{ role, content: plain ? textOf(parts) : content }];
+}
+
+function userPartOf({ type, text, mediaType, url, filename }: UiPart): unknown {
+  if (type === "text") return { type, text };
+  return String(mediaType).startsWith("image/")
+    ? { type: "image_url", image_url: { url } }
+    : { type: "file", file: { filename, file_data: url } };
+}
+
+/** What the assistant did between two calls of the model. */
+function stepsOf(parts: UiPart[]): UiPart[][] {
+  const steps: UiPart[][] = [[]];
+  for (const part of parts) {
+    if (part.type === "step-start") steps.push([]);
+    else steps.at(-1)!.push(part);
+  }
+  return steps;
+}
+
+/** A step's text and the tools it used, and what these answered. */
+function assistantOf(parts: UiPart[]): ChatMessage[] {
+  const text = textOf(parts);
+  // A model refuses a conversation in which a call was never answered.
+  const used = parts.filter((part) => isTool(part) && resultOf(part) !== undefined);
+  if (used.length === 0) return text === "" ? [] : [{ role: "assistant", content: text }];
+  const tool_calls = used.map((part) => ({
+    id: part.toolCallId,
+    type: "function",
+    function: {
+      name: part.type === "dynamic-tool" ? part.toolName : part.type.slice("tool-".length),
+      arguments: JSON.stringify(part.input ?? part.rawInput ?? {}),
+    },
+  }));
+  const results = used.map((part) => ({
+    role: "tool",
+    tool_call_id: part.toolCallId,
+    content: resultOf(part),
+  }));
+  return [{ role: "assistant", content: text || null, tool_calls }, ...results];
+}
+
+function isTool({ type }: UiPart): boolean {
+  return type === "dynamic-tool" || type.startsWith("tool-");
+}
+
+function resultOf({ state, output, errorText, approval }: UiPart): string | undefined {
+  switch (state) {
+    case "output-available":
+      return typeof output === "string" ? output : JSON.stringify(output ?? null);
+    case "output-error":
+      return String(errorText);
+    case "output-denied": {
+      const { reason } = (approval ?? {}) as { reason?: unknown };
+      return String(reason ?? "The tool call was denied");
+    }
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * One timer that looks after all streams that stay silent. It stands apart from the streams because a
+ * timer of their own would cost each token 0.4 µs (Bun) to 1.9 µs (Deno) in re-arming.
+ */
+import { active } from "../counters.ts";
+
+/** Something that must be looked at from time to time. `sweep` must not throw. */
+export interface Watched {
+  /** The shortest of its time limits, in ms. */
+  readonly shortestMs: number;
+  sweep(nowMs: number): void;
+}
+
+const watched = new Set<Watched>();
+let timer: ReturnType<typeof setInterval> | undefined;
+let periodMs = 0;
+
+/** A limit of 5 s is looked at twice a second, a limit of 100 ms every 25 ms. */
+function periodFor(limitMs: number): number {
+  return Math.min(500, Math.max(25, limitMs / 10));
+}
+
+/** Looks at `stream` until `unwatch`, often enough for its shortest limit. */
+export function watch(stream: Watched): void {
+  watched.add(stream);
+  const wanted = periodFor(stream.shortestMs);
+  if (timer !== undefined && periodMs <= wanted) return;
+  stopTimer();
+  periodMs = wanted;
+  timer = setInterval(sweepAll, periodMs);
+  active.timers++;
+}
+
+/** Stops looking; the timer goes with the last one. */
+export function unwatch(stream: Watched): void {
+  if (watched.delete(stream) && watched.size === 0) stopTimer();
+}
+
+function stopTimer(): void {
+  if (timer === undefined) return;
+  clearInterval(timer);
+  timer = undefined;
+  active.timers--;
+}
+
+function sweepAll(): void {
+  // A little early rather than a period late.
+  const nowMs = performance.now() + periodMs / 2;
+  for (const stream of watched) stream.sweep(nowMs);
+}

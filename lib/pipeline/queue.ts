@@ -1,0 +1,323 @@
+/**
+ * The queue between one source and one stream: callbacks on one side, demand on the other. It stands
+ * apart because it is the only thing that a source which cannot `yield` ever has to know.
+ */
+import { active } from "../counters.ts";
+import { StreamError } from "../error.ts";
+
+/** What a source makes: a token, or structured data that is sent as JSON under an event name. */
+export type Item = string | { event?: string; data: unknown };
+
+/** How the model ended: what a generator may return and `close` may be given. */
+export interface Summary {
+  /** Why the model stopped, as the upstream says it: `stop`, `length`, `tool_calls`… */
+  finishReason?: string | undefined;
+  /** Tokens that were paid for, in the upstream's own words. */
+  usage?: Record<string, unknown> | undefined;
+}
+
+/** Limits of an {@linkcode AsyncQueue}. */
+export interface AsyncQueueOptions {
+  /** Waiting bytes from which `send` waits, 1 or more. @default {65 536} */
+  highWaterMark?: number;
+  /** Waiting bytes at which a further `send` ends the stream with `overflow`, at least `highWaterMark`. @default {1 MiB} */
+  maxBufferedBytes?: number;
+}
+
+/** The stream that reads a queue. Called from anywhere, at any time. */
+export interface QueueReader<T> {
+  /** Whether what waits is held to the queue's `maxBufferedBytes`; else the reader finds room itself. */
+  readonly bounded: boolean;
+  /**
+   * Takes a value at once, so that it is encoded while it is still in the processor's cache.
+   *
+   * @returns How many bytes wait in all.
+   * @throws If the value cannot be sent; the queue fails with it.
+   */
+  write(value: T): number;
+  /** The state changed. Must not throw. */
+  wake(): void;
+  /** Somebody sent after the normal end. Must not throw. */
+  late(): void;
+}
+
+/** What a value costs that no stream has encoded yet: two bytes a UTF-16 unit, and this. */
+const VALUE_BYTES = 32;
+/** The answers of `send` that need no promise of their own. */
+const ACCEPTED: Promise<boolean> = Promise.resolve(true);
+const REFUSED: Promise<boolean> = Promise.resolve(false);
+
+/**
+ * A bounded queue that any callback may fill. One producer side (`send`, `close`, `fail`), one
+ * consumer (a stream, or one `for await`).
+ *
+ * ```
+ *           close()
+ *   open ──────────────▶ closed      what waits is still delivered, then the end
+ *    │ ────────────────▶ failed      what waits is still delivered, then the error
+ *    │      fail(error)    │
+ *    └──────────┬──────────┘
+ *               ▼ cancel(reason)
+ *           cancelled                what waits is dropped; `signal` aborts
+ * ```
+ *
+ * The calls may come in any order, repeatedly, from anywhere, also inside each other. What waits is
+ * counted in bytes as they are sent, or as they are held (two a UTF-16 unit, and 32 a value) while no
+ * stream reads the queue yet.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { AsyncQueue } from "spillway";
+ *
+ * const queue = new AsyncQueue<string>();
+ * for (const token of ["Hel", "lo"]) queue.send(token);
+ * queue.close();
+ * assert((await Array.fromAsync(queue)).join("") === "Hello");
+ * ```
+ */
+export class AsyncQueue<T = Item> implements AsyncIterable<T> {
+  #state: "open" | "closed" | "failed" | "cancelled" = "open";
+  /** What waits while no stream reads the queue; a stream keeps it as bytes. */
+  #values: T[] = [];
+  #bytes = 0;
+  #error: unknown;
+  #summary: Summary = {};
+  #reader: QueueReader<T> | undefined;
+  #abort: AbortController | undefined;
+  /** What every waiting `send` answers; there is one promise, however many wait. */
+  #room: Promise<boolean> | undefined;
+  #settle: (room: boolean) => void = () => {};
+  readonly #highWaterMark: number;
+  readonly #maxBufferedBytes: number;
+
+  /** @throws {RangeError} If a limit is out of its bounds. */
+  constructor(options: AsyncQueueOptions = {}) {
+    const { highWaterMark, maxBufferedBytes } = checkLimits(options);
+    this.#highWaterMark = highWaterMark;
+    this.#maxBufferedBytes = maxBufferedBytes;
+  }
+
+  /** Where the queue is in its life. */
+  get state(): "open" | "closed" | "failed" | "cancelled" {
+    return this.#state;
+  }
+
+  /** Whether `send` is turned away. */
+  get closed(): boolean {
+    return this.#state !== "open";
+  }
+
+  /** Why the queue failed or was cancelled. */
+  get error(): unknown {
+    return this.#error;
+  }
+
+  /** Aborts when the consumer left or the queue failed; `signal.reason` is why: a {@linkcode StreamError}, or what `fail` was given. */
+  get signal(): AbortSignal {
+    // Made when it is first asked for: most generators never do, and a controller costs a microsecond.
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#state === "failed" || this.#state === "cancelled") this.#abort.abort(this.#error);
+    }
+    return this.#abort.signal;
+  }
+
+  /**
+   * Queues a value. Never throws and never rejects. `""`, `null` and `undefined` are skipped.
+   *
+   * @returns `true` at once while there is room, `true` later once there is room again (the value is
+   * queued meanwhile), `false` if the queue has ended.
+   */
+  send(value: T): Promise<boolean> {
+    if (this.#state !== "open") {
+      if (this.#state === "closed") this.#reader?.late();
+      return REFUSED;
+    }
+    if (value === "" || value === null || value === undefined) return ACCEPTED;
+    if (this.#bytes >= this.#maxBufferedBytes && this.#reader?.bounded !== false) {
+      this.fail(new StreamError("overflow"));
+      return REFUSED;
+    }
+    try {
+      const bytes = this.#reader === undefined ? this.#keep(value) : this.#reader.write(value);
+      // A reader that was woken, or a value's own toJSON, may have dropped it at once.
+      if (this.state === "cancelled") return REFUSED;
+      this.#bytes = bytes;
+    } catch (error) {
+      this.fail(error);
+      return REFUSED;
+    }
+    return this.#bytes < this.#highWaterMark ? ACCEPTED : this.#waitForRoom();
+  }
+
+  /** What `close` was given. */
+  get summary(): Summary {
+    return this.#summary;
+  }
+
+  /** The producer finished: what waits is delivered, then the end with its summary. */
+  close(summary: Summary = {}): void {
+    if (this.#state !== "open") return;
+    this.#summary = summary;
+    this.#state = "closed";
+    this.#reader?.wake();
+  }
+
+  /** The producer broke: what waits is delivered, then the error. */
+  fail(error: unknown): void {
+    if (this.#state === "open") this.spoil(error);
+  }
+
+  /** What the producer left cannot be sent: a failure, also after the close. @internal */
+  spoil(error: unknown): void {
+    this.#state = "failed";
+    this.#error = error;
+    this.#abort?.abort(error);
+    this.#reader?.wake();
+  }
+
+  /** The consumer left: what waits is dropped, and every waiting `send` answers `false`. */
+  cancel(reason: unknown): void {
+    if (this.#state === "cancelled") return;
+    const first = this.#state !== "failed";
+    this.#state = "cancelled";
+    this.#values = [];
+    this.#bytes = 0;
+    this.#settleRoom(false);
+    if (first) {
+      this.#error = reason;
+      this.#abort?.abort(reason);
+    }
+    this.#reader?.wake();
+  }
+
+  /**
+   * Binds the one reader and gives it what waits.
+   *
+   * @throws {TypeError} If the queue is read already.
+   * @internal
+   */
+  attach(reader: QueueReader<T>): void {
+    if (this.#reader !== undefined) {
+      throw new TypeError("Cannot read the queue: it is read already");
+    }
+    this.#reader = reader;
+    const values = this.#values;
+    this.#values = [];
+    try {
+      for (const value of values) this.#bytes = reader.write(value);
+    } catch (error) {
+      this.spoil(error);
+    }
+  }
+
+  /** How many bytes wait. @internal */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Settles when nothing waits any more: `false` if the queue has ended. @internal */
+  room(): Promise<boolean> {
+    if (this.#state !== "open") return REFUSED;
+    return this.#bytes === 0 ? ACCEPTED : this.#waitForRoom();
+  }
+
+  /** The reader handed on all that waited: the senders that waited go on. @internal */
+  drained(): void {
+    this.#bytes = 0;
+    this.#settleRoom(true);
+  }
+
+  /**
+   * Reads the queue. Leaving the loop cancels it.
+   *
+   * @throws Whatever the queue failed with, after the values that came before.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    let wake = (): void => {};
+    const waiting: T[] = [];
+    let ended = false;
+    this.attach({
+      bounded: true,
+      write: (value) => {
+        waiting.push(value);
+        wake();
+        return this.#bytes + sizeOf(value);
+      },
+      wake: () => wake(),
+      late: () => {},
+    });
+    try {
+      for (;;) {
+        const values = waiting.splice(0);
+        this.drained();
+        for (const value of values) {
+          // A cancel drops what waits.
+          if (this.#state === "cancelled") return;
+          yield value;
+        }
+        if (waiting.length > 0) continue;
+        ended = this.#state !== "open";
+        if (this.#state === "failed") throw this.#error;
+        if (ended) return;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      if (!ended) this.cancel(new StreamError("disconnected"));
+    }
+  }
+
+  #keep(value: T): number {
+    const size = sizeOf(value);
+    // The measuring may have run code of the value's own.
+    if (this.#state !== "cancelled") this.#values.push(value);
+    return this.#bytes + size;
+  }
+
+  #waitForRoom(): Promise<boolean> {
+    if (this.#room === undefined) {
+      active.waiters++;
+      this.#room = new Promise((resolve) => {
+        this.#settle = resolve;
+      });
+    }
+    return this.#room;
+  }
+
+  #settleRoom(room: boolean): void {
+    if (this.#room === undefined) return;
+    active.waiters--;
+    this.#room = undefined;
+    this.#settle(room);
+  }
+}
+
+/**
+ * The limits with their defaults.
+ *
+ * @throws {RangeError} If one is out of its bounds.
+ */
+export function checkLimits(options: AsyncQueueOptions): Required<AsyncQueueOptions> {
+  const { highWaterMark = 64 * 1024 } = options;
+  const { maxBufferedBytes = Math.max(1024 * 1024, highWaterMark) } = options;
+  if (!(highWaterMark >= 1)) {
+    throw new RangeError("Cannot create the queue: highWaterMark is not 1 or more");
+  }
+  if (!(maxBufferedBytes >= highWaterMark)) {
+    throw new RangeError("Cannot create the queue: maxBufferedBytes is less than highWaterMark");
+  }
+  return { highWaterMark, maxBufferedBytes };
+}
+
+function sizeOf(value: unknown): number {
+  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  return text.length * 2 + VALUE_BYTES;
+}
+
+/** Whether `send` answered at once, so that a loop need not await it. */
+export function accepted(answer: Promise<boolean>): boolean {
+  return answer === ACCEPTED;
+}

@@ -1,0 +1,410 @@
+/**
+ * From Redis to readers: streams that another process makes, or made. It stands apart from the shipper
+ * because a reader here waits for Redis, and a generation never does.
+ */
+import { StreamError } from "../../error.ts";
+import { numberLost } from "../../sse/encode.ts";
+import type { Followed, Follower } from "../../http/replay_log.ts";
+import { HEARTBEAT } from "../recording.ts";
+import type { RedisLink } from "../redis/link.ts";
+import type { RedisMail } from "./peers.ts";
+import {
+  LEASE_MS,
+  type Piece,
+  type ReadReply,
+  type RedisScripts,
+  type Wanted,
+} from "../redis/store.ts";
+import type { RemoteInfo } from "./writer.ts";
+
+/** A stream as it was found. */
+export interface Found {
+  readonly streamId: string;
+  /** The process that makes it. */
+  readonly by: string;
+  readonly info: RemoteInfo;
+  readonly end: number | undefined;
+}
+
+/** Below this a reader's next events are fetched, so that at most 64 KiB and a piece more wait for it. */
+const LOW_BYTES = 32 * 1024;
+/** Streams that are read in one command. */
+const BATCH_STREAMS = 32;
+/** How long a reader waits for a Redis that does not answer. */
+const OUTAGE_MS = 30_000;
+
+const encoder = new TextEncoder();
+
+/** Whole events, encoded once for all readers who are given them. */
+interface Part extends Piece {
+  bytes: Uint8Array;
+}
+
+type Batch = (Omit<NonNullable<ReadReply>, "pieces"> & { pieces: Part[] }) | undefined;
+
+/** Readers who are after the same events of the same stream: they are read once. */
+interface Request {
+  readonly wanted: Wanted;
+  readonly answer: Promise<Batch>;
+  resolve(batch: Batch): void;
+  reject(error: unknown): void;
+}
+
+/** The readers of this process, by stream. */
+export class RedisFollowers {
+  readonly #link: RedisLink;
+  readonly #scripts: RedisScripts;
+  readonly #mail: RedisMail;
+  readonly #streams = new Map<string, RemoteStream>();
+  #requests = new Map<string, Request>();
+
+  constructor(link: RedisLink, scripts: RedisScripts, mail: RedisMail) {
+    this.#link = link;
+    this.#scripts = scripts;
+    this.#mail = mail;
+  }
+
+  follow(found: Found, after: number, follower: Follower): Followed {
+    let stream = this.#streams.get(found.streamId);
+    if (stream === undefined) {
+      stream = new RemoteStream(found, this);
+      this.#streams.set(found.streamId, stream);
+    }
+    return stream.follow(after, follower);
+  }
+
+  /** There is something new in these streams. */
+  wake(streamIds: Iterable<string>): void {
+    for (const streamId of streamIds) this.#streams.get(streamId)?.wake();
+  }
+
+  /** Called each second: a letter may have been lost, or a process. */
+  beat(): void {
+    for (const stream of this.#streams.values()) stream.beat();
+  }
+
+  /** Ends each reader, and no generation. */
+  drop(error: StreamError): void {
+    for (const stream of this.#streams.values()) stream.drop(error);
+  }
+
+  // What streams call.
+
+  /** What comes after an event. Who asks in one turn is answered by one command. */
+  read(wanted: Wanted): Promise<Batch> {
+    const key = `${wanted.streamId}.${wanted.after}`;
+    let request = this.#requests.get(key);
+    if (request === undefined) {
+      const { promise: answer, resolve, reject } = Promise.withResolvers<Batch>();
+      request = { wanted, answer, resolve, reject };
+      if (this.#requests.size === 0) queueMicrotask(() => this.#readAll());
+      this.#requests.set(key, request);
+    }
+    return request.answer;
+  }
+
+  #readAll(): void {
+    const requests = [...this.#requests.values()];
+    this.#requests = new Map();
+    for (let i = 0; i < requests.length; i += BATCH_STREAMS) {
+      this.#readSome(requests.slice(i, i + BATCH_STREAMS));
+    }
+  }
+
+  async #readSome(requests: readonly Request[]): Promise<void> {
+    try {
+      const replies = await this.#scripts.read(requests.map(({ wanted }) => wanted));
+      requests.forEach((request, i) => request.resolve(encoded(replies[i])));
+    } catch (error) {
+      for (const request of requests) request.reject(error);
+    }
+  }
+
+  /** Readers have come so far, or have all left. */
+  tell({ streamId, by }: Found, event: number | undefined): void {
+    const { here, gone } = this.#mail.to(by);
+    if (event === undefined) {
+      here.delete(streamId);
+      gone.add(streamId);
+    } else {
+      gone.delete(streamId);
+      here.set(streamId, event);
+    }
+  }
+
+  tellSoon(): void {
+    this.#mail.sendSoon();
+  }
+
+  /** Nobody reads the stream any more. */
+  remove(stream: RemoteStream): void {
+    this.#streams.delete(stream.found.streamId);
+  }
+
+  /**
+   * The process that made a stream is gone: it has ended after event `last`. Answers whether it is so;
+   * after an outage a process is given a lease's time to say that it lives.
+   */
+  async lose(found: Found, last: number, isOurs = false): Promise<boolean> {
+    if (!isOurs && !this.#link.wasUpFor(LEASE_MS)) return false;
+    const { streamId, by, info } = found;
+    const { text, count } = numberLost(info.lost, streamId, last);
+    if (count === 0) return false;
+    return await this.#scripts.lose(streamId, by, last, {
+      first: last + 1,
+      last: last + count,
+      text,
+    });
+  }
+}
+
+function encoded(reply: ReadReply): Batch {
+  if (reply === undefined) return undefined;
+  const pieces = reply.pieces.map((piece) => ({ ...piece, bytes: encoder.encode(piece.text) }));
+  return { ...reply, pieces };
+}
+
+/** One stream of another process, and its readers here. */
+class RemoteStream {
+  readonly found: Found;
+  readonly #owner: RedisFollowers;
+  readonly #readers = new Set<RemoteReader>();
+  #hasEnded: boolean;
+  #isJudging = false;
+
+  constructor(found: Found, owner: RedisFollowers) {
+    this.found = found;
+    this.#owner = owner;
+    this.#hasEnded = found.end !== undefined;
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  follow(after: number, follower: Follower): Followed {
+    const reader = new RemoteReader(this, after, follower);
+    this.#readers.add(reader);
+    // The last reader on the other machine may be about to leave.
+    this.moved();
+    this.#owner.tellSoon();
+    reader.fetch();
+    return reader;
+  }
+
+  wake(): void {
+    for (const reader of this.#readers) reader.fetch();
+  }
+
+  beat(): void {
+    this.moved();
+    this.wake();
+  }
+
+  drop(error: StreamError): void {
+    for (const reader of this.#readers) reader.drop(error);
+  }
+
+  read(after: number): Promise<Batch> {
+    const { streamId, by } = this.found;
+    return this.#owner.read({ streamId, by, after });
+  }
+
+  /** The producer keeps pace with its readers, wherever they are. */
+  moved(): void {
+    if (this.#hasEnded) return;
+    let fastest = 0;
+    for (const { taken } of this.#readers) fastest = Math.max(fastest, taken);
+    this.#owner.tell(this.found, fastest);
+  }
+
+  leave(reader: RemoteReader): void {
+    if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
+    this.#owner.remove(this);
+    if (!this.#hasEnded) this.#owner.tell(this.found, undefined);
+  }
+
+  ended(): void {
+    this.#hasEnded = true;
+  }
+
+  /** Nothing comes after event `last`, and its process does not say that it lives. */
+  async judge(last: number): Promise<void> {
+    if (this.#isJudging) return;
+    this.#isJudging = true;
+    try {
+      if (await this.#owner.lose(this.found, last)) this.wake();
+    } catch {
+      // Redis is away: it is judged again when that is back.
+    } finally {
+      this.#isJudging = false;
+    }
+  }
+}
+
+/** One reader of a stream that is in Redis. */
+class RemoteReader implements Followed {
+  readonly begun = true;
+  readonly failure = undefined;
+  readonly refused = false;
+  readonly breakOff = undefined;
+  readonly #stream: RemoteStream;
+  readonly #follower: Follower;
+  #state: "reading" | "over" = "reading";
+  /**
+   * `held`: enough waits, and the reader has yet to take it. `stale`: what is being fetched may be old by
+   * the time that it comes.
+   */
+  #fetching: "no" | "held" | "yes" | "stale" = "no";
+  /** The last event that was fetched, and the last one that the reader took. */
+  #after: number;
+  #taken: number;
+  #parts: Uint8Array[] = [HEARTBEAT];
+  #waiting: number = HEARTBEAT.length;
+  /** Since when Redis does not know the stream, or does not answer. */
+  #missingMs: number | undefined;
+  #failingMs: number | undefined;
+
+  constructor(stream: RemoteStream, after: number, follower: Follower) {
+    this.#stream = stream;
+    this.#after = this.#taken = after;
+    this.#follower = follower;
+  }
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  get over(): boolean {
+    return this.#state === "over";
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  conclude(): boolean {
+    return this.over;
+  }
+
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = new Uint8Array(this.#waiting);
+    let at = 0;
+    for (const part of this.#parts) {
+      taken.set(part, at);
+      at += part.length;
+    }
+    this.#parts = [];
+    this.#waiting = 0;
+    return taken;
+  }
+
+  lend(borrow: (bytes: Uint8Array) => void): void {
+    borrow(this.take());
+  }
+
+  beat(): void {
+    this.#push(HEARTBEAT);
+  }
+
+  drained(): void {
+    if (this.#waiting > 0 || this.over) return;
+    if (this.#taken !== this.#after) {
+      this.#taken = this.#after;
+      this.#stream.moved();
+    }
+    if (this.#fetching !== "held") return;
+    this.#fetching = "no";
+    this.fetch();
+  }
+
+  finish(): void {
+    this.end();
+  }
+
+  end(): void {
+    this.#state = "over";
+    this.#stream.leave(this);
+  }
+
+  /** Ends the reader and not the generation. */
+  drop(error: StreamError): void {
+    if (this.over) return;
+    this.#state = "over";
+    this.#push(encoder.encode(this.#stream.found.info.fail[error.code] ?? ""));
+    this.#follower.run();
+  }
+
+  /** Looks whether there is more, unless enough waits. */
+  fetch(): void {
+    if (this.over || this.#fetching === "held") return;
+    if (this.#fetching !== "no") {
+      this.#fetching = "stale";
+      return;
+    }
+    this.#fetching = this.#waiting > LOW_BYTES ? "held" : "yes";
+    if (this.#fetching === "held") return;
+    this.#stream.read(this.#after).then(
+      (batch) => this.#receive(batch),
+      () => this.#fail(),
+    );
+  }
+
+  #push(bytes: Uint8Array): void {
+    this.#parts.push(bytes);
+    this.#waiting += bytes.length;
+  }
+
+  #receive(batch: Batch): void {
+    const isStale = this.#fetching === "stale";
+    this.#fetching = "no";
+    this.#failingMs = undefined;
+    if (this.over) return;
+    if (batch === undefined) return this.#miss();
+    this.#missingMs = undefined;
+    const { last, end, isLost, isAlive, pieces } = batch;
+    for (const piece of pieces) {
+      // A gap is a failure, and never text.
+      if (piece.first > this.#after + 1) return this.drop(new StreamError("lagged"));
+      this.#push(rest(piece, this.#after));
+      this.#after = piece.last;
+    }
+    let isDue = isStale || (pieces.length > 0 && this.#after < last);
+    if (end !== undefined) {
+      this.#stream.ended();
+      if (this.#after > last && !isLost) return this.drop(new StreamError("bad_request"));
+      // A reader that is ahead of where its lost producer had come is told of the loss.
+      if (this.#after > last) {
+        this.#after = end - 1;
+        isDue = true;
+      } else if (this.#after === last) this.#state = "over";
+    } else if (pieces.length === 0 && !isAlive) this.#stream.judge(last);
+    if (isDue) this.fetch();
+    if (pieces.length > 0 || this.over) this.#follower.run();
+  }
+
+  /** Redis does not know the stream: it was flushed, and the producer may write it anew. */
+  #miss(): void {
+    const nowMs = performance.now();
+    this.#missingMs ??= nowMs;
+    if (this.#stream.hasEnded || nowMs - this.#missingMs > LEASE_MS) {
+      this.drop(new StreamError("lagged"));
+    }
+  }
+
+  /** Redis does not answer. */
+  #fail(): void {
+    this.#fetching = "no";
+    const nowMs = performance.now();
+    this.#failingMs ??= nowMs;
+    if (nowMs - this.#failingMs > OUTAGE_MS) this.drop(new StreamError("log_unavailable"));
+  }
+}
+
+/** What of a piece comes after event `after`: events end in a blank line and hold none. */
+function rest({ first, text, bytes }: Part, after: number): Uint8Array {
+  if (first > after) return bytes;
+  let at = 0;
+  for (let event = first; event <= after; event++) at = text.indexOf("\n\n", at) + 2;
+  return encoder.encode(text.slice(at));
+}

@@ -1,0 +1,449 @@
+/**
+ * From memory to Redis: what generations of this process have made is written down in batches, and
+ * readers elsewhere are counted among theirs. It stands apart because a generation and its readers here never
+ * wait for any of it.
+ */
+import { StreamError } from "../../error.ts";
+import { unref } from "../../pipeline/scheduler.ts";
+import type { RecordOptions } from "../../http/replay_log.ts";
+import type { Guest, Page, Recording } from "../recording.ts";
+import type { RedisLink } from "../redis/link.ts";
+import type { Letter, RedisMail } from "./peers.ts";
+import { type Append, type Appended, LEASE_MS, type RedisScripts } from "../redis/store.ts";
+
+/** How a stream is described to those who read it elsewhere. */
+export interface RemoteInfo {
+  format: string;
+  headers: Record<string, string>;
+  owner?: string | undefined;
+  chatId?: string | undefined;
+  /** The failures that end a reader, in the stream's format. */
+  fail: Record<string, string>;
+  /** The failure that ends a stream whose process is gone, without ids. */
+  lost: string;
+}
+
+/** What a shipper calls. None of it may throw. */
+export interface ShipperOwner {
+  /** All of it is in Redis, or never will be. */
+  release(recording: Recording): void;
+  /** Somebody reads, or would stop, a stream of this process that it does not know. */
+  orphaned(streamId: string): void;
+  report(error: unknown): void;
+}
+
+/**
+ * At most twenty writes a second for a stream that somebody reads elsewhere, or that has ended; two for any other,
+ * which loses so much more if its process is killed. Twenty for each took Deno half as long again for a token
+ * (benchmark case: redis, paced).
+ */
+const READ_MS = 50;
+const UNREAD_MS = 500;
+/** So much that Redis does not have is as good as somebody who waits for it. */
+const AWAITED_BYTES = 64 * 1024;
+/** How often it is looked which are due, and how many of them are written then: others would wait for what is more. */
+const TICK_MS = 25;
+const TICK_STREAMS = 16;
+const TICK_SHARE = 1 / 10;
+/** What is written to Redis in one command. */
+const BATCH_BYTES = 256 * 1024;
+const BATCH_STREAMS = 50;
+/**
+ * What is on its way to Redis in all, but for names, which are never held up. More would wait in the client, which has
+ * no limit, and on a core that is full so long that Redis seems to be away: node-redis on Deno sends and hears one
+ * piece a turn of the loop.
+ */
+const FLIGHT_BYTES = 4 * 1024 * 1024;
+/** A stream is written to at least so often, for its expiry, and to notice where Redis has lost it. */
+const TOUCH_MS = 3000;
+/** A reader elsewhere is gone when nothing was heard of it for so long; while Redis is away, after a minute. */
+const GUEST_MS = 6000;
+const GUEST_OUTAGE_MS = 60_000;
+const NEVER = -Infinity;
+/** The failures that a reader of another process may be told. */
+const FAILURES = [
+  new StreamError("lagged"),
+  new StreamError("log_unavailable"),
+  new StreamError("shutting_down"),
+  new StreamError("bad_request", { detail: "Last-Event-ID is past the end" }),
+];
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** The readers of another process. */
+class RemoteGuest implements Guest {
+  readonly #recording: Recording;
+  /** The last event that the fastest of them has. */
+  #event = 0;
+  position = 0;
+  seenMs = 0;
+
+  constructor(recording: Recording) {
+    this.#recording = recording;
+  }
+
+  get page(): Page {
+    return this.#recording.pageAfter(this.#event);
+  }
+
+  moveTo(event: number): void {
+    this.#event = event;
+    this.position = this.#recording.positionAfter(event);
+    this.seenMs = performance.now();
+  }
+
+  /** They are woken after each write. */
+  run(): void {}
+}
+
+/** A recording on its way to Redis. */
+interface Line {
+  readonly recording: Recording;
+  readonly fail: RecordOptions["fail"];
+  /** Whether Redis has heard of it. */
+  isKnown: boolean;
+  /** The last event that Redis has, and where it ends in bytes of the stream. */
+  event: number;
+  position: number;
+  writtenMs: number;
+  isWriting: boolean;
+  readonly guests: Map<string, RemoteGuest>;
+}
+
+/** What is written of a line, and how far that brings Redis. */
+interface Parcel {
+  line: Line;
+  append: Append;
+  position: number;
+  bytes: number;
+}
+
+export class RedisShipper {
+  readonly #link: RedisLink;
+  readonly #scripts: RedisScripts;
+  readonly #mail: RedisMail;
+  readonly #owner: ShipperOwner;
+  readonly #lines = new Map<string, Line>();
+  readonly #dirty = new Set<Line>();
+  /** Whether a name that was just heard of is on its way. */
+  #isGreeting = false;
+  /** Bytes of events that Redis has not answered for. */
+  #inFlight = 0;
+  /** Whether something is due and found no room. */
+  #isHeldUp = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(link: RedisLink, scripts: RedisScripts, mail: RedisMail, owner: ShipperOwner) {
+    this.#link = link;
+    this.#scripts = scripts;
+    this.#mail = mail;
+    this.#owner = owner;
+  }
+
+  /** Whether something is still to be written. */
+  get isBehind(): boolean {
+    for (const line of this.#lines.values()) {
+      const { isOver, lastEvent } = line.recording;
+      if (isOver || !line.isKnown || line.event < lastEvent) return true;
+    }
+    return false;
+  }
+
+  /** Whether Redis has heard of a stream of this process. */
+  isKnown(streamId: string): boolean {
+    return this.#lines.get(streamId)?.isKnown === true;
+  }
+
+  /** Its name is written at once, or with the next tick: who knows it may ask for it elsewhere. */
+  add(recording: Recording, fail: RecordOptions["fail"]): void {
+    const line: Line = {
+      recording,
+      fail,
+      isKnown: false,
+      event: 0,
+      position: 0,
+      writtenMs: NEVER,
+      isWriting: false,
+      guests: new Map(),
+    };
+    this.#lines.set(recording.info.streamId, line);
+    this.#dirty.add(line);
+    // A thousand that begin together would each wait for the commands of all before it.
+    if (this.#isGreeting) return this.#arm();
+    if (!this.#link.isUp) return;
+    this.#isGreeting = true;
+    queueMicrotask(() => this.#ship([line]).finally(() => this.#isGreeting = false));
+  }
+
+  /** There is something to be written of it. */
+  touch(recording: Recording): void {
+    const line = this.#lines.get(recording.info.streamId);
+    if (line === undefined) return;
+    this.#dirty.add(line);
+    this.#arm();
+  }
+
+  /** It is held no longer. */
+  drop(recording: Recording): void {
+    const line = this.#lines.get(recording.info.streamId);
+    if (line?.recording !== recording) return;
+    this.#lines.delete(recording.info.streamId);
+    this.#dirty.delete(line);
+  }
+
+  /** Nobody was told of it: what is written of it already is taken back. */
+  forget(recording: Recording): void {
+    const { streamId, owner, chatId } = recording.info;
+    const line = this.#lines.get(streamId);
+    if (line?.recording !== recording || line.writtenMs === NEVER) return;
+    this.#scripts.forget(streamId, owner, chatId).catch(() => {
+      // Redis is away: who asks for it will find that it is no longer made.
+    });
+  }
+
+  /** Redis was away, and may have forgotten anything. */
+  recover(): void {
+    for (const { recording } of this.#lines.values()) this.touch(recording);
+  }
+
+  /** Called each second. */
+  beat(nowMs: number): void {
+    const isSteady = this.#link.wasUpFor(LEASE_MS);
+    for (const { recording, writtenMs, guests } of this.#lines.values()) {
+      if (nowMs - writtenMs >= TOUCH_MS) this.touch(recording);
+      for (const [process, guest] of guests) {
+        if (nowMs - guest.seenMs < (isSteady ? GUEST_MS : GUEST_OUTAGE_MS)) continue;
+        guests.delete(process);
+        recording.leave(guest);
+      }
+    }
+  }
+
+  /** What another process says of streams of this one. */
+  hear({ from, here, gone, stop }: Letter): void {
+    for (const streamId of gone) this.#leave(streamId, from);
+    for (const [streamId, event] of here) this.#welcome(streamId, from, event);
+    for (const [streamId, reason] of stop) {
+      const line = this.#lines.get(streamId);
+      if (line === undefined) this.#owner.orphaned(streamId);
+      else line.recording.stop(reason || undefined);
+    }
+  }
+
+  /** Writes what is there, due or not. */
+  async ship(): Promise<void> {
+    await this.#ship(this.#dirty);
+  }
+
+  /** A stream is never written to twice at once. */
+  async #ship(lines: Iterable<Line>): Promise<void> {
+    await Promise.all(this.#batches(lines).map((batch) => this.#write(batch)));
+    this.#mail.send();
+  }
+
+  close(): void {
+    // Nobody elsewhere is heard any more, and a generation must not go on for them.
+    for (const { recording, guests } of this.#lines.values()) {
+      for (const guest of guests.values()) recording.leave(guest);
+    }
+    this.#lines.clear();
+    this.#dirty.clear();
+    // Last: what ends now may have asked for a turn.
+    clearTimeout(this.#timer);
+  }
+
+  #arm(): void {
+    if (this.#timer !== undefined || !this.#link.isUp) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#ship(this.#due(Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE)));
+      if (this.#dirty.size > 0) this.#arm();
+    }, TICK_MS);
+    unref(this.#timer);
+  }
+
+  /** What is to be written now; of what nobody waits for, `share` streams at most. */
+  *#due(share: number): Iterable<Line> {
+    const nowMs = performance.now();
+    for (const line of this.#dirty) {
+      if (line.isWriting) continue;
+      const { recording, position } = line;
+      const isAwaited = !line.isKnown || line.guests.size > 0 || recording.isOver ||
+        recording.bytes - position >= AWAITED_BYTES;
+      // A timer may be a little early.
+      if (nowMs - line.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
+      if (isAwaited || share-- > 0) yield line;
+    }
+  }
+
+  /** Packs lines in pieces that hold nobody else up. */
+  #batches(lines: Iterable<Line>): Parcel[][] {
+    const batches: Parcel[][] = [];
+    let batchBytes = Infinity;
+    this.#isHeldUp = false;
+    const nowMs = performance.now();
+    for (const line of lines) {
+      // It may have been dropped since it was chosen.
+      if (line.isWriting || !this.#dirty.has(line)) continue;
+      const isFull = this.#inFlight >= FLIGHT_BYTES;
+      if (isFull) {
+        this.#isHeldUp = true;
+        // Its reader may ask for it elsewhere: its name goes ahead, without its events.
+        if (line.isKnown) continue;
+      }
+      this.#dirty.delete(line);
+      line.recording.collected();
+      if (batchBytes > BATCH_BYTES || batches.at(-1)!.length >= BATCH_STREAMS) {
+        batches.push([]);
+        batchBytes = 0;
+      }
+      line.writtenMs = nowMs;
+      line.isWriting = true;
+      const parcel = this.#pack(line, isFull ? 0 : BATCH_BYTES);
+      batches.at(-1)!.push(parcel);
+      batchBytes += parcel.bytes;
+      this.#inFlight += parcel.bytes;
+    }
+    return batches;
+  }
+
+  /** Whole events that Redis does not have, page by page as they are held, until there are `limit` bytes. */
+  #pack(line: Line, limit: number): Parcel {
+    const { recording, isKnown } = line;
+    let { event, position } = line;
+    let bytes = 0;
+    const pieces: Append["pieces"] = [];
+    for (
+      let page: Page | undefined = recording.head;
+      page !== undefined && bytes < limit;
+      page = page.after
+    ) {
+      const from = Math.max(position - page.start, 0);
+      if (from >= page.length) continue;
+      // What was given up before it was written is a gap, and readers notice it.
+      if (from === 0) event = page.first - 1;
+      const last = page.next - 1;
+      const part = page.bytes.subarray(from, page.length);
+      pieces.push({ first: event + 1, last, text: decoder.decode(part) });
+      bytes += part.length;
+      event = last;
+      position = page.start + page.length;
+    }
+    const { streamId, owner, chatId } = recording.info;
+    const isWhole = recording.isOver && event === recording.lastEvent;
+    const append: Append = {
+      streamId,
+      owner,
+      chatId,
+      info: isKnown ? "" : this.#describe(line),
+      first: recording.firstEvent,
+      final: event,
+      end: isWhole ? recording.endEvent : undefined,
+      pieces,
+    };
+    return { line, append, position, bytes };
+  }
+
+  async #write(batch: readonly Parcel[]): Promise<void> {
+    let replies: Appended[];
+    try {
+      replies = await this.#scripts.append(batch.map(({ append }) => append));
+    } catch (error) {
+      // The link has said so, and says when it is time to try again; it knows nothing of what was answered.
+      if (!(error instanceof StreamError)) this.#owner.report(error);
+      for (const { line } of batch) this.touch(line.recording);
+      return;
+    } finally {
+      for (const { line, bytes } of batch) {
+        line.isWriting = false;
+        this.#inFlight -= bytes;
+      }
+    }
+    batch.forEach((parcel, i) => this.#settle(parcel, replies[i]!));
+    if (this.#isHeldUp) this.#ship(this.#due(0));
+  }
+
+  #settle({ line, append, position }: Parcel, reply: Appended): void {
+    const { recording } = line;
+    if (this.#lines.get(append.streamId) !== line) return;
+    switch (reply.state) {
+      case "ok":
+      case "behind":
+        line.isKnown = true;
+        line.event = reply.last;
+        line.position = reply.state === "ok" ? position : recording.positionAfter(reply.last);
+        for (const process of line.guests.keys()) {
+          this.#mail.to(process).wake.add(append.streamId);
+        }
+        if (reply.state === "ok" && append.end !== undefined) this.#owner.release(recording);
+        else if (recording.isOver || line.event < recording.lastEvent) this.touch(recording);
+        return;
+      case "missing":
+        line.isKnown = false;
+        line.event = line.position = 0;
+        return this.touch(recording);
+      case "taken":
+        return this.#giveUp(recording, new StreamError("stream_exists"));
+      case "lost":
+        return this.#giveUp(recording, new StreamError("producer_lost"));
+      case "failed":
+        // It is tried again with the next touch.
+        return this.#owner.report(new Error(`Redis refuses a stream: ${reply.error}`));
+    }
+  }
+
+  /** The stream in Redis is no longer the one that is made here. */
+  #giveUp(recording: Recording, error: StreamError): void {
+    recording.shutDown(error);
+    this.#owner.release(recording);
+  }
+
+  #welcome(streamId: string, from: string, event: number): void {
+    const line = this.#lines.get(streamId);
+    if (line === undefined) {
+      // Its end may have been written before anybody knew whom to tell.
+      this.#mail.to(from).wake.add(streamId);
+      return this.#owner.orphaned(streamId);
+    }
+    const { recording, guests } = line;
+    let guest = guests.get(from);
+    const isNew = guest === undefined;
+    guest ??= new RemoteGuest(recording);
+    guest.moveTo(Number(event) || 0);
+    if (!isNew) return recording.moved(guest);
+    guests.set(from, guest);
+    // From now on it is written more often.
+    this.touch(recording);
+    recording.tell();
+    recording.join(guest);
+    // It may have missed what was written since it looked.
+    this.#mail.to(from).wake.add(streamId);
+    this.#mail.sendSoon();
+  }
+
+  #leave(streamId: string, from: string): void {
+    const line = this.#lines.get(streamId);
+    const guest = line?.guests.get(from);
+    if (line === undefined || guest === undefined) return;
+    line.guests.delete(from);
+    line.recording.leave(guest);
+  }
+
+  /** What others need to serve the stream, written down once. */
+  #describe({ recording, fail }: Line): string {
+    const { format, headers, owner, chatId } = recording.info;
+    const text = (error: StreamError, final = false): string => {
+      try {
+        return decoder.decode(fail(error, final));
+      } catch (error) {
+        // A format of the user's own, which cannot tell its failures: its readers are told nothing.
+        this.#owner.report(error);
+        return "";
+      }
+    };
+    const failures = Object.fromEntries(FAILURES.map((error) => [error.code, text(error)]));
+    const lost = text(new StreamError("producer_lost"), true);
+    const info: RemoteInfo = { format, headers, owner, chatId, fail: failures, lost };
+    return JSON.stringify(info);
+  }
+}

@@ -1,0 +1,320 @@
+/**
+ * The other side of the formats: what an answer says, read back from its head and its body. It stands
+ * apart from `testing.ts`, which gets hold of the body, so that nothing here waits or can fail.
+ */
+import type { Problem } from "../error.ts";
+import type { Item, Summary } from "../pipeline/queue.ts";
+import { EventDecoder } from "../sse/decode.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
+
+/** An answer as its reader has it. */
+export interface Answer {
+  status: number;
+  headers: Headers;
+  /** The body as it came, as text. */
+  body: string;
+  /** The tokens, joined. */
+  text: string;
+  /**
+   * Tokens and structured items in the order in which they came, as far as the format carries them;
+   * `plain` and whole documents have one token. In the formats of other APIs reasoning is
+   * `{ event: "reasoning", data: { text } }` and a tool call, or a fragment of one,
+   * `{ event: "tool_call", data: { index?, id?, name?, arguments? } }`.
+   */
+  items: Item[];
+  /** Each event of an event stream, its end and what follows it as well; else empty. */
+  events: ServerSentEvent[];
+  /**
+   * `completed`: there is the format's mark of a good end. `cancelled`: it says that the generation was
+   * stopped, or the reader left. `failed`: it says so, or the status does. `truncated`: there is none
+   * of these. `plain` has no mark: its body just ends (`completed`), or breaks off (`truncated`).
+   */
+  end: "completed" | "cancelled" | "failed" | "truncated";
+  /**
+   * What the reader is told of a failure: the problem object (RFC 9457) where the answer has one. Of an
+   * error of another API `title` is its message and `code` its code, else its type.
+   */
+  problem?: Partial<Problem>;
+  /** What came with the end: `finishReason` and `usage` in the format's own words, and `tokens` where it counts them. */
+  summary: Summary & { tokens?: number };
+}
+
+/** A format of event streams; what the others are, their media types say. */
+export type EventFormat = "json" | "text" | "openai" | "anthropic" | "ui-message";
+
+/** A body, and how its reading went. */
+export interface Body {
+  bytes: Uint8Array;
+  /** It came to its end; else it broke off, or its reader left. */
+  end: "whole" | "broken" | "left";
+}
+
+// deno-lint-ignore no-explicit-any -- whatever another server says is looked at, and none of it is certain
+type Json = any;
+
+/** What the answer says. The format of an event stream is found out unless it is given. */
+export function readAnswer(response: Response, body: Body, format?: EventFormat): Answer {
+  const { status, headers } = response;
+  const answer: Answer = {
+    status,
+    headers,
+    body: new TextDecoder("utf-8", { ignoreBOM: true }).decode(body.bytes),
+    text: "",
+    items: [],
+    events: [],
+    end: "truncated",
+    summary: {},
+  };
+  if (!response.ok) refused(answer);
+  else readBody(answer, body, format);
+  if (answer.end === "truncated" && body.end === "left") answer.end = "cancelled";
+  return answer;
+}
+
+function readBody(answer: Answer, body: Body, format: EventFormat | undefined): void {
+  const type = answer.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type === "text/event-stream") {
+    const size = body.bytes.length + 1;
+    const decoder = new EventDecoder({ maxLineBytes: size, maxEventBytes: size });
+    answer.events = decoder.feed(body.bytes);
+    readAll(answer, answer.events, EVENT_READERS[format ?? formatOf(answer)]);
+  } else if (type === "application/x-ndjson" || type === "application/ndjson") {
+    // What follows the last line break is a line that was cut off.
+    readAll(answer, answer.body.split("\n").slice(0, -1), readLine);
+  } else if (type === "application/json") {
+    readDocument(answer, jsonOr(answer.body, undefined));
+  } else {
+    addToken(answer, answer.body);
+    if (body.end === "whole") answer.end = "completed";
+  }
+}
+
+/** Nothing that follows the end belongs to the answer. */
+function readAll<T>(answer: Answer, parts: T[], read: (answer: Answer, part: T) => void): void {
+  for (const part of parts) {
+    if (answer.end !== "truncated") return;
+    read(answer, part);
+  }
+}
+
+const NOT_JSON = Symbol("not JSON");
+
+/** Which format an event stream is in, by the marks that each API has of its own. */
+function formatOf({ headers, events }: Answer): EventFormat {
+  if (headers.has("x-vercel-ai-ui-message-stream")) return "ui-message";
+  const unnamed = events.filter(({ event }) => event === "message");
+  const values: Json[] = unnamed.map(({ data }) => jsonOr(data, NOT_JSON));
+  // Another API's events may be on their way through, in a stream that ends as ours do.
+  if (!events.some(({ event }) => event === "done" || event === "failed")) {
+    if (events[0]?.event === "message_start") return "anthropic";
+    if (Array.isArray(values[0]?.choices) || unnamed.some(isDone)) return "openai";
+  }
+  if (values.includes(NOT_JSON)) return "text";
+  // A model that counts to three says nothing but JSON as well.
+  return values.some(isToken) || values.every(isObject) ? "json" : "text";
+}
+
+/** How an event of each format is read. */
+export const EVENT_READERS: Readonly<
+  Record<EventFormat, (answer: Answer, event: ServerSentEvent) => void>
+> = {
+  json: readJson,
+  text: readText,
+  openai: readChunk,
+  anthropic: readMessageEvent,
+  "ui-message": readPart,
+};
+
+function readJson(answer: Answer, { event, data }: ServerSentEvent): void {
+  const value = jsonOr(data, data);
+  if (event !== "message") readNamed(answer, event, value);
+  else if (isToken(value)) addToken(answer, value.token);
+  else answer.items.push({ data: value });
+}
+
+function readText(answer: Answer, { event, data }: ServerSentEvent): void {
+  if (event === "message") addToken(answer, data);
+  else readNamed(answer, event, jsonOr(data, data));
+}
+
+function readLine(answer: Answer, line: string): void {
+  const value = jsonOr(line, { data: line });
+  if (isToken(value)) addToken(answer, value.token);
+  else if (typeof value?.event === "string") readNamed(answer, value.event, value.data);
+  else answer.items.push({ data: value?.data });
+}
+
+function readNamed(answer: Answer, event: string, value: Json): void {
+  if (event === "done") {
+    const { reason, ...summary } = Object(value);
+    answer.end = reason === "cancelled" ? "cancelled" : "completed";
+    answer.summary = summary;
+  } else if (event === "failed") {
+    answer.end = "failed";
+    answer.problem = Object(value);
+  } else answer.items.push({ event, data: value });
+}
+
+function readChunk(answer: Answer, event: ServerSentEvent): void {
+  if (isDone(event)) {
+    // Without a reason the upstream broke off and somebody tidied up behind it.
+    if (answer.summary.finishReason !== undefined) answer.end = "completed";
+    return;
+  }
+  const chunk = jsonOr(event.data, undefined);
+  if (chunk?.error) failed(answer, chunk);
+  else readChoice(answer, chunk, chunk?.choices?.[0]?.delta);
+}
+
+/** A chunk with its `delta`, or a whole completion with its `message`. */
+function readChoice(answer: Answer, completion: Json, message: Json): void {
+  addReasoning(answer, message?.reasoning_content);
+  addToken(answer, message?.content);
+  for (const [position, call] of listOf(message?.tool_calls).entries()) {
+    const { index = position, id, function: named } = Object(call);
+    addToolCall(answer, { index, id, name: named?.name, arguments: named?.arguments });
+  }
+  finish(answer, completion?.choices?.[0]?.finish_reason, completion?.usage);
+}
+
+function readMessageEvent(answer: Answer, { data }: ServerSentEvent): void {
+  const value = jsonOr(data, undefined);
+  switch (value?.type) {
+    case "message_start":
+      return finish(answer, undefined, value.message?.usage);
+    case "content_block_start":
+      return readBlock(answer, value.content_block, value.index, undefined);
+    case "content_block_delta":
+      return readDelta(answer, value.delta, value.index);
+    case "message_delta":
+      return finish(answer, value.delta?.stop_reason, value.usage);
+    case "message_stop":
+      answer.end = "completed";
+      return;
+    case "error":
+      return failed(answer, value);
+  }
+}
+
+/** A content block: where it begins, its input is still to come. */
+function readBlock(answer: Answer, block: Json, index: unknown, input: unknown): void {
+  addToken(answer, block?.text);
+  addReasoning(answer, block?.thinking);
+  if (block?.type !== "tool_use") return;
+  const json = input === undefined || typeof input === "string" ? input : JSON.stringify(input);
+  addToolCall(answer, { index, id: block.id, name: block.name, arguments: json });
+}
+
+function readDelta(answer: Answer, delta: Json, index: unknown): void {
+  addToken(answer, delta?.text);
+  addReasoning(answer, delta?.thinking);
+  if (delta?.type === "input_json_delta") {
+    addToolCall(answer, { index, arguments: delta.partial_json });
+  }
+}
+
+function readPart(answer: Answer, { data }: ServerSentEvent): void {
+  const part = jsonOr(data, undefined);
+  switch (part?.type) {
+    case "text-delta":
+      return addToken(answer, part.delta);
+    case "reasoning-delta":
+      return addReasoning(answer, part.delta);
+    case "tool-input-start":
+      return addToolCall(answer, { id: part.toolCallId, name: part.toolName });
+    case "tool-input-delta":
+      return addToolCall(answer, { id: part.toolCallId, arguments: part.inputTextDelta });
+    case "finish":
+      answer.end = "completed";
+      return finish(answer, part.finishReason, part.messageMetadata?.usage);
+    case "abort":
+      answer.end = "cancelled";
+      return;
+    case "error":
+      return failed(answer, { error: part.errorText });
+  }
+  if (String(part?.type).startsWith("data-")) {
+    answer.items.push({ event: part.type.slice("data-".length), data: part.data });
+  }
+}
+
+/** One JSON document. */
+function readDocument(answer: Answer, value: Json): void {
+  if (value === undefined) return;
+  if (value?.error) return failed(answer, value);
+  answer.end = "completed";
+  if (value?.type === "message") {
+    for (const [index, block] of listOf(value.content).entries()) {
+      readBlock(answer, block, index, block?.input);
+    }
+    finish(answer, value.stop_reason, value.usage);
+  } else if (Array.isArray(value?.choices)) {
+    readChoice(answer, value, value.choices[0]?.message);
+  } else answer.items.push({ data: value });
+}
+
+/** An answer that is none: a problem, another API's error, or whatever a proxy says. */
+function refused(answer: Answer): void {
+  const value = jsonOr(answer.body, undefined);
+  if (value?.error) failed(answer, value);
+  else if (typeof value?.title === "string") answer.problem = value;
+  answer.end = "failed";
+  answer.problem = { title: `HTTP ${answer.status}`, status: answer.status, ...answer.problem };
+}
+
+/** Another API's error: an object, or just its message with a code beside it. */
+function failed(answer: Answer, { error, code: beside }: Json): void {
+  answer.end = "failed";
+  const problem: Partial<Problem> = { title: String(error?.message ?? error) };
+  const code = error?.code ?? error?.type ?? beside;
+  if (code !== undefined) problem.code = String(code);
+  answer.problem = problem;
+}
+
+function finish(answer: Answer, finishReason: unknown, usage: unknown): void {
+  const { summary } = answer;
+  if (typeof finishReason === "string") summary.finishReason = finishReason;
+  if (isObject(usage)) summary.usage = { ...summary.usage, ...usage };
+}
+
+function addToken(answer: Answer, text: unknown): void {
+  if (typeof text !== "string" || text === "") return;
+  answer.text += text;
+  answer.items.push(text);
+}
+
+function addReasoning(answer: Answer, text: unknown): void {
+  if (typeof text !== "string" || text === "") return;
+  answer.items.push({ event: "reasoning", data: { text } });
+}
+
+/** Only what is there: an item is compared with what a source gave. */
+function addToolCall(answer: Answer, call: Record<string, unknown>): void {
+  const told = Object.entries(call).filter(([, value]) => value !== undefined);
+  answer.items.push({ event: "tool_call", data: Object.fromEntries(told) });
+}
+
+function jsonOr(text: string, otherwise: unknown): Json {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // That it is none is an answer too.
+    return otherwise;
+  }
+}
+
+function listOf(value: unknown): Json[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+function isDone({ data }: ServerSentEvent): boolean {
+  return data === "[DONE]";
+}
+
+function isToken(value: Json): value is { token: string } {
+  return typeof value?.token === "string" && Object.keys(value).length === 1;
+}

@@ -1,0 +1,60 @@
+/** What a user's bundle holds: of the formats only those that are imported, and of the whole not too much. */
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { root, startChild } from "../support/child.ts";
+import { until } from "../support/serve.ts";
+
+/** What only this format's code holds. */
+const MARKS: Readonly<Record<string, string>> = {
+  openaiFormat: "chat.completion",
+  anthropicFormat: "message_start",
+  uiMessageFormat: "x-vercel-ai-ui-message-stream",
+};
+/**
+ * Little more than today's, so that a growth is seen. A sixth of it is for those alone who give `sse` a
+ * log, which brings what resumes a stream; the logs themselves are not in it.
+ */
+const MAX_BYTES = 37.25 * 1024;
+const MAX_GZIP_BYTES = 13.35 * 1024;
+
+/** A bundle of the names, minified. */
+async function bundle(...names: string[]): Promise<Uint8Array> {
+  const folder = await mkdtemp(join(tmpdir(), "spillway-bundle-"));
+  try {
+    const entry = join(folder, "entry.ts");
+    const outfile = join(folder, "bundle.js");
+    const from = JSON.stringify(`${root}mod.ts`);
+    await writeFile(entry, `export { ${names.join(", ")} } from ${from};\n`);
+    const child = startChild("bun", ["build", "--minify", entry, "--outfile", outfile]);
+    await until(() => child.exit !== undefined, 20_000, "bun build ended");
+    assert.equal(child.exit, 0, child.errors);
+    return await readFile(outfile);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The formats whose marks a bundle holds. */
+function formatsIn(bytes: Uint8Array): string[] {
+  const code = new TextDecoder().decode(bytes);
+  return Object.keys(MARKS).filter((name) => code.includes(MARKS[name]!));
+}
+
+test("a bundle of sse() holds no format that it does not know by name, and keeps its size", async () => {
+  const bytes = await bundle("sse");
+  assert.deepEqual(formatsIn(bytes), []);
+  const gzipped = gzipSync(bytes, { level: 9 }).length;
+  assert.ok(bytes.length > 4096, "the bundle is not empty");
+  assert.ok(bytes.length <= MAX_BYTES, `${bytes.length} bytes`);
+  assert.ok(gzipped <= MAX_GZIP_BYTES, `${gzipped} bytes gzipped`);
+});
+
+test("a bundle of sse() and a format holds that format and no other", async () => {
+  for (const name of Object.keys(MARKS)) {
+    assert.deepEqual(formatsIn(await bundle("sse", name)), [name]);
+  }
+});

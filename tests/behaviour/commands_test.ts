@@ -1,0 +1,77 @@
+/**
+ * What the README has people type: every command that starts the server, and the line for curl that the
+ * server prints. The server itself is the subject of `server_test.ts`; here it is the way to it.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { type Child, listening, root, startChild } from "../support/child.ts";
+import { until } from "../support/serve.ts";
+
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const TUTORIAL = "Streaming responseのテスト";
+
+const COMMANDS: Record<string, Parameters<typeof startChild>> = {
+  "npm start": ["npm", ["start"]],
+  "bun run server": ["bun", ["run", "server"]],
+  "deno task serve": ["deno", ["task", "serve"]],
+  "deno serve -A lib/server.ts": ["deno", ["serve", "-A", "lib/server.ts"]],
+};
+const ENVIRONMENT = {
+  PORT: "0",
+  TOKEN_DELAY_MS: "5",
+  PATH: `${join(root, "node_modules", ".bin")}${delimiter}${process.env.PATH}`,
+};
+
+/** Whether nobody listens on the port that Deno's commands name. */
+const isFree = await new Promise<boolean>((resolve) => {
+  const server = createServer();
+  server.once("error", () => resolve(false));
+  server.listen(8000, "127.0.0.1", () => server.close(() => resolve(true)));
+});
+const hasCurl = spawnSync("curl", ["--version"]).status === 0;
+
+/** Ends a server as whoever started it does. */
+async function end(child: Child): Promise<void> {
+  child.kill("SIGTERM");
+  await until(() => child.exit !== undefined, 5000, "an end");
+}
+
+for (const [command, [program, args]] of Object.entries(COMMANDS)) {
+  const skip = program === "deno" && !isFree && "port 8000 is taken";
+  test(`${command} serves what its own line for curl asks for, and ends with SIGTERM`, {
+    skip,
+  }, async () => {
+    assert(readme.includes(command), "the README says so");
+    const child = startChild(program, args, ENVIRONMENT);
+    try {
+      const { url } = await listening(child);
+      if (hasCurl) {
+        await until(() => child.output.includes("/streaming\n"), 1000, "the line");
+        const line = child.output.slice(child.output.indexOf("curl -N"));
+        // The README prints the same one.
+        const spaces = /\s+/g;
+        const printed = line.trim().replaceAll(spaces, " ").replace(url, "http://127.0.0.1:8000");
+        assert(readme.replaceAll(spaces, " ").includes(printed), printed);
+        const curl = startChild("sh", ["-c", line]);
+        await until(() => curl.exit !== undefined, 5000, "an answer");
+        assert.equal(curl.exit, 0, curl.errors);
+        const tokens = [...curl.output.matchAll(/^data: (.*)$/gm)].map(([, data]) =>
+          JSON.parse(data!)
+        );
+        assert.deepEqual(tokens.pop(), { reason: "completed", tokens: 22 });
+        assert.deepEqual(tokens.map(({ token }) => token), [...TUTORIAL]);
+      }
+      await end(child);
+      // What npm has started must not outlive it: it is given a moment.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await assert.rejects(fetch(`${url}/health`), "nobody listens any more");
+    } finally {
+      await child.stop();
+    }
+  });
+}

@@ -1,0 +1,130 @@
+/** What the entry can be told: flags and variables, their order, their bounds, and the help. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { help, type Listener, readSettings, type Settings } from "../../lib/server/settings.ts";
+
+const DEFAULTS: Settings = {
+  port: 8000,
+  hostname: "127.0.0.1",
+  log: "pretty",
+  openaiBaseUrl: "",
+  openaiModel: "",
+  openaiApiKey: "",
+  tokenDelayMs: 100,
+  heartbeatMs: 5000,
+  commitAfterMs: 250,
+  maxStreams: 10_000,
+  disconnectGraceMs: 10_000,
+  drainTimeoutMs: 25_000,
+  redisUrl: "",
+  apiKeys: [],
+  allowedHosts: [],
+  corsOrigins: [],
+};
+
+function read(args: string[], environment = {}, listener: Listener = "ours") {
+  return readSettings(args, environment, listener);
+}
+
+test("readSettings() without anything answers the defaults", () => {
+  assert.deepEqual(read([]), DEFAULTS);
+  assert.deepEqual(read([], { PORT: "", LOG: "", HEARTBEAT_MS: "", UNKNOWN: "1" }), DEFAULTS);
+});
+
+/** A value for each setting that has a flag, as text and as it is read. */
+const GIVEN: Record<string, [text: string, name: keyof Settings, value: unknown]> = {
+  PORT: ["0", "port", 0],
+  HOST: ["::1", "hostname", "::1"],
+  LOG: ["json", "log", "json"],
+  OPENAI_BASE_URL: ["http://localhost/v1", "openaiBaseUrl", "http://localhost/v1"],
+  OPENAI_MODEL: ["m", "openaiModel", "m"],
+  TOKEN_DELAY_MS: ["0", "tokenDelayMs", 0],
+  HEARTBEAT_MS: ["0", "heartbeatMs", 0],
+  COMMIT_AFTER_MS: ["5000", "commitAfterMs", 5000],
+  MAX_STREAMS: ["1", "maxStreams", 1],
+  DISCONNECT_GRACE_MS: ["0", "disconnectGraceMs", 0],
+  ALLOWED_HOSTS: [" a.example, ,b.example", "allowedHosts", ["a.example", "b.example"]],
+  CORS_ORIGINS: ["https://a.example", "corsOrigins", ["https://a.example"]],
+};
+
+for (const [variable, [text, name, value]] of Object.entries(GIVEN)) {
+  const flag = `--${variable.toLowerCase().replaceAll("_", "-")}`;
+  test(`readSettings() takes ${variable} and ${flag} alike, and the flag first`, () => {
+    const expected = { ...DEFAULTS, [name]: value };
+    assert.deepEqual(read([], { [variable]: text }), expected);
+    assert.deepEqual(read([flag, text]), expected);
+    assert.deepEqual(read([`${flag}=${text}`]), expected);
+    assert.deepEqual(read([flag, text], { [variable]: "nonsense" }), expected);
+  });
+}
+
+test("readSettings() takes keys from the environment alone, and never repeats one", () => {
+  const keys = { OPENAI_API_KEY: "sk-0123", API_KEYS: " a-key ,,another," };
+  const { openaiApiKey, apiKeys } = read([], keys)!;
+  assert.deepEqual([openaiApiKey, apiKeys], ["sk-0123", ["a-key", "another"]]);
+  const message = "--api-keys is no flag, for others could read it: API_KEYS";
+  for (const args of [["--api-keys", "sk-0123"], ["--api-keys=sk-0123"], ["--api-keys"]]) {
+    assert.throws(() => read(args), { name: "RangeError", message });
+  }
+  assert.throws(
+    () => read(["--openai-api-key=sk-0123"]),
+    /^RangeError: --openai-api-key is no flag/,
+  );
+  for (const wrong of [",", " ", "sk-0123,two words", "sk-0123\u3042"]) {
+    assert.throws(() => read([], { API_KEYS: wrong }), {
+      message: "API_KEYS is not keys of visible ASCII with commas between them",
+    });
+  }
+});
+
+test("readSettings() names what is wrong, in one line", () => {
+  const wrong: [args: string[], environment: Record<string, string>, message: string][] = [
+    [[], { PORT: "abc" }, 'PORT is "abc", not an integer from 0 to 65535'],
+    [[], { PORT: "65536" }, 'PORT is "65536", not an integer from 0 to 65535'],
+    [[], { PORT: "1e3" }, 'PORT is "1e3", not an integer from 0 to 65535'],
+    [["--port", "-1"], {}, '--port is "-1", not an integer from 0 to 65535'],
+    [[], { HEARTBEAT_MS: "99" }, 'HEARTBEAT_MS is "99", not 0 or an integer from 100 to 60000'],
+    [[], { COMMIT_AFTER_MS: "-0" }, 'COMMIT_AFTER_MS is "-0", not an integer from 0 to 5000'],
+    [[], { LOG: "xml" }, 'LOG is "xml", not json, pretty or off'],
+    [["--log=a\nb"], {}, '--log is "a\\nb", not json, pretty or off'],
+    [["--prot", "1"], {}, '"--prot" is no flag here; --help lists them'],
+    [["8000"], {}, '"8000" is no flag here; --help lists them'],
+    [["-p", "8000"], {}, '"-p" is no flag here; --help lists them'],
+    [["--port"], {}, "--port has no value"],
+  ];
+  for (const [args, environment, message] of wrong) {
+    assert.throws(() => read(args, environment), { name: "RangeError", message });
+  }
+});
+
+test("readSettings() answers nothing where the help is asked for, whatever else there is", () => {
+  assert.equal(read(["--help"]), undefined);
+  assert.equal(read(["--port", "1", "-h", "--nonsense"], { PORT: "abc" }), undefined);
+});
+
+test("where it listens is no flag of ours under deno serve", () => {
+  for (const flag of ["--port", "--host"]) {
+    assert.throws(() => read([flag, "1"], {}, "deno serve"), /is no flag here/);
+  }
+  assert.equal(read(["--log", "off"], {}, "deno serve")?.log, "off");
+});
+
+test("help() lists every flag, its variable and its default, in lines that fit", () => {
+  const text = help("ours");
+  for (const variable of [...Object.keys(GIVEN), "OPENAI_API_KEY", "API_KEYS"]) {
+    assert(text.includes(variable));
+  }
+  for (const flag of ["--port NUMBER", "--log json|pretty|off", "--cors-origins ORIGIN,..."]) {
+    assert(text.includes(flag), flag);
+  }
+  assert.match(text, /--max-streams NUMBER +MAX_STREAMS +10000 /);
+  assert.doesNotMatch(text, /openai-api-key|--api-keys/);
+  for (const line of text.split("\n")) assert(line.length <= 100, line);
+});
+
+test("help() under deno serve shows where its own flags go, and not ours", () => {
+  const text = help("deno serve");
+  assert.match(text, /deno serve -A --port 8000 --host 127\.0\.0\.1 lib\/server\.ts \[flags\]/);
+  assert.doesNotMatch(text, /--port NUMBER|--host ADDRESS| PORT | HOST /);
+  assert(text.includes("--log"));
+});

@@ -1,0 +1,116 @@
+/** What the entry prints: the card, a line for each stream in either style, and nothing that obeys. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { LogStyle } from "../../lib/server/settings.ts";
+import type { StreamReport } from "../../lib/pipeline/generation.ts";
+import { createTerminal, type Terminal } from "../../lib/server/stream_log.ts";
+
+const REPORT: StreamReport = {
+  streamId: "AAAAAAAAAAAAAAAAAAAAAA",
+  outcome: "completed",
+  ttftMs: 1.23456,
+  durationMs: 2104.98765,
+  tokens: 22,
+  bytes: 619,
+};
+const URL_ = "http://127.0.0.1:8000";
+
+function printed(style: LogStyle, use: (terminal: Terminal) => void, colour = false): string[] {
+  const lines: string[] = [];
+  use(createTerminal({ style, colour, print: (line) => lines.push(line) }));
+  return lines;
+}
+
+/** Whether a terminal would take any of it for a command; a card has lines. */
+const obeys = (text: string) => /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text.replaceAll("\n", ""));
+
+test("pretty: one line for a stream, with all that is reported", () => {
+  const [line, ...others] = printed("pretty", ({ closed }) => closed(REPORT));
+  assert.deepEqual(others, []);
+  assert.match(
+    line!,
+    /^\d\d:\d\d:\d\d {2}completed {2}22 tokens {2}619 bytes {2}first after 1\.2 ms {2}2105 ms in all {2}A{22}$/,
+  );
+});
+
+test("pretty: a failure says its code, and a stream without an item that there was none", () => {
+  const { ttftMs: _, ...report } = REPORT;
+  const [line] = printed(
+    "pretty",
+    ({ closed }) =>
+      closed({ ...report, ttftMs: undefined, outcome: "failed", code: "bad_upstream" }),
+  );
+  assert.match(line!, / {2}failed: bad_upstream {2}/);
+  assert.match(line!, / {2}none sent {2}/);
+});
+
+test("json: every line is an object, the start as well", () => {
+  const lines = printed("json", (terminal) => {
+    terminal.listening(URL_, true);
+    terminal.closed(REPORT);
+    terminal.closed({ ...REPORT, ttftMs: undefined, outcome: "cancelled", code: "disconnected" });
+  });
+  const [start, first, second] = lines.map((line) => JSON.parse(line));
+  assert.equal(lines.length, 3);
+  for (const { time } of [start, first, second]) {
+    assert.equal(new Date(time).toISOString(), time);
+  }
+  assert.deepEqual(start, { time: start.time, event: "listening", url: URL_ });
+  assert.deepEqual(first, {
+    time: first.time,
+    event: "closed",
+    outcome: "completed",
+    ttftMs: 1.2,
+    durationMs: 2105,
+    tokens: 22,
+    bytes: 619,
+    streamId: REPORT.streamId,
+  });
+  assert.equal(second.code, "disconnected");
+  assert.equal("ttftMs" in second, false);
+});
+
+test("off: the card and no line for any stream", () => {
+  assert.deepEqual(printed("off", ({ closed }) => closed(REPORT)), []);
+  assert.equal(printed("off", ({ listening }) => listening(URL_, false)).length, 1);
+});
+
+test("the card tells where it listens, what to open and what to try", () => {
+  const [card] = printed("pretty", ({ listening }) => listening(URL_, false));
+  assert.match(card!, /^Spillway listens on http:\/\/127\.0\.0\.1:8000\n/);
+  assert(card!.includes(`curl -N -X POST -H "Content-Type: application/json"`));
+  assert(card!.includes(`-d '{"query":"Streaming responseのテスト"}' ${URL_}/streaming\n`));
+  const [everywhere] = printed("pretty", ({ listening }) => listening(URL_, true));
+  assert.match(everywhere!, /8000 \(and every other address\)/);
+});
+
+test("a code of control characters is escaped in both styles", () => {
+  const code = "a\x1b[2Jb\r\nforged\x9bc\u2028\u202e\u{e0001}\x7f";
+  for (const style of ["pretty", "json"] as const) {
+    const [line = ""] = printed(
+      style,
+      ({ closed }) => closed({ ...REPORT, outcome: "failed", code }),
+    );
+    assert(!/[\n\r]/.test(line), line);
+    assert(!obeys(line), JSON.stringify(line));
+    if (style === "json") assert.equal(JSON.parse(line).code, code, "and nothing is lost");
+    else assert(line.includes("a\\u001b[2Jb\\u000d\\u000aforged\\u009bc\\u2028\\u202e"), line);
+  }
+});
+
+test("colours are only where they are wanted, and never in JSON", () => {
+  const all = (terminal: Terminal) => {
+    terminal.listening(URL_, false);
+    terminal.closed(REPORT);
+  };
+  assert(printed("pretty", all, true).every((text) => text.includes("\x1b[")));
+  assert(!obeys(printed("pretty", all).join("")));
+  assert(!obeys(printed("json", all, true).join("")));
+});
+
+test("only what the report is known to hold is logged", () => {
+  const more = { ...REPORT, query: "secret", input: { query: "secret" } } as StreamReport;
+  for (const style of ["pretty", "json"] as const) {
+    assert(!printed(style, ({ closed }) => closed(more)).join("").includes("secret"));
+  }
+});

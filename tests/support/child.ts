@@ -1,0 +1,155 @@
+/**
+ * Other processes: the same runtime as the test's or another one, started from the project's root so
+ * that `deno.json` holds. It stands apart because a crash, an exit and a resident size can only be
+ * seen from outside.
+ */
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import type { ActiveCounts } from "../../lib/counters.ts";
+import { runtimeName, until } from "./serve.ts";
+
+/** The project's root, with a slash at its end. */
+export const root: string = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A process that was started. */
+export interface Child {
+  output: string;
+  errors: string;
+  /** Its exit code, or the signal that ended it; `undefined` while it runs. */
+  exit: number | string | undefined;
+  kill(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
+  /** Ends it, if it has not, and waits. */
+  stop(): Promise<void>;
+}
+
+/** Starts `command` with `args`. */
+export function startChild(
+  command: "bun" | "deno" | "node" | "npm" | "sh",
+  args: string[],
+  environment: Record<string, string> = {},
+): Child {
+  const file = command === runtimeName
+    ? process.execPath
+    : command === "bun" || command === "deno"
+    ? `${root}node_modules/.bin/${command}`
+    : command;
+  const child = spawn(file, args, {
+    cwd: root,
+    env: { ...process.env, NO_COLOR: "1", ...environment },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  const started: Child = {
+    output: "",
+    errors: "",
+    exit: undefined,
+    kill: (signal) => {
+      // By its id: `child.kill` on Deno 2.9 takes the signal for the reason of whatever end follows.
+      if (started.exit === undefined) process.kill(child.pid!, signal);
+    },
+    stop: async () => {
+      started.kill("SIGKILL");
+      await until(() => started.exit !== undefined, 5000, `${command} ended`);
+    },
+  };
+  child.stdout.setEncoding("utf8").on("data", (data) => started.output += data);
+  child.stderr.setEncoding("utf8").on("data", (data) => started.errors += data);
+  child.on("error", (error) => started.errors += error.message);
+  child.on("close", (code, signal) => started.exit = code ?? signal ?? "error");
+  return started;
+}
+
+/** Starts a file of the project on the runtime that runs the test. */
+export function startScript(path: string, ...args: string[]): Child {
+  return runtimeName === "deno"
+    ? startChild("deno", ["run", "-A", "--no-check", "--v8-flags=--expose-gc", path, ...args])
+    : startChild("bun", [path, ...args]);
+}
+
+/** The server entry, started as a user does. */
+export interface Entry {
+  readonly child: Child;
+  readonly url: string;
+  readonly port: number;
+}
+
+/** Starts the entry on a runtime; `port` 0 is any free one. */
+export function startEntry(
+  runtime: "bun" | "deno",
+  environment: Record<string, string> = {},
+  port = 0,
+  flags: string[] = [],
+): Child {
+  return runtime === "bun"
+    ? startChild("bun", ["lib/server.ts", ...flags], { PORT: String(port), ...environment })
+    : startChild("deno", [
+      ..."serve -A --no-check --host 127.0.0.1 --port".split(" "),
+      String(port),
+      "lib/server.ts",
+      ...flags,
+    ], environment);
+}
+
+const LISTENS = /listens on (http:\/\/127\.0\.0\.1:(\d+))/;
+
+/** Waits until an entry says where it listens. */
+export async function listening(child: Child): Promise<Entry> {
+  await until(
+    () => LISTENS.test(child.output) || child.exit !== undefined,
+    10_000,
+    `a start-up line: ${child.output} ${child.errors}`,
+  );
+  const [, url, port] = LISTENS.exec(child.output) ?? [];
+  if (url === undefined) throw new Error(`No start-up line: ${child.output} ${child.errors}`);
+  return { child, url, port: Number(port) };
+}
+
+/** What `tests/support/child/server.ts` says of itself. */
+export interface Report {
+  active: ActiveCounts;
+  rssBytes: number;
+  /** Live objects, after a collection. */
+  heapBytes: number;
+  /** How many streams ended so, as `cancelled disconnected`. */
+  closes: Record<string, number>;
+  /** What was reported to `onError`, as text. */
+  reported: string[];
+  /** Tokens that sources made. */
+  pulled: number;
+  /** `send` calls that were answered, by answer. */
+  answers: { true: number; false: number };
+  /** Sources whose signal aborted, and whose `finally` ran. */
+  aborted: number;
+  finished: number;
+}
+
+/** A server of scenes in a process of its own. */
+export interface SceneServer {
+  readonly port: number;
+  readonly child: Child;
+  report(): Promise<Report>;
+  /** Fetches a path and answers its text. */
+  text(path: string): Promise<string>;
+}
+
+/** Starts `tests/support/child/server.ts` and warms it up. */
+export async function startScenes(): Promise<SceneServer> {
+  const child = startScript("tests/support/child/server.ts");
+  await until(() => /^port \d+$/m.test(child.output), 10_000, `a server: ${child.errors}`);
+  const port = Number(/^port (\d+)$/m.exec(child.output)?.[1]);
+  const text = async (path: string) =>
+    await (await fetch(`http://127.0.0.1:${port}${path}`)).text();
+  const server: SceneServer = {
+    port,
+    child,
+    text,
+    report: async () => JSON.parse(await text("/report")) as Report,
+  };
+  for (let i = 0; i < 20; i++) await text("/hello");
+  return server;
+}
+
+/** The sum of all counters. */
+export function total(active: ActiveCounts): number {
+  return Object.values(active).reduce((sum, count) => sum + count, 0);
+}
