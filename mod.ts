@@ -7,12 +7,8 @@
 export { type Problem, StreamError, type StreamErrorOptions } from "./lib/error.ts";
 export type { ChatFields, ChatMessage, ChatTool } from "./lib/chat.ts";
 export type { ActiveCounts } from "./lib/counters.ts";
-export {
-  AsyncQueue,
-  type AsyncQueueOptions,
-  type Item,
-  type Summary,
-} from "./lib/pipeline/queue.ts";
+export type { Item, Summary } from "./lib/item.ts";
+export { AsyncQueue, type AsyncQueueOptions } from "./lib/pipeline/queue.ts";
 export type { Source, SourceContext, SourceFunction, StartedSource } from "./lib/pipeline/pump.ts";
 export type { End, Format, FormatContext, Framer } from "./lib/formats/format.ts";
 export type { GenerationOptions, StreamReport } from "./lib/pipeline/generation.ts";

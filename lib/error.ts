@@ -131,3 +131,30 @@ export function problemOf(error: unknown): Problem {
   if (detail !== undefined) problem.detail = detail;
   return problem;
 }
+
+/** What the upstream said of its failure is for the operator alone. */
+export function upstreamFailed(text: string): StreamError {
+  return new StreamError("upstream_failed", { cause: new Error(text.slice(0, 2000)) });
+}
+
+/** Calls an embedder's function, which may throw, or be async and reject. */
+export function callSafely<T>(
+  callback: (value: T) => unknown,
+  value: T,
+  fail: (error: unknown) => void,
+): void {
+  try {
+    Promise.resolve(callback(value)).catch(fail);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** Tells the operator of an error: `onError`, or the console where there is none. Never throws. */
+export function report(
+  onError: ((error: unknown) => void) | undefined,
+  error: unknown,
+): void {
+  // If the handler for errors is broken itself, there is nobody left to tell.
+  callSafely(onError ?? console.error, error, () => {});
+}

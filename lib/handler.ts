@@ -3,7 +3,7 @@
  * files in `http/`. It gets its source as an option and reads no environment.
  */
 import { active } from "./counters.ts";
-import { StreamError } from "./error.ts";
+import { report as reportTo, StreamError } from "./error.ts";
 import type { Format } from "./formats/format.ts";
 import { anthropicFormat } from "./formats/anthropic.ts";
 import { openaiFormat } from "./formats/openai.ts";
@@ -34,7 +34,6 @@ import { chatOperation, resumeChatOperation } from "./handler/openapi/ui_message
 import { type PlaceLimits, Places } from "./handler/stream_limit.ts";
 import type { BodyLimits } from "./handler/body.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
-import { callSafely } from "./pipeline/generation.ts";
 import { InvalidInput } from "./handler/schema.ts";
 import { checkOptions, type SseOptions } from "./http/sse.ts";
 import { type Live, resumed, type ResumeOptions, stop, type Watch } from "./http/resume.ts";
@@ -164,8 +163,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   /** Readers who came back: a full server still takes back those whom it lost. */
   const joined = new Places(limits);
   const drains = new Set<() => void>();
-  // If the handler for errors is broken itself, there is nobody left to tell.
-  const report = (error: unknown) => callSafely(options.onError ?? console.error, error, () => {});
+  const report = (error: unknown) => reportTo(options.onError, error);
 
   const log: ReplayLog | undefined = options.log === undefined
     ? new MemoryLog()

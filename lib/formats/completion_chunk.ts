@@ -2,7 +2,7 @@
  * One chunk of an OpenAI-compatible answer as items. It stands apart because such chunks come in by
  * two ways: from an upstream that a source asks, and in a `Response` that is passed on.
  */
-import type { Item, Summary } from "../pipeline/queue.ts";
+import type { Item, Summary } from "../item.ts";
 
 /** As much of a chunk as is read; nothing of it is certain. */
 export interface CompletionChunk {

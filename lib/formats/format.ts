@@ -3,7 +3,7 @@
  * It stands below the formats so that the stream knows their shape and none of their names.
  */
 import type { Problem } from "../error.ts";
-import type { Summary } from "../pipeline/queue.ts";
+import type { Summary } from "../item.ts";
 import type { EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";

@@ -3,7 +3,7 @@ import { pathOf, type Problem } from "../error.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "./format.ts";
 import { PartFramer, type ToolCall } from "./parts.ts";
-import type { Item } from "../pipeline/queue.ts";
+import type { Item } from "../item.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
 import { Transcript } from "./transcript.ts";

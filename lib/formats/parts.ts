@@ -4,13 +4,12 @@
  * in the same items, and each says only how it writes them.
  */
 import { isFailure, readChunk } from "./completion_chunk.ts";
-import { StreamError } from "../error.ts";
+import { StreamError, upstreamFailed } from "../error.ts";
 import type { End, Framer } from "./format.ts";
-import type { Item, Summary } from "../pipeline/queue.ts";
+import type { Item, Summary } from "../item.ts";
 import type { EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
-import { upstreamFailed } from "../sources/upstream.ts";
 
 /** What one stream may have its framer keep, in bytes: arguments of tool calls, and whole answers. */
 export const MAX_KEPT_BYTES: number = 16 * 1024 * 1024;

@@ -1,6 +1,5 @@
 /**
- * What a request says about itself: which format it wants and what its body holds. Everything here
- * comes from a stranger, so every length, depth and wait has a limit.
+ * The body of a request. It comes from a stranger, so every length, depth and wait has a limit.
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
@@ -13,50 +12,6 @@ export interface BodyLimits {
   maxBodyDepth?: number;
   /** How long a body may take to arrive, in ms, 1 or more. @default {30 000} */
   bodyTimeoutMs?: number;
-}
-
-/**
- * The index of the offer that the `Accept` header likes best: highest quality, ties in the order of
- * the offers (RFC 9110, section 12.5.1). Without the header anything is.
- *
- * @returns -1 if none is acceptable.
- */
-export function negotiate(accept: string | null, offers: readonly (readonly string[])[]): number {
-  // Empty elements of a list are ignored (RFC 9110, section 5.6.1).
-  const asked = (accept ?? "").split(",").filter((range) => range.trim() !== "");
-  const ranges = (asked.length > 0 ? asked : ["*/*"]).map(parseRange);
-  let best = -1;
-  let bestQuality = 0;
-  offers.forEach((mediaTypes, index) => {
-    const quality = Math.max(...mediaTypes.map((type) => qualityOf(type, ranges)));
-    if (quality > bestQuality) {
-      best = index;
-      bestQuality = quality;
-    }
-  });
-  return best;
-}
-
-interface MediaRange {
-  type: string;
-  quality: number;
-}
-
-function parseRange(text: string): MediaRange {
-  const [type = "", ...parameters] = text.split(";").map((part) => part.trim().toLowerCase());
-  const weight = parameters.find((parameter) => /^q\s*=/.test(parameter));
-  const quality = weight === undefined ? 1 : Number(weight.slice(weight.indexOf("=") + 1));
-  return { type, quality: quality >= 0 && quality <= 1 ? quality : 0 };
-}
-
-/** The most specific range that fits decides. */
-function qualityOf(mediaType: string, ranges: readonly MediaRange[]): number {
-  const family = `${mediaType.slice(0, mediaType.indexOf("/"))}/*`;
-  for (const wanted of [mediaType, family, "*/*"]) {
-    const range = ranges.find(({ type }) => type === wanted);
-    if (range !== undefined) return range.quality;
-  }
-  return 0;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** `GET /metrics`: what is open and what has ended, for Prometheus or as JSON. */
 import { active, type ActiveCounts } from "../counters.ts";
 import type { StreamReport } from "../pipeline/generation.ts";
-import { negotiate } from "./body.ts";
+import { negotiate } from "../http/negotiate.ts";
 import { jsonResponse } from "../http/response.ts";
 
 /** What `stats()` answers. */

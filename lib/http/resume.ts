@@ -5,7 +5,7 @@
 import { StreamError } from "../error.ts";
 import type { Followed, LoggedStream, ReplayLog } from "./replay_log.ts";
 import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
-import { negotiate } from "../handler/body.ts";
+import { negotiate } from "./negotiate.ts";
 import { EVENT_STREAM, problemResponse, streamHeaders } from "./response.ts";
 
 /** Options of {@linkcode resume}. */

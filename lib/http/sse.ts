@@ -2,24 +2,19 @@
  * `sse()`: a request and a source in, a streaming response out. It stands apart from the handler so
  * that any framework can embed it.
  */
-import { problemOf, publicError, StreamError } from "../error.ts";
+import { problemOf, publicError, report, StreamError } from "../error.ts";
 import type { Format, FormatContext } from "../formats/format.ts";
 import { jsonFormat, textFormat } from "../formats/events.ts";
 import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
-import {
-  callSafely,
-  Generation,
-  type GenerationInit,
-  type GenerationOptions,
-} from "../pipeline/generation.ts";
+import { Generation, type GenerationInit, type GenerationOptions } from "../pipeline/generation.ts";
 import { release, type Source } from "../pipeline/pump.ts";
 import { checkLimits } from "../pipeline/queue.ts";
 import type { Recorder, ReplayLog } from "./replay_log.ts";
 import { EventWriter } from "../sse/encode.ts";
 import { type Opened, type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { streamId as newStreamId } from "../stream_id.ts";
-import { negotiate } from "../handler/body.ts";
+import { negotiate } from "./negotiate.ts";
 import { problemResponse, streamHeaders } from "./response.ts";
 import { type Live, resumed, type Watch } from "./resume.ts";
 
@@ -119,7 +114,7 @@ export async function respond(
       const headers = refusedHead(options);
       return await resumed(request, { ...reading, log, format: chosen.name, headers }, extras);
     } catch (error) {
-      report(error, options);
+      reportBroken(error, options);
       return problemResponse(error, refusedHead(options), undefined, chosen.refuse);
     }
   }
@@ -220,7 +215,7 @@ async function openLogged(
       onEnd: ended,
     });
   } catch (error) {
-    report(error, options);
+    reportBroken(error, options);
     release(init.source, error);
     onEnd?.(live);
     return answer(publicError(error));
@@ -236,9 +231,8 @@ async function openLogged(
 }
 
 /** Tells the operator of a log that is broken; what a log refuses in our words is for the reader. */
-function report(error: unknown, { onError = console.error }: SseOptions): void {
-  // If the handler for errors is broken itself, there is nobody left to tell.
-  if (!(error instanceof StreamError)) callSafely(onError, error, () => {});
+function reportBroken(error: unknown, { onError }: SseOptions): void {
+  if (!(error instanceof StreamError)) report(onError, error);
 }
 
 /** How a format tells what ends one reader and not the generation. */

@@ -3,7 +3,7 @@
  * stream because a generation may have no reader, one, or many, and ends by itself.
  */
 import { active } from "../counters.ts";
-import { problemOf, publicError, StreamError } from "../error.ts";
+import { callSafely, problemOf, publicError, report, StreamError } from "../error.ts";
 import type { End, Format, FormatContext, Framer } from "../formats/format.ts";
 import {
   nameOf,
@@ -14,7 +14,8 @@ import {
   type Source,
   type SourceContext,
 } from "./pump.ts";
-import { AsyncQueue, type AsyncQueueOptions, type Item, type QueueReader } from "./queue.ts";
+import type { Item } from "../item.ts";
+import { AsyncQueue, type AsyncQueueOptions, type QueueReader } from "./queue.ts";
 import { EventWriter } from "../sse/encode.ts";
 import { streamId } from "../stream_id.ts";
 
@@ -321,8 +322,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
   }
 
   report(error: unknown): void {
-    // If the handler for errors is broken itself, there is nobody left to tell.
-    callSafely(this.#init.options.onError ?? console.error, error, () => {});
+    report(this.#init.options.onError, error);
   }
 
   // What the outlet calls.
@@ -537,19 +537,6 @@ class Opening implements FormatContext {
   get lastId(): string | undefined {
     if (this.#resumable || this.request.method !== "GET") return undefined;
     return `${this.streamId}.end`;
-  }
-}
-
-/** Calls an embedder's function, which may throw, or be async and reject. */
-export function callSafely<T>(
-  callback: (value: T) => unknown,
-  value: T,
-  fail: (error: unknown) => void,
-): void {
-  try {
-    Promise.resolve(callback(value)).catch(fail);
-  } catch (error) {
-    fail(error);
   }
 }
 

@@ -3,7 +3,8 @@
  * pace. It stands apart so that streams know nothing of iterators and sources nothing of streams.
  */
 import { StreamError } from "../error.ts";
-import { accepted, AsyncQueue, type Item, type Summary } from "./queue.ts";
+import type { Item, Summary } from "../item.ts";
+import { accepted, AsyncQueue } from "./queue.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { FOR_AWAIT_IS_FASTER, schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
 import { isLast, readUpstream } from "../sources/upstream.ts";

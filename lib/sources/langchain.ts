@@ -2,7 +2,8 @@
  * LangChain's callbacks into a queue, by their shape alone: nothing of LangChain is imported, so that
  * its callers pay for it and nobody else.
  */
-import type { AsyncQueue, Item, Summary } from "../pipeline/queue.ts";
+import type { Item, Summary } from "../item.ts";
+import type { AsyncQueue } from "../pipeline/queue.ts";
 
 /** The methods of a LangChain callback handler that a stream needs. */
 export interface LangChainCallbacks {

@@ -10,11 +10,12 @@ import {
   readChunk,
   TextChunks,
 } from "../formats/completion_chunk.ts";
-import { StreamError } from "../error.ts";
+import { StreamError, upstreamFailed } from "../error.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
-import { accepted, AsyncQueue, type Item, type Summary } from "../pipeline/queue.ts";
+import type { Item, Summary } from "../item.ts";
+import { accepted, AsyncQueue } from "../pipeline/queue.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
-import { discard, readUpstream, upstreamFailed } from "./upstream.ts";
+import { discard, readUpstream } from "./upstream.ts";
 
 /** Options of {@linkcode openai}. */
 export interface OpenAiOptions<Input = unknown> {

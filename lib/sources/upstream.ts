@@ -3,7 +3,7 @@
  * pace our reader's. It stands apart from the pump because every relaying source needs it.
  */
 import { active } from "../counters.ts";
-import { StreamError } from "../error.ts";
+import { StreamError, upstreamFailed } from "../error.ts";
 import { accepted } from "../pipeline/queue.ts";
 import { EventDecoder, type EventDecoderOptions } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
@@ -121,9 +121,4 @@ export function discard(response: Response): void {
 export function isLast({ event, data }: ServerSentEvent): boolean {
   if (event === "failed" || event === "error") throw upstreamFailed(data);
   return data === "[DONE]" || event === "done";
-}
-
-/** What the upstream said of its failure is for the operator alone. */
-export function upstreamFailed(text: string): StreamError {
-  return new StreamError("upstream_failed", { cause: new Error(text.slice(0, 2000)) });
 }

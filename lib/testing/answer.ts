@@ -3,7 +3,7 @@
  * apart from `testing.ts`, which gets hold of the body, so that nothing here waits or can fail.
  */
 import type { Problem } from "../error.ts";
-import type { Item, Summary } from "../pipeline/queue.ts";
+import type { Item, Summary } from "../item.ts";
 import { EventDecoder } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 

@@ -5,7 +5,8 @@
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
-import type { AsyncQueue, Item, Summary } from "../pipeline/queue.ts";
+import type { Item, Summary } from "../item.ts";
+import type { AsyncQueue } from "../pipeline/queue.ts";
 
 /** One step of a script: an item, or something to do, which is awaited; what it answers is ignored. */
 export type Step = Item | ((context: SourceContext) => unknown);

@@ -3,7 +3,7 @@
  * sources that do what real ones do wrong or late. It runs in the test's own process, behind a real
  * socket, so that a test sees when a source was told that its reader has left.
  */
-import type { Item } from "../../lib/pipeline/queue.ts";
+import type { Item } from "../../lib/item.ts";
 import type { SourceContext } from "../../lib/pipeline/pump.ts";
 import { active } from "../../lib/counters.ts";
 import { createHandler, sse, StreamError } from "../../mod.ts";

@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { AsyncQueue, type Item } from "../../lib/pipeline/queue.ts";
+import type { Item } from "../../lib/item.ts";
+import { AsyncQueue } from "../../lib/pipeline/queue.ts";
 import { langChainCallbacks } from "../../lib/sources/langchain.ts";
 
 function make(options = {}) {

@@ -12,7 +12,8 @@ import {
   type HandlerOptions,
 } from "../../lib/handler.ts";
 import type { Source } from "../../lib/pipeline/pump.ts";
-import type { AsyncQueue, Item } from "../../lib/pipeline/queue.ts";
+import type { Item } from "../../lib/item.ts";
+import type { AsyncQueue } from "../../lib/pipeline/queue.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../../lib/sse/event.ts";
 import { total } from "./child.ts";

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { active } from "../../lib/counters.ts";
 import { sse, type SseOptions } from "../../lib/http/sse.ts";
-import type { Item } from "../../lib/pipeline/queue.ts";
+import type { Item } from "../../lib/item.ts";
 import { openai, type OpenAiOptions } from "../../lib/sources/openai.ts";
 import { collect } from "../../lib/testing.ts";
 import { total } from "./child.ts";

@@ -2,7 +2,7 @@
  * The replay log of many machines, on a Redis that the user has: generations stay in the memory of the
  * process that makes them, as with `MemoryLog`, and a copy of their events goes to Redis for everybody else.
  */
-import { StreamError } from "../../error.ts";
+import { report, StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
 import { streamId as randomId } from "../../stream_id.ts";
 import type {
@@ -69,7 +69,7 @@ export class RedisLog implements ReplayLog {
   readonly #process = randomId();
   readonly #connection: RedisConnection;
   readonly #keepMs: number;
-  readonly #onError: (error: unknown) => void;
+  readonly #onError: RedisLogOptions["onError"];
   readonly #memory: MemoryLog;
   readonly #link: RedisLink;
   readonly #scripts: RedisScripts;
@@ -85,7 +85,7 @@ export class RedisLog implements ReplayLog {
    * @throws {RangeError} If a limit is out of its bounds.
    */
   constructor(connection: RedisConnection, options: RedisLogOptions = {}) {
-    const { prefix = "spillway:", onError = console.error, keepMs = KEEP_MS, ...limits } = options;
+    const { prefix = "spillway:", onError, keepMs = KEEP_MS, ...limits } = options;
     this.#connection = connection;
     this.#onError = onError;
     this.#keepMs = keepMs;
@@ -100,7 +100,7 @@ export class RedisLog implements ReplayLog {
     this.#link = new RedisLink(connection, {
       probe: () => this.#scripts.renewal(),
       recovered: () => this.#recover(),
-      report: (error) => this.#report(error),
+      report: (error) => report(this.#onError, error),
     });
     this.#scripts = new RedisScripts(this.#link, prefix, this.#process, this.#keepMs);
     this.#mail = new RedisMail(
@@ -116,7 +116,7 @@ export class RedisLog implements ReplayLog {
         this.#memory.release(recording);
       },
       orphaned: (streamId) => this.#disown(streamId),
-      report: (error) => this.#report(error),
+      report: (error) => report(this.#onError, error),
     });
     this.#followers = new RedisFollowers(this.#link, this.#scripts, this.#mail);
     // Both connections are made now, and not with the first stream.
@@ -255,14 +255,6 @@ export class RedisLog implements ReplayLog {
       await this.#followers.lose(foundOf(streamId, held), held.last, true);
     } catch {
       // Redis is away: they will ask again.
-    }
-  }
-
-  #report(error: unknown): void {
-    try {
-      this.#onError(error);
-    } catch {
-      // If the handler for errors is broken itself, there is nobody left to tell.
     }
   }
 }
