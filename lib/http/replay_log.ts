@@ -4,7 +4,7 @@
  * and many machines look alike from outside.
  */
 import type { StreamError } from "../error.ts";
-import type { Generation, Outlet, Supply } from "../pipeline/generation.ts";
+import type { ByteProducer, Generation, Sink } from "../pipeline/generation.ts";
 
 /** What a log keeps beside the events of a stream. */
 export interface StreamInfo {
@@ -42,7 +42,7 @@ export interface Follower {
 }
 
 /** What a reader of a log is served from. */
-export interface Followed extends Supply {
+export interface Followed extends ByteProducer {
   /** Ends the reader alone, where the generation is another process's and goes on without this one. */
   drop?(error: StreamError): void;
 }
@@ -65,7 +65,7 @@ export interface LoggedStream {
 }
 
 /** A generation that is written down. */
-export interface Recorder extends LoggedStream, Outlet {
+export interface Recorder extends LoggedStream, Sink {
   /** Records `generation`, which then starts. */
   start(generation: Generation): void;
   /** Ends the generation with a failure that is logged. */

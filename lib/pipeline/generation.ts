@@ -57,21 +57,22 @@ export interface GenerationInit {
 }
 
 /** Where a generation's bytes go: to its one stream, or into a log. None of it may throw. */
-export interface Outlet {
+export interface Sink {
   /** Whether more than a queue holds is an overflow; else the outlet finds room. */
   readonly bounded: boolean;
-  /** Whether the source has to wait, however little is encoded. */
-  readonly blocked: boolean;
-  /** How many times longer a source's turn may be than where each turn goes to one reader. */
-  readonly turns: number;
+  /**
+   * How full a queue with so many waiting bytes seems to its source: less full where a turn serves many readers and
+   * may be longer, `Infinity` where the source has to wait however little is encoded.
+   */
+  pressure(bytes: number): number;
   /** Something waits to be taken, or the source has ended. */
   wake(): void;
   /** So much waits that it must be taken now, if ever. */
-  spill(): void;
+  flush(): void;
 }
 
 /** Where a reader's bytes come from: from a generation itself, or from the log of one. */
-export interface Supply {
+export interface ByteProducer {
   /** Whether the head may leave: an item was sent, or there will be none. */
   readonly begun: boolean;
   /** Whether nothing but what waits will come. */
@@ -106,7 +107,7 @@ export interface Supply {
 const MAX_ITEM_BYTES = 1024 * 1024;
 const SURELY_SMALL = MAX_ITEM_BYTES / 8 - 1024;
 /** What is encoded and not yet taken, from where an unbounded outlet takes it at once. */
-const SPILL_BYTES = 64 * 1024;
+const FLUSH_BYTES = 64 * 1024;
 const CR = 0x0d;
 const RESERVED = new Set(["done", "failed", "open", "error"]);
 
@@ -114,10 +115,10 @@ const RESERVED = new Set(["done", "failed", "open", "error"]);
  * What a token costs: its bytes, written once into the generation's own buffer when it is sent. What
  * a flush costs is up to its outlet.
  */
-export class Generation implements QueueReader<Item>, PumpOwner, Supply {
+export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   readonly queue: AsyncQueue<Item>;
   readonly #init: GenerationInit;
-  readonly #outlet: Outlet;
+  readonly #sink: Sink;
   readonly #framer: Framer;
   readonly #pump: Pump;
   readonly #resumable: boolean;
@@ -143,9 +144,9 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
   #bytes = 0;
 
   /** @param resumable Whether each event gets an id of its own. */
-  constructor(init: GenerationInit, outlet: Outlet, resumable: boolean) {
+  constructor(init: GenerationInit, sink: Sink, resumable: boolean) {
     this.#init = init;
-    this.#outlet = outlet;
+    this.#sink = sink;
     this.#resumable = resumable;
     this.#id = init.streamId;
     this.queue = this.#read = new AsyncQueue<Item>(init.options);
@@ -254,7 +255,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
 
   /** Whether a queue that is too full has failed. */
   get bounded(): boolean {
-    return this.#outlet.bounded;
+    return this.#sink.bounded;
   }
 
   /**
@@ -298,8 +299,8 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
 
   #written(): number {
     const { length } = this.#out;
-    if (length >= SPILL_BYTES) this.#outlet.spill();
-    return this.#outlet.blocked ? Infinity : this.#out.length / this.#outlet.turns;
+    if (length >= FLUSH_BYTES) this.#sink.flush();
+    return this.#sink.pressure(this.#out.length);
   }
 
   /** Something waits, or the source has ended. */
@@ -309,7 +310,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, Supply {
       if (this.#read !== this.queue) this.queue.cancel(this.#read.error);
       this.#settle("failed", this.#read.error);
     }
-    this.#outlet.wake();
+    this.#sink.wake();
   }
 
   /** A value was sent after the normal end. */

@@ -5,7 +5,7 @@
  */
 import { active } from "../counters.ts";
 import { publicError, StreamError } from "../error.ts";
-import type { Outlet, Supply } from "./generation.ts";
+import type { ByteProducer, Sink } from "./generation.ts";
 import { unwatch, watch, type Watched } from "./heartbeat.ts";
 import { enter, leave, schedule, type Task } from "./scheduler.ts";
 
@@ -53,20 +53,18 @@ const NO_PREFETCH = { highWaterMark: 0 };
  * stream is given a chunk (an ending apart), and only in its turn in the scheduler: `pull` and a supply
  * that wakes both just ask for one. What a flush costs: one copy and one `enqueue`.
  */
-export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
+export class TokenStream implements Task, Watched, Sink, EventListenerObject {
   /** The scheduler's. */
   due = false;
   /** A generation of its own is held to the limits of its queue. */
   readonly bounded = true;
-  readonly blocked = false;
-  readonly turns = 1;
   readonly shortestMs: number;
 
   #state: "opening" | "idle" | "wanting" | "ended" = "opening";
   readonly #init: StreamInit;
   readonly #heartbeatMs: number;
   readonly #stallMs: number;
-  #supply!: Supply;
+  #producer!: ByteProducer;
   /** Makes what `open` answers, once: what made it is let go. */
   #answer: ((opened: Opened) => void) | undefined;
   /** None where the whole of a short stream was one body. */
@@ -90,11 +88,11 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
    * @param answer Makes the response of the body, or of the error that came before it. Called once.
    */
   open<Answer>(
-    supply: Supply,
+    producer: ByteProducer,
     start: () => void,
     answer: (opened: Opened) => Answer,
   ): Promise<Answer> {
-    this.#supply = supply;
+    this.#producer = producer;
     const answered = new Promise<Answer>((resolve, reject) => {
       this.#answer = (opened) => {
         try {
@@ -123,7 +121,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
       this.#signal.addEventListener("abort", this);
       active.listeners++;
       if (this.#signal.aborted) {
-        this.#supply.unread?.();
+        this.#producer.unread?.();
         this.handleEvent();
       }
     }
@@ -143,19 +141,24 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
 
   /** Whether nothing but what waits is to be sent. */
   get #ends(): boolean {
-    return this.#state !== "ended" && this.#supply.over && this.#supply.waiting > 0;
+    return this.#state !== "ended" && this.#producer.over && this.#producer.waiting > 0;
   }
 
   /** Something waits, or the supply has ended. */
   wake(): void {
-    if (this.#state === "opening" && this.#supply.over) {
+    if (this.#state === "opening" && this.#producer.over) {
       // All is there: it is sent on while its bytes are in the processor's cache (benchmark case: burst).
       queueMicrotask(() => this.run());
     } else if (this.#state === "wanting" || this.#state === "opening") schedule(this);
   }
 
+  /** A queue is as full as what waits in it. */
+  pressure(bytes: number): number {
+    return bytes;
+  }
+
   /** What waits, waits for the reader. */
-  spill(): void {}
+  flush(): void {}
 
   /** The stream's turn. */
   run(): void {
@@ -166,7 +169,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
     if (this.#state === "wanting") {
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
-      const supply = this.#supply;
+      const supply = this.#producer;
       if (!supply.over && this.#hasLeft()) return;
       if (this.#init.whole && !supply.over) return;
       const { commitAfterMs = 250 } = this.#init.options;
@@ -201,12 +204,12 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   }
 
   #beat(): void {
-    this.#supply.beat();
+    this.#producer.beat();
     this.#enqueue();
   }
 
   get #waits(): boolean {
-    return this.#supply.waiting > 0 || this.#supply.over;
+    return this.#producer.waiting > 0 || this.#producer.over;
   }
 
   // What the ReadableStream calls.
@@ -232,7 +235,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
 
   #commit(): void {
     if (this.#state !== "opening") return;
-    const supply = this.#supply;
+    const supply = this.#producer;
     const { failure } = supply;
     if (failure !== undefined && (supply.refused || this.#init.whole)) {
       return this.#fail("failed", failure.error);
@@ -265,7 +268,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   }
 
   #flush(): void {
-    const supply = this.#supply;
+    const supply = this.#producer;
     const last = supply.conclude();
     // Breaking off before the turn after the text was taken loses it: wait for the next pull.
     const later = supply.breakOff !== undefined && (supply.waiting > 0 || this.#state === "idle");
@@ -274,7 +277,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   }
 
   #enqueue(): void {
-    const supply = this.#supply;
+    const supply = this.#producer;
     if (supply.waiting > 0) {
       this.#lastWriteMs = performance.now();
       this.#state = "idle";
@@ -285,9 +288,9 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
 
   /** The last byte was written, or nothing but breaking off is left. */
   #finish(): void {
-    const { breakOff } = this.#supply;
+    const { breakOff } = this.#producer;
     if (!this.#end()) return;
-    this.#supply.finish();
+    this.#producer.finish();
     this.#close(breakOff);
   }
 
@@ -299,7 +302,7 @@ export class TokenStream implements Task, Watched, Outlet, EventListenerObject {
   #fail(outcome: "failed" | "cancelled", error: unknown, breakOff?: unknown): void {
     const committed = this.#state !== "opening";
     if (!this.#end()) return;
-    this.#supply.end(outcome, error);
+    this.#producer.end(outcome, error);
     if (!committed) this.#opened(publicError(error));
     this.#close(breakOff);
   }

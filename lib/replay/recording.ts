@@ -5,7 +5,7 @@
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
-import type { Generation, Supply } from "../pipeline/generation.ts";
+import type { ByteProducer, Generation } from "../pipeline/generation.ts";
 import { enter, leave, schedule, type Task } from "../pipeline/scheduler.ts";
 import type { Follower, Recorder, RecordOptions, StreamInfo } from "../http/replay_log.ts";
 
@@ -118,14 +118,10 @@ export class Recording implements Recorder, Task {
     return this.#endEvent;
   }
 
-  /** Whether the source has to wait. */
-  get blocked(): boolean {
-    return this.#blocked;
-  }
-
   /** A turn costs each of many readers a write: there are fewer of them, and more in each. */
-  get turns(): number {
-    return this.#readers.size > 1 ? 4 : 1;
+  pressure(bytes: number): number {
+    if (this.#blocked) return Infinity;
+    return this.#readers.size > 1 ? bytes / 4 : bytes;
   }
 
   /** The oldest page. */
@@ -194,7 +190,7 @@ export class Recording implements Recorder, Task {
     this.run();
   }
 
-  follow(after: number, follower: Follower): Supply {
+  follow(after: number, follower: Follower): ByteProducer {
     const reader = new Reader(this, after, follower, this.#options.fail);
     this.join(reader);
     return reader;
@@ -273,7 +269,7 @@ export class Recording implements Recorder, Task {
   }
 
   /** A source that does not wait: its events are written at once, in place of the oldest if need be. */
-  spill(): void {
+  flush(): void {
     this.#write();
   }
 
@@ -429,7 +425,7 @@ const ENDED: RecordOptions = {
 };
 
 /** One reader's place in a recording. */
-class Reader implements Supply {
+class Reader implements ByteProducer {
   readonly breakOff = undefined;
   readonly #recording: Recording;
   readonly #follower: Follower;

@@ -9,7 +9,7 @@ import { StreamError } from "../../lib/error.ts";
 import type { Format } from "../../lib/formats/format.ts";
 import { jsonFormat } from "../../lib/formats/events.ts";
 import { plainFormat } from "../../lib/formats/plain.ts";
-import { Generation, type Outlet, type StreamReport } from "../../lib/pipeline/generation.ts";
+import { Generation, type Sink, type StreamReport } from "../../lib/pipeline/generation.ts";
 import type { Source, SourceContext } from "../../lib/pipeline/pump.ts";
 import type { Item } from "../../lib/item.ts";
 import { AsyncQueue, type AsyncQueueOptions } from "../../lib/pipeline/queue.ts";
@@ -20,22 +20,21 @@ import { until } from "../support/serve.ts";
 const decoder = new TextDecoder();
 const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** An outlet that takes what the test takes. */
-class Tray implements Outlet {
+/** A sink that takes what the test takes. */
+class Tray implements Sink {
   bounded = true;
-  blocked = false;
-  turns = 1;
+  pressure = (bytes: number) => bytes;
   wakes = 0;
-  spills = 0;
-  onSpill = () => {};
+  flushes = 0;
+  onFlush = () => {};
 
   wake(): void {
     this.wakes++;
   }
 
-  spill(): void {
-    this.spills++;
-    this.onSpill();
+  flush(): void {
+    this.flushes++;
+    this.onFlush();
   }
 }
 
@@ -378,19 +377,19 @@ test("an outlet is woken by the first item, and then only where nothing waited",
   scene.conclude();
 });
 
-test("an outlet without bounds is told to take at 64 KiB, and holds back by being blocked", async () => {
+test("a sink without bounds is told to take at 64 KiB, and holds back by its pressure", async () => {
   const scene = new Scene(undefined, { resumable: true });
   const { tray } = scene;
   tray.bounded = false;
-  tray.onSpill = () => scene.take();
+  tray.onFlush = () => scene.take();
   scene.generation.start();
   await turn();
   for (let i = 0; i < 5000; i++) void scene.queue.send("x".repeat(1000));
-  assert(tray.spills > 70 && tray.spills < 90, `${tray.spills} times`);
+  assert(tray.flushes > 70 && tray.flushes < 90, `${tray.flushes} times`);
   assert(scene.generation.waiting < 66 * 1024);
   assert.equal(scene.generation.over, false, "it is no overflow");
   scene.take();
-  tray.blocked = true;
+  tray.pressure = () => Infinity;
   let isSent = false;
   const sent = scene.queue.send("held").then((answer) => isSent = answer);
   await turn();
@@ -416,8 +415,8 @@ test("an outlet with bounds overflows, and is still given what waits", async () 
   assert.equal(scene.errors.length, 1);
 });
 
-test("the turns of an outlet make the source's longer, and no more than that", async () => {
-  for (const [turns, most] of [[1, 1100], [4, 4400]] as const) {
+test("the pressure of a sink makes a source's turn longer, and no more than that", async () => {
+  for (const [less, most] of [[1, 1100], [4, 4400]] as const) {
     let made = 0;
     const scene = new Scene(
       function* () {
@@ -425,7 +424,7 @@ test("the turns of an outlet make the source's longer, and no more than that", a
       },
       { highWaterMark: 1000, resumable: true },
     );
-    scene.tray.turns = turns;
+    scene.tray.pressure = (bytes) => bytes / less;
     scene.generation.start();
     await turn();
     const { waiting } = scene.generation;

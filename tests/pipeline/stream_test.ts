@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import test, { afterEach } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
-import type { Supply } from "../../lib/pipeline/generation.ts";
+import type { ByteProducer } from "../../lib/pipeline/generation.ts";
 import { type Opened, type ReaderOptions, TokenStream } from "../../lib/pipeline/stream.ts";
 import { total } from "../support/child.ts";
 import { until } from "../support/serve.ts";
@@ -16,7 +16,7 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A supply that says what the test tells it to, and notes what it is told. */
-class Hand implements Supply {
+class Hand implements ByteProducer {
   begun = false;
   over = false;
   failure: { error: unknown } | undefined;
