@@ -2,7 +2,7 @@
 import { StreamError } from "../error.ts";
 import { unref } from "../pipeline/scheduler.ts";
 import type { LoggedStream, RecordOptions, ReplayLog, StreamInfo } from "../http/replay_log.ts";
-import { type Keeper, Recording } from "./recording.ts";
+import { Recording, type RecordingOwner } from "./recording.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */
 export interface MemoryLogOptions {
@@ -26,7 +26,7 @@ const DEFAULTS: Required<MemoryLogOptions> = {
 const STREAM_BYTES = 1024;
 
 /** What a log that builds on this one wants to know. None of it may throw. */
-export interface Watcher extends Partial<Pick<Keeper, "appended" | "ended" | "forget">> {
+export interface Watcher extends Partial<Pick<RecordingOwner, "appended" | "ended" | "forget">> {
   /** The recording is held no longer. */
   dropped?(recording: Recording): void;
 }
@@ -44,7 +44,7 @@ export class MemoryLog implements ReplayLog {
   readonly #chats = new Map<string, Recording>();
   #bytes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  readonly #keeper: Keeper;
+  readonly #recordingOwner: RecordingOwner;
   readonly #watcher: Watcher;
 
   /**
@@ -54,7 +54,7 @@ export class MemoryLog implements ReplayLog {
   constructor(options: MemoryLogOptions = {}, watcher: Watcher = {}) {
     this.#options = check(options);
     this.#watcher = watcher;
-    this.#keeper = {
+    this.#recordingOwner = {
       ...watcher,
       maxStreamBytes: this.#options.maxStreamBytes,
       maxStreamEvents: this.#options.maxStreamEvents,
@@ -85,7 +85,7 @@ export class MemoryLog implements ReplayLog {
       this.#bytes -= bytes;
       throw new StreamError("log_full", { retryAfter: 1 });
     }
-    const recording = new Recording(info, options, this.#keeper);
+    const recording = new Recording(info, options, this.#recordingOwner);
     this.#recordings.set(info.streamId, recording);
     if (info.chatId !== undefined) this.#chats.set(chatKey(info.owner, info.chatId), recording);
     return recording;

@@ -10,7 +10,7 @@ import { enter, leave, schedule, type Task } from "../pipeline/scheduler.ts";
 import type { Follower, Recorder, RecordOptions, StreamInfo } from "../http/replay_log.ts";
 
 /** Who keeps recordings: a log. None of it may throw. */
-export interface Keeper {
+export interface RecordingOwner {
   /** Bytes and events that one stream may hold. */
   readonly maxStreamBytes: number;
   readonly maxStreamEvents: number;
@@ -38,7 +38,7 @@ export interface Page {
 }
 
 /** Somebody who reads a recording and keeps its source going, here or on another machine. */
-export interface Guest {
+export interface Subscriber {
   /** Bytes of the stream that it has; less than 0 before the heartbeat of the first page. */
   readonly position: number;
   /** The page that it goes on with, as long as it is held. */
@@ -77,8 +77,8 @@ export class Recording implements Recorder, Task {
   readonly bounded = false;
   readonly info: StreamInfo;
   #options: RecordOptions;
-  readonly #keeper: Keeper;
-  readonly #readers = new Set<Guest>();
+  readonly #owner: RecordingOwner;
+  readonly #readers = new Set<Subscriber>();
   #state: "live" | "ended" | "refused" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
   #told = false;
@@ -87,23 +87,23 @@ export class Recording implements Recorder, Task {
   #generation: Generation | undefined;
   #blocked = false;
   /** The reader that is furthest ahead. */
-  #fastest: Guest | undefined;
+  #fastest: Subscriber | undefined;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
   /** The oldest page and the newest. */
   #head: Page;
   #tail: Page;
   #endEvent: number | undefined;
 
-  constructor(info: StreamInfo, options: RecordOptions, keeper: Keeper) {
+  constructor(info: StreamInfo, options: RecordOptions, owner: RecordingOwner) {
     this.info = info;
     this.#options = options;
-    this.#keeper = keeper;
+    this.#owner = owner;
     // The first page begins as the first reader's body does, so that it can be lent as it is.
     const page = emptyPage(1, -HEARTBEAT.length, FIRST_PAGE_BYTES);
     page.bytes.set(HEARTBEAT);
     page.length = HEARTBEAT.length;
     this.#head = this.#tail = page;
-    keeper.held(FIRST_PAGE_BYTES);
+    owner.held(FIRST_PAGE_BYTES);
   }
 
   get firstEvent(): number {
@@ -197,7 +197,7 @@ export class Recording implements Recorder, Task {
   }
 
   /** Counts a guest among the readers, until it leaves. */
-  join(guest: Guest): void {
+  join(guest: Subscriber): void {
     this.#readers.add(guest);
     if (this.isOver) return;
     this.#disarm();
@@ -206,14 +206,14 @@ export class Recording implements Recorder, Task {
   }
 
   /** A reader has taken something. */
-  moved(guest: Guest): void {
+  moved(guest: Subscriber): void {
     if (this.isOver) return;
     this.#compare(guest);
     // A source that runs waits for no reader.
     if (this.#blocked) this.#repace();
   }
 
-  #compare(guest: Guest): void {
+  #compare(guest: Subscriber): void {
     if (this.#fastest === undefined || guest.position > this.#fastest.position) {
       this.#fastest = guest;
     }
@@ -224,7 +224,7 @@ export class Recording implements Recorder, Task {
    *
    * @param isUnread Whether it had left before it was served at all.
    */
-  leave(guest: Guest, isUnread = false): void {
+  leave(guest: Subscriber, isUnread = false): void {
     if (!this.#readers.delete(guest) || this.isOver) return;
     if (guest === this.#fastest) {
       this.#fastest = undefined;
@@ -236,7 +236,7 @@ export class Recording implements Recorder, Task {
     if (isUnread && !this.#told) {
       // Nobody has asked for more than this, nor been told of it.
       this.#abandon();
-      if (this.#state !== "refused") this.#keeper.forget(this);
+      if (this.#state !== "refused") this.#owner.forget(this);
     } else if (continueForMs === 0) this.#abandon();
     else if (continueForMs < Infinity) {
       active.timers++;
@@ -295,7 +295,7 @@ export class Recording implements Recorder, Task {
       generation.lend((bytes) => this.append(bytes, lastEvent));
       if (!this.#isNoted) {
         this.#isNoted = true;
-        this.#keeper.appended?.(this);
+        this.#owner.appended?.(this);
       }
     }
     this.#repace();
@@ -311,13 +311,13 @@ export class Recording implements Recorder, Task {
         const size = Math.max(wanted, Math.min(PAGE_BYTES, tail.bytes.length * 2));
         const grown = new Uint8Array(size);
         grown.set(tail.bytes.subarray(0, tail.length));
-        room = this.#keeper.held(size - tail.bytes.length);
+        room = this.#owner.held(size - tail.bytes.length);
         tail.bytes = grown;
       } else {
         tail = emptyPage(tail.next, tail.start + tail.length, Math.max(PAGE_BYTES, bytes.length));
         this.#tail.after = tail;
         this.#tail = tail;
-        room = this.#keeper.held(tail.bytes.length);
+        room = this.#owner.held(tail.bytes.length);
       }
     }
     tail.bytes.set(bytes, tail.length);
@@ -328,7 +328,7 @@ export class Recording implements Recorder, Task {
 
   /** Gives up the oldest pages where the stream holds too much, or all streams do. */
   #trim(room: boolean): void {
-    const { maxStreamBytes, maxStreamEvents } = this.#keeper;
+    const { maxStreamBytes, maxStreamEvents } = this.#owner;
     while (this.#head !== this.#tail) {
       const head = this.#head;
       const fits = this.bytes - head.start <= maxStreamBytes &&
@@ -337,7 +337,7 @@ export class Recording implements Recorder, Task {
       this.#head = head.after!;
       // Whoever stands there must not hold on to all that follows.
       head.after = undefined;
-      room = this.#keeper.held(-head.bytes.length);
+      room = this.#owner.held(-head.bytes.length);
     }
   }
 
@@ -358,7 +358,7 @@ export class Recording implements Recorder, Task {
     }
     // What the reader needs, or one that may come, is held: what is made in one turn has to fit as well.
     const { start, first } = fastest?.page ?? this.#head;
-    const { maxStreamBytes, maxStreamEvents } = this.#keeper;
+    const { maxStreamBytes, maxStreamEvents } = this.#owner;
     return this.bytes - start + TURN_BYTES > maxStreamBytes ||
       this.#tail.next - first + TURN_EVENTS > maxStreamEvents;
   }
@@ -370,7 +370,7 @@ export class Recording implements Recorder, Task {
     generation.drained();
     generation.finish();
     leave();
-    this.#keeper.ended(this);
+    this.#owner.ended(this);
     this.#options.onEnd();
     // Only the events are kept: what made them, and for whom, may hold a lot.
     this.#generation = undefined;
@@ -385,7 +385,7 @@ export class Recording implements Recorder, Task {
     leave();
     for (const reader of this.#readers) reader.run();
     generation.finish();
-    this.#keeper.forget(this);
+    this.#owner.forget(this);
     this.#options.onEnd();
   }
 
@@ -401,7 +401,7 @@ export class Recording implements Recorder, Task {
     const spare = tail.bytes.length - tail.length;
     if (spare === 0) return;
     tail.bytes = tail.bytes.slice(0, tail.length);
-    this.#keeper.held(-spare);
+    this.#owner.held(-spare);
   }
 
   #disarm(): void {

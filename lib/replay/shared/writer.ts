@@ -6,7 +6,7 @@
 import { StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
 import type { RecordOptions } from "../../http/replay_log.ts";
-import type { Guest, Page, Recording } from "../recording.ts";
+import type { Page, Recording, Subscriber } from "../recording.ts";
 import type { RedisLink } from "../redis/link.ts";
 import type { Letter, RedisMail } from "./peers.ts";
 import { type Append, type Appended, LEASE_MS, type RedisScripts } from "../redis/store.ts";
@@ -57,8 +57,8 @@ const FLIGHT_BYTES = 4 * 1024 * 1024;
 /** A stream is written to at least so often, for its expiry, and to notice where Redis has lost it. */
 const TOUCH_MS = 3000;
 /** A reader elsewhere is gone when nothing was heard of it for so long; while Redis is away, after a minute. */
-const GUEST_MS = 6000;
-const GUEST_OUTAGE_MS = 60_000;
+const SUBSCRIBER_MS = 6000;
+const SUBSCRIBER_OUTAGE_MS = 60_000;
 const NEVER = -Infinity;
 /** The failures that a reader of another process may be told. */
 const FAILURES = [
@@ -71,7 +71,7 @@ const FAILURES = [
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The readers of another process. */
-class RemoteGuest implements Guest {
+class RemoteSubscriber implements Subscriber {
   readonly #recording: Recording;
   /** The last event that the fastest of them has. */
   #event = 0;
@@ -107,7 +107,7 @@ interface Line {
   position: number;
   writtenMs: number;
   isWriting: boolean;
-  readonly guests: Map<string, RemoteGuest>;
+  readonly subscribers: Map<string, RemoteSubscriber>;
 }
 
 /** What is written of a line, and how far that brings Redis. */
@@ -164,7 +164,7 @@ export class RedisShipper {
       position: 0,
       writtenMs: NEVER,
       isWriting: false,
-      guests: new Map(),
+      subscribers: new Map(),
     };
     this.#lines.set(recording.info.streamId, line);
     this.#dirty.add(line);
@@ -209,11 +209,11 @@ export class RedisShipper {
   /** Called each second. */
   beat(nowMs: number): void {
     const isSteady = this.#link.wasUpFor(LEASE_MS);
-    for (const { recording, writtenMs, guests } of this.#lines.values()) {
+    for (const { recording, writtenMs, subscribers } of this.#lines.values()) {
       if (nowMs - writtenMs >= TOUCH_MS) this.touch(recording);
-      for (const [process, guest] of guests) {
-        if (nowMs - guest.seenMs < (isSteady ? GUEST_MS : GUEST_OUTAGE_MS)) continue;
-        guests.delete(process);
+      for (const [process, guest] of subscribers) {
+        if (nowMs - guest.seenMs < (isSteady ? SUBSCRIBER_MS : SUBSCRIBER_OUTAGE_MS)) continue;
+        subscribers.delete(process);
         recording.leave(guest);
       }
     }
@@ -243,8 +243,8 @@ export class RedisShipper {
 
   close(): void {
     // Nobody elsewhere is heard any more, and a generation must not go on for them.
-    for (const { recording, guests } of this.#lines.values()) {
-      for (const guest of guests.values()) recording.leave(guest);
+    for (const { recording, subscribers } of this.#lines.values()) {
+      for (const guest of subscribers.values()) recording.leave(guest);
     }
     this.#lines.clear();
     this.#dirty.clear();
@@ -268,7 +268,7 @@ export class RedisShipper {
     for (const line of this.#dirty) {
       if (line.isWriting) continue;
       const { recording, position } = line;
-      const isAwaited = !line.isKnown || line.guests.size > 0 || recording.isOver ||
+      const isAwaited = !line.isKnown || line.subscribers.size > 0 || recording.isOver ||
         recording.bytes - position >= AWAITED_BYTES;
       // A timer may be a little early.
       if (nowMs - line.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
@@ -372,7 +372,7 @@ export class RedisShipper {
         line.isKnown = true;
         line.event = reply.last;
         line.position = reply.state === "ok" ? position : recording.positionAfter(reply.last);
-        for (const process of line.guests.keys()) {
+        for (const process of line.subscribers.keys()) {
           this.#mail.to(process).wake.add(append.streamId);
         }
         if (reply.state === "ok" && append.end !== undefined) this.#owner.release(recording);
@@ -405,13 +405,13 @@ export class RedisShipper {
       this.#mail.to(from).wake.add(streamId);
       return this.#owner.orphaned(streamId);
     }
-    const { recording, guests } = line;
-    let guest = guests.get(from);
+    const { recording, subscribers } = line;
+    let guest = subscribers.get(from);
     const isNew = guest === undefined;
-    guest ??= new RemoteGuest(recording);
+    guest ??= new RemoteSubscriber(recording);
     guest.moveTo(Number(event) || 0);
     if (!isNew) return recording.moved(guest);
-    guests.set(from, guest);
+    subscribers.set(from, guest);
     // From now on it is written more often.
     this.touch(recording);
     recording.tell();
@@ -423,9 +423,9 @@ export class RedisShipper {
 
   #leave(streamId: string, from: string): void {
     const line = this.#lines.get(streamId);
-    const guest = line?.guests.get(from);
+    const guest = line?.subscribers.get(from);
     if (line === undefined || guest === undefined) return;
-    line.guests.delete(from);
+    line.subscribers.delete(from);
     line.recording.leave(guest);
   }
 
