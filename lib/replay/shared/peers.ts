@@ -7,7 +7,7 @@ import type { RedisConnection } from "../redis/clients.ts";
 import type { RedisLink } from "../redis/link.ts";
 
 /** One message, from one process to another. */
-export interface Letter {
+export interface PeerMessage {
   readonly from: string;
   /** Streams that have something new. */
   readonly wake: Set<string>;
@@ -22,16 +22,16 @@ export interface Letter {
 /** How long letters are collected. */
 const COLLECT_MS = 50;
 /** What is silent for longer than this, although it is spoken to each second, is deaf. */
-const DEAF_MS = 3500;
+const SILENT_MS = 3500;
 
 /** The letters of one process: one channel to hear on, and what is collected for another goes there as one letter. */
-export class RedisMail {
+export class PeerChannel {
   readonly #connection: RedisConnection;
   readonly #link: RedisLink;
   readonly #process: string;
   readonly #channelOf: (process: string) => string;
-  readonly #receive: (letter: Letter) => void;
-  readonly #drafts = new Map<string, Letter>();
+  readonly #receive: (letter: PeerMessage) => void;
+  readonly #outgoing = new Map<string, PeerMessage>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #subscribing = false;
   #heardMs = 0;
@@ -41,7 +41,7 @@ export class RedisMail {
     link: RedisLink,
     process: string,
     channelOf: (process: string) => string,
-    receive: (letter: Letter) => void,
+    receive: (letter: PeerMessage) => void,
   ) {
     this.#connection = connection;
     this.#link = link;
@@ -51,11 +51,11 @@ export class RedisMail {
   }
 
   /** The next letter to a process, to be added to. */
-  to(process: string): Letter {
-    let draft = this.#drafts.get(process);
+  to(process: string): PeerMessage {
+    let draft = this.#outgoing.get(process);
     if (draft === undefined) {
-      draft = letter(this.#process);
-      this.#drafts.set(process, draft);
+      draft = emptyMessage(this.#process);
+      this.#outgoing.set(process, draft);
       this.#timer ??= setTimeout(() => this.send(), COLLECT_MS);
       unref(this.#timer);
     }
@@ -66,12 +66,12 @@ export class RedisMail {
   send(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const [process, { from, wake, here, gone, stop }] of this.#drafts) {
+    for (const [process, { from, wake, here, gone, stop }] of this.#outgoing) {
       const text = JSON.stringify([from, [...wake], [...here], [...gone], [...stop]]);
       // Lost letters are made up for by those who sent them.
       this.#link.send("PUBLISH", [this.#channelOf(process), text]).catch(() => {});
     }
-    this.#drafts.clear();
+    this.#outgoing.clear();
   }
 
   /** Sends it with whatever else is said in this turn. */
@@ -92,13 +92,13 @@ export class RedisMail {
 
   /** Called each second: a client may have lost its subscription, and Redis may be away. */
   beat(): void {
-    if (performance.now() - this.#heardMs > DEAF_MS) this.listen();
+    if (performance.now() - this.#heardMs > SILENT_MS) this.listen();
     this.to(this.#process);
   }
 
   close(): void {
     clearTimeout(this.#timer);
-    this.#drafts.clear();
+    this.#outgoing.clear();
   }
 
   readonly #hear = (message: string): void => {
@@ -108,12 +108,12 @@ export class RedisMail {
   };
 }
 
-function letter(from: string): Letter {
+function emptyMessage(from: string): PeerMessage {
   return { from, wake: new Set(), here: new Map(), gone: new Set(), stop: new Map() };
 }
 
 /** Anybody who may publish can write nonsense. */
-function parse(message: string): Letter | undefined {
+function parse(message: string): PeerMessage | undefined {
   try {
     const [from, wake, here, gone, stop] = JSON.parse(message);
     return {

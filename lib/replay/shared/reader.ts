@@ -7,7 +7,7 @@ import { numberLost } from "../../sse/encode.ts";
 import type { Followed, Follower } from "../../http/replay_log.ts";
 import { HEARTBEAT } from "../recording.ts";
 import type { RedisLink } from "../redis/link.ts";
-import type { RedisMail } from "./peers.ts";
+import type { PeerChannel } from "./peers.ts";
 import {
   LEASE_MS,
   type Piece,
@@ -54,14 +54,14 @@ interface Request {
 export class RedisFollowers {
   readonly #link: RedisLink;
   readonly #scripts: RedisScripts;
-  readonly #mail: RedisMail;
+  readonly #peers: PeerChannel;
   readonly #streams = new Map<string, RemoteStream>();
   #requests = new Map<string, Request>();
 
-  constructor(link: RedisLink, scripts: RedisScripts, mail: RedisMail) {
+  constructor(link: RedisLink, scripts: RedisScripts, mail: PeerChannel) {
     this.#link = link;
     this.#scripts = scripts;
-    this.#mail = mail;
+    this.#peers = mail;
   }
 
   follow(found: Found, after: number, follower: Follower): Followed {
@@ -122,7 +122,7 @@ export class RedisFollowers {
 
   /** Readers have come so far, or have all left. */
   tell({ streamId, by }: Found, event: number | undefined): void {
-    const { here, gone } = this.#mail.to(by);
+    const { here, gone } = this.#peers.to(by);
     if (event === undefined) {
       here.delete(streamId);
       gone.add(streamId);
@@ -133,7 +133,7 @@ export class RedisFollowers {
   }
 
   tellSoon(): void {
-    this.#mail.sendSoon();
+    this.#peers.sendSoon();
   }
 
   /** Nobody reads the stream any more. */

@@ -18,7 +18,7 @@ import { MemoryLog, type MemoryLogOptions } from "../memory.ts";
 import type { RedisConnection } from "../redis/clients.ts";
 import { type Found, RedisFollowers } from "./reader.ts";
 import { RedisLink } from "../redis/link.ts";
-import { type Letter, RedisMail } from "./peers.ts";
+import { PeerChannel, type PeerMessage } from "./peers.ts";
 import { type Held, LEASE_MS, RedisScripts } from "../redis/store.ts";
 import { RedisShipper } from "./writer.ts";
 
@@ -39,7 +39,7 @@ export interface RedisLogOptions extends MemoryLogOptions {
 const KEEP_MS = 300_000;
 const BEAT_MS = 1000;
 /** A reader may have joined on another machine while the last one left here: a generation that ends with its readers waits for that word. */
-const LETTER_MS = 100;
+const PEER_MESSAGE_MS = 100;
 /** How often a stop is said, and how long its effect is waited for. */
 const STOP_AGAIN_MS = 500;
 const STOP_LOOK_MS = 25;
@@ -73,7 +73,7 @@ export class RedisLog implements ReplayLog {
   readonly #memory: MemoryLog;
   readonly #link: RedisLink;
   readonly #scripts: RedisScripts;
-  readonly #mail: RedisMail;
+  readonly #peers: PeerChannel;
   readonly #shipper: RedisShipper;
   readonly #followers: RedisFollowers;
   /** Names of streams that have gone to Redis to their end, oldest first, and until when they are taken. */
@@ -103,14 +103,14 @@ export class RedisLog implements ReplayLog {
       report: (error) => report(this.#onError, error),
     });
     this.#scripts = new RedisScripts(this.#link, prefix, this.#process, this.#keepMs);
-    this.#mail = new RedisMail(
+    this.#peers = new PeerChannel(
       connection,
       this.#link,
       this.#process,
       (process) => this.#scripts.inbox(process),
       (letter) => this.#hear(letter),
     );
-    this.#shipper = new RedisShipper(this.#link, this.#scripts, this.#mail, {
+    this.#shipper = new RedisShipper(this.#link, this.#scripts, this.#peers, {
       release: (recording) => {
         this.#taken.set(recording.info.streamId, performance.now() + this.#keepMs);
         this.#memory.release(recording);
@@ -118,9 +118,9 @@ export class RedisLog implements ReplayLog {
       orphaned: (streamId) => this.#disown(streamId),
       report: (error) => report(this.#onError, error),
     });
-    this.#followers = new RedisFollowers(this.#link, this.#scripts, this.#mail);
+    this.#followers = new RedisFollowers(this.#link, this.#scripts, this.#peers);
     // Both connections are made now, and not with the first stream.
-    this.#mail.listen();
+    this.#peers.listen();
     this.#link.send(...this.#scripts.renewal()).catch(() => {
       // The link has said so.
     });
@@ -135,7 +135,7 @@ export class RedisLog implements ReplayLog {
       this.#taken.delete(streamId);
     }
     if (this.#taken.has(info.streamId)) throw new StreamError("stream_exists");
-    const continueForMs = Math.max(options.continueForMs, LETTER_MS);
+    const continueForMs = Math.max(options.continueForMs, PEER_MESSAGE_MS);
     const recording = this.#memory.record(info, { ...options, continueForMs });
     this.#shipper.add(recording, options.fail);
     return recording;
@@ -194,11 +194,11 @@ export class RedisLog implements ReplayLog {
   async close(): Promise<void> {
     clearInterval(this.#beat);
     this.#followers.drop(new StreamError("shutting_down"));
-    this.#mail.send();
+    this.#peers.send();
     await this.#scripts.leave().catch(() => {
       // Redis is away, and will find out by itself.
     });
-    this.#mail.close();
+    this.#peers.close();
     this.#shipper.close();
     this.#link.close();
     await this.#connection.close?.();
@@ -219,8 +219,8 @@ export class RedisLog implements ReplayLog {
       const nowMs = performance.now();
       if (nowMs - saidMs >= STOP_AGAIN_MS) {
         saidMs = nowMs;
-        this.#mail.to(by).stop.set(streamId, reason);
-        this.#mail.send();
+        this.#peers.to(by).stop.set(streamId, reason);
+        this.#peers.send();
       }
       await sleep(STOP_LOOK_MS);
       const [state] = await this.#scripts.read([{ streamId, by, after: NO_EVENT }]);
@@ -231,18 +231,18 @@ export class RedisLog implements ReplayLog {
   }
 
   #onBeat(): void {
-    this.#mail.beat();
+    this.#peers.beat();
     this.#shipper.beat(performance.now());
     this.#followers.beat();
   }
 
   #recover(): void {
-    this.#mail.listen();
+    this.#peers.listen();
     this.#shipper.recover();
     this.#followers.beat();
   }
 
-  #hear(letter: Letter): void {
+  #hear(letter: PeerMessage): void {
     this.#shipper.hear(letter);
     this.#followers.wake(letter.wake);
   }

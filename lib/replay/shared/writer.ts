@@ -8,7 +8,7 @@ import { unref } from "../../pipeline/scheduler.ts";
 import type { RecordOptions } from "../../http/replay_log.ts";
 import type { Page, Recording, Subscriber } from "../recording.ts";
 import type { RedisLink } from "../redis/link.ts";
-import type { Letter, RedisMail } from "./peers.ts";
+import type { PeerChannel, PeerMessage } from "./peers.ts";
 import { type Append, type Appended, LEASE_MS, type RedisScripts } from "../redis/store.ts";
 
 /** How a stream is described to those who read it elsewhere. */
@@ -121,7 +121,7 @@ interface Parcel {
 export class RedisShipper {
   readonly #link: RedisLink;
   readonly #scripts: RedisScripts;
-  readonly #mail: RedisMail;
+  readonly #peers: PeerChannel;
   readonly #owner: ShipperOwner;
   readonly #lines = new Map<string, Line>();
   readonly #dirty = new Set<Line>();
@@ -133,10 +133,10 @@ export class RedisShipper {
   #isHeldUp = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(link: RedisLink, scripts: RedisScripts, mail: RedisMail, owner: ShipperOwner) {
+  constructor(link: RedisLink, scripts: RedisScripts, mail: PeerChannel, owner: ShipperOwner) {
     this.#link = link;
     this.#scripts = scripts;
-    this.#mail = mail;
+    this.#peers = mail;
     this.#owner = owner;
   }
 
@@ -220,7 +220,7 @@ export class RedisShipper {
   }
 
   /** What another process says of streams of this one. */
-  hear({ from, here, gone, stop }: Letter): void {
+  hear({ from, here, gone, stop }: PeerMessage): void {
     for (const streamId of gone) this.#leave(streamId, from);
     for (const [streamId, event] of here) this.#welcome(streamId, from, event);
     for (const [streamId, reason] of stop) {
@@ -238,7 +238,7 @@ export class RedisShipper {
   /** A stream is never written to twice at once. */
   async #ship(lines: Iterable<Line>): Promise<void> {
     await Promise.all(this.#batches(lines).map((batch) => this.#write(batch)));
-    this.#mail.send();
+    this.#peers.send();
   }
 
   close(): void {
@@ -373,7 +373,7 @@ export class RedisShipper {
         line.event = reply.last;
         line.position = reply.state === "ok" ? position : recording.positionAfter(reply.last);
         for (const process of line.subscribers.keys()) {
-          this.#mail.to(process).wake.add(append.streamId);
+          this.#peers.to(process).wake.add(append.streamId);
         }
         if (reply.state === "ok" && append.end !== undefined) this.#owner.release(recording);
         else if (recording.isOver || line.event < recording.lastEvent) this.touch(recording);
@@ -402,7 +402,7 @@ export class RedisShipper {
     const line = this.#lines.get(streamId);
     if (line === undefined) {
       // Its end may have been written before anybody knew whom to tell.
-      this.#mail.to(from).wake.add(streamId);
+      this.#peers.to(from).wake.add(streamId);
       return this.#owner.orphaned(streamId);
     }
     const { recording, subscribers } = line;
@@ -417,8 +417,8 @@ export class RedisShipper {
     recording.tell();
     recording.join(guest);
     // It may have missed what was written since it looked.
-    this.#mail.to(from).wake.add(streamId);
-    this.#mail.sendSoon();
+    this.#peers.to(from).wake.add(streamId);
+    this.#peers.sendSoon();
   }
 
   #leave(streamId: string, from: string): void {
