@@ -51,7 +51,7 @@ interface Request {
 }
 
 /** The readers of this process, by stream. */
-export class RedisFollowers {
+export class LogReader {
   readonly #link: RedisLink;
   readonly #scripts: RedisScripts;
   readonly #peers: PeerChannel;
@@ -167,12 +167,12 @@ function encoded(reply: ReadReply): Batch {
 /** One stream of another process, and its readers here. */
 class RemoteStream {
   readonly found: Found;
-  readonly #owner: RedisFollowers;
+  readonly #owner: LogReader;
   readonly #readers = new Set<RemoteReader>();
   #hasEnded: boolean;
   #isJudging = false;
 
-  constructor(found: Found, owner: RedisFollowers) {
+  constructor(found: Found, owner: LogReader) {
     this.found = found;
     this.#owner = owner;
     this.#hasEnded = found.end !== undefined;

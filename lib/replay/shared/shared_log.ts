@@ -16,11 +16,11 @@ import type {
 } from "../../http/replay_log.ts";
 import { MemoryLog, type MemoryLogOptions } from "../memory.ts";
 import type { RedisConnection } from "../redis/clients.ts";
-import { type Found, RedisFollowers } from "./reader.ts";
+import { type Found, LogReader } from "./reader.ts";
 import { RedisLink } from "../redis/link.ts";
 import { PeerChannel, type PeerMessage } from "./peers.ts";
 import { type Held, LEASE_MS, RedisScripts } from "../redis/store.ts";
-import { RedisShipper } from "./writer.ts";
+import { LogWriter } from "./writer.ts";
 
 /**
  * Limits of a {@linkcode RedisLog}. Those of `MemoryLog` hold here as well: per stream in memory and in
@@ -74,8 +74,8 @@ export class RedisLog implements ReplayLog {
   readonly #link: RedisLink;
   readonly #scripts: RedisScripts;
   readonly #peers: PeerChannel;
-  readonly #shipper: RedisShipper;
-  readonly #followers: RedisFollowers;
+  readonly #writer: LogWriter;
+  readonly #reader: LogReader;
   /** Names of streams that have gone to Redis to their end, oldest first, and until when they are taken. */
   readonly #taken = new Map<string, number>();
   readonly #beat: ReturnType<typeof setInterval>;
@@ -92,10 +92,10 @@ export class RedisLog implements ReplayLog {
     // What has ended stays until Redis has it, and without Redis for as long as that might be away.
     const memoryMs = keepMs >= 0 ? Math.max(keepMs, LEASE_MS) : keepMs;
     this.#memory = new MemoryLog({ ...limits, keepMs: memoryMs }, {
-      appended: (recording) => this.#shipper.touch(recording),
-      ended: (recording) => this.#shipper.touch(recording),
-      forget: (recording) => this.#shipper.forget(recording),
-      dropped: (recording) => this.#shipper.drop(recording),
+      appended: (recording) => this.#writer.touch(recording),
+      ended: (recording) => this.#writer.touch(recording),
+      forget: (recording) => this.#writer.forget(recording),
+      dropped: (recording) => this.#writer.drop(recording),
     });
     this.#link = new RedisLink(connection, {
       probe: () => this.#scripts.renewal(),
@@ -110,7 +110,7 @@ export class RedisLog implements ReplayLog {
       (process) => this.#scripts.inbox(process),
       (letter) => this.#hear(letter),
     );
-    this.#shipper = new RedisShipper(this.#link, this.#scripts, this.#peers, {
+    this.#writer = new LogWriter(this.#link, this.#scripts, this.#peers, {
       release: (recording) => {
         this.#taken.set(recording.info.streamId, performance.now() + this.#keepMs);
         this.#memory.release(recording);
@@ -118,7 +118,7 @@ export class RedisLog implements ReplayLog {
       orphaned: (streamId) => this.#disown(streamId),
       report: (error) => report(this.#onError, error),
     });
-    this.#followers = new RedisFollowers(this.#link, this.#scripts, this.#peers);
+    this.#reader = new LogReader(this.#link, this.#scripts, this.#peers);
     // Both connections are made now, and not with the first stream.
     this.#peers.listen();
     this.#link.send(...this.#scripts.renewal()).catch(() => {
@@ -137,7 +137,7 @@ export class RedisLog implements ReplayLog {
     if (this.#taken.has(info.streamId)) throw new StreamError("stream_exists");
     const continueForMs = Math.max(options.continueForMs, PEER_MESSAGE_MS);
     const recording = this.#memory.record(info, { ...options, continueForMs });
-    this.#shipper.add(recording, options.fail);
+    this.#writer.add(recording, options.fail);
     return recording;
   }
 
@@ -156,7 +156,7 @@ export class RedisLog implements ReplayLog {
   async latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined> {
     const mine = await this.#memory.latest(owner, chatId);
     // What Redis has not heard of is newer than what it knows.
-    if (mine !== undefined && !this.#shipper.isKnown(mine.info.streamId)) return mine;
+    if (mine !== undefined && !this.#writer.isKnown(mine.info.streamId)) return mine;
     try {
       const streamId = await this.#scripts.latest(owner, chatId);
       return streamId === undefined ? mine : await this.find(streamId);
@@ -177,12 +177,12 @@ export class RedisLog implements ReplayLog {
    */
   async flush({ timeoutMs = 5000 }: { timeoutMs?: number } = {}): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
-    while (this.#shipper.isBehind) {
+    while (this.#writer.isBehind) {
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) return false;
-      const shipped = this.#link.isUp ? this.#shipper.ship() : sleep(STOP_LOOK_MS);
+      const shipped = this.#link.isUp ? this.#writer.write() : sleep(STOP_LOOK_MS);
       await Promise.race([shipped, sleep(leftMs)]);
-      if (this.#shipper.isBehind) await sleep(Math.min(STOP_LOOK_MS, leftMs));
+      if (this.#writer.isBehind) await sleep(Math.min(STOP_LOOK_MS, leftMs));
     }
     return true;
   }
@@ -193,20 +193,20 @@ export class RedisLog implements ReplayLog {
    */
   async close(): Promise<void> {
     clearInterval(this.#beat);
-    this.#followers.drop(new StreamError("shutting_down"));
+    this.#reader.drop(new StreamError("shutting_down"));
     this.#peers.send();
     await this.#scripts.leave().catch(() => {
       // Redis is away, and will find out by itself.
     });
     this.#peers.close();
-    this.#shipper.close();
+    this.#writer.close();
     this.#link.close();
     await this.#connection.close?.();
   }
 
   /** What may be done with a stream that is in Redis. */
   readonly #remotes: Remotes = {
-    follow: (found, after, follower) => this.#followers.follow(found, after, follower),
+    follow: (found, after, follower) => this.#reader.follow(found, after, follower),
     stop: (found, reason) => this.#stop(found, reason),
   };
 
@@ -225,26 +225,26 @@ export class RedisLog implements ReplayLog {
       await sleep(STOP_LOOK_MS);
       const [state] = await this.#scripts.read([{ streamId, by, after: NO_EVENT }]);
       if (state === undefined || state.end !== undefined) return;
-      if (!state.isAlive && await this.#followers.lose(found, state.last)) return;
+      if (!state.isAlive && await this.#reader.lose(found, state.last)) return;
       if (nowMs - startMs > STOP_MS) throw new StreamError("log_unavailable", { retryAfter: 1 });
     }
   }
 
   #onBeat(): void {
     this.#peers.beat();
-    this.#shipper.beat(performance.now());
-    this.#followers.beat();
+    this.#writer.beat(performance.now());
+    this.#reader.beat();
   }
 
   #recover(): void {
     this.#peers.listen();
-    this.#shipper.recover();
-    this.#followers.beat();
+    this.#writer.recover();
+    this.#reader.beat();
   }
 
   #hear(letter: PeerMessage): void {
-    this.#shipper.hear(letter);
-    this.#followers.wake(letter.wake);
+    this.#writer.hear(letter);
+    this.#reader.wake(letter.wake);
   }
 
   /** Others believe that a stream is made here, and it is not: it was given up, or its end did not reach Redis. */
@@ -252,7 +252,7 @@ export class RedisLog implements ReplayLog {
     try {
       const held = await this.#scripts.find(streamId);
       if (held === undefined || held.end !== undefined || held.by !== this.#process) return;
-      await this.#followers.lose(foundOf(streamId, held), held.last, true);
+      await this.#reader.lose(foundOf(streamId, held), held.last, true);
     } catch {
       // Redis is away: they will ask again.
     }

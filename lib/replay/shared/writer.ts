@@ -24,7 +24,7 @@ export interface RemoteInfo {
 }
 
 /** What a shipper calls. None of it may throw. */
-export interface ShipperOwner {
+export interface LogWriterOwner {
   /** All of it is in Redis, or never will be. */
   release(recording: Recording): void;
   /** Somebody reads, or would stop, a stream of this process that it does not know. */
@@ -97,7 +97,7 @@ class RemoteSubscriber implements Subscriber {
 }
 
 /** A recording on its way to Redis. */
-interface Line {
+interface StreamState {
   readonly recording: Recording;
   readonly fail: RecordOptions["fail"];
   /** Whether Redis has heard of it. */
@@ -111,29 +111,29 @@ interface Line {
 }
 
 /** What is written of a line, and how far that brings Redis. */
-interface Parcel {
-  line: Line;
+interface PendingAppend {
+  line: StreamState;
   append: Append;
   position: number;
   bytes: number;
 }
 
-export class RedisShipper {
+export class LogWriter {
   readonly #link: RedisLink;
   readonly #scripts: RedisScripts;
   readonly #peers: PeerChannel;
-  readonly #owner: ShipperOwner;
-  readonly #lines = new Map<string, Line>();
-  readonly #dirty = new Set<Line>();
+  readonly #owner: LogWriterOwner;
+  readonly #streams = new Map<string, StreamState>();
+  readonly #dirty = new Set<StreamState>();
   /** Whether a name that was just heard of is on its way. */
-  #isGreeting = false;
+  #isAnnouncing = false;
   /** Bytes of events that Redis has not answered for. */
   #inFlight = 0;
   /** Whether something is due and found no room. */
   #isHeldUp = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(link: RedisLink, scripts: RedisScripts, mail: PeerChannel, owner: ShipperOwner) {
+  constructor(link: RedisLink, scripts: RedisScripts, mail: PeerChannel, owner: LogWriterOwner) {
     this.#link = link;
     this.#scripts = scripts;
     this.#peers = mail;
@@ -142,7 +142,7 @@ export class RedisShipper {
 
   /** Whether something is still to be written. */
   get isBehind(): boolean {
-    for (const line of this.#lines.values()) {
+    for (const line of this.#streams.values()) {
       const { isOver, lastEvent } = line.recording;
       if (isOver || !line.isKnown || line.event < lastEvent) return true;
     }
@@ -151,12 +151,12 @@ export class RedisShipper {
 
   /** Whether Redis has heard of a stream of this process. */
   isKnown(streamId: string): boolean {
-    return this.#lines.get(streamId)?.isKnown === true;
+    return this.#streams.get(streamId)?.isKnown === true;
   }
 
   /** Its name is written at once, or with the next tick: who knows it may ask for it elsewhere. */
   add(recording: Recording, fail: RecordOptions["fail"]): void {
-    const line: Line = {
+    const line: StreamState = {
       recording,
       fail,
       isKnown: false,
@@ -166,18 +166,18 @@ export class RedisShipper {
       isWriting: false,
       subscribers: new Map(),
     };
-    this.#lines.set(recording.info.streamId, line);
+    this.#streams.set(recording.info.streamId, line);
     this.#dirty.add(line);
     // A thousand that begin together would each wait for the commands of all before it.
-    if (this.#isGreeting) return this.#arm();
+    if (this.#isAnnouncing) return this.#arm();
     if (!this.#link.isUp) return;
-    this.#isGreeting = true;
-    queueMicrotask(() => this.#ship([line]).finally(() => this.#isGreeting = false));
+    this.#isAnnouncing = true;
+    queueMicrotask(() => this.#ship([line]).finally(() => this.#isAnnouncing = false));
   }
 
   /** There is something to be written of it. */
   touch(recording: Recording): void {
-    const line = this.#lines.get(recording.info.streamId);
+    const line = this.#streams.get(recording.info.streamId);
     if (line === undefined) return;
     this.#dirty.add(line);
     this.#arm();
@@ -185,16 +185,16 @@ export class RedisShipper {
 
   /** It is held no longer. */
   drop(recording: Recording): void {
-    const line = this.#lines.get(recording.info.streamId);
+    const line = this.#streams.get(recording.info.streamId);
     if (line?.recording !== recording) return;
-    this.#lines.delete(recording.info.streamId);
+    this.#streams.delete(recording.info.streamId);
     this.#dirty.delete(line);
   }
 
   /** Nobody was told of it: what is written of it already is taken back. */
   forget(recording: Recording): void {
     const { streamId, owner, chatId } = recording.info;
-    const line = this.#lines.get(streamId);
+    const line = this.#streams.get(streamId);
     if (line?.recording !== recording || line.writtenMs === NEVER) return;
     this.#scripts.forget(streamId, owner, chatId).catch(() => {
       // Redis is away: who asks for it will find that it is no longer made.
@@ -203,13 +203,13 @@ export class RedisShipper {
 
   /** Redis was away, and may have forgotten anything. */
   recover(): void {
-    for (const { recording } of this.#lines.values()) this.touch(recording);
+    for (const { recording } of this.#streams.values()) this.touch(recording);
   }
 
   /** Called each second. */
   beat(nowMs: number): void {
     const isSteady = this.#link.wasUpFor(LEASE_MS);
-    for (const { recording, writtenMs, subscribers } of this.#lines.values()) {
+    for (const { recording, writtenMs, subscribers } of this.#streams.values()) {
       if (nowMs - writtenMs >= TOUCH_MS) this.touch(recording);
       for (const [process, guest] of subscribers) {
         if (nowMs - guest.seenMs < (isSteady ? SUBSCRIBER_MS : SUBSCRIBER_OUTAGE_MS)) continue;
@@ -222,31 +222,31 @@ export class RedisShipper {
   /** What another process says of streams of this one. */
   hear({ from, here, gone, stop }: PeerMessage): void {
     for (const streamId of gone) this.#leave(streamId, from);
-    for (const [streamId, event] of here) this.#welcome(streamId, from, event);
+    for (const [streamId, event] of here) this.#subscribe(streamId, from, event);
     for (const [streamId, reason] of stop) {
-      const line = this.#lines.get(streamId);
+      const line = this.#streams.get(streamId);
       if (line === undefined) this.#owner.orphaned(streamId);
       else line.recording.stop(reason || undefined);
     }
   }
 
   /** Writes what is there, due or not. */
-  async ship(): Promise<void> {
+  async write(): Promise<void> {
     await this.#ship(this.#dirty);
   }
 
   /** A stream is never written to twice at once. */
-  async #ship(lines: Iterable<Line>): Promise<void> {
+  async #ship(lines: Iterable<StreamState>): Promise<void> {
     await Promise.all(this.#batches(lines).map((batch) => this.#write(batch)));
     this.#peers.send();
   }
 
   close(): void {
     // Nobody elsewhere is heard any more, and a generation must not go on for them.
-    for (const { recording, subscribers } of this.#lines.values()) {
+    for (const { recording, subscribers } of this.#streams.values()) {
       for (const guest of subscribers.values()) recording.leave(guest);
     }
-    this.#lines.clear();
+    this.#streams.clear();
     this.#dirty.clear();
     // Last: what ends now may have asked for a turn.
     clearTimeout(this.#timer);
@@ -263,7 +263,7 @@ export class RedisShipper {
   }
 
   /** What is to be written now; of what nobody waits for, `share` streams at most. */
-  *#due(share: number): Iterable<Line> {
+  *#due(share: number): Iterable<StreamState> {
     const nowMs = performance.now();
     for (const line of this.#dirty) {
       if (line.isWriting) continue;
@@ -277,8 +277,8 @@ export class RedisShipper {
   }
 
   /** Packs lines in pieces that hold nobody else up. */
-  #batches(lines: Iterable<Line>): Parcel[][] {
-    const batches: Parcel[][] = [];
+  #batches(lines: Iterable<StreamState>): PendingAppend[][] {
+    const batches: PendingAppend[][] = [];
     let batchBytes = Infinity;
     this.#isHeldUp = false;
     const nowMs = performance.now();
@@ -308,7 +308,7 @@ export class RedisShipper {
   }
 
   /** Whole events that Redis does not have, page by page as they are held, until there are `limit` bytes. */
-  #pack(line: Line, limit: number): Parcel {
+  #pack(line: StreamState, limit: number): PendingAppend {
     const { recording, isKnown } = line;
     let { event, position } = line;
     let bytes = 0;
@@ -344,7 +344,7 @@ export class RedisShipper {
     return { line, append, position, bytes };
   }
 
-  async #write(batch: readonly Parcel[]): Promise<void> {
+  async #write(batch: readonly PendingAppend[]): Promise<void> {
     let replies: Appended[];
     try {
       replies = await this.#scripts.append(batch.map(({ append }) => append));
@@ -363,9 +363,9 @@ export class RedisShipper {
     if (this.#isHeldUp) this.#ship(this.#due(0));
   }
 
-  #settle({ line, append, position }: Parcel, reply: Appended): void {
+  #settle({ line, append, position }: PendingAppend, reply: Appended): void {
     const { recording } = line;
-    if (this.#lines.get(append.streamId) !== line) return;
+    if (this.#streams.get(append.streamId) !== line) return;
     switch (reply.state) {
       case "ok":
       case "behind":
@@ -398,8 +398,8 @@ export class RedisShipper {
     this.#owner.release(recording);
   }
 
-  #welcome(streamId: string, from: string, event: number): void {
-    const line = this.#lines.get(streamId);
+  #subscribe(streamId: string, from: string, event: number): void {
+    const line = this.#streams.get(streamId);
     if (line === undefined) {
       // Its end may have been written before anybody knew whom to tell.
       this.#peers.to(from).wake.add(streamId);
@@ -422,7 +422,7 @@ export class RedisShipper {
   }
 
   #leave(streamId: string, from: string): void {
-    const line = this.#lines.get(streamId);
+    const line = this.#streams.get(streamId);
     const guest = line?.subscribers.get(from);
     if (line === undefined || guest === undefined) return;
     line.subscribers.delete(from);
@@ -430,7 +430,7 @@ export class RedisShipper {
   }
 
   /** What others need to serve the stream, written down once. */
-  #describe({ recording, fail }: Line): string {
+  #describe({ recording, fail }: StreamState): string {
     const { format, headers, owner, chatId } = recording.info;
     const text = (error: StreamError, final = false): string => {
       try {
