@@ -130,7 +130,7 @@ return replies
  * Ends a stream whose process is gone, unless that lives, or has said something meanwhile. A Redis that
  * is younger than a lease gives it the time to say that it lives.
  */
-const LOSE = `
+const MARK_LOST = `
 local caller, by, last, text, to, leaseMs, keepMs = unpack(ARGV)
 local held = redis.call("HMGET", KEYS[1], "by", "last", "end")
 if held[1] ~= by or held[2] ~= last or held[3] then return 0 end
@@ -192,7 +192,7 @@ export type Appended =
 /** A stream as Redis knows it. */
 export interface Held {
   /** The process that makes it. */
-  by: string;
+  producerId: string;
   info: string;
   first: number;
   last: number;
@@ -204,7 +204,7 @@ export interface Held {
 /** What is to be read. */
 export interface Wanted {
   streamId: string;
-  by: string;
+  producerId: string;
   after: number;
 }
 
@@ -274,7 +274,7 @@ export class RedisScripts {
   async find(streamId: string): Promise<Held | undefined> {
     const reply = await this.#link.send(...command(FIND, this.#stream(streamId), []));
     if (reply === null) return undefined;
-    const [by, info, last, end, lost, first] = reply as [
+    const [producerId, info, last, end, lost, first] = reply as [
       string,
       string,
       string,
@@ -283,7 +283,14 @@ export class RedisScripts {
       string,
     ];
     const isLost = lost !== "";
-    return { by, info, first: Number(first), last: Number(last), end: numberOf(end), isLost };
+    return {
+      producerId,
+      info,
+      first: Number(first),
+      last: Number(last),
+      end: numberOf(end),
+      isLost,
+    };
   }
 
   async latest(owner: string | undefined, chatId: string): Promise<string | undefined> {
@@ -292,7 +299,9 @@ export class RedisScripts {
   }
 
   async read(wanted: readonly Wanted[]): Promise<ReadReply[]> {
-    const keys = wanted.flatMap(({ streamId, by }) => [...this.#stream(streamId), this.#lease(by)]);
+    const keys = wanted.flatMap((
+      { streamId, producerId },
+    ) => [...this.#stream(streamId), this.#lease(producerId)]);
     const args = wanted.map(({ after }) => `${after + 1}`);
     type Pieces = [first: string, last: string, text: string][];
     type Reply = [last: string, end: string, lost: string, lives: number, pieces: Pieces];
@@ -313,11 +322,16 @@ export class RedisScripts {
   }
 
   /** Ends a stream after its event `last` with these `events` and no others. Answers whether it did. */
-  async lose(streamId: string, by: string, last: number, events: Piece): Promise<boolean> {
+  async markProducerLost(
+    streamId: string,
+    by: string,
+    last: number,
+    events: Piece,
+  ): Promise<boolean> {
     const keys = [...this.#stream(streamId), this.#lease(by)];
     const numbers = [`${events.last}`, `${LEASE_MS}`, `${this.#keepMs}`];
     const args = [this.#process, by, `${last}`, events.text, ...numbers];
-    return await this.#link.send(...command(LOSE, keys, args)) === 1;
+    return await this.#link.send(...command(MARK_LOST, keys, args)) === 1;
   }
 
   /** Takes back a stream of this process. */

@@ -21,7 +21,7 @@ import type { RemoteInfo } from "./writer.ts";
 export interface Found {
   readonly streamId: string;
   /** The process that makes it. */
-  readonly by: string;
+  readonly producerId: string;
   readonly info: RemoteInfo;
   readonly end: number | undefined;
 }
@@ -121,8 +121,8 @@ export class LogReader {
   }
 
   /** Readers have come so far, or have all left. */
-  tell({ streamId, by }: Found, event: number | undefined): void {
-    const { here, gone } = this.#peers.to(by);
+  tell({ streamId, producerId }: Found, event: number | undefined): void {
+    const { here, gone } = this.#peers.to(producerId);
     if (event === undefined) {
       here.delete(streamId);
       gone.add(streamId);
@@ -145,12 +145,12 @@ export class LogReader {
    * The process that made a stream is gone: it has ended after event `last`. Answers whether it is so;
    * after an outage a process is given a lease's time to say that it lives.
    */
-  async lose(found: Found, last: number, isOurs = false): Promise<boolean> {
+  async markProducerLost(found: Found, last: number, isOurs = false): Promise<boolean> {
     if (!isOurs && !this.#link.wasUpFor(LEASE_MS)) return false;
-    const { streamId, by, info } = found;
+    const { streamId, producerId, info } = found;
     const { text, count } = numberLost(info.lost, streamId, last);
     if (count === 0) return false;
-    return await this.#scripts.lose(streamId, by, last, {
+    return await this.#scripts.markProducerLost(streamId, producerId, last, {
       first: last + 1,
       last: last + count,
       text,
@@ -170,7 +170,7 @@ class RemoteStream {
   readonly #owner: LogReader;
   readonly #readers = new Set<RemoteReader>();
   #hasEnded: boolean;
-  #isJudging = false;
+  #isChecking = false;
 
   constructor(found: Found, owner: LogReader) {
     this.found = found;
@@ -206,8 +206,8 @@ class RemoteStream {
   }
 
   read(after: number): Promise<Batch> {
-    const { streamId, by } = this.found;
-    return this.#owner.read({ streamId, by, after });
+    const { streamId, producerId } = this.found;
+    return this.#owner.read({ streamId, producerId, after });
   }
 
   /** The producer keeps pace with its readers, wherever they are. */
@@ -229,15 +229,15 @@ class RemoteStream {
   }
 
   /** Nothing comes after event `last`, and its process does not say that it lives. */
-  async judge(last: number): Promise<void> {
-    if (this.#isJudging) return;
-    this.#isJudging = true;
+  async checkProducer(last: number): Promise<void> {
+    if (this.#isChecking) return;
+    this.#isChecking = true;
     try {
-      if (await this.#owner.lose(this.found, last)) this.wake();
+      if (await this.#owner.markProducerLost(this.found, last)) this.wake();
     } catch {
       // Redis is away: it is judged again when that is back.
     } finally {
-      this.#isJudging = false;
+      this.#isChecking = false;
     }
   }
 }
@@ -378,7 +378,7 @@ class RemoteReader implements Followed {
         this.#after = end - 1;
         isDue = true;
       } else if (this.#after === last) this.#state = "over";
-    } else if (pieces.length === 0 && !isAlive) this.#stream.judge(last);
+    } else if (pieces.length === 0 && !isAlive) this.#stream.checkProducer(last);
     if (isDue) this.fetch();
     if (pieces.length > 0 || this.over) this.#follower.run();
   }

@@ -115,7 +115,7 @@ export class RedisLog implements ReplayLog {
         this.#taken.set(recording.info.streamId, performance.now() + this.#keepMs);
         this.#memory.release(recording);
       },
-      orphaned: (streamId) => this.#disown(streamId),
+      unknownStream: (streamId) => this.#endOrphan(streamId),
       report: (error) => report(this.#onError, error),
     });
     this.#reader = new LogReader(this.#link, this.#scripts, this.#peers);
@@ -212,20 +212,20 @@ export class RedisLog implements ReplayLog {
 
   /** Has a stream of another process stopped, and waits until it has ended; 5 s at most. */
   async #stop(found: Found, reason = ""): Promise<void> {
-    const { streamId, by } = found;
+    const { streamId, producerId } = found;
     const startMs = performance.now();
     let saidMs = -Infinity;
     for (;;) {
       const nowMs = performance.now();
       if (nowMs - saidMs >= STOP_AGAIN_MS) {
         saidMs = nowMs;
-        this.#peers.to(by).stop.set(streamId, reason);
+        this.#peers.to(producerId).stop.set(streamId, reason);
         this.#peers.send();
       }
       await sleep(STOP_LOOK_MS);
-      const [state] = await this.#scripts.read([{ streamId, by, after: NO_EVENT }]);
+      const [state] = await this.#scripts.read([{ streamId, producerId, after: NO_EVENT }]);
       if (state === undefined || state.end !== undefined) return;
-      if (!state.isAlive && await this.#reader.lose(found, state.last)) return;
+      if (!state.isAlive && await this.#reader.markProducerLost(found, state.last)) return;
       if (nowMs - startMs > STOP_MS) throw new StreamError("log_unavailable", { retryAfter: 1 });
     }
   }
@@ -248,11 +248,11 @@ export class RedisLog implements ReplayLog {
   }
 
   /** Others believe that a stream is made here, and it is not: it was given up, or its end did not reach Redis. */
-  async #disown(streamId: string): Promise<void> {
+  async #endOrphan(streamId: string): Promise<void> {
     try {
       const held = await this.#scripts.find(streamId);
-      if (held === undefined || held.end !== undefined || held.by !== this.#process) return;
-      await this.#reader.lose(foundOf(streamId, held), held.last, true);
+      if (held === undefined || held.end !== undefined || held.producerId !== this.#process) return;
+      await this.#reader.markProducerLost(foundOf(streamId, held), held.last, true);
     } catch {
       // Redis is away: they will ask again.
     }
@@ -295,8 +295,8 @@ class RemoteStream implements LoggedStream {
   }
 }
 
-function foundOf(streamId: string, { by, info, end }: Held): Found {
-  return { streamId, by, info: JSON.parse(info), end };
+function foundOf(streamId: string, { producerId, info, end }: Held): Found {
+  return { streamId, producerId, info: JSON.parse(info), end };
 }
 
 function sleep(ms: number): Promise<void> {

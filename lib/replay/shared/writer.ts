@@ -28,7 +28,7 @@ export interface LogWriterOwner {
   /** All of it is in Redis, or never will be. */
   release(recording: Recording): void;
   /** Somebody reads, or would stop, a stream of this process that it does not know. */
-  orphaned(streamId: string): void;
+  unknownStream(streamId: string): void;
   report(error: unknown): void;
 }
 
@@ -225,7 +225,7 @@ export class LogWriter {
     for (const [streamId, event] of here) this.#subscribe(streamId, from, event);
     for (const [streamId, reason] of stop) {
       const line = this.#streams.get(streamId);
-      if (line === undefined) this.#owner.orphaned(streamId);
+      if (line === undefined) this.#owner.unknownStream(streamId);
       else line.recording.stop(reason || undefined);
     }
   }
@@ -403,7 +403,7 @@ export class LogWriter {
     if (line === undefined) {
       // Its end may have been written before anybody knew whom to tell.
       this.#peers.to(from).wake.add(streamId);
-      return this.#owner.orphaned(streamId);
+      return this.#owner.unknownStream(streamId);
     }
     const { recording, subscribers } = line;
     let guest = subscribers.get(from);

@@ -33,7 +33,9 @@ function append(first: number, last: number, more: Partial<Append> = {}): Append
 }
 
 const texts = async (scripts: RedisScripts, after = 0) =>
-  (await scripts.read([{ streamId: "s", by: "one", after }]))[0]?.pieces.map(({ text }) => text);
+  (await scripts.read([{ streamId: "s", producerId: "one", after }]))[0]?.pieces.map(({ text }) =>
+    text
+  );
 
 siteTest("append() writes what follows, once, and says how far it is", async (site) => {
   const [one, other] = scriptsOf(site);
@@ -64,7 +66,7 @@ siteTest("append() writes what follows, once, and says how far it is", async (si
   assert.equal((await one.find("s"))!.end, undefined);
   await one.append([append(11, 14, { end: 14 })]);
   assert.deepEqual(await other.find("s"), {
-    by: "one",
+    producerId: "one",
     info: "info",
     first: 8,
     last: 14,
@@ -111,13 +113,13 @@ siteTest(
     const [one, other] = scriptsOf(site);
     const events = { first: 4, last: 4, text: "lost" };
     await one.append([append(1, 3)]);
-    assert.equal(await other.lose("s", "one", 3, events), false, "its lease holds");
+    assert.equal(await other.markProducerLost("s", "one", 3, events), false, "its lease holds");
     // Who made it needs no lease to say so, but has to know where it stands.
-    assert.equal(await one.lose("s", "one", 2, events), false, "it has gone on");
-    assert.equal(await one.lose("s", "two", 3, events), false, "it is another one's");
-    assert.equal(await one.lose("unknown", "one", 3, events), false);
-    assert.equal(await one.lose("s", "one", 3, events), true);
-    assert.equal(await one.lose("s", "one", 4, events), false, "it has ended");
+    assert.equal(await one.markProducerLost("s", "one", 2, events), false, "it has gone on");
+    assert.equal(await one.markProducerLost("s", "two", 3, events), false, "it is another one's");
+    assert.equal(await one.markProducerLost("unknown", "one", 3, events), false);
+    assert.equal(await one.markProducerLost("s", "one", 3, events), true);
+    assert.equal(await one.markProducerLost("s", "one", 4, events), false, "it has ended");
     assert.deepEqual(await one.append([append(4, 6)]), [{ state: "lost", last: 0 }]);
     const { last, end, isLost } = (await other.find("s"))!;
     assert.deepEqual([last, end, isLost], [4, 4, true]);
@@ -126,7 +128,7 @@ siteTest(
     await one.append([append(1, 3, { streamId: "t" })]);
     await one.leave();
     const isYoung = /uptime_in_seconds:\d\r/.test(await site.redis.command("INFO", "server"));
-    assert.equal(await other.lose("t", "one", 3, events), !isYoung);
+    assert.equal(await other.markProducerLost("t", "one", 3, events), !isYoung);
   },
   { own: true },
 );
@@ -140,7 +142,7 @@ siteTest("read() answers at most 64 KiB and a piece of each stream, in order", a
   }
   const wanted = ["s", "unknown", "t"].map((streamId, i) => ({
     streamId,
-    by: "one",
+    producerId: "one",
     after: i * 4,
   }));
   const [first, unknown, second] = await one.read(wanted);
