@@ -135,7 +135,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   #endEvent: number | undefined;
   /** Why the source was let go from outside, if it was. */
   #letGo: StreamError | undefined;
-  #late = false;
+  #hasReportedLate = false;
   #id: string | undefined;
 
   readonly #startMs: number = performance.now();
@@ -314,9 +314,9 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   }
 
   /** A value was sent after the normal end. */
-  late(): void {
-    if (this.#late) return;
-    this.#late = true;
+  sentAfterEnd(): void {
+    if (this.#hasReportedLate) return;
+    this.#hasReportedLate = true;
     this.report(
       new Error("A value was sent after its source had ended: await your work before you return"),
     );
@@ -431,7 +431,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
       this.#framer.end(this.#out, end);
     } catch (error) {
       this.#out.rewind(before, events);
-      this.#read.spoil(error);
+      this.#read.failAfterClose(error);
     }
   }
 

@@ -28,7 +28,7 @@ export interface QueueReader<T> {
   /** The state changed. Must not throw. */
   wake(): void;
   /** Somebody sent after the normal end. Must not throw. */
-  late(): void;
+  sentAfterEnd(): void;
 }
 
 /** What a value costs that no stream has encoded yet: two bytes a UTF-16 unit, and this. */
@@ -121,7 +121,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
    */
   send(value: T): Promise<boolean> {
     if (this.#state !== "open") {
-      if (this.#state === "closed") this.#reader?.late();
+      if (this.#state === "closed") this.#reader?.sentAfterEnd();
       return REFUSED;
     }
     if (value === "" || value === null || value === undefined) return ACCEPTED;
@@ -156,11 +156,11 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
 
   /** The producer broke: what waits is delivered, then the error. */
   fail(error: unknown): void {
-    if (this.#state === "open") this.spoil(error);
+    if (this.#state === "open") this.failAfterClose(error);
   }
 
   /** What the producer left cannot be sent: a failure, also after the close. @internal */
-  spoil(error: unknown): void {
+  failAfterClose(error: unknown): void {
     this.#state = "failed";
     this.#error = error;
     this.#abort?.abort(error);
@@ -198,7 +198,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     try {
       for (const value of values) this.#bytes = reader.write(value);
     } catch (error) {
-      this.spoil(error);
+      this.failAfterClose(error);
     }
   }
 
@@ -236,7 +236,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
         return this.#bytes + sizeOf(value);
       },
       wake: () => wake(),
-      late: () => {},
+      sentAfterEnd: () => {},
     });
     try {
       for (;;) {

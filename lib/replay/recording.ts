@@ -81,7 +81,7 @@ export class Recording implements Recorder, Task {
   readonly #readers = new Set<Subscriber>();
   #state: "live" | "ended" | "refused" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
-  #told = false;
+  #isServed = false;
   /** Whether the keeper knows that there are events it has not collected. */
   #isNoted = false;
   #generation: Generation | undefined;
@@ -164,8 +164,8 @@ export class Recording implements Recorder, Task {
   }
 
   /** A reader is answered. */
-  tell(): void {
-    this.#told = true;
+  markServed(): void {
+    this.#isServed = true;
   }
 
   start(generation: Generation): void {
@@ -233,7 +233,7 @@ export class Recording implements Recorder, Task {
     }
     if (this.#readers.size > 0) return;
     const { continueForMs } = this.#options;
-    if (isUnread && !this.#told) {
+    if (isUnread && !this.#isServed) {
       // Nobody has asked for more than this, nor been told of it.
       this.#abandon();
       if (this.#state !== "refused") this.#owner.forget(this);
@@ -277,7 +277,7 @@ export class Recording implements Recorder, Task {
   run(): void {
     const generation = this.#generation;
     if (generation === undefined || this.#state !== "live") return;
-    if (generation.refused && !this.#told) return this.#refuse(generation);
+    if (generation.refused && !this.#isServed) return this.#refuse(generation);
     if (generation.over) {
       generation.conclude();
       this.#endEvent = generation.endEvent;
@@ -499,7 +499,7 @@ class Reader implements ByteProducer {
   }
 
   take(): Uint8Array<ArrayBuffer> {
-    this.#recording.tell();
+    this.#recording.markServed();
     this.#locate();
     if (this.#dropped !== undefined) {
       const dropped = this.#dropped;
@@ -537,7 +537,7 @@ class Reader implements ByteProducer {
       page === undefined || page.after !== undefined || this.#lead !== NOTHING ||
       this.#dropped !== undefined
     ) return borrow(this.take());
-    this.#recording.tell();
+    this.#recording.markServed();
     const from = this.#position! - page.start;
     this.#position = page.start + page.length;
     borrow(page.bytes.subarray(from, page.length));

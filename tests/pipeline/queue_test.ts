@@ -82,7 +82,7 @@ function attach(queue: AsyncQueue, onCall: (queue: AsyncQueue) => unknown = () =
       called();
       if (queue.state === "cancelled") reader.waiting = [];
     },
-    late() {
+    sentAfterEnd() {
       reader.lates++;
     },
   });
@@ -380,7 +380,7 @@ test("AsyncQueue.send() fails the queue with what its reader throws, after what 
       return taken.push(value);
     },
     wake() {},
-    late() {},
+    sentAfterEnd() {},
   });
   assert.equal(await queue.send("good"), true);
   assert.equal(await queue.send("bad"), false);

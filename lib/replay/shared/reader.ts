@@ -121,7 +121,7 @@ export class LogReader {
   }
 
   /** Readers have come so far, or have all left. */
-  tell({ streamId, producerId }: Found, event: number | undefined): void {
+  reportPosition({ streamId, producerId }: Found, event: number | undefined): void {
     const { here, gone } = this.#peers.to(producerId);
     if (event === undefined) {
       here.delete(streamId);
@@ -132,7 +132,7 @@ export class LogReader {
     }
   }
 
-  tellSoon(): void {
+  reportSoon(): void {
     this.#peers.sendSoon();
   }
 
@@ -187,7 +187,7 @@ class RemoteStream {
     this.#readers.add(reader);
     // The last reader on the other machine may be about to leave.
     this.moved();
-    this.#owner.tellSoon();
+    this.#owner.reportSoon();
     reader.fetch();
     return reader;
   }
@@ -215,13 +215,13 @@ class RemoteStream {
     if (this.#hasEnded) return;
     let fastest = 0;
     for (const { taken } of this.#readers) fastest = Math.max(fastest, taken);
-    this.#owner.tell(this.found, fastest);
+    this.#owner.reportPosition(this.found, fastest);
   }
 
   leave(reader: RemoteReader): void {
     if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
     this.#owner.remove(this);
-    if (!this.#hasEnded) this.#owner.tell(this.found, undefined);
+    if (!this.#hasEnded) this.#owner.reportPosition(this.found, undefined);
   }
 
   ended(): void {

@@ -414,7 +414,7 @@ export class LogWriter {
     subscribers.set(from, guest);
     // From now on it is written more often.
     this.touch(recording);
-    recording.tell();
+    recording.markServed();
     recording.join(guest);
     // It may have missed what was written since it looked.
     this.#peers.to(from).wake.add(streamId);
