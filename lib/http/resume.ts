@@ -189,7 +189,7 @@ async function replay(
   const stream = new TokenStream({
     request,
     options: { ...options, commitAfterMs: 0 },
-    beats: true,
+    heartbeats: true,
     whole: false,
     onEnd: onEnd && (() => onEnd(live)),
   });

@@ -157,7 +157,7 @@ function open(
   const stream = new TokenStream({
     request,
     options,
-    beats: format.heartbeat !== undefined,
+    heartbeats: format.heartbeat !== undefined,
     whole: format.whole === true,
     onEnd: onEnd && (() => onEnd(live)),
   });
@@ -182,7 +182,13 @@ async function openLogged(
   const { request, format } = init;
   const { disconnect = { continueForMs: 10_000 } } = options;
   const streamId = init.streamId ?? newStreamId();
-  const stream = new TokenStream({ request, options, beats: true, whole: false, onEnd: ended });
+  const stream = new TokenStream({
+    request,
+    options,
+    heartbeats: true,
+    whole: false,
+    onEnd: ended,
+  });
   let recorder: Recorder | undefined;
   const live: Live = {
     shutDown(error) {

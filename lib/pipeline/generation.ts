@@ -92,7 +92,7 @@ export interface ByteProducer {
   /** Lends the bytes that wait to one call that copies them. */
   lend(borrow: (bytes: Uint8Array) => void): void;
   /** Writes a heartbeat. */
-  beat(): void;
+  heartbeat(): void;
   /** What was taken was handed to the runtime. */
   drained(): void;
   /** The reader was given everything. */
@@ -163,7 +163,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   start(): void {
     this.#run();
     this.queue.attach(this);
-    this.beat();
+    this.heartbeat();
     this.#framer.start?.(this.#out);
     this.#pump.run(this.#init.source, contextOf(this, this.#init));
   }
@@ -353,7 +353,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   }
 
   /** Writes a heartbeat, as the head's first bytes or after a silence. In a log there are none. */
-  beat(): void {
+  heartbeat(): void {
     if (!this.#resumable) this.#init.format.heartbeat?.(this.#out);
   }
 

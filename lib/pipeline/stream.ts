@@ -24,7 +24,7 @@ export interface StreamInit {
   readonly request: Request;
   readonly options: ReaderOptions;
   /** Whether silence is broken by heartbeats. */
-  readonly beats: boolean;
+  readonly heartbeats: boolean;
   /** Whether the head waits for the end. */
   readonly whole: boolean;
   /** Called once, when the reader is served or gone. */
@@ -76,7 +76,7 @@ export class TokenStream implements Task, Watched, Sink, EventListenerObject {
 
   constructor(init: StreamInit) {
     this.#init = init;
-    this.#heartbeatMs = init.beats ? init.options.heartbeatMs ?? 5000 : 0;
+    this.#heartbeatMs = init.heartbeats ? init.options.heartbeatMs ?? 5000 : 0;
     this.#stallMs = init.options.stallMs ?? 60_000;
     this.shortestMs = Math.min(this.#heartbeatMs || Infinity, this.#stallMs || Infinity);
   }
@@ -195,7 +195,7 @@ export class TokenStream implements Task, Watched, Sink, EventListenerObject {
     const silentMs = nowMs - this.#lastWriteMs;
     if (this.#state === "wanting") {
       if (this.#heartbeatMs > 0 && silentMs >= this.#heartbeatMs && !this.#waits) {
-        this.#guard(this.#beat);
+        this.#guard(this.#heartbeat);
       }
     } else if (this.#stallMs > 0 && silentMs >= this.#stallMs) {
       const error = new StreamError("stalled");
@@ -203,8 +203,8 @@ export class TokenStream implements Task, Watched, Sink, EventListenerObject {
     }
   }
 
-  #beat(): void {
-    this.#producer.beat();
+  #heartbeat(): void {
+    this.#producer.heartbeat();
     this.#enqueue();
   }
 

@@ -543,7 +543,7 @@ class Reader implements ByteProducer {
     borrow(page.bytes.subarray(from, page.length));
   }
 
-  beat(): void {
+  heartbeat(): void {
     this.#lead = HEARTBEAT;
   }
 

@@ -51,7 +51,7 @@ class Hand implements ByteProducer {
     borrow(this.take());
   }
 
-  beat(): void {
+  heartbeat(): void {
     this.pieces.push(":\n");
   }
 
@@ -86,13 +86,13 @@ interface Scene {
 
 interface SceneOptions extends ReaderOptions {
   whole?: boolean;
-  beats?: boolean;
+  heartbeats?: boolean;
   isGone?: boolean;
   start?: (hand: Hand) => void;
 }
 
 function open(
-  { whole = false, beats = true, isGone = false, start, ...options }: SceneOptions = {},
+  { whole = false, heartbeats = true, isGone = false, start, ...options }: SceneOptions = {},
 ): Scene {
   const abort = new AbortController();
   if (isGone) abort.abort();
@@ -101,7 +101,7 @@ function open(
   const stream = new TokenStream({
     request,
     options,
-    beats,
+    heartbeats,
     whole,
     onEnd: () => scene.ended++,
   });
@@ -395,7 +395,7 @@ test("breaking off comes one read after the last text", async () => {
     "with its last": (scene) => failing(scene, "text"),
   };
   for (const [name, run] of Object.entries(cases)) {
-    const scene = open({ beats: false });
+    const scene = open({ heartbeats: false });
     run(scene);
     const reader = await readerOf(scene);
     assert.equal(await textOf(reader), "text", name);
@@ -405,7 +405,7 @@ test("breaking off comes one read after the last text", async () => {
     assert.equal(scene.ended, 1);
   }
   // The text was read long ago: there is nothing to wait for.
-  const late = open({ beats: false });
+  const late = open({ heartbeats: false });
   give(late, "text");
   const reader = await readerOf(late);
   assert.equal(await textOf(reader), "text");

@@ -91,7 +91,7 @@ export class PeerChannel {
   }
 
   /** Called each second: a client may have lost its subscription, and Redis may be away. */
-  beat(): void {
+  tick(): void {
     if (performance.now() - this.#heardMs > SILENT_MS) this.listen();
     this.to(this.#process);
   }

@@ -79,8 +79,8 @@ export class LogReader {
   }
 
   /** Called each second: a letter may have been lost, or a process. */
-  beat(): void {
-    for (const stream of this.#streams.values()) stream.beat();
+  tick(): void {
+    for (const stream of this.#streams.values()) stream.tick();
   }
 
   /** Ends each reader, and no generation. */
@@ -196,7 +196,7 @@ class RemoteStream {
     for (const reader of this.#readers) reader.fetch();
   }
 
-  beat(): void {
+  tick(): void {
     this.moved();
     this.wake();
   }
@@ -303,7 +303,7 @@ class RemoteReader implements Followed {
     borrow(this.take());
   }
 
-  beat(): void {
+  heartbeat(): void {
     this.#push(HEARTBEAT);
   }
 

@@ -37,7 +37,7 @@ export interface RedisLogOptions extends MemoryLogOptions {
 }
 
 const KEEP_MS = 300_000;
-const BEAT_MS = 1000;
+const TICK_MS = 1000;
 /** A reader may have joined on another machine while the last one left here: a generation that ends with its readers waits for that word. */
 const PEER_MESSAGE_MS = 100;
 /** How often a stop is said, and how long its effect is waited for. */
@@ -78,7 +78,7 @@ export class RedisLog implements ReplayLog {
   readonly #reader: LogReader;
   /** Names of streams that have gone to Redis to their end, oldest first, and until when they are taken. */
   readonly #taken = new Map<string, number>();
-  readonly #beat: ReturnType<typeof setInterval>;
+  readonly #ticker: ReturnType<typeof setInterval>;
 
   /**
    * @param connection A client of yours, through `bunRedis`, `nodeRedis` or `ioRedis`.
@@ -124,8 +124,8 @@ export class RedisLog implements ReplayLog {
     this.#link.send(...this.#scripts.renewal()).catch(() => {
       // The link has said so.
     });
-    this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
-    unref(this.#beat);
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    unref(this.#ticker);
   }
 
   record(info: StreamInfo, options: RecordOptions): Recorder {
@@ -192,7 +192,7 @@ export class RedisLog implements ReplayLog {
    * client that was given is its giver's. Generations that go on are known as lost to the others.
    */
   async close(): Promise<void> {
-    clearInterval(this.#beat);
+    clearInterval(this.#ticker);
     this.#reader.drop(new StreamError("shutting_down"));
     this.#peers.send();
     await this.#scripts.leave().catch(() => {
@@ -230,16 +230,16 @@ export class RedisLog implements ReplayLog {
     }
   }
 
-  #onBeat(): void {
-    this.#peers.beat();
-    this.#writer.beat(performance.now());
-    this.#reader.beat();
+  #tick(): void {
+    this.#peers.tick();
+    this.#writer.tick(performance.now());
+    this.#reader.tick();
   }
 
   #recover(): void {
     this.#peers.listen();
     this.#writer.recover();
-    this.#reader.beat();
+    this.#reader.tick();
   }
 
   #hear(letter: PeerMessage): void {

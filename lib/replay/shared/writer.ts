@@ -207,7 +207,7 @@ export class LogWriter {
   }
 
   /** Called each second. */
-  beat(nowMs: number): void {
+  tick(nowMs: number): void {
     const isSteady = this.#link.wasUpFor(LEASE_MS);
     for (const { recording, writtenMs, subscribers } of this.#streams.values()) {
       if (nowMs - writtenMs >= TOUCH_MS) this.touch(recording);
