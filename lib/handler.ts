@@ -36,7 +36,13 @@ import type { BodyLimits } from "./handler/body.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
 import { InvalidInput } from "./handler/schema.ts";
 import { checkOptions, type SseOptions } from "./http/sse.ts";
-import { type Live, resumed, type ResumeOptions, stop, type Watch } from "./http/resume.ts";
+import {
+  type OpenStream,
+  resumed,
+  type ResumeOptions,
+  stop,
+  type StreamObserver,
+} from "./http/resume.ts";
 import {
   answerStream,
   definedOf,
@@ -155,7 +161,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
 ): Handler {
   check(options);
   const { basePath = "", limits = {} } = options;
-  const live = new Set<Live>();
+  const live = new Set<OpenStream>();
   const totals = new Totals();
   let state: "serving" | "draining" = "serving";
   /** Streams that are open, and requests that are about to open one. */
@@ -197,7 +203,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     if (state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
   }
 
-  function gone(stream: Live): void {
+  function gone(stream: OpenStream): void {
     live.delete(stream);
     if (live.size === 0) { for (const drained of drains) drained(); }
   }
@@ -205,7 +211,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   /** Opens a stream, or joins one, for `owner` if there is a place. */
   async function admit(
     owner: string | undefined,
-    open: (watch: Watch) => Promise<Response>,
+    open: (watch: StreamObserver) => Promise<Response>,
     joins: boolean,
   ): Promise<Response> {
     const places = joins ? joined : begun;
@@ -233,7 +239,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   function streams<Body>(route: StreamRoute<Body>, operation: Operation): Route {
     return {
       answer: ({ request, owner }) => {
-        const open = (watch: Watch) => answerStream(request, route, service, watch, owner);
+        const open = (watch: StreamObserver) => answerStream(request, route, service, watch, owner);
         // Who comes back starts nothing.
         return admit(owner, open, request.headers.has("last-event-id"));
       },

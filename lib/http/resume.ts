@@ -25,17 +25,17 @@ export interface ResumeOptions extends ReaderOptions {
 }
 
 /** Something that is open and can be ended from outside. */
-export interface Live {
+export interface OpenStream {
   /** Ends it with a failure that its readers are told. */
   shutDown(error: StreamError): void;
 }
 
 /** What the handler wants to know of what it has opened. */
-export interface Watch {
+export interface StreamObserver {
   /** A generation begins, or a reader joins one. May throw: then it does not. */
-  onOpen?: (live: Live) => void;
+  onOpen?: (live: OpenStream) => void;
   /** It has ended. */
-  onEnd?: (live: Live) => void;
+  onEnd?: (live: OpenStream) => void;
 }
 
 /** A stream id, a dot, and the number of the last event that the reader has; whether that told of the stream's loss. */
@@ -65,7 +65,7 @@ const POSITION = /^([\w-]{1,128})\.(\d{1,15})(\.lost)?$/;
 export async function resume(
   request: Request,
   options: ResumeOptions,
-  watch: Watch = {},
+  watch: StreamObserver = {},
 ): Promise<Response> {
   try {
     return await resumed(request, options, watch);
@@ -107,7 +107,7 @@ export async function stop({ log, streamId, owner, reason }: StopOptions): Promi
 export async function resumed(
   request: Request,
   options: ResumeOptions,
-  watch: Watch = {},
+  watch: StreamObserver = {},
 ): Promise<Response> {
   const { log, owner, chatId } = options;
   if (chatId !== undefined) {
@@ -177,7 +177,7 @@ async function replay(
   logged: LoggedStream,
   after: number,
   options: ResumeOptions,
-  { onOpen, onEnd }: Watch,
+  { onOpen, onEnd }: StreamObserver,
 ): Promise<Response> {
   const headers = new Headers(options.headers);
   const { info } = logged;
@@ -194,7 +194,7 @@ async function replay(
     onEnd: onEnd && (() => onEnd(live)),
   });
   let followed: Followed | undefined = undefined;
-  const live: Live = {
+  const live: OpenStream = {
     shutDown(error) {
       followed?.drop?.(error);
       stream.shutDown();

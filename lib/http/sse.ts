@@ -16,7 +16,7 @@ import { type Opened, type ReaderOptions, TokenStream } from "../pipeline/stream
 import { streamId as newStreamId } from "../stream_id.ts";
 import { negotiate } from "./negotiate.ts";
 import { problemResponse, streamHeaders } from "./response.ts";
-import { type Live, resumed, type Watch } from "./resume.ts";
+import { type OpenStream, resumed, type StreamObserver } from "./resume.ts";
 
 const FORMATS: Readonly<Record<string, Format>> = {
   json: jsonFormat,
@@ -52,7 +52,7 @@ export interface SseOptions extends ReaderOptions, GenerationOptions {
 }
 
 /** What the handler adds to a stream of its own. */
-export interface StreamExtras extends Watch {
+export interface StreamExtras extends StreamObserver {
   input?: unknown;
 }
 
@@ -162,7 +162,7 @@ function open(
     onEnd: onEnd && (() => onEnd(live)),
   });
   const generation = new Generation(init, stream, false);
-  const live: Live = {
+  const live: OpenStream = {
     shutDown(error) {
       generation.fail(error);
       stream.shutDown();
@@ -190,7 +190,7 @@ async function openLogged(
     onEnd: ended,
   });
   let recorder: Recorder | undefined;
-  const live: Live = {
+  const live: OpenStream = {
     shutDown(error) {
       recorder?.shutDown(error);
       stream.shutDown();

@@ -5,13 +5,13 @@
 import { active } from "../counters.ts";
 
 /** Something that must be looked at from time to time. `sweep` must not throw. */
-export interface Watched {
+export interface Swept {
   /** The shortest of its time limits, in ms. */
   readonly shortestMs: number;
   sweep(nowMs: number): void;
 }
 
-const watched = new Set<Watched>();
+const registered = new Set<Swept>();
 let timer: ReturnType<typeof setInterval> | undefined;
 let periodMs = 0;
 
@@ -21,8 +21,8 @@ function periodFor(limitMs: number): number {
 }
 
 /** Looks at `stream` until `unwatch`, often enough for its shortest limit. */
-export function watch(stream: Watched): void {
-  watched.add(stream);
+export function register(stream: Swept): void {
+  registered.add(stream);
   const wanted = periodFor(stream.shortestMs);
   if (timer !== undefined && periodMs <= wanted) return;
   stopTimer();
@@ -32,8 +32,8 @@ export function watch(stream: Watched): void {
 }
 
 /** Stops looking; the timer goes with the last one. */
-export function unwatch(stream: Watched): void {
-  if (watched.delete(stream) && watched.size === 0) stopTimer();
+export function unregister(stream: Swept): void {
+  if (registered.delete(stream) && registered.size === 0) stopTimer();
 }
 
 function stopTimer(): void {
@@ -46,5 +46,5 @@ function stopTimer(): void {
 function sweepAll(): void {
   // A little early rather than a period late.
   const nowMs = performance.now() + periodMs / 2;
-  for (const stream of watched) stream.sweep(nowMs);
+  for (const stream of registered) stream.sweep(nowMs);
 }

@@ -6,7 +6,7 @@
 import { active } from "../counters.ts";
 import { publicError, StreamError } from "../error.ts";
 import type { ByteProducer, Sink } from "./generation.ts";
-import { unwatch, watch, type Watched } from "./heartbeat.ts";
+import { register, type Swept, unregister } from "./heartbeat.ts";
 import { enter, leave, schedule, type Task } from "./scheduler.ts";
 
 /** How a reader is served. */
@@ -53,7 +53,7 @@ const NO_PREFETCH = { highWaterMark: 0 };
  * stream is given a chunk (an ending apart), and only in its turn in the scheduler: `pull` and a supply
  * that wakes both just ask for one. What a flush costs: one copy and one `enqueue`.
  */
-export class TokenStream implements Task, Watched, Sink, EventListenerObject {
+export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   /** The scheduler's. */
   due = false;
   /** A generation of its own is held to the limits of its queue. */
@@ -253,7 +253,7 @@ export class TokenStream implements Task, Watched, Sink, EventListenerObject {
       return this.#finish();
     }
     const body = new ReadableStream(this, NO_PREFETCH);
-    if (this.shortestMs < Infinity) watch(this);
+    if (this.shortestMs < Infinity) register(this);
     this.#lastWriteMs = performance.now();
     this.#enqueue();
     this.#opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
@@ -312,7 +312,7 @@ export class TokenStream implements Task, Watched, Sink, EventListenerObject {
     if (this.#state === "ended") return false;
     this.#state = "ended";
     this.#disarm();
-    unwatch(this);
+    unregister(this);
     if (this.#signal !== undefined) {
       this.#signal.removeEventListener("abort", this);
       active.listeners--;

@@ -162,7 +162,7 @@ export function openai<Input = unknown>(
 /** Fills the queue to the end. Whatever ends the queue aborts the request. */
 async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
   const { firstTokenTimeoutMs, tokenTimeoutMs } = relay.options;
-  const watchdog = new Watchdog(queue.signal);
+  const watchdog = new Deadline(queue.signal);
   try {
     const response = await connect(relay, watchdog);
     watchdog.expect(firstTokenTimeoutMs);
@@ -189,7 +189,7 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
 }
 
 /** The upstream's head; a refusal is mapped to what our reader may know of it. */
-async function connect({ url, init, options }: Relay, watchdog: Watchdog): Promise<Response> {
+async function connect({ url, init, options }: Relay, watchdog: Deadline): Promise<Response> {
   for (let tries = 0;; tries++) {
     let failure: StreamError;
     watchdog.expect(options.headTimeoutMs);
@@ -272,7 +272,7 @@ class Answer {
  * One timer for all time limits of a request, moved by an assignment. It also passes on the abort of
  * the queue's signal, so that the fetch has one signal to listen to.
  */
-class Watchdog {
+class Deadline {
   readonly #abort = new AbortController();
   readonly #parent: AbortSignal;
   #dueMs = Infinity;
