@@ -31,7 +31,7 @@ import { chatPageOperation, docsPageOperation } from "./handler/openapi/pages.ts
 import { healthOperation, metricsOperation, openApiOperation } from "./handler/openapi/service.ts";
 import { resumeOperation, stopOperation, streamOperation } from "./handler/openapi/streaming.ts";
 import { chatOperation, resumeChatOperation } from "./handler/openapi/ui_message.ts";
-import { type PlaceLimits, Places } from "./handler/stream_limit.ts";
+import { StreamLimit, type StreamLimits } from "./handler/stream_limit.ts";
 import type { BodyLimits } from "./handler/body.ts";
 import { jsonResponse, problemResponse } from "./http/response.ts";
 import { InvalidInput } from "./handler/schema.ts";
@@ -59,7 +59,7 @@ import type { ReplayLog } from "./http/replay_log.ts";
 import { MemoryLog } from "./replay/memory.ts";
 
 /** Limits of a handler. */
-export interface HandlerLimits extends BodyLimits, PlaceLimits {}
+export interface HandlerLimits extends BodyLimits, StreamLimits {}
 
 /**
  * What a source is given as `input`: `query` always, and under the chat routes the conversation and
@@ -165,9 +165,9 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   const totals = new Totals();
   let state: "serving" | "draining" = "serving";
   /** Streams that are open, and requests that are about to open one. */
-  const begun = new Places(limits);
+  const begun = new StreamLimit(limits);
   /** Readers who came back: a full server still takes back those whom it lost. */
-  const joined = new Places(limits);
+  const joined = new StreamLimit(limits);
   const drains = new Set<() => void>();
   const report = (error: unknown) => reportTo(options.onError, error);
 

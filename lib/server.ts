@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { createHandler, type HandlerOptions } from "./handler.ts";
-import { keyholders } from "./handler/api_keys.ts";
+import { apiKeyAuth } from "./handler/api_keys.ts";
 import { help, readSettings, type Settings } from "./server/settings.ts";
 import { RedisLog } from "./replay/shared/shared_log.ts";
 import {
@@ -106,7 +106,7 @@ const handler = createHandler({
   ...corsOrigins.length > 0 ? { cors: corsOrigins } : {},
   allowedHosts,
   disconnect: { continueForMs: settings.disconnectGraceMs },
-  ...settings.apiKeys.length > 0 ? { authorize: keyholders(settings.apiKeys) } : {},
+  ...settings.apiKeys.length > 0 ? { authorize: apiKeyAuth(settings.apiKeys) } : {},
   onClose: terminal.closed,
 });
 

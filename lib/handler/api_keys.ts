@@ -8,7 +8,7 @@ import type { AccessOptions } from "./access.ts";
  * An `authorize` for those who hold one of `keys`, sent as `Authorization: Bearer` or, as Anthropic's
  * clients do, `X-Api-Key`. Each key is an owner of its own.
  */
-export function keyholders(keys: readonly string[]): NonNullable<AccessOptions["authorize"]> {
+export function apiKeyAuth(keys: readonly string[]): NonNullable<AccessOptions["authorize"]> {
   const known = Promise.all(keys.map(digestOf));
   return async ({ headers }) => {
     const [, bearer] = /^Bearer +(\S+) *$/i.exec(headers.get("authorization") ?? "") ?? [];

@@ -5,7 +5,7 @@
 import { StreamError } from "../error.ts";
 
 /** Limits on how many are served at once. */
-export interface PlaceLimits {
+export interface StreamLimits {
   /** Streams that may be open at once, 1 or more; further ones get 503. As many readers may come back to one. @default {10 000} */
   maxStreams?: number;
   /** The same for one owner, 1 or more; further ones get 429. @default {1000} */
@@ -13,12 +13,12 @@ export interface PlaceLimits {
 }
 
 /** Places of one kind. */
-export class Places {
-  readonly #limits: PlaceLimits;
+export class StreamLimit {
+  readonly #limits: StreamLimits;
   #taken = 0;
   readonly #owned = new Map<string, number>();
 
-  constructor(limits: PlaceLimits) {
+  constructor(limits: StreamLimits) {
     this.#limits = limits;
   }
 

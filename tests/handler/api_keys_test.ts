@@ -1,7 +1,7 @@
 /** Callers known by a key: as a function, and as `API_KEYS` of the server entry on both runtimes. */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import { keyholders } from "../../lib/handler/api_keys.ts";
+import { apiKeyAuth } from "../../lib/handler/api_keys.ts";
 import { type Entry, listening, startEntry } from "../support/child.ts";
 import { Reading } from "../support/reading.ts";
 import { until } from "../support/serve.ts";
@@ -14,7 +14,7 @@ const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 const asked = (headers: Record<string, string>) => new Request("http://localhost/", { headers });
 
 test("keyholders() knows each key as an owner of its own, in either header", async () => {
-  const authorize = keyholders(KEYS);
+  const authorize = apiKeyAuth(KEYS);
   const owners = await Promise.all(KEYS.map((key) => authorize(asked(bearer(key)))));
   assert.equal(new Set(owners).size, KEYS.length);
   for (const [i, key] of KEYS.entries()) {
@@ -22,12 +22,12 @@ test("keyholders() knows each key as an owner of its own, in either header", asy
     assert.match(String(owner), /^key-[0-9a-f]{16}$/);
     assert.equal(await authorize(asked({ "x-api-key": key })), owner);
     assert.equal(await authorize(asked({ authorization: `bearer  ${key} ` })), owner);
-    assert.equal(await keyholders([key])(asked(bearer(key))), owner, "as long as the key is");
+    assert.equal(await apiKeyAuth([key])(asked(bearer(key))), owner, "as long as the key is");
   }
 });
 
 test("keyholders() knows nobody else", async () => {
-  const authorize = keyholders(KEYS);
+  const authorize = apiKeyAuth(KEYS);
   const strangers: Record<string, string>[] = [
     {},
     { authorization: "" },
@@ -47,7 +47,7 @@ test("keyholders() knows nobody else", async () => {
   for (const headers of strangers) {
     assert.equal(await authorize(asked(headers)), undefined, JSON.stringify(headers));
   }
-  assert.equal(await keyholders([])(asked(bearer(FIRST))), undefined);
+  assert.equal(await apiKeyAuth([])(asked(bearer(FIRST))), undefined);
 });
 
 for (const runtime of ["bun", "deno"] as const) {

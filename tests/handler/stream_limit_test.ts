@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import { createHandler, type HandlerOptions } from "../../lib/handler.ts";
-import { Places } from "../../lib/handler/stream_limit.ts";
+import { StreamLimit } from "../../lib/handler/stream_limit.ts";
 import { Reading } from "../support/reading.ts";
 import { ask, assertNothingLeft, post, Puppet, refusal, ROUTES } from "../support/ask.ts";
 
@@ -20,7 +20,7 @@ function stage(options: Partial<HandlerOptions>) {
 }
 
 test("Places.take() refuses with 503 in all and 429 by owner, and takes what was given back", () => {
-  const places = new Places({ maxStreams: 3, maxStreamsPerOwner: 2 });
+  const places = new StreamLimit({ maxStreams: 3, maxStreamsPerOwner: 2 });
   const refused = (owner: string | undefined, status: number) =>
     assert.throws(() => places.take(owner), (error: StreamError) => {
       assert.deepEqual([error.code, error.status, error.retryAfter], [
@@ -45,7 +45,7 @@ test("Places.take() refuses with 503 in all and 429 by owner, and takes what was
 });
 
 test("Places.take() does not count by owner where there are none", () => {
-  const places = new Places({ maxStreamsPerOwner: 1 });
+  const places = new StreamLimit({ maxStreamsPerOwner: 1 });
   for (let i = 0; i < 10_000; i++) places.take(undefined);
   assert.throws(() => places.take(undefined), { status: 503 });
 });
