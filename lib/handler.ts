@@ -131,7 +131,7 @@ interface Route {
 }
 
 /** Whose error objects the clients of a path read: the first that fits, else they get problems. */
-const REFUSALS: readonly (readonly [prefix: string, format: Format])[] = [
+const ERROR_FORMATS: readonly (readonly [prefix: string, format: Format])[] = [
   ["/v1/messages", anthropicFormat],
   ["/v1/", openaiFormat],
 ];
@@ -335,7 +335,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     return [undefined, ""];
   }
 
-  async function answer(request: Request, url: URL, path: string, refuse?: Format["refuse"]) {
+  async function answer(request: Request, url: URL, path: string, refuse?: Format["errorBody"]) {
     checkAccess(request, url, options);
     const [methods, name] = find(path);
     if (methods === undefined) throw new StreamError("not_found");
@@ -354,7 +354,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   async function fetch(request: Request, info?: unknown): Promise<Response> {
     const url = new URL(request.url);
     const path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
-    const refuse = REFUSALS.find(([prefix]) => path.startsWith(prefix))?.[1].refuse;
+    const refuse = ERROR_FORMATS.find(([prefix]) => path.startsWith(prefix))?.[1].errorBody;
     let response: Response;
     try {
       neverIdle(request, info);

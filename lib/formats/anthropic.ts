@@ -78,7 +78,7 @@ class MessageFramer extends BlockFramer {
   }
 
   fail(out: EventWriter, problem: Problem): void {
-    out.event({ event: "error", data: refuse(problem) });
+    out.event({ event: "error", data: errorBody(problem) });
   }
 
   /** Answers the block's index. */
@@ -185,7 +185,7 @@ const ERROR_TYPES: Readonly<Record<number, string>> = {
 };
 
 /** The same object before the head and after it. */
-function refuse(problem: Problem): string {
+function errorBody(problem: Problem): string {
   const { status } = problem;
   const type = ERROR_TYPES[status] ?? (status >= 500 ? "api_error" : "invalid_request_error");
   return JSON.stringify({ type: "error", error: { type, message: sentenceOf(problem) } });
@@ -197,12 +197,12 @@ function variant(options: AnthropicFormatOptions = {}): Format {
     throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
   }
   return whole
-    ? { ...DOCUMENT, name: "anthropic", refuse, open: (context) => new Message(context, model) }
+    ? { ...DOCUMENT, name: "anthropic", errorBody, open: (context) => new Message(context, model) }
     : {
       ...EVENT_STREAM,
       name: "anthropic",
       lossless: true,
-      refuse,
+      errorBody,
       open: (context) => new MessageFramer(context, model),
     };
 }

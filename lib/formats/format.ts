@@ -71,7 +71,7 @@ export interface Format {
   /** Whether the answer is one document, written at the end: its head waits for it, whatever `commitAfterMs` says. */
   readonly whole?: boolean;
   /** A failure before the head, as the JSON that the readers of this format know; without it a problem (RFC 9457). */
-  readonly refuse?: (problem: Problem) => string;
+  readonly errorBody?: (problem: Problem) => string;
   /** Called once a stream. */
   open(context: FormatContext): Framer;
 }

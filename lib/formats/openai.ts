@@ -81,7 +81,7 @@ class ChunkFramer extends PartFramer {
   }
 
   fail(out: EventWriter, problem: Problem): void {
-    out.data(refuse(problem));
+    out.data(errorBody(problem));
     out.data(DONE);
   }
 
@@ -174,7 +174,7 @@ function usageFor(end: End): unknown {
 }
 
 /** The same object before the head and after it. */
-function refuse(problem: Problem): string {
+function errorBody(problem: Problem): string {
   const { status, code, errors } = problem;
   const param = pathOf(errors?.[0]?.pointer ?? "") || null;
   const error = { message: sentenceOf(problem), type: errorType(status), param, code };
@@ -194,12 +194,12 @@ function variant(options: OpenAiFormatOptions = {}): Format {
     throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
   }
   return whole
-    ? { ...DOCUMENT, name: "openai", refuse, open: (context) => new Completion(context, model) }
+    ? { ...DOCUMENT, name: "openai", errorBody, open: (context) => new Completion(context, model) }
     : {
       ...EVENT_STREAM,
       name: "openai",
       lossless: true,
-      refuse,
+      errorBody,
       open: (context) => new ChunkFramer(context, model, includeUsage),
     };
 }

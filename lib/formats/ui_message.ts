@@ -106,7 +106,7 @@ function write(out: EventWriter, part: unknown): void {
 }
 
 /** The AI SDK makes the whole body the message of its error. */
-function refuse(problem: Problem): string {
+function errorBody(problem: Problem): string {
   return JSON.stringify({ error: sentenceOf(problem), code: problem.code });
 }
 
@@ -122,7 +122,7 @@ function variant(options: UiMessageFormatOptions = {}): Format {
     name: "ui-message",
     headers: { "x-vercel-ai-ui-message-stream": "v1" },
     lossless: true,
-    refuse,
+    errorBody,
     open: (context) => new PartsFramer(messageId ?? context.streamId, context),
   };
 }

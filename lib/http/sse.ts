@@ -98,24 +98,24 @@ export async function respond(
   const chosen = choose(request, options.format);
   if (chosen instanceof StreamError) {
     release(source, chosen);
-    return problemResponse(chosen, refusedHead(options));
+    return problemResponse(chosen, errorHeaders(options));
   }
   const lastEventId = request.headers.get("last-event-id") ?? undefined;
   // A finished generation is not run again for an EventSource that comes back for more.
   if (request.method === "GET" && lastEventId !== undefined && FINISHED.test(lastEventId)) {
     release(source, new StreamError("disconnected"));
-    return new Response(null, { status: 204, headers: refusedHead(options) });
+    return new Response(null, { status: 204, headers: errorHeaders(options) });
   }
   if (options.log !== undefined && lastEventId !== undefined) {
     release(source, new StreamError("disconnected"));
     try {
       // The names in the options are those of a new stream.
       const { streamId: _streamId, chatId: _chatId, log, ...reading } = options;
-      const headers = refusedHead(options);
+      const headers = errorHeaders(options);
       return await resumed(request, { ...reading, log, format: chosen.name, headers }, extras);
     } catch (error) {
       reportBroken(error, options);
-      return problemResponse(error, refusedHead(options), undefined, chosen.refuse);
+      return problemResponse(error, errorHeaders(options), undefined, chosen.errorBody);
     }
   }
   const headers = headOf(chosen, options);
@@ -133,10 +133,10 @@ export async function respond(
     streamId: options.streamId,
   };
   const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole;
-  const { refuse } = chosen;
+  const { errorBody } = chosen;
   function answer(opened: Opened, streamId?: string): Response {
     if (opened instanceof StreamError) {
-      return problemResponse(opened, refusedHead(options), undefined, refuse);
+      return problemResponse(opened, errorHeaders(options), undefined, errorBody);
     }
     return new Response(opened as BodyInit, { headers: named(headers, streamId) });
   }
@@ -259,7 +259,7 @@ function failureOf(
 const FINISHED = /^[\w-]{22}\.end$/;
 
 /** The embedder's headers are on every answer: without its grant a browser cannot even read a refusal. */
-function refusedHead(options: SseOptions): Headers {
+function errorHeaders(options: SseOptions): Headers {
   const headers = new Headers(options.headers);
   if (options.format === undefined) headers.append("vary", "Accept");
   return headers;

@@ -82,7 +82,7 @@ export interface ByteProducer {
   /** What went wrong, if anything did. */
   readonly failure: { error: unknown } | undefined;
   /** Whether it went wrong before any item, so that the answer is a status of its own. */
-  readonly refused: boolean;
+  readonly failedBeforeHeaders: boolean;
   /** The failure that the format cannot tell: the body has to be broken off. */
   readonly breakOff: StreamError | undefined;
   /** Writes the end if it has come. Answers whether nothing will follow. */
@@ -180,7 +180,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   }
 
   /** Whether what went wrong came before any item. */
-  get refused(): boolean {
+  get failedBeforeHeaders(): boolean {
     return this.#ttftMs === undefined && this.failure !== undefined && !this.#isStopped;
   }
 

@@ -34,8 +34,8 @@ export interface QueueReader<T> {
 /** What a value costs that no stream has encoded yet: two bytes a UTF-16 unit, and this. */
 const VALUE_BYTES = 32;
 /** The answers of `send` that need no promise of their own. */
-const ACCEPTED: Promise<boolean> = Promise.resolve(true);
-const REFUSED: Promise<boolean> = Promise.resolve(false);
+const SENT: Promise<boolean> = Promise.resolve(true);
+const NOT_SENT: Promise<boolean> = Promise.resolve(false);
 
 /**
  * A bounded queue that any callback may fill. One producer side (`send`, `close`, `fail`), one
@@ -122,23 +122,23 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
   send(value: T): Promise<boolean> {
     if (this.#state !== "open") {
       if (this.#state === "closed") this.#reader?.sentAfterEnd();
-      return REFUSED;
+      return NOT_SENT;
     }
-    if (value === "" || value === null || value === undefined) return ACCEPTED;
+    if (value === "" || value === null || value === undefined) return SENT;
     if (this.#bytes >= this.#maxBufferedBytes && this.#reader?.bounded !== false) {
       this.fail(new StreamError("overflow"));
-      return REFUSED;
+      return NOT_SENT;
     }
     try {
       const bytes = this.#reader === undefined ? this.#keep(value) : this.#reader.write(value);
       // A reader that was woken, or a value's own toJSON, may have dropped it at once.
-      if (this.state === "cancelled") return REFUSED;
+      if (this.state === "cancelled") return NOT_SENT;
       this.#bytes = bytes;
     } catch (error) {
       this.fail(error);
-      return REFUSED;
+      return NOT_SENT;
     }
-    return this.#bytes < this.#highWaterMark ? ACCEPTED : this.#waitForRoom();
+    return this.#bytes < this.#highWaterMark ? SENT : this.#waitForRoom();
   }
 
   /** What `close` was given. */
@@ -209,8 +209,8 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
 
   /** Settles when nothing waits any more: `false` if the queue has ended. @internal */
   room(): Promise<boolean> {
-    if (this.#state !== "open") return REFUSED;
-    return this.#bytes === 0 ? ACCEPTED : this.#waitForRoom();
+    if (this.#state !== "open") return NOT_SENT;
+    return this.#bytes === 0 ? SENT : this.#waitForRoom();
   }
 
   /** The reader handed on all that waited: the senders that waited go on. @internal */
@@ -309,5 +309,5 @@ function sizeOf(value: unknown): number {
 
 /** Whether `send` answered at once, so that a loop need not await it. */
 export function accepted(answer: Promise<boolean>): boolean {
-  return answer === ACCEPTED;
+  return answer === SENT;
 }

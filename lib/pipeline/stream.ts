@@ -237,7 +237,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     if (this.#state !== "opening") return;
     const supply = this.#producer;
     const { failure } = supply;
-    if (failure !== undefined && (supply.refused || this.#init.whole)) {
+    if (failure !== undefined && (supply.failedBeforeHeaders || this.#init.whole)) {
       return this.#fail("failed", failure.error);
     }
     const last = supply.conclude();

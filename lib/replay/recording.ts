@@ -154,7 +154,7 @@ export class Recording implements Recorder, Task {
   }
 
   /** The failure that came before any item, where no reader was answered before it. */
-  get refusal(): { error: unknown } | undefined {
+  get failureBeforeHeaders(): { error: unknown } | undefined {
     return this.#state === "refused" ? this.#generation?.failure : undefined;
   }
 
@@ -277,7 +277,9 @@ export class Recording implements Recorder, Task {
   run(): void {
     const generation = this.#generation;
     if (generation === undefined || this.#state !== "live") return;
-    if (generation.refused && !this.#isServed) return this.#refuse(generation);
+    if (generation.failedBeforeHeaders && !this.#isServed) {
+      return this.#failBeforeHeaders(generation);
+    }
     if (generation.over) {
       generation.conclude();
       this.#endEvent = generation.endEvent;
@@ -379,7 +381,7 @@ export class Recording implements Recorder, Task {
   }
 
   /** The one reader is answered with a status of its own, and the name was never told. */
-  #refuse(generation: Generation): void {
+  #failBeforeHeaders(generation: Generation): void {
     this.#state = "refused";
     this.#disarm();
     leave();
@@ -479,11 +481,11 @@ class Reader implements ByteProducer {
   }
 
   get failure(): { error: unknown } | undefined {
-    return this.#recording.refusal;
+    return this.#recording.failureBeforeHeaders;
   }
 
-  get refused(): boolean {
-    return this.#recording.refusal !== undefined;
+  get failedBeforeHeaders(): boolean {
+    return this.#recording.failureBeforeHeaders !== undefined;
   }
 
   get waiting(): number {

@@ -197,7 +197,7 @@ async function connect({ url, init, options }: Relay, watchdog: Deadline): Promi
       const response = await fetch(url, { ...init(), signal: watchdog.signal });
       if (response.status === 200 && !isPacked(response)) return response;
       discard(response);
-      failure = refusal(response);
+      failure = failureOf(response);
       const again = response.status === 429 || response.status >= 500;
       if (!again) throw failure;
     } catch (cause) {
@@ -219,7 +219,7 @@ function isPacked(response: Response): boolean {
 }
 
 /** 429 stays what it is, with its `Retry-After`; every other status is the upstream's fault, 502. */
-function refusal(response: Response): StreamError {
+function failureOf(response: Response): StreamError {
   const cause = new Error(`The upstream answered ${response.status}`);
   if (response.status !== 429) return new StreamError("bad_upstream", { cause });
   const text = response.headers.get("retry-after") ?? "";

@@ -65,7 +65,7 @@ export function readAnswer(response: Response, body: Body, format?: EventFormat)
     end: "truncated",
     summary: {},
   };
-  if (!response.ok) refused(answer);
+  if (!response.ok) readError(answer);
   else readBody(answer, body, format);
   if (answer.end === "truncated" && body.end === "left") answer.end = "cancelled";
   return answer;
@@ -254,7 +254,7 @@ function readDocument(answer: Answer, value: Json): void {
 }
 
 /** An answer that is none: a problem, another API's error, or whatever a proxy says. */
-function refused(answer: Answer): void {
+function readError(answer: Answer): void {
   const value = jsonOr(answer.body, undefined);
   if (value?.error) failed(answer, value);
   else if (typeof value?.title === "string") answer.problem = value;

@@ -353,7 +353,7 @@ test("anthropicFormat names each status as the API does, before the head and in 
   for (const [status, type] of Object.entries(TYPES)) {
     const problem = { type: "about:blank", title: "No", status: Number(status), code: "c" };
     const json = `{"type":"error","error":{"type":"${type}","message":"No"}}`;
-    assert.equal(anthropicFormat.refuse?.(problem), json);
+    assert.equal(anthropicFormat.errorBody?.(problem), json);
     const wire = written(anthropicFormat, (framer, out) => framer.fail?.(out, problem));
     assert.ok(wire.endsWith(`\n\nevent: error\ndata: ${json}\n\n`));
   }

@@ -330,7 +330,7 @@ test("openaiFormat names each status as the API does", () => {
   for (const [status, type] of Object.entries(TYPES)) {
     const problem = { type: "about:blank", title: "No", status: Number(status), code: "c" };
     const error = { message: "No", type, param: null, code: "c" };
-    assert.equal(openaiFormat.refuse?.(problem), JSON.stringify({ error }));
+    assert.equal(openaiFormat.errorBody?.(problem), JSON.stringify({ error }));
   }
 });
 

@@ -195,7 +195,7 @@ for (const [name, way] of Object.entries(WAYS)) {
         assert(scene.tray.wakes > wakes, "the outlet is woken");
         assert.equal(scene.generation.over, true);
         assert.equal(scene.generation.begun, true);
-        assert.equal(scene.generation.refused, tokens === 0 && !way.normal);
+        assert.equal(scene.generation.failedBeforeHeaders, tokens === 0 && !way.normal);
         assert.equal(scene.end, undefined, "it ends when its last byte was taken");
         assert.equal(scene.generation.conclude(), true);
         const { waiting } = scene.generation;

@@ -20,7 +20,7 @@ class Hand implements ByteProducer {
   begun = false;
   over = false;
   failure: { error: unknown } | undefined;
-  refused = false;
+  failedBeforeHeaders = false;
   breakOff: StreamError | undefined;
   /** What `take` hands out, one after the other. */
   readonly pieces: string[] = [];
@@ -218,7 +218,7 @@ test("a refusal is the answer, and so is any failure of a document", async () =>
     if (whole) give(scene, "half a document");
     const error = new StreamError("quota");
     scene.hand.failure = { error };
-    scene.hand.refused = !whole;
+    scene.hand.failedBeforeHeaders = !whole;
     finish(scene);
     assert.equal(await scene.opened, error);
     assert.deepEqual(scene.hand.ends, ["failed"]);

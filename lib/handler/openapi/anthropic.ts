@@ -105,7 +105,7 @@ export const messagesOperation: Operation = {
   },
   problems: [...BODY_PROBLEMS, "model_not_found", ...STREAM_PROBLEMS],
   statuses: { invalid_input: 400 },
-  refusal: { schema: ref("AnthropicError") },
+  errorContent: { schema: ref("AnthropicError") },
   schemas,
   resumable: true,
 };

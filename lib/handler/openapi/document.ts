@@ -147,10 +147,10 @@ function inputSchemas({ schema, report }: DocumentOptions): Record<string, JsonS
 }
 
 function describe(
-  { problems, statuses, refusal, schemas: _, resumable, anonymous, ...literal }: Operation,
+  { problems, statuses, errorContent, schemas: _, resumable, anonymous, ...literal }: Operation,
   options: DocumentOptions,
 ): JsonSchema {
-  const refused = refusal ? { "application/json": refusal } : AS_PROBLEM;
+  const errorContents = errorContent ? { "application/json": errorContent } : AS_PROBLEM;
   const resumes = resumable === true && options.resumable;
   const parameters = [...literal.parameters ?? [], ...resumes ? [LAST_EVENT_ID] : []];
   const responses = { ...literal.responses };
@@ -164,9 +164,13 @@ function describe(
     ...parameters.length > 0 ? { parameters } : {},
     responses: {
       ...responses,
-      ...refusals(failures, refused),
-      ...problems.includes("internal") ? { default: { ...OWN_FAILURE, content: refused } } : {},
-      ...options.authorize && !anonymous ? { 401: { ...UNAUTHORIZED, content: refused } } : {},
+      ...errorResponses(failures, errorContents),
+      ...problems.includes("internal")
+        ? { default: { ...OWN_FAILURE, content: errorContents } }
+        : {},
+      ...options.authorize && !anonymous
+        ? { 401: { ...UNAUTHORIZED, content: errorContents } }
+        : {},
     },
     ...options.authorize && anonymous ? { security: [] } : {},
   };
@@ -181,7 +185,7 @@ function statusOf(code: string, statuses: Operation["statuses"]): number {
 }
 
 /** A response per status, that says which codes it may have. */
-function refusals(
+function errorResponses(
   failures: readonly (readonly [code: string, status: number])[],
   content: NonNullable<ResponseObject["content"]>,
 ): Record<string, ResponseObject> {

@@ -155,7 +155,7 @@ export const chatCompletionOperation: Operation = {
   },
   problems: [...BODY_PROBLEMS, "model_not_found", ...STREAM_PROBLEMS],
   statuses: { invalid_input: 400 },
-  refusal: { schema: ref("OpenAiError") },
+  errorContent: { schema: ref("OpenAiError") },
   schemas,
   resumable: true,
 };
@@ -167,7 +167,7 @@ export const modelsOperation: Operation = {
   tags: ["openai"],
   responses: { 200: jsonAnswer("The models.", ref("ModelList")) },
   problems: [],
-  refusal: { schema: ref("OpenAiError") },
+  errorContent: { schema: ref("OpenAiError") },
   schemas: modelSchemas,
 };
 
@@ -185,6 +185,6 @@ export const modelOperation: Operation = {
   }],
   responses: { 200: jsonAnswer("The model.", ref("Model")) },
   problems: ["model_not_found"],
-  refusal: { schema: ref("OpenAiError") },
+  errorContent: { schema: ref("OpenAiError") },
   schemas: modelSchemas,
 };

@@ -49,7 +49,7 @@ export interface Operation {
   /** Statuses of its own for some of them. */
   readonly statuses?: Readonly<Record<string, number>>;
   /** How it writes them, where that is not an RFC 9457 problem. */
-  readonly refusal?: MediaTypeObject;
+  readonly errorContent?: MediaTypeObject;
   /** Schemas by the names that {@linkcode ref} gives them. */
   readonly schemas?: Readonly<Record<string, JsonSchema>>;
   /** Whether a log makes its streams resumable: with one it takes `Last-Event-ID` and names the stream. */

@@ -246,7 +246,7 @@ class RemoteStream {
 class RemoteReader implements Followed {
   readonly begun = true;
   readonly failure = undefined;
-  readonly refused = false;
+  readonly failedBeforeHeaders = false;
   readonly breakOff = undefined;
   readonly #stream: RemoteStream;
   readonly #follower: Follower;
