@@ -475,9 +475,9 @@ const reasoned: Item[] = [
 ];
 const APIS = {
   openai: openaiFormat.with({ includeUsage: true }),
-  "openai, whole": openaiFormat.with({ whole: true }),
+  "openai, whole": openaiFormat.with({ buffered: true }),
   anthropic: anthropicFormat,
-  "anthropic, whole": anthropicFormat.with({ whole: true }),
+  "anthropic, whole": anthropicFormat.with({ buffered: true }),
   "ui-message": uiMessageFormat,
 };
 

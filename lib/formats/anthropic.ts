@@ -12,7 +12,7 @@ export interface AnthropicFormatOptions {
   /** What the answer calls its model. @default {"spillway"} */
   model?: string;
   /** Whether the answer is one `message` document, as `stream: false` asks. @default {false} */
-  whole?: boolean;
+  buffered?: boolean;
 }
 
 /** {@linkcode anthropicFormat} and its variants. */
@@ -192,11 +192,11 @@ function errorBody(problem: Problem): string {
 }
 
 function variant(options: AnthropicFormatOptions = {}): Format {
-  const { model = "spillway", whole = false } = options;
+  const { model = "spillway", buffered = false } = options;
   if (typeof model !== "string") {
     throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
   }
-  return whole
+  return buffered
     ? { ...DOCUMENT, name: "anthropic", errorBody, open: (context) => new Message(context, model) }
     : {
       ...EVENT_STREAM,

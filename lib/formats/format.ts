@@ -69,7 +69,7 @@ export interface Format {
   /** Whether a lone surrogate survives, as it does in JSON; else half a pair waits for the other. */
   readonly lossless: boolean;
   /** Whether the answer is one document, written at the end: its head waits for it, whatever `commitAfterMs` says. */
-  readonly whole?: boolean;
+  readonly buffered?: boolean;
   /** A failure before the head, as the JSON that the readers of this format know; without it a problem (RFC 9457). */
   readonly errorBody?: (problem: Problem) => string;
   /** Called once a stream. */
@@ -84,10 +84,11 @@ export const EVENT_STREAM: Required<Pick<Format, "contentType" | "mediaTypes" | 
 };
 
 /** What an answer has that is one JSON document. */
-export const DOCUMENT: Required<Pick<Format, "contentType" | "mediaTypes" | "lossless" | "whole">> =
-  {
-    contentType: "application/json",
-    mediaTypes: ["application/json"],
-    lossless: true,
-    whole: true,
-  };
+export const DOCUMENT: Required<
+  Pick<Format, "contentType" | "mediaTypes" | "lossless" | "buffered">
+> = {
+  contentType: "application/json",
+  mediaTypes: ["application/json"],
+  lossless: true,
+  buffered: true,
+};

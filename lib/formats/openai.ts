@@ -15,7 +15,7 @@ export interface OpenAiFormatOptions {
   /** Whether a last chunk tells the usage, as `stream_options.include_usage` asks. @default {false} */
   includeUsage?: boolean;
   /** Whether the answer is one `chat.completion` document, as `stream: false` asks. @default {false} */
-  whole?: boolean;
+  buffered?: boolean;
 }
 
 /** {@linkcode openaiFormat} and its variants. */
@@ -189,11 +189,11 @@ function errorType(status: number): string {
 }
 
 function variant(options: OpenAiFormatOptions = {}): Format {
-  const { model = "spillway", includeUsage = false, whole = false } = options;
+  const { model = "spillway", includeUsage = false, buffered = false } = options;
   if (typeof model !== "string") {
     throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
   }
-  return whole
+  return buffered
     ? { ...DOCUMENT, name: "openai", errorBody, open: (context) => new Completion(context, model) }
     : {
       ...EVENT_STREAM,

@@ -209,7 +209,7 @@ export abstract class BlockFramer extends PartFramer {
   protected turn(out: EventWriter): void {
     this.endBlock(out);
     for (const call of this.grown) {
-      const json = wholeJson(call);
+      const json = completeJson(call);
       if (json !== undefined) this.#endCall(out, call, json);
     }
     this.grown.clear();
@@ -230,7 +230,7 @@ export abstract class BlockFramer extends PartFramer {
 }
 
 /** The arguments, if an object is complete: no JSON could follow it. */
-function wholeJson({ arguments: json }: ToolCall): string | undefined {
+function completeJson({ arguments: json }: ToolCall): string | undefined {
   if (!json.trimEnd().endsWith("}")) return undefined;
   return parse(json) === undefined ? undefined : oneLine(json);
 }

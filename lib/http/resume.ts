@@ -190,7 +190,7 @@ async function replay(
     request,
     options: { ...options, commitAfterMs: 0 },
     heartbeats: true,
-    whole: false,
+    buffered: false,
     onEnd: onEnd && (() => onEnd(live)),
   });
   let followed: Followed | undefined = undefined;

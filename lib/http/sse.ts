@@ -132,7 +132,7 @@ export async function respond(
     lastEventId,
     streamId: options.streamId,
   };
-  const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.whole;
+  const isLogged = options.log !== undefined && chosen.heartbeat !== undefined && !chosen.buffered;
   const { errorBody } = chosen;
   function answer(opened: Opened, streamId?: string): Response {
     if (opened instanceof StreamError) {
@@ -158,7 +158,7 @@ function open(
     request,
     options,
     heartbeats: format.heartbeat !== undefined,
-    whole: format.whole === true,
+    buffered: format.buffered === true,
     onEnd: onEnd && (() => onEnd(live)),
   });
   const generation = new Generation(init, stream, false);
@@ -186,7 +186,7 @@ async function openLogged(
     request,
     options,
     heartbeats: true,
-    whole: false,
+    buffered: false,
     onEnd: ended,
   });
   let recorder: Recorder | undefined;

@@ -242,12 +242,12 @@ export class Pump {
   async #relay(response: Response): Promise<unknown> {
     const queue = this.#queue;
     let summary: unknown;
-    const whole = await readUpstream(response, queue.signal, (event) => {
+    const complete = await readUpstream(response, queue.signal, (event) => {
       if (!isLast(event)) return queue.send(new Relayed(event));
       if (event.event === "done") summary = parseQuietly(event.data);
       return "last";
     });
-    if (!whole && !queue.closed) throw new StreamError("truncated");
+    if (!complete && !queue.closed) throw new StreamError("truncated");
     return summary;
   }
 

@@ -26,7 +26,7 @@ export interface StreamInit {
   /** Whether silence is broken by heartbeats. */
   readonly heartbeats: boolean;
   /** Whether the head waits for the end. */
-  readonly whole: boolean;
+  readonly buffered: boolean;
   /** Called once, when the reader is served or gone. */
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
@@ -171,7 +171,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     } else if (this.#state === "opening") {
       const supply = this.#producer;
       if (!supply.over && this.#hasLeft()) return;
-      if (this.#init.whole && !supply.over) return;
+      if (this.#init.buffered && !supply.over) return;
       const { commitAfterMs = 250 } = this.#init.options;
       if (supply.begun || commitAfterMs === 0) this.#commit();
       else if (this.#commitTimer === undefined) {
@@ -237,11 +237,11 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     if (this.#state !== "opening") return;
     const supply = this.#producer;
     const { failure } = supply;
-    if (failure !== undefined && (supply.failedBeforeHeaders || this.#init.whole)) {
+    if (failure !== undefined && (supply.failedBeforeHeaders || this.#init.buffered)) {
       return this.#fail("failed", failure.error);
     }
     const last = supply.conclude();
-    const broken = this.#init.whole ? supply.failure : undefined;
+    const broken = this.#init.buffered ? supply.failure : undefined;
     // Its end could not be written: half a document is worth less than the status.
     if (broken !== undefined) return this.#fail("failed", broken.error);
     this.#disarm();

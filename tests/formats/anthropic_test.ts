@@ -28,7 +28,7 @@ import {
 } from "../support/answers.ts";
 
 const before = { ...active };
-const whole = anthropicFormat.with({ whole: true });
+const whole = anthropicFormat.with({ buffered: true });
 
 // deno-lint-ignore no-explicit-any -- what a server sent
 type Json = any;

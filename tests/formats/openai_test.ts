@@ -29,7 +29,7 @@ import {
 } from "../support/answers.ts";
 
 const before = { ...active };
-const whole = openaiFormat.with({ whole: true });
+const whole = openaiFormat.with({ buffered: true });
 
 // deno-lint-ignore no-explicit-any -- what a server sent
 type Json = any;

@@ -85,14 +85,14 @@ interface Scene {
 }
 
 interface SceneOptions extends ReaderOptions {
-  whole?: boolean;
+  buffered?: boolean;
   heartbeats?: boolean;
   isGone?: boolean;
   start?: (hand: Hand) => void;
 }
 
 function open(
-  { whole = false, heartbeats = true, isGone = false, start, ...options }: SceneOptions = {},
+  { buffered = false, heartbeats = true, isGone = false, start, ...options }: SceneOptions = {},
 ): Scene {
   const abort = new AbortController();
   if (isGone) abort.abort();
@@ -102,7 +102,7 @@ function open(
     request,
     options,
     heartbeats,
-    whole,
+    buffered,
     onEnd: () => scene.ended++,
   });
   const scene = { hand, stream, abort, ended: 0, started: 0, opened: undefined as unknown };
@@ -201,7 +201,7 @@ test("the head leaves after commitAfterMs of silence, or at once where that is 0
 });
 
 test("a document's head waits for its end, whatever commitAfterMs says", async () => {
-  const scene = open({ commitAfterMs: 0, whole: true });
+  const scene = open({ commitAfterMs: 0, buffered: true });
   give(scene, "half");
   let isOpen = false;
   scene.opened.then(() => isOpen = true);
@@ -213,12 +213,12 @@ test("a document's head waits for its end, whatever commitAfterMs says", async (
 });
 
 test("a refusal is the answer, and so is any failure of a document", async () => {
-  for (const whole of [false, true]) {
-    const scene = open({ whole, commitAfterMs: 0 });
-    if (whole) give(scene, "half a document");
+  for (const buffered of [false, true]) {
+    const scene = open({ buffered, commitAfterMs: 0 });
+    if (buffered) give(scene, "half a document");
     const error = new StreamError("quota");
     scene.hand.failure = { error };
-    scene.hand.failedBeforeHeaders = !whole;
+    scene.hand.failedBeforeHeaders = !buffered;
     finish(scene);
     assert.equal(await scene.opened, error);
     assert.deepEqual(scene.hand.ends, ["failed"]);

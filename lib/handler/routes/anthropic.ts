@@ -123,7 +123,7 @@ export const messages: StreamRoute<MessagesRequest> = {
     };
   },
   formatName: "anthropic",
-  format: ({ model, stream }) => anthropicFormat.with({ model, whole: stream !== true }),
+  format: ({ model, stream }) => anthropicFormat.with({ model, buffered: stream !== true }),
 };
 
 function textOfSystem(system: MessagesRequest["system"]): string {

@@ -78,7 +78,7 @@ export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
   format: ({ model, stream, stream_options }) =>
     openaiFormat.with({
       model,
-      whole: stream !== true,
+      buffered: stream !== true,
       includeUsage: stream_options?.include_usage === true,
     }),
 };
