@@ -105,7 +105,7 @@ export interface ByteProducer {
 
 /** An item may be 1 MiB encoded; no character takes more than 8 bytes, so shorter text need not be measured. */
 const MAX_ITEM_BYTES = 1024 * 1024;
-const SURELY_SMALL = MAX_ITEM_BYTES / 8 - 1024;
+const MAX_UNCHECKED_LENGTH = MAX_ITEM_BYTES / 8 - 1024;
 /** What is encoded and not yet taken, from where an unbounded outlet takes it at once. */
 const FLUSH_BYTES = 64 * 1024;
 const CR = 0x0d;
@@ -267,7 +267,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     const { frame } = this.#framer;
     if (
       frame === undefined || typeof item !== "string" || out.length === 0 ||
-      this.#ttftMs === undefined || this.#half !== "" || needsLook(item)
+      this.#ttftMs === undefined || this.#half !== "" || needsSlowPath(item)
     ) return this.#writeAny(item);
     out.frame(frame, item);
     this.#tokens++;
@@ -281,7 +281,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     try {
       if (typeof item !== "string") this.#writeStructured(item);
       else {
-        if (this.#half !== "" || needsLook(item)) this.#writeRare(item);
+        if (this.#half !== "" || needsSlowPath(item)) this.#writeSlow(item);
         else this.#framer.token(out, item);
         this.#tokens++;
       }
@@ -436,7 +436,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   }
 
   /** A token that begins or ends in half a surrogate pair, or might be too large. */
-  #writeRare(token: string): void {
+  #writeSlow(token: string): void {
     if (this.#half !== "") {
       token = this.#half + token;
       this.#half = "";
@@ -494,9 +494,9 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
 }
 
 /** Whether a token ends in what the next may go on with, or might be too large. */
-function needsLook(token: string): boolean {
+function needsSlowPath(token: string): boolean {
   const last = token.charCodeAt(token.length - 1);
-  return last === CR || (last & 0xfc00) === 0xd800 || token.length > SURELY_SMALL;
+  return last === CR || (last & 0xfc00) === 0xd800 || token.length > MAX_UNCHECKED_LENGTH;
 }
 
 /** What the source is given: an object of its own, so that it can be spread and nothing of ours leaks. */
