@@ -9,7 +9,7 @@ const pool = new Uint8Array(4096);
 let used = pool.length;
 
 /** 128 random bits as base64url, 22 characters. */
-export function streamId(): string {
+export function createStreamId(): string {
   if (used === pool.length) {
     crypto.getRandomValues(pool);
     used = 0;

@@ -1,7 +1,13 @@
 /** Anthropic's messages, for every client of that API: as events, or as one document. */
 import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf, usageOf } from "./finish.ts";
-import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "./format.ts";
+import {
+  DOCUMENT_FORMAT,
+  type End,
+  EVENT_STREAM_FORMAT,
+  type Format,
+  type FormatContext,
+} from "./format.ts";
 import { BlockFramer, type BlockKind, inputOf, type ToolCall } from "./parts.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
@@ -197,9 +203,14 @@ function variant(options: AnthropicFormatOptions = {}): Format {
     throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
   }
   return buffered
-    ? { ...DOCUMENT, name: "anthropic", errorBody, open: (context) => new Message(context, model) }
+    ? {
+      ...DOCUMENT_FORMAT,
+      name: "anthropic",
+      errorBody,
+      open: (context) => new Message(context, model),
+    }
     : {
-      ...EVENT_STREAM,
+      ...EVENT_STREAM_FORMAT,
       name: "anthropic",
       lossless: true,
       errorBody,

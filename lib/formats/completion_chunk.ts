@@ -25,7 +25,7 @@ interface Delta {
   tool_calls?: unknown;
 }
 
-interface ToolCall {
+interface ToolCallDelta {
   index?: number;
   id?: string;
   function?: { name?: string; arguments?: string };
@@ -104,7 +104,7 @@ function itemsOf(delta: Delta): Item[] {
   }
   if (typeof delta.content === "string" && delta.content !== "") items.push(delta.content);
   if (!Array.isArray(delta.tool_calls)) return items;
-  for (const call of delta.tool_calls as (ToolCall | null)[]) {
+  for (const call of delta.tool_calls as (ToolCallDelta | null)[]) {
     if (!isObject(call)) continue;
     const { index = 0, id, function: named } = call;
     items.push({

@@ -3,7 +3,13 @@
  * nothing else, so they share a file.
  */
 import type { Problem } from "../error.ts";
-import { type End, EVENT_STREAM, type Format, type FormatContext, type Framer } from "./format.ts";
+import {
+  type End,
+  EVENT_STREAM_FORMAT,
+  type Format,
+  type FormatContext,
+  type Framer,
+} from "./format.ts";
 import { DATA, eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
@@ -67,7 +73,7 @@ class TextFramer extends JsonFramer {
 
 /** One token is `data: {"token":"Hel"}`: any string arrives as it was. */
 export const jsonFormat: Format = {
-  ...EVENT_STREAM,
+  ...EVENT_STREAM_FORMAT,
   retryMs: RETRY_MS,
   name: "json",
   lossless: true,
@@ -76,7 +82,7 @@ export const jsonFormat: Format = {
 
 /** One token is itself, in `data: ` lines; CRLF and CR arrive as LF. */
 export const textFormat: Format = {
-  ...EVENT_STREAM,
+  ...EVENT_STREAM_FORMAT,
   retryMs: RETRY_MS,
   name: "text",
   lossless: false,

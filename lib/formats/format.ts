@@ -77,14 +77,16 @@ export interface Format {
 }
 
 /** What all event streams have in common. */
-export const EVENT_STREAM: Required<Pick<Format, "contentType" | "mediaTypes" | "heartbeat">> = {
+export const EVENT_STREAM_FORMAT: Required<
+  Pick<Format, "contentType" | "mediaTypes" | "heartbeat">
+> = {
   contentType: "text/event-stream; charset=utf-8",
   mediaTypes: ["text/event-stream"],
   heartbeat: commentHeartbeat,
 };
 
 /** What an answer has that is one JSON document. */
-export const DOCUMENT: Required<
+export const DOCUMENT_FORMAT: Required<
   Pick<Format, "contentType" | "mediaTypes" | "lossless" | "buffered">
 > = {
   contentType: "application/json",

@@ -1,7 +1,13 @@
 /** OpenAI's chat completions, for every client of that API: as chunks, or as one document. */
 import { pathOf, type Problem } from "../error.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
-import { DOCUMENT, type End, EVENT_STREAM, type Format, type FormatContext } from "./format.ts";
+import {
+  DOCUMENT_FORMAT,
+  type End,
+  EVENT_STREAM_FORMAT,
+  type Format,
+  type FormatContext,
+} from "./format.ts";
 import { PartFramer, type ToolCall } from "./parts.ts";
 import type { Item } from "../item.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
@@ -194,9 +200,14 @@ function variant(options: OpenAiFormatOptions = {}): Format {
     throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
   }
   return buffered
-    ? { ...DOCUMENT, name: "openai", errorBody, open: (context) => new Completion(context, model) }
+    ? {
+      ...DOCUMENT_FORMAT,
+      name: "openai",
+      errorBody,
+      open: (context) => new Completion(context, model),
+    }
     : {
-      ...EVENT_STREAM,
+      ...EVENT_STREAM_FORMAT,
       name: "openai",
       lossless: true,
       errorBody,

@@ -1,7 +1,7 @@
 /** The AI SDK's UI message stream, version 1, for `useChat` and whoever else reads it. */
 import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf } from "./finish.ts";
-import { type End, EVENT_STREAM, type Format, type FormatContext } from "./format.ts";
+import { type End, EVENT_STREAM_FORMAT, type Format, type FormatContext } from "./format.ts";
 import { BlockFramer, type BlockKind, type ToolCall } from "./parts.ts";
 import { eventFrame, type EventWriter } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
@@ -118,7 +118,7 @@ function variant(options: UiMessageFormatOptions = {}): Format {
     );
   }
   return {
-    ...EVENT_STREAM,
+    ...EVENT_STREAM_FORMAT,
     name: "ui-message",
     headers: { "x-vercel-ai-ui-message-stream": "v1" },
     lossless: true,

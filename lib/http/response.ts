@@ -38,7 +38,7 @@ export function jsonResponse(value: unknown, status = 200): Response {
 }
 
 /** The media type of every event stream. */
-export const EVENT_STREAM = "text/event-stream; charset=utf-8";
+export const EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8";
 
 /** The headers of a stream: nothing between here and its reader may keep, pack or hold it back. */
 export function streamHeaders(

@@ -6,7 +6,7 @@ import { StreamError } from "../error.ts";
 import type { Followed, LoggedStream, ReplayLog } from "./replay_log.ts";
 import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
-import { EVENT_STREAM, problemResponse, streamHeaders } from "./response.ts";
+import { EVENT_STREAM_TYPE, problemResponse, streamHeaders } from "./response.ts";
 
 /** Options of {@linkcode resume}. */
 export interface ResumeOptions extends ReaderOptions {
@@ -181,7 +181,7 @@ async function replay(
 ): Promise<Response> {
   const headers = new Headers(options.headers);
   const { info } = logged;
-  for (const [name, value] of Object.entries(streamHeaders(EVENT_STREAM, info.headers))) {
+  for (const [name, value] of Object.entries(streamHeaders(EVENT_STREAM_TYPE, info.headers))) {
     headers.set(name, value);
   }
   headers.set("x-stream-id", info.streamId);

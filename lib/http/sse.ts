@@ -13,7 +13,7 @@ import { checkLimits } from "../pipeline/queue.ts";
 import type { Recorder, ReplayLog } from "./replay_log.ts";
 import { EventWriter } from "../sse/encode.ts";
 import { type Opened, type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
-import { streamId as newStreamId } from "../stream_id.ts";
+import { createStreamId as newStreamId } from "../stream_id.ts";
 import { negotiate } from "./negotiate.ts";
 import { problemResponse, streamHeaders } from "./response.ts";
 import { type OpenStream, resumed, type StreamObserver } from "./resume.ts";
@@ -144,14 +144,14 @@ export async function respond(
 }
 
 /** Makes the response; `streamId` is where the reader may come back. */
-type Answer = (opened: Opened, streamId?: string) => Response;
+type MakeResponse = (opened: Opened, streamId?: string) => Response;
 
 /** A generation for this reader alone. */
 function open(
   init: GenerationInit,
   options: SseOptions,
   { onOpen, onEnd }: StreamExtras,
-  answer: Answer,
+  answer: MakeResponse,
 ): Promise<Response> {
   const { request, format } = init;
   const stream = new TokenStream({
@@ -177,7 +177,7 @@ async function openLogged(
   init: GenerationInit,
   options: SseOptions,
   { onOpen, onEnd }: StreamExtras,
-  answer: Answer,
+  answer: MakeResponse,
 ): Promise<Response> {
   const { request, format } = init;
   const { disconnect = { continueForMs: 10_000 } } = options;

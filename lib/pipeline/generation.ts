@@ -17,7 +17,7 @@ import {
 import type { Item } from "../item.ts";
 import { AsyncQueue, type AsyncQueueOptions, type QueueReader } from "./queue.ts";
 import { EventWriter } from "../sse/encode.ts";
-import { streamId } from "../stream_id.ts";
+import { createStreamId } from "../stream_id.ts";
 
 /** How a generation ended. */
 export interface StreamReport {
@@ -156,7 +156,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   }
 
   get streamId(): string {
-    return this.#id ??= streamId();
+    return this.#id ??= createStreamId();
   }
 
   /** Starts the source. @throws Whatever the format throws of its first bytes. */

@@ -87,13 +87,13 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
    * @param start Called at once; a reader that has left already is noticed a turn later.
    * @param answer Makes the response of the body, or of the error that came before it. Called once.
    */
-  open<Answer>(
+  open<Result>(
     producer: ByteProducer,
     start: () => void,
-    answer: (opened: Opened) => Answer,
-  ): Promise<Answer> {
+    answer: (opened: Opened) => Result,
+  ): Promise<Result> {
     this.#producer = producer;
-    const answered = new Promise<Answer>((resolve, reject) => {
+    const answered = new Promise<Result>((resolve, reject) => {
       this.#answer = (opened) => {
         try {
           resolve(answer(opened));

@@ -25,7 +25,7 @@ export interface RecordingOwner {
 }
 
 /** A piece of a stream: whole events, one after the other. */
-export interface Page {
+export interface EventPage {
   /** Number of its first event, and of the one past its last. */
   first: number;
   next: number;
@@ -34,7 +34,7 @@ export interface Page {
   bytes: Uint8Array;
   length: number;
   /** The page that follows; none where this is the last, or was trimmed. */
-  after: Page | undefined;
+  after: EventPage | undefined;
 }
 
 /** Somebody who reads a recording and keeps its source going, here or on another machine. */
@@ -42,7 +42,7 @@ export interface Subscriber {
   /** Bytes of the stream that it has; less than 0 before the heartbeat of the first page. */
   readonly position: number;
   /** The page that it goes on with, as long as it is held. */
-  readonly page: Page | undefined;
+  readonly page: EventPage | undefined;
   /** Something waits, or the end has come. Must not throw. */
   run(): void;
 }
@@ -90,8 +90,8 @@ export class Recording implements Recorder, Task {
   #fastest: Subscriber | undefined;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
   /** The oldest page and the newest. */
-  #head: Page;
-  #tail: Page;
+  #head: EventPage;
+  #tail: EventPage;
   #endEvent: number | undefined;
 
   constructor(info: StreamInfo, options: RecordOptions, owner: RecordingOwner) {
@@ -125,7 +125,7 @@ export class Recording implements Recorder, Task {
   }
 
   /** The oldest page. */
-  get head(): Page {
+  get head(): EventPage {
     return this.#head;
   }
 
@@ -137,7 +137,7 @@ export class Recording implements Recorder, Task {
   /** Bytes of memory. */
   get heldBytes(): number {
     let held = 0;
-    for (let page: Page | undefined = this.#head; page; page = page.after) {
+    for (let page: EventPage | undefined = this.#head; page; page = page.after) {
       held += page.bytes.length;
     }
     return held;
@@ -248,7 +248,7 @@ export class Recording implements Recorder, Task {
   }
 
   /** The page that has what comes after event number `event`, or will have it. */
-  pageAfter(event: number): Page {
+  pageAfter(event: number): EventPage {
     let page = this.#head;
     while (page.next <= event + 1 && page.after) page = page.after;
     return page;
@@ -414,7 +414,7 @@ export class Recording implements Recorder, Task {
   }
 }
 
-function emptyPage(first: number, start: number, size: number): Page {
+function emptyPage(first: number, start: number, size: number): EventPage {
   return { first, next: first, start, bytes: new Uint8Array(size), length: 0, after: undefined };
 }
 
@@ -437,7 +437,7 @@ class Reader implements ByteProducer {
   /** Bytes of the stream that the reader has; unknown while the stream has not come as far as the reader. */
   #position: number | undefined;
   /** The page that is read, as long as it is held. */
-  #page: Page | undefined;
+  #page: EventPage | undefined;
   /** What goes before the next events: the first heartbeat, or one after a silence. */
   #lead: Uint8Array = HEARTBEAT;
   #isUnread = false;
@@ -467,7 +467,7 @@ class Reader implements ByteProducer {
   }
 
   /** The page that the reader stands on. */
-  get page(): Page | undefined {
+  get page(): EventPage | undefined {
     this.#locate();
     return this.#page;
   }
@@ -601,7 +601,7 @@ class Reader implements ByteProducer {
 }
 
 /** Where event number `wanted` begins in a page: events end in a blank line and hold none. */
-function offsetOf({ first, start, bytes, length }: Page, wanted: number): number {
+function offsetOf({ first, start, bytes, length }: EventPage, wanted: number): number {
   let at = Math.max(0, -start);
   for (let event = first; event < wanted && at < length; event++) {
     while (at < length && !(bytes[at] === LF && bytes[at + 1] === LF)) at++;

@@ -166,7 +166,7 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
   try {
     const response = await connect(relay, watchdog);
     watchdog.expect(firstTokenTimeoutMs);
-    const answer = new Answer(queue, relay.apiKey);
+    const answer = new CompletionReader(queue, relay.apiKey);
     const whole = await readUpstream(response, watchdog.signal, (event) => {
       const sent = answer.take(event);
       // A role, a comment or an empty event is no token.
@@ -229,7 +229,7 @@ function failureOf(response: Response): StreamError {
 }
 
 /** One answer as its chunks come in. */
-class Answer {
+class CompletionReader {
   readonly summary: Summary = {};
   readonly #texts = new TextChunks();
   readonly #queue: AsyncQueue<Item>;

@@ -7,7 +7,7 @@ import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import { createHandler, type HandlerOptions } from "../../lib/handler.ts";
 import { MemoryLog } from "../../lib/replay/memory.ts";
-import { streamId } from "../../lib/stream_id.ts";
+import { createStreamId } from "../../lib/stream_id.ts";
 import { Reading } from "../support/reading.ts";
 import { rawRequest, serve, until } from "../support/serve.ts";
 import {
@@ -227,7 +227,7 @@ test("a foreign, a forgotten and a made-up stream are answered alike, byte for b
     puppet.say("x");
     await foreign.events(1);
     assert.deepEqual([log.size, ended.last.event], [1, "done"], "the first is forgotten");
-    const ids = { foreign: foreign.streamId, forgotten: ended.streamId, madeUp: streamId() };
+    const ids = { foreign: foreign.streamId, forgotten: ended.streamId, madeUp: createStreamId() };
     const requests: ((id: string) => Parameters<typeof wireOf>[1])[] = [
       (id) => ({ path: `/streaming/${id}`, headers: BOB }),
       (id) => ({ path: `/streaming/${id}?lastEventId=${id}.1`, headers: BOB }),

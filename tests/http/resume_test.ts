@@ -12,7 +12,7 @@ import { resume, stop } from "../../lib/http/resume.ts";
 import { sse } from "../../lib/http/sse.ts";
 import type { ReplayLog } from "../../lib/http/replay_log.ts";
 import { MemoryLog } from "../../lib/replay/memory.ts";
-import { streamId } from "../../lib/stream_id.ts";
+import { createStreamId } from "../../lib/stream_id.ts";
 import { type Block, blocksOf, Reading, same, textOf } from "../support/reading.ts";
 import { bodyOf, DEPARTURES, rawRequest, serve, until } from "../support/serve.ts";
 import {
@@ -145,7 +145,7 @@ test("a Last-Event-ID of another stream is 400, whether there is such a stream o
   const { handler, path } = await finished();
   const other = new Reading(await post(handler, "/streaming", { query: "" }));
   const bodies = [];
-  for (const id of [other.streamId, streamId()]) {
+  for (const id of [other.streamId, createStreamId()]) {
     const reading = await get(handler, path, from(id, 1));
     await reading.problem(400, "bad_request");
     bodies.push(reading.body);
@@ -158,13 +158,13 @@ test("a Last-Event-ID of another stream is 400, whether there is such a stream o
 
 test("an unknown stream is 404 on GET, HEAD, POST and DELETE", async () => {
   const { handler } = await finished();
-  for (const id of [streamId(), "x", "a/b", "%20", "constructor", "a".repeat(500)]) {
+  for (const id of [createStreamId(), "x", "a/b", "%20", "constructor", "a".repeat(500)]) {
     await (await get(handler, `/streaming/${id}`)).problem(404, "not_found");
     const head = await ask(handler, `/streaming/${id}`, { method: "HEAD" });
     assert.deepEqual([head.status, await head.text()], [404, ""]);
     await (await get(handler, `/streaming/${id}`, {}, "DELETE")).problem(404, "not_found");
   }
-  const posted = await post(handler, "/streaming", {}, from(streamId(), 1));
+  const posted = await post(handler, "/streaming", {}, from(createStreamId(), 1));
   assert.equal(await refusal(posted, 404, "problem"), "not_found");
 });
 
@@ -395,7 +395,7 @@ for (const route of ROUTES) {
   test(`POST ${path} with Last-Event-ID reads its body within the limits`, async () => {
     const limits = { maxBodyBytes: 100, bodyTimeoutMs: 20 };
     const set = stage({ limits });
-    const headers = from(streamId(), 1);
+    const headers = from(createStreamId(), 1);
     const large = await post(set.handler, path, "x".repeat(101), headers);
     await refusal(large, 413, shape);
     const endless = new Request(`http://localhost${path}`, {
@@ -429,7 +429,7 @@ for (const route of ROUTES) {
   test(`POST ${path} with Last-Event-ID is 404 without a log, and for an unknown stream`, async () => {
     for (const options of [{ log: false as const }, {}]) {
       const set = stage(options);
-      const response = await post(set.handler, path, body, from(streamId(), 1));
+      const response = await post(set.handler, path, body, from(createStreamId(), 1));
       await refusal(response, 404, shape);
       assert.equal(set.puppet.runs, 0);
     }
@@ -907,9 +907,9 @@ test("resume() answers problems with the embedder's headers, and asks for Last-E
   const { detail } = await without.problem(400, "bad_request");
   assert.equal(detail, "Last-Event-ID is missing");
   assert.equal(without.response.headers.get("x-own"), "1");
-  const unknown = new Request("http://localhost/", { headers: from(streamId(), 1) });
+  const unknown = new Request("http://localhost/", { headers: from(createStreamId(), 1) });
   await new Reading(await resume(unknown, options)).problem(404, "not_found");
-  assert.equal(await stop({ log, streamId: streamId() }), false);
+  assert.equal(await stop({ log, streamId: createStreamId() }), false);
 });
 
 test("a log that is broken is 500 without its text, and reaches onError whole", async () => {
@@ -925,12 +925,12 @@ test("a log that is broken is 500 without its text, and reaches onError whole", 
   const errors: unknown[] = [];
   const onError = (error: unknown) => void errors.push(error);
   const { handler, puppet } = stage({ log, onError });
-  const headers = from(streamId(), 1);
+  const headers = from(createStreamId(), 1);
   const answers = [
     await post(handler, "/streaming", JSON_ROUTE.body),
     await post(handler, "/streaming", JSON_ROUTE.body, headers),
-    await ask(handler, `/streaming/${streamId()}`),
-    await ask(handler, `/streaming/${streamId()}`, { method: "DELETE" }),
+    await ask(handler, `/streaming/${createStreamId()}`),
+    await ask(handler, `/streaming/${createStreamId()}`, { method: "DELETE" }),
     await ask(handler, "/api/chat/chat-1/stream"),
     await sse(new Request("http://localhost/"), "text", { log, onError }),
     await sse(new Request("http://localhost/", { headers }), "text", { log, onError }),

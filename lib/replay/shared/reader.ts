@@ -43,7 +43,7 @@ interface Part extends Piece {
 type Batch = (Omit<NonNullable<ReadReply>, "pieces"> & { pieces: Part[] }) | undefined;
 
 /** Readers who are after the same events of the same stream: they are read once. */
-interface Request {
+interface PendingRead {
   readonly wanted: Wanted;
   readonly answer: Promise<Batch>;
   resolve(batch: Batch): void;
@@ -56,7 +56,7 @@ export class LogReader {
   readonly #scripts: RedisScripts;
   readonly #peers: PeerChannel;
   readonly #streams = new Map<string, RemoteStream>();
-  #requests = new Map<string, Request>();
+  #requests = new Map<string, PendingRead>();
 
   constructor(link: RedisLink, scripts: RedisScripts, mail: PeerChannel) {
     this.#link = link;
@@ -111,7 +111,7 @@ export class LogReader {
     }
   }
 
-  async #readSome(requests: readonly Request[]): Promise<void> {
+  async #readSome(requests: readonly PendingRead[]): Promise<void> {
     try {
       const replies = await this.#scripts.read(requests.map(({ wanted }) => wanted));
       requests.forEach((request, i) => request.resolve(encoded(replies[i])));

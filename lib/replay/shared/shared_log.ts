@@ -4,7 +4,7 @@
  */
 import { report, StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
-import { streamId as randomId } from "../../stream_id.ts";
+import { createStreamId as randomId } from "../../stream_id.ts";
 import type {
   Followed,
   Follower,

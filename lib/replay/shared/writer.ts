@@ -6,7 +6,7 @@
 import { StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
 import type { RecordOptions } from "../../http/replay_log.ts";
-import type { Page, Recording, Subscriber } from "../recording.ts";
+import type { EventPage, Recording, Subscriber } from "../recording.ts";
 import type { RedisLink } from "../redis/link.ts";
 import type { PeerChannel, PeerMessage } from "./peers.ts";
 import { type Append, type Appended, LEASE_MS, type RedisScripts } from "../redis/store.ts";
@@ -82,7 +82,7 @@ class RemoteSubscriber implements Subscriber {
     this.#recording = recording;
   }
 
-  get page(): Page {
+  get page(): EventPage {
     return this.#recording.pageAfter(this.#event);
   }
 
@@ -314,7 +314,7 @@ export class LogWriter {
     let bytes = 0;
     const pieces: Append["pieces"] = [];
     for (
-      let page: Page | undefined = recording.head;
+      let page: EventPage | undefined = recording.head;
       page !== undefined && bytes < limit;
       page = page.after
     ) {
