@@ -15,7 +15,7 @@ import {
 } from "./replay/redis/clients.ts";
 import { echo } from "./sources/echo.ts";
 import { openai } from "./sources/openai.ts";
-import { createTerminal } from "./server/stream_log.ts";
+import { createStreamLog } from "./server/stream_log.ts";
 
 /** What the two runtimes' servers have in common. */
 interface Listening {
@@ -89,7 +89,7 @@ async function sharedLog(url: string): Promise<RedisLog | undefined> {
 const settings = read();
 const { hostname, port, corsOrigins } = settings;
 const allowedHosts = [...settings.allowedHosts];
-const terminal = createTerminal({
+const streamLog = createStreamLog({
   style: settings.log,
   colour: process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb",
   print: (text) => console.log(text),
@@ -107,7 +107,7 @@ const handler = createHandler({
   allowedHosts,
   disconnect: { continueForMs: settings.disconnectGraceMs },
   ...settings.apiKeys.length > 0 ? { authorize: apiKeyAuth(settings.apiKeys) } : {},
-  onClose: terminal.closed,
+  onClose: streamLog.closed,
 });
 
 let listening: Listening | undefined;
@@ -119,7 +119,10 @@ function announce(server: Listening): void {
   if (loopback && allowedHosts.length === 0) allowedHosts.push(...LOOPBACK);
   const wildcard = server.hostname === "0.0.0.0" || server.hostname === "::";
   const host = wildcard ? "127.0.0.1" : server.hostname;
-  terminal.listening(`http://${host?.includes(":") ? `[${host}]` : host}:${server.port}`, wildcard);
+  streamLog.listening(
+    `http://${host?.includes(":") ? `[${host}]` : host}:${server.port}`,
+    wildcard,
+  );
 }
 
 /** Takes no new streams, and leaves `timeoutMs` to those that are open. */

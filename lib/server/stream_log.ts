@@ -7,7 +7,7 @@ import type { LogStyle } from "./settings.ts";
 import type { StreamReport } from "../pipeline/generation.ts";
 
 /** How the entry speaks. */
-export interface TerminalOptions {
+export interface StreamLogOptions {
   readonly style: LogStyle;
   /** Whether lines for people are coloured. */
   readonly colour: boolean;
@@ -16,7 +16,7 @@ export interface TerminalOptions {
 }
 
 /** What the entry reports. */
-export interface Terminal {
+export interface StreamLog {
   /** The server listens; `everywhere` if at more addresses than the one that `url` tells. */
   readonly listening: (url: string, everywhere: boolean) => void;
   /** A stream has ended. */
@@ -34,7 +34,7 @@ const PLACES: Readonly<Record<string, string>> = {
 const COLOURS = { completed: 32, failed: 31, cancelled: 33 };
 
 /** Speaks in the style that was asked for. */
-export function createTerminal({ style, colour, print }: TerminalOptions): Terminal {
+export function createStreamLog({ style, colour, print }: StreamLogOptions): StreamLog {
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { LogStyle } from "../../lib/server/settings.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
-import { createTerminal, type Terminal } from "../../lib/server/stream_log.ts";
+import { createStreamLog, type StreamLog } from "../../lib/server/stream_log.ts";
 
 const REPORT: StreamReport = {
   streamId: "AAAAAAAAAAAAAAAAAAAAAA",
@@ -15,9 +15,9 @@ const REPORT: StreamReport = {
 };
 const URL_ = "http://127.0.0.1:8000";
 
-function printed(style: LogStyle, use: (terminal: Terminal) => void, colour = false): string[] {
+function printed(style: LogStyle, use: (terminal: StreamLog) => void, colour = false): string[] {
   const lines: string[] = [];
-  use(createTerminal({ style, colour, print: (line) => lines.push(line) }));
+  use(createStreamLog({ style, colour, print: (line) => lines.push(line) }));
   return lines;
 }
 
@@ -99,7 +99,7 @@ test("a code of control characters is escaped in both styles", () => {
 });
 
 test("colours are only where they are wanted, and never in JSON", () => {
-  const all = (terminal: Terminal) => {
+  const all = (terminal: StreamLog) => {
     terminal.listening(URL_, false);
     terminal.closed(REPORT);
   };
