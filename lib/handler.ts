@@ -335,7 +335,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     return [undefined, ""];
   }
 
-  async function answer(request: Request, url: URL, path: string, refuse?: Format["errorBody"]) {
+  async function answer(request: Request, url: URL, path: string, errorBody?: Format["errorBody"]) {
     checkAccess(request, url, options);
     const [methods, name] = find(path);
     if (methods === undefined) throw new StreamError("not_found");
@@ -348,21 +348,21 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     }
     const headers = new Headers(options.headers);
     headers.set("allow", allow.join(", "));
-    return problemResponse(new StreamError("method_not_allowed"), headers, undefined, refuse);
+    return problemResponse(new StreamError("method_not_allowed"), headers, undefined, errorBody);
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {
     const url = new URL(request.url);
     const path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
-    const refuse = ERROR_FORMATS.find(([prefix]) => path.startsWith(prefix))?.[1].errorBody;
+    const errorBody = ERROR_FORMATS.find(([prefix]) => path.startsWith(prefix))?.[1].errorBody;
     let response: Response;
     try {
       neverIdle(request, info);
-      response = await answer(request, url, path, refuse);
+      response = await answer(request, url, path, errorBody);
     } catch (error) {
       if (!(error instanceof StreamError)) report(error);
       const faults = error instanceof InvalidInput ? error.faults : undefined;
-      response = problemResponse(error, options.headers, faults, refuse);
+      response = problemResponse(error, options.headers, faults, errorBody);
     }
     if (request.method === "HEAD") {
       const { status, headers } = response;

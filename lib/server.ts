@@ -39,7 +39,7 @@ function fail(message: string): never {
 
 /** From the flags, unless they are another program's, and the environment. */
 function read(): Settings {
-  const listener = bun ? "ours" : "deno serve";
+  const listener = bun ? "bun" : "deno serve";
   const args = import.meta.main ? process.argv.slice(2) : [];
   let settings: Settings | undefined;
   try {
@@ -136,7 +136,7 @@ async function shutDown(timeoutMs: number): Promise<void> {
 let asked = false;
 process.on("SIGINT", () => shutDown(0));
 process.on("SIGTERM", () => {
-  // Who asks twice is in a hurry.
+  // A second signal leaves open streams no more time.
   shutDown(asked ? 0 : settings.drainTimeoutMs);
   asked = true;
 });

@@ -95,7 +95,7 @@ async function readChunks(
   signal: AbortSignal | undefined,
   enough: (() => boolean) | undefined,
 ): Promise<Body["end"]> {
-  if (body === null) return "whole";
+  if (body === null) return "complete";
   const reader = body.getReader();
   // That the body has ended or broken is told by the read.
   const leave = () => void reader.cancel(signal?.reason).catch(() => {});
@@ -116,7 +116,7 @@ async function readChunks(
       }
       if (signal?.aborted) return "left";
       if (read === undefined) return "broken";
-      if (read.done) return "whole";
+      if (read.done) return "complete";
       if (enough?.()) return "left";
     }
   } finally {

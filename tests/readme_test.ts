@@ -113,7 +113,7 @@ test("README: the tables of options have every option of the code, with its defa
 });
 
 test("README: every variable of the server entry is told", () => {
-  const rows = help("ours").matchAll(/^ {2}(?:--\S+ \S+|\(no flag\)) +([A-Z_]+)/gm);
+  const rows = help("bun").matchAll(/^ {2}(?:--\S+ \S+|\(no flag\)) +([A-Z_]+)/gm);
   const variables = [...rows].map(([, variable]) => variable!);
   assert.ok(variables.length > 10 && variables.includes("API_KEYS"));
   for (const variable of variables) assert.ok(readme.includes(`\`${variable}\``), variable);

@@ -4,24 +4,24 @@ import { type Problem, problemOf, publicError } from "../error.ts";
 /**
  * An error as a response: an RFC 9457 problem, or the JSON that an API of its own has for it.
  *
- * @param refuse How that API writes an error.
+ * @param errorBody How that API writes an error.
  */
 export function problemResponse(
   error: unknown,
   init: HeadersInit = {},
   errors?: Problem["errors"],
-  refuse?: (problem: Problem) => string,
+  errorBody?: (problem: Problem) => string,
 ): Response {
   const problem = problemOf(error);
   const { retryAfter } = publicError(error);
   const headers = new Headers(init);
-  headers.set("content-type", refuse ? "application/json" : "application/problem+json");
+  headers.set("content-type", errorBody ? "application/json" : "application/problem+json");
   headers.set("cache-control", "no-store");
   headers.set("x-content-type-options", "nosniff");
   if (problem.status === 401) headers.set("www-authenticate", "Bearer");
   if (retryAfter !== undefined) headers.set("retry-after", String(Math.ceil(retryAfter)));
   if (errors !== undefined) problem.errors = errors;
-  const body = refuse ? refuse(problem) : JSON.stringify(problem);
+  const body = errorBody ? errorBody(problem) : JSON.stringify(problem);
   return new Response(body, { status: problem.status, headers });
 }
 

@@ -33,9 +33,9 @@ export interface OpenStream {
 /** What the handler wants to know of what it has opened. */
 export interface StreamObserver {
   /** A generation begins, or a reader joins one. May throw: then it does not. */
-  onOpen?: (live: OpenStream) => void;
+  onOpen?: (openStream: OpenStream) => void;
   /** It has ended. */
-  onEnd?: (live: OpenStream) => void;
+  onEnd?: (openStream: OpenStream) => void;
 }
 
 /** A stream id, a dot, and the number of the last event that the reader has; whether that told of the stream's loss. */
@@ -191,16 +191,16 @@ async function replay(
     options: { ...options, commitAfterMs: 0 },
     heartbeats: true,
     buffered: false,
-    onEnd: onEnd && (() => onEnd(live)),
+    onEnd: onEnd && (() => onEnd(openStream)),
   });
   let followed: Followed | undefined = undefined;
-  const live: OpenStream = {
+  const openStream: OpenStream = {
     shutDown(error) {
       followed?.drop?.(error);
       stream.shutDown();
     },
   };
-  onOpen?.(live);
+  onOpen?.(openStream);
   followed = logged.follow(after, stream);
   return await stream.open(
     followed,

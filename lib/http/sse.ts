@@ -159,16 +159,16 @@ function open(
     options,
     heartbeats: format.heartbeat !== undefined,
     buffered: format.buffered === true,
-    onEnd: onEnd && (() => onEnd(live)),
+    onEnd: onEnd && (() => onEnd(openStream)),
   });
   const generation = new Generation(init, stream, false);
-  const live: OpenStream = {
+  const openStream: OpenStream = {
     shutDown(error) {
       generation.fail(error);
       stream.shutDown();
     },
   };
-  onOpen?.(live);
+  onOpen?.(openStream);
   return stream.open(generation, () => generation.start(), answer);
 }
 
@@ -190,7 +190,7 @@ async function openLogged(
     onEnd: ended,
   });
   let recorder: Recorder | undefined;
-  const live: OpenStream = {
+  const openStream: OpenStream = {
     shutDown(error) {
       recorder?.shutDown(error);
       stream.shutDown();
@@ -199,9 +199,9 @@ async function openLogged(
   /** The generation may go on without its reader, and the reader may have yet to take what there is. */
   let left = 2;
   function ended(): void {
-    if (--left === 0) onEnd?.(live);
+    if (--left === 0) onEnd?.(openStream);
   }
-  onOpen?.(live);
+  onOpen?.(openStream);
   try {
     recorder = options.log!.record({
       streamId,
@@ -223,14 +223,14 @@ async function openLogged(
   } catch (error) {
     reportBroken(error, options);
     release(init.source, error);
-    onEnd?.(live);
+    onEnd?.(openStream);
     return answer(publicError(error));
   }
   const generation = new Generation({ ...init, streamId }, recorder, true);
   const { start } = recorder;
-  const supply = recorder.follow(0, stream);
+  const producer = recorder.follow(0, stream);
   return await stream.open(
-    supply,
+    producer,
     () => start.call(recorder, generation),
     (opened) => answer(opened, streamId),
   );

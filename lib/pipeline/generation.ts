@@ -58,7 +58,7 @@ export interface GenerationInit {
 
 /** Where a generation's bytes go: to its one stream, or into a log. None of it may throw. */
 export interface Sink {
-  /** Whether more than a queue holds is an overflow; else the outlet finds room. */
+  /** Whether more than a queue holds is an overflow; else the sink finds room. */
   readonly bounded: boolean;
   /**
    * How full a queue with so many waiting bytes seems to its source: less full where a turn serves many readers and
@@ -106,14 +106,14 @@ export interface ByteProducer {
 /** An item may be 1 MiB encoded; no character takes more than 8 bytes, so shorter text need not be measured. */
 const MAX_ITEM_BYTES = 1024 * 1024;
 const MAX_UNCHECKED_LENGTH = MAX_ITEM_BYTES / 8 - 1024;
-/** What is encoded and not yet taken, from where an unbounded outlet takes it at once. */
+/** What is encoded and not yet taken, from where an unbounded sink takes it at once. */
 const FLUSH_BYTES = 64 * 1024;
 const CR = 0x0d;
 const RESERVED = new Set(["done", "failed", "open", "error"]);
 
 /**
  * What a token costs: its bytes, written once into the generation's own buffer when it is sent. What
- * a flush costs is up to its outlet.
+ * a flush costs is up to its sink.
  */
 export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   readonly queue: AsyncQueue<Item>;
@@ -124,7 +124,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   readonly #resumable: boolean;
   /** The queue that is read: the context's, or the source's own. */
   #read: AsyncQueue<Item>;
-  /** What is encoded and waits for the outlet. */
+  /** What is encoded and waits for the sink. */
   readonly #out: EventWriter = new EventWriter();
   /** The first half of a surrogate pair whose second half is in a later token. */
   #half = "";
@@ -248,7 +248,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   adopt(queue: AsyncQueue<Item>): void {
     queue.attach(this);
     this.#read = queue;
-    // Two producers would each need an end; the context's has had its say.
+    // Two producers would each need an end; the context's queue has no further use.
     this.queue.close();
     this.wake();
   }
@@ -326,7 +326,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     report(this.#init.options.onError, error);
   }
 
-  // What the outlet calls.
+  // What the sink calls.
 
   /** Writes the end if it has come. Answers whether nothing will follow. */
   conclude(): boolean {

@@ -50,7 +50,7 @@ const NO_PREFETCH = { highWaterMark: 0 };
  * ```
  *
  * `idle`: the reader has not yet taken the last chunk. `wanting`: it waits for one. Only a `wanting`
- * stream is given a chunk (an ending apart), and only in its turn in the scheduler: `pull` and a supply
+ * stream is given a chunk (an ending apart), and only in its turn in the scheduler: `pull` and a producer
  * that wakes both just ask for one. What a flush costs: one copy and one `enqueue`.
  */
 export class TokenStream implements Task, Swept, Sink, EventListenerObject {
@@ -82,7 +82,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   }
 
   /**
-   * Serves the reader from `supply`.
+   * Serves the reader from `producer`.
    *
    * @param start Called at once; a reader that has left already is noticed a turn later.
    * @param answer Makes the response of the body, or of the error that came before it. Called once.
@@ -144,7 +144,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     return this.#state !== "ended" && this.#producer.over && this.#producer.waiting > 0;
   }
 
-  /** Something waits, or the supply has ended. */
+  /** Something waits, or the producer has ended. */
   wake(): void {
     if (this.#state === "opening" && this.#producer.over) {
       // All is there: it is sent on while its bytes are in the processor's cache (benchmark case: burst).
@@ -169,11 +169,11 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     if (this.#state === "wanting") {
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
-      const supply = this.#producer;
-      if (!supply.over && this.#hasLeft()) return;
-      if (this.#init.buffered && !supply.over) return;
+      const producer = this.#producer;
+      if (!producer.over && this.#hasLeft()) return;
+      if (this.#init.buffered && !producer.over) return;
       const { commitAfterMs = 250 } = this.#init.options;
-      if (supply.begun || commitAfterMs === 0) this.#commit();
+      if (producer.begun || commitAfterMs === 0) this.#commit();
       else if (this.#commitTimer === undefined) {
         active.timers++;
         this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
@@ -235,21 +235,21 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
 
   #commit(): void {
     if (this.#state !== "opening") return;
-    const supply = this.#producer;
-    const { failure } = supply;
-    if (failure !== undefined && (supply.failedBeforeHeaders || this.#init.buffered)) {
+    const producer = this.#producer;
+    const { failure } = producer;
+    if (failure !== undefined && (producer.failedBeforeHeaders || this.#init.buffered)) {
       return this.#fail("failed", failure.error);
     }
-    const last = supply.conclude();
-    const broken = this.#init.buffered ? supply.failure : undefined;
+    const last = producer.conclude();
+    const broken = this.#init.buffered ? producer.failure : undefined;
     // Its end could not be written: half a document is worth less than the status.
     if (broken !== undefined) return this.#fail("failed", broken.error);
     this.#disarm();
     this.#state = "idle";
-    if (last && supply.breakOff === undefined && supply.waiting <= MAX_BODY_BYTES) {
+    if (last && producer.breakOff === undefined && producer.waiting <= MAX_BODY_BYTES) {
       // All of it is here before its head has left: one body, and no stream to be made and read.
-      supply.lend((bytes) => this.#opened(bytes));
-      supply.drained();
+      producer.lend((bytes) => this.#opened(bytes));
+      producer.drained();
       return this.#finish();
     }
     const body = new ReadableStream(this, NO_PREFETCH);
@@ -257,7 +257,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     this.#lastWriteMs = performance.now();
     this.#enqueue();
     this.#opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
-    if (last && supply.breakOff === undefined && supply.waiting === 0) this.#finish();
+    if (last && producer.breakOff === undefined && producer.waiting === 0) this.#finish();
     else if (this.#state === "idle") this.#hasLeft();
   }
 
@@ -268,22 +268,23 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   }
 
   #flush(): void {
-    const supply = this.#producer;
-    const last = supply.conclude();
+    const producer = this.#producer;
+    const last = producer.conclude();
     // Breaking off before the turn after the text was taken loses it: wait for the next pull.
-    const later = supply.breakOff !== undefined && (supply.waiting > 0 || this.#state === "idle");
+    const later = producer.breakOff !== undefined &&
+      (producer.waiting > 0 || this.#state === "idle");
     this.#enqueue();
-    if (last && !later && supply.waiting === 0) this.#finish();
+    if (last && !later && producer.waiting === 0) this.#finish();
   }
 
   #enqueue(): void {
-    const supply = this.#producer;
-    if (supply.waiting > 0) {
+    const producer = this.#producer;
+    if (producer.waiting > 0) {
       this.#lastWriteMs = performance.now();
       this.#state = "idle";
-      this.#controller!.enqueue(supply.take());
+      this.#controller!.enqueue(producer.take());
     }
-    supply.drained();
+    producer.drained();
   }
 
   /** The last byte was written, or nothing but breaking off is left. */
@@ -295,7 +296,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   }
 
   /**
-   * The reader left or was dropped, or something broke that the supply does not know of.
+   * The reader left or was dropped, or something broke that the producer does not know of.
    *
    * @param breakOff What to break the body off with, where closing it would look like a good end.
    */

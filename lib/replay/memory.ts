@@ -25,11 +25,10 @@ const DEFAULTS: Required<MemoryLogOptions> = {
 /** What a stream takes beside its events and names: maps and objects. */
 const STREAM_BYTES = 1024;
 
-/** What a log that builds on this one wants to know. None of it may throw. */
-export interface Watcher extends Partial<Pick<RecordingOwner, "appended" | "ended" | "forget">> {
-  /** The recording is held no longer. */
-  dropped?(recording: Recording): void;
-}
+/** What a log that builds on this one wants to hear. */
+type RecordingEvents = Partial<
+  Pick<RecordingOwner, "appended" | "ended" | "forget" | "dropped">
+>;
 
 /** Keeps streams in memory, bounded in each direction. */
 export class MemoryLog implements ReplayLog {
@@ -45,23 +44,23 @@ export class MemoryLog implements ReplayLog {
   #bytes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #recordingOwner: RecordingOwner;
-  readonly #watcher: Watcher;
+  readonly #above: RecordingEvents;
 
   /**
-   * @param watcher For a log that builds on this one.
+   * @param above For a log that builds on this one.
    * @throws {RangeError} If a limit is out of its bounds.
    */
-  constructor(options: MemoryLogOptions = {}, watcher: Watcher = {}) {
+  constructor(options: MemoryLogOptions = {}, above: RecordingEvents = {}) {
     this.#options = check(options);
-    this.#watcher = watcher;
+    this.#above = above;
     this.#recordingOwner = {
-      ...watcher,
+      ...above,
       maxStreamBytes: this.#options.maxStreamBytes,
       maxStreamEvents: this.#options.maxStreamEvents,
       held: (bytes) => this.#held(bytes),
       ended: (recording) => this.#keep(recording),
       forget: (recording) => {
-        watcher.forget?.(recording);
+        above.forget?.(recording);
         this.#drop(recording);
       },
     };
@@ -130,7 +129,7 @@ export class MemoryLog implements ReplayLog {
   #keep(recording: Recording): void {
     if (this.#recordings.get(recording.info.streamId) !== recording) return;
     this.#ended.set(recording, performance.now());
-    this.#watcher.ended?.(recording);
+    this.#above.ended?.(recording);
     this.#expire();
   }
 
@@ -143,7 +142,7 @@ export class MemoryLog implements ReplayLog {
       this.#younger = this.#ended.keys();
     }
     this.#bytes -= recording.heldBytes + infoBytes(recording.info);
-    this.#watcher.dropped?.(recording);
+    this.#above.dropped?.(recording);
     if (chatId === undefined) return;
     const key = chatKey(owner, chatId);
     if (this.#chats.get(key) === recording) this.#chats.delete(key);

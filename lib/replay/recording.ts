@@ -22,6 +22,8 @@ export interface RecordingOwner {
   ended(recording: Recording): void;
   /** Nobody was answered, and nobody will ask for it: it failed before its first event, or its reader had left. */
   forget(recording: Recording): void;
+  /** The recording is held no longer. */
+  dropped?(recording: Recording): void;
 }
 
 /** A piece of a stream: whole events, one after the other. */
@@ -79,10 +81,10 @@ export class Recording implements Recorder, Task {
   #options: RecordOptions;
   readonly #owner: RecordingOwner;
   readonly #readers = new Set<Subscriber>();
-  #state: "live" | "ended" | "refused" = "live";
+  #state: "live" | "ended" | "discarded" = "live";
   /** Whether a reader was answered, so that it knows the stream's name. */
   #isServed = false;
-  /** Whether the keeper knows that there are events it has not collected. */
+  /** Whether the owner knows that there are events it has not collected. */
   #isNoted = false;
   #generation: Generation | undefined;
   #blocked = false;
@@ -155,10 +157,10 @@ export class Recording implements Recorder, Task {
 
   /** The failure that came before any item, where no reader was answered before it. */
   get failureBeforeHeaders(): { error: unknown } | undefined {
-    return this.#state === "refused" ? this.#generation?.failure : undefined;
+    return this.#state === "discarded" ? this.#generation?.failure : undefined;
   }
 
-  /** The keeper is about to look at all that is there, and wants to hear of what comes then. */
+  /** The owner is about to look at all that is there, and wants to hear of what comes then. */
   collected(): void {
     this.#isNoted = false;
   }
@@ -196,26 +198,26 @@ export class Recording implements Recorder, Task {
     return reader;
   }
 
-  /** Counts a guest among the readers, until it leaves. */
-  join(guest: Subscriber): void {
-    this.#readers.add(guest);
+  /** Counts a subscriber among the readers, until it leaves. */
+  join(subscriber: Subscriber): void {
+    this.#readers.add(subscriber);
     if (this.isOver) return;
     this.#disarm();
-    this.#compare(guest);
+    this.#compare(subscriber);
     this.#repace();
   }
 
   /** A reader has taken something. */
-  moved(guest: Subscriber): void {
+  moved(subscriber: Subscriber): void {
     if (this.isOver) return;
-    this.#compare(guest);
+    this.#compare(subscriber);
     // A source that runs waits for no reader.
     if (this.#blocked) this.#repace();
   }
 
-  #compare(guest: Subscriber): void {
-    if (this.#fastest === undefined || guest.position > this.#fastest.position) {
-      this.#fastest = guest;
+  #compare(subscriber: Subscriber): void {
+    if (this.#fastest === undefined || subscriber.position > this.#fastest.position) {
+      this.#fastest = subscriber;
     }
   }
 
@@ -224,9 +226,9 @@ export class Recording implements Recorder, Task {
    *
    * @param isUnread Whether it had left before it was served at all.
    */
-  leave(guest: Subscriber, isUnread = false): void {
-    if (!this.#readers.delete(guest) || this.isOver) return;
-    if (guest === this.#fastest) {
+  leave(subscriber: Subscriber, isUnread = false): void {
+    if (!this.#readers.delete(subscriber) || this.isOver) return;
+    if (subscriber === this.#fastest) {
       this.#fastest = undefined;
       for (const other of this.#readers) this.#compare(other);
       this.#repace();
@@ -236,7 +238,7 @@ export class Recording implements Recorder, Task {
     if (isUnread && !this.#isServed) {
       // Nobody has asked for more than this, nor been told of it.
       this.#abandon();
-      if (this.#state !== "refused") this.#owner.forget(this);
+      if (this.#state !== "discarded") this.#owner.forget(this);
     } else if (continueForMs === 0) this.#abandon();
     else if (continueForMs < Infinity) {
       active.timers++;
@@ -382,7 +384,7 @@ export class Recording implements Recorder, Task {
 
   /** The one reader is answered with a status of its own, and the name was never told. */
   #failBeforeHeaders(generation: Generation): void {
-    this.#state = "refused";
+    this.#state = "discarded";
     this.#disarm();
     leave();
     for (const reader of this.#readers) reader.run();

@@ -28,7 +28,7 @@ export interface Settings {
 }
 
 /** Who listens: `deno serve` has flags of its own for where, which come before the file. */
-export type Listener = "ours" | "deno serve";
+export type Listener = "bun" | "deno serve";
 
 interface Setting<T> {
   /** The environment variable; the flag is made of it. */
@@ -144,7 +144,7 @@ export function help(listener: Listener): string {
   const lines = table.map((row) =>
     `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd()
   );
-  const command = listener === "ours"
+  const command = listener === "bun"
     ? "bun run server"
     : "deno serve -A --port 8000 --host 127.0.0.1 lib/server.ts";
   return `Streams a language model's tokens over Server-Sent Events.
@@ -181,7 +181,7 @@ function readFlags(args: readonly string[], listener: Listener): Map<string, str
 /** Those that can be set: where it listens is not ours to say under `deno serve`. */
 function settingsOf(listener: Listener): Setting<unknown>[] {
   const settings: Setting<unknown>[] = Object.values(TABLE);
-  return settings.filter(({ listens }) => listener === "ours" || !listens);
+  return settings.filter(({ listens }) => listener === "bun" || !listens);
 }
 
 function flagOf({ name }: { readonly name: string }): string {

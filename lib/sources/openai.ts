@@ -162,54 +162,54 @@ export function openai<Input = unknown>(
 /** Fills the queue to the end. Whatever ends the queue aborts the request. */
 async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
   const { firstTokenTimeoutMs, tokenTimeoutMs } = relay.options;
-  const watchdog = new Deadline(queue.signal);
+  const deadline = new Deadline(queue.signal);
   try {
-    const response = await connect(relay, watchdog);
-    watchdog.expect(firstTokenTimeoutMs);
+    const response = await connect(relay, deadline);
+    deadline.expect(firstTokenTimeoutMs);
     const answer = new CompletionReader(queue, relay.apiKey);
-    const whole = await readUpstream(response, watchdog.signal, (event) => {
+    const complete = await readUpstream(response, deadline.signal, (event) => {
       const sent = answer.take(event);
       // A role, a comment or an empty event is no token.
       if (typeof sent !== "object") return sent;
-      watchdog.expect(tokenTimeoutMs);
+      deadline.expect(tokenTimeoutMs);
       if (accepted(sent)) return sent;
       // While our own reader is slow the upstream is not late.
-      watchdog.expect(Infinity);
+      deadline.expect(Infinity);
       return sent.then((room) => {
-        watchdog.expect(tokenTimeoutMs);
+        deadline.expect(tokenTimeoutMs);
         return room;
       });
     }, { ...relay.options, fatal: true });
-    if (!whole) watchdog.check();
-    if (!whole || answer.summary.finishReason === undefined) throw new StreamError("truncated");
+    if (!complete) deadline.check();
+    if (!complete || answer.summary.finishReason === undefined) throw new StreamError("truncated");
     return answer.summary;
   } finally {
-    watchdog.stop();
+    deadline.stop();
   }
 }
 
 /** The upstream's head; a refusal is mapped to what our reader may know of it. */
-async function connect({ url, init, options }: Relay, watchdog: Deadline): Promise<Response> {
+async function connect({ url, init, options }: Relay, deadline: Deadline): Promise<Response> {
   for (let tries = 0;; tries++) {
     let failure: StreamError;
-    watchdog.expect(options.headTimeoutMs);
+    deadline.expect(options.headTimeoutMs);
     try {
-      const response = await fetch(url, { ...init(), signal: watchdog.signal });
+      const response = await fetch(url, { ...init(), signal: deadline.signal });
       if (response.status === 200 && !isPacked(response)) return response;
       discard(response);
       failure = failureOf(response);
       const again = response.status === 429 || response.status >= 500;
       if (!again) throw failure;
     } catch (cause) {
-      watchdog.check();
+      deadline.check();
       if (cause instanceof StreamError) throw cause;
       failure = new StreamError("bad_upstream", { cause });
     }
     const { retryAfter = 0 } = failure;
     if (tries >= options.retries || retryAfter > MAX_RETRY_AFTER) throw failure;
     const backoffMs = Math.min(250 * 2 ** tries, 8000) * (0.5 + Math.random() / 2);
-    watchdog.expect(Infinity);
-    await watchdog.pause(retryAfter * 1000 || backoffMs);
+    deadline.expect(Infinity);
+    await deadline.pause(retryAfter * 1000 || backoffMs);
   }
 }
 

@@ -46,7 +46,7 @@ export type EventFormat = "json" | "text" | "openai" | "anthropic" | "ui-message
 export interface Body {
   bytes: Uint8Array;
   /** It came to its end; else it broke off, or its reader left. */
-  end: "whole" | "broken" | "left";
+  end: "complete" | "broken" | "left";
 }
 
 // deno-lint-ignore no-explicit-any -- whatever another server says is looked at, and none of it is certain
@@ -85,7 +85,7 @@ function readBody(answer: Answer, body: Body, format: EventFormat | undefined): 
     readDocument(answer, jsonOr(answer.body, undefined));
   } else {
     addToken(answer, answer.body);
-    if (body.end === "whole") answer.end = "completed";
+    if (body.end === "complete") answer.end = "completed";
   }
 }
 

@@ -22,7 +22,7 @@ const DEFAULTS: Settings = {
   corsOrigins: [],
 };
 
-function read(args: string[], environment = {}, listener: Listener = "ours") {
+function read(args: string[], environment = {}, listener: Listener = "bun") {
   return readSettings(args, environment, listener);
 }
 
@@ -110,7 +110,7 @@ test("where it listens is no flag of ours under deno serve", () => {
 });
 
 test("help() lists every flag, its variable and its default, in lines that fit", () => {
-  const text = help("ours");
+  const text = help("bun");
   for (const variable of [...Object.keys(GIVEN), "OPENAI_API_KEY", "API_KEYS"]) {
     assert(text.includes(variable));
   }

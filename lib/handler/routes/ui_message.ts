@@ -92,7 +92,7 @@ export const uiChat: StreamRoute<UiChatRequest> = {
     const messageId = last?.role === "assistant" ? last.id : undefined;
     const options = messageId === undefined ? {} : { messageId };
     // Outside `/v1` every refusal is a problem; a front end shows its body, whatever it is.
-    const { errorBody: _refuse, ...format } = uiMessageFormat.with(options);
+    const { errorBody: _errorBody, ...format } = uiMessageFormat.with(options);
     return format;
   },
 };

@@ -1,6 +1,6 @@
 /**
  * What processes tell each other through Redis, besides what they write down. It stands apart because
- * none of it is promised to arrive: whoever sends a letter says it again, or does without.
+ * none of it is promised to arrive: whoever sends a message says it again, or does without.
  */
 import { unref } from "../../pipeline/scheduler.ts";
 import type { RedisConnection } from "../redis/clients.ts";
@@ -19,18 +19,18 @@ export interface PeerMessage {
   readonly stop: Map<string, string>;
 }
 
-/** How long letters are collected. */
+/** How long messages are collected. */
 const COLLECT_MS = 50;
-/** What is silent for longer than this, although it is spoken to each second, is deaf. */
+/** What is silent for longer than this, although it is spoken to each second, has lost its subscription. */
 const SILENT_MS = 3500;
 
-/** The letters of one process: one channel to hear on, and what is collected for another goes there as one letter. */
+/** What one process tells the others: one channel to hear on, and what is collected for another goes there as one message. */
 export class PeerChannel {
   readonly #connection: RedisConnection;
   readonly #link: RedisLink;
   readonly #process: string;
   readonly #channelOf: (process: string) => string;
-  readonly #receive: (letter: PeerMessage) => void;
+  readonly #receive: (message: PeerMessage) => void;
   readonly #outgoing = new Map<string, PeerMessage>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #subscribing = false;
@@ -41,7 +41,7 @@ export class PeerChannel {
     link: RedisLink,
     process: string,
     channelOf: (process: string) => string,
-    receive: (letter: PeerMessage) => void,
+    receive: (message: PeerMessage) => void,
   ) {
     this.#connection = connection;
     this.#link = link;
@@ -50,16 +50,16 @@ export class PeerChannel {
     this.#receive = receive;
   }
 
-  /** The next letter to a process, to be added to. */
+  /** The next message to a process, to be added to. */
   to(process: string): PeerMessage {
-    let draft = this.#outgoing.get(process);
-    if (draft === undefined) {
-      draft = emptyMessage(this.#process);
-      this.#outgoing.set(process, draft);
+    let message = this.#outgoing.get(process);
+    if (message === undefined) {
+      message = emptyMessage(this.#process);
+      this.#outgoing.set(process, message);
       this.#timer ??= setTimeout(() => this.send(), COLLECT_MS);
       unref(this.#timer);
     }
-    return draft;
+    return message;
   }
 
   /** Sends what was collected. */
@@ -68,7 +68,7 @@ export class PeerChannel {
     this.#timer = undefined;
     for (const [process, { from, wake, here, gone, stop }] of this.#outgoing) {
       const text = JSON.stringify([from, [...wake], [...here], [...gone], [...stop]]);
-      // Lost letters are made up for by those who sent them.
+      // Lost messages are made up for by those who sent them.
       this.#link.send("PUBLISH", [this.#channelOf(process), text]).catch(() => {});
     }
     this.#outgoing.clear();

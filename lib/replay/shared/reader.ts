@@ -1,5 +1,5 @@
 /**
- * From Redis to readers: streams that another process makes, or made. It stands apart from the shipper
+ * From Redis to readers: streams that another process makes, or made. It stands apart from the writer
  * because a reader here waits for Redis, and a generation never does.
  */
 import { StreamError } from "../../error.ts";
@@ -58,10 +58,10 @@ export class LogReader {
   readonly #streams = new Map<string, RemoteStream>();
   #requests = new Map<string, PendingRead>();
 
-  constructor(link: RedisLink, scripts: RedisScripts, mail: PeerChannel) {
+  constructor(link: RedisLink, scripts: RedisScripts, peers: PeerChannel) {
     this.#link = link;
     this.#scripts = scripts;
-    this.#peers = mail;
+    this.#peers = peers;
   }
 
   follow(found: Found, after: number, follower: Follower): Followed {
@@ -78,7 +78,7 @@ export class LogReader {
     for (const streamId of streamIds) this.#streams.get(streamId)?.wake();
   }
 
-  /** Called each second: a letter may have been lost, or a process. */
+  /** Called each second: a message may have been lost, or a process. */
   tick(): void {
     for (const stream of this.#streams.values()) stream.tick();
   }

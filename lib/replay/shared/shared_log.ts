@@ -108,7 +108,7 @@ export class RedisLog implements ReplayLog {
       this.#link,
       this.#process,
       (process) => this.#scripts.inbox(process),
-      (letter) => this.#hear(letter),
+      (message) => this.#hear(message),
     );
     this.#writer = new LogWriter(this.#link, this.#scripts, this.#peers, {
       release: (recording) => {
@@ -180,8 +180,8 @@ export class RedisLog implements ReplayLog {
     while (this.#writer.isBehind) {
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) return false;
-      const shipped = this.#link.isUp ? this.#writer.write() : sleep(STOP_LOOK_MS);
-      await Promise.race([shipped, sleep(leftMs)]);
+      const written = this.#link.isUp ? this.#writer.write() : sleep(STOP_LOOK_MS);
+      await Promise.race([written, sleep(leftMs)]);
       if (this.#writer.isBehind) await sleep(Math.min(STOP_LOOK_MS, leftMs));
     }
     return true;
@@ -242,9 +242,9 @@ export class RedisLog implements ReplayLog {
     this.#reader.tick();
   }
 
-  #hear(letter: PeerMessage): void {
-    this.#writer.hear(letter);
-    this.#reader.wake(letter.wake);
+  #hear(message: PeerMessage): void {
+    this.#writer.hear(message);
+    this.#reader.wake(message.wake);
   }
 
   /** Others believe that a stream is made here, and it is not: it was given up, or its end did not reach Redis. */

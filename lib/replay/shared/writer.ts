@@ -23,7 +23,7 @@ export interface RemoteInfo {
   lost: string;
 }
 
-/** What a shipper calls. None of it may throw. */
+/** What a writer calls. None of it may throw. */
 export interface LogWriterOwner {
   /** All of it is in Redis, or never will be. */
   release(recording: Recording): void;
@@ -70,7 +70,7 @@ const FAILURES = [
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** The readers of another process. */
+/** The readers that another process has of a recording: one subscriber for all of them. */
 class RemoteSubscriber implements Subscriber {
   readonly #recording: Recording;
   /** The last event that the fastest of them has. */
@@ -110,9 +110,9 @@ interface StreamState {
   readonly subscribers: Map<string, RemoteSubscriber>;
 }
 
-/** What is written of a line, and how far that brings Redis. */
+/** What is written of a stream, and how far that brings Redis. */
 interface PendingAppend {
-  line: StreamState;
+  stream: StreamState;
   append: Append;
   position: number;
   bytes: number;
@@ -133,18 +133,18 @@ export class LogWriter {
   #isHeldUp = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(link: RedisLink, scripts: RedisScripts, mail: PeerChannel, owner: LogWriterOwner) {
+  constructor(link: RedisLink, scripts: RedisScripts, peers: PeerChannel, owner: LogWriterOwner) {
     this.#link = link;
     this.#scripts = scripts;
-    this.#peers = mail;
+    this.#peers = peers;
     this.#owner = owner;
   }
 
   /** Whether something is still to be written. */
   get isBehind(): boolean {
-    for (const line of this.#streams.values()) {
-      const { isOver, lastEvent } = line.recording;
-      if (isOver || !line.isKnown || line.event < lastEvent) return true;
+    for (const stream of this.#streams.values()) {
+      const { isOver, lastEvent } = stream.recording;
+      if (isOver || !stream.isKnown || stream.event < lastEvent) return true;
     }
     return false;
   }
@@ -156,7 +156,7 @@ export class LogWriter {
 
   /** Its name is written at once, or with the next tick: who knows it may ask for it elsewhere. */
   add(recording: Recording, fail: RecordOptions["fail"]): void {
-    const line: StreamState = {
+    const stream: StreamState = {
       recording,
       fail,
       isKnown: false,
@@ -166,36 +166,36 @@ export class LogWriter {
       isWriting: false,
       subscribers: new Map(),
     };
-    this.#streams.set(recording.info.streamId, line);
-    this.#dirty.add(line);
+    this.#streams.set(recording.info.streamId, stream);
+    this.#dirty.add(stream);
     // A thousand that begin together would each wait for the commands of all before it.
     if (this.#isAnnouncing) return this.#arm();
     if (!this.#link.isUp) return;
     this.#isAnnouncing = true;
-    queueMicrotask(() => this.#ship([line]).finally(() => this.#isAnnouncing = false));
+    queueMicrotask(() => this.#writeStreams([stream]).finally(() => this.#isAnnouncing = false));
   }
 
   /** There is something to be written of it. */
   touch(recording: Recording): void {
-    const line = this.#streams.get(recording.info.streamId);
-    if (line === undefined) return;
-    this.#dirty.add(line);
+    const stream = this.#streams.get(recording.info.streamId);
+    if (stream === undefined) return;
+    this.#dirty.add(stream);
     this.#arm();
   }
 
   /** It is held no longer. */
   drop(recording: Recording): void {
-    const line = this.#streams.get(recording.info.streamId);
-    if (line?.recording !== recording) return;
+    const stream = this.#streams.get(recording.info.streamId);
+    if (stream?.recording !== recording) return;
     this.#streams.delete(recording.info.streamId);
-    this.#dirty.delete(line);
+    this.#dirty.delete(stream);
   }
 
   /** Nobody was told of it: what is written of it already is taken back. */
   forget(recording: Recording): void {
     const { streamId, owner, chatId } = recording.info;
-    const line = this.#streams.get(streamId);
-    if (line?.recording !== recording || line.writtenMs === NEVER) return;
+    const stream = this.#streams.get(streamId);
+    if (stream?.recording !== recording || stream.writtenMs === NEVER) return;
     this.#scripts.forget(streamId, owner, chatId).catch(() => {
       // Redis is away: who asks for it will find that it is no longer made.
     });
@@ -211,10 +211,10 @@ export class LogWriter {
     const isSteady = this.#link.wasUpFor(LEASE_MS);
     for (const { recording, writtenMs, subscribers } of this.#streams.values()) {
       if (nowMs - writtenMs >= TOUCH_MS) this.touch(recording);
-      for (const [process, guest] of subscribers) {
-        if (nowMs - guest.seenMs < (isSteady ? SUBSCRIBER_MS : SUBSCRIBER_OUTAGE_MS)) continue;
+      for (const [process, subscriber] of subscribers) {
+        if (nowMs - subscriber.seenMs < (isSteady ? SUBSCRIBER_MS : SUBSCRIBER_OUTAGE_MS)) continue;
         subscribers.delete(process);
-        recording.leave(guest);
+        recording.leave(subscriber);
       }
     }
   }
@@ -224,27 +224,27 @@ export class LogWriter {
     for (const streamId of gone) this.#leave(streamId, from);
     for (const [streamId, event] of here) this.#subscribe(streamId, from, event);
     for (const [streamId, reason] of stop) {
-      const line = this.#streams.get(streamId);
-      if (line === undefined) this.#owner.unknownStream(streamId);
-      else line.recording.stop(reason || undefined);
+      const stream = this.#streams.get(streamId);
+      if (stream === undefined) this.#owner.unknownStream(streamId);
+      else stream.recording.stop(reason || undefined);
     }
   }
 
   /** Writes what is there, due or not. */
   async write(): Promise<void> {
-    await this.#ship(this.#dirty);
+    await this.#writeStreams(this.#dirty);
   }
 
   /** A stream is never written to twice at once. */
-  async #ship(lines: Iterable<StreamState>): Promise<void> {
-    await Promise.all(this.#batches(lines).map((batch) => this.#write(batch)));
+  async #writeStreams(streams: Iterable<StreamState>): Promise<void> {
+    await Promise.all(this.#batches(streams).map((batch) => this.#write(batch)));
     this.#peers.send();
   }
 
   close(): void {
     // Nobody elsewhere is heard any more, and a generation must not go on for them.
     for (const { recording, subscribers } of this.#streams.values()) {
-      for (const guest of subscribers.values()) recording.leave(guest);
+      for (const subscriber of subscribers.values()) recording.leave(subscriber);
     }
     this.#streams.clear();
     this.#dirty.clear();
@@ -256,7 +256,7 @@ export class LogWriter {
     if (this.#timer !== undefined || !this.#link.isUp) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#ship(this.#due(Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE)));
+      this.#writeStreams(this.#due(Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE)));
       if (this.#dirty.size > 0) this.#arm();
     }, TICK_MS);
     unref(this.#timer);
@@ -265,52 +265,52 @@ export class LogWriter {
   /** What is to be written now; of what nobody waits for, `share` streams at most. */
   *#due(share: number): Iterable<StreamState> {
     const nowMs = performance.now();
-    for (const line of this.#dirty) {
-      if (line.isWriting) continue;
-      const { recording, position } = line;
-      const isAwaited = !line.isKnown || line.subscribers.size > 0 || recording.isOver ||
+    for (const stream of this.#dirty) {
+      if (stream.isWriting) continue;
+      const { recording, position } = stream;
+      const isAwaited = !stream.isKnown || stream.subscribers.size > 0 || recording.isOver ||
         recording.bytes - position >= AWAITED_BYTES;
       // A timer may be a little early.
-      if (nowMs - line.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
-      if (isAwaited || share-- > 0) yield line;
+      if (nowMs - stream.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
+      if (isAwaited || share-- > 0) yield stream;
     }
   }
 
-  /** Packs lines in pieces that hold nobody else up. */
-  #batches(lines: Iterable<StreamState>): PendingAppend[][] {
+  /** Packs streams in pieces that hold nobody else up. */
+  #batches(streams: Iterable<StreamState>): PendingAppend[][] {
     const batches: PendingAppend[][] = [];
     let batchBytes = Infinity;
     this.#isHeldUp = false;
     const nowMs = performance.now();
-    for (const line of lines) {
+    for (const stream of streams) {
       // It may have been dropped since it was chosen.
-      if (line.isWriting || !this.#dirty.has(line)) continue;
+      if (stream.isWriting || !this.#dirty.has(stream)) continue;
       const isFull = this.#inFlight >= FLIGHT_BYTES;
       if (isFull) {
         this.#isHeldUp = true;
         // Its reader may ask for it elsewhere: its name goes ahead, without its events.
-        if (line.isKnown) continue;
+        if (stream.isKnown) continue;
       }
-      this.#dirty.delete(line);
-      line.recording.collected();
+      this.#dirty.delete(stream);
+      stream.recording.collected();
       if (batchBytes > BATCH_BYTES || batches.at(-1)!.length >= BATCH_STREAMS) {
         batches.push([]);
         batchBytes = 0;
       }
-      line.writtenMs = nowMs;
-      line.isWriting = true;
-      const parcel = this.#pack(line, isFull ? 0 : BATCH_BYTES);
-      batches.at(-1)!.push(parcel);
-      batchBytes += parcel.bytes;
-      this.#inFlight += parcel.bytes;
+      stream.writtenMs = nowMs;
+      stream.isWriting = true;
+      const pending = this.#pack(stream, isFull ? 0 : BATCH_BYTES);
+      batches.at(-1)!.push(pending);
+      batchBytes += pending.bytes;
+      this.#inFlight += pending.bytes;
     }
     return batches;
   }
 
   /** Whole events that Redis does not have, page by page as they are held, until there are `limit` bytes. */
-  #pack(line: StreamState, limit: number): PendingAppend {
-    const { recording, isKnown } = line;
-    let { event, position } = line;
+  #pack(stream: StreamState, limit: number): PendingAppend {
+    const { recording, isKnown } = stream;
+    let { event, position } = stream;
     let bytes = 0;
     const pieces: Append["pieces"] = [];
     for (
@@ -335,13 +335,13 @@ export class LogWriter {
       streamId,
       owner,
       chatId,
-      info: isKnown ? "" : this.#describe(line),
+      info: isKnown ? "" : this.#describe(stream),
       first: recording.firstEvent,
       final: event,
       end: isWhole ? recording.endEvent : undefined,
       pieces,
     };
-    return { line, append, position, bytes };
+    return { stream, append, position, bytes };
   }
 
   async #write(batch: readonly PendingAppend[]): Promise<void> {
@@ -351,36 +351,36 @@ export class LogWriter {
     } catch (error) {
       // The link has said so, and says when it is time to try again; it knows nothing of what was answered.
       if (!(error instanceof StreamError)) this.#owner.report(error);
-      for (const { line } of batch) this.touch(line.recording);
+      for (const { stream } of batch) this.touch(stream.recording);
       return;
     } finally {
-      for (const { line, bytes } of batch) {
-        line.isWriting = false;
+      for (const { stream, bytes } of batch) {
+        stream.isWriting = false;
         this.#inFlight -= bytes;
       }
     }
-    batch.forEach((parcel, i) => this.#settle(parcel, replies[i]!));
-    if (this.#isHeldUp) this.#ship(this.#due(0));
+    batch.forEach((pending, i) => this.#settle(pending, replies[i]!));
+    if (this.#isHeldUp) this.#writeStreams(this.#due(0));
   }
 
-  #settle({ line, append, position }: PendingAppend, reply: Appended): void {
-    const { recording } = line;
-    if (this.#streams.get(append.streamId) !== line) return;
+  #settle({ stream, append, position }: PendingAppend, reply: Appended): void {
+    const { recording } = stream;
+    if (this.#streams.get(append.streamId) !== stream) return;
     switch (reply.state) {
       case "ok":
       case "behind":
-        line.isKnown = true;
-        line.event = reply.last;
-        line.position = reply.state === "ok" ? position : recording.positionAfter(reply.last);
-        for (const process of line.subscribers.keys()) {
+        stream.isKnown = true;
+        stream.event = reply.last;
+        stream.position = reply.state === "ok" ? position : recording.positionAfter(reply.last);
+        for (const process of stream.subscribers.keys()) {
           this.#peers.to(process).wake.add(append.streamId);
         }
         if (reply.state === "ok" && append.end !== undefined) this.#owner.release(recording);
-        else if (recording.isOver || line.event < recording.lastEvent) this.touch(recording);
+        else if (recording.isOver || stream.event < recording.lastEvent) this.touch(recording);
         return;
       case "missing":
-        line.isKnown = false;
-        line.event = line.position = 0;
+        stream.isKnown = false;
+        stream.event = stream.position = 0;
         return this.touch(recording);
       case "taken":
         return this.#giveUp(recording, new StreamError("stream_exists"));
@@ -399,34 +399,34 @@ export class LogWriter {
   }
 
   #subscribe(streamId: string, from: string, event: number): void {
-    const line = this.#streams.get(streamId);
-    if (line === undefined) {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) {
       // Its end may have been written before anybody knew whom to tell.
       this.#peers.to(from).wake.add(streamId);
       return this.#owner.unknownStream(streamId);
     }
-    const { recording, subscribers } = line;
-    let guest = subscribers.get(from);
-    const isNew = guest === undefined;
-    guest ??= new RemoteSubscriber(recording);
-    guest.moveTo(Number(event) || 0);
-    if (!isNew) return recording.moved(guest);
-    subscribers.set(from, guest);
+    const { recording, subscribers } = stream;
+    let subscriber = subscribers.get(from);
+    const isNew = subscriber === undefined;
+    subscriber ??= new RemoteSubscriber(recording);
+    subscriber.moveTo(Number(event) || 0);
+    if (!isNew) return recording.moved(subscriber);
+    subscribers.set(from, subscriber);
     // From now on it is written more often.
     this.touch(recording);
     recording.markServed();
-    recording.join(guest);
+    recording.join(subscriber);
     // It may have missed what was written since it looked.
     this.#peers.to(from).wake.add(streamId);
     this.#peers.sendSoon();
   }
 
   #leave(streamId: string, from: string): void {
-    const line = this.#streams.get(streamId);
-    const guest = line?.subscribers.get(from);
-    if (line === undefined || guest === undefined) return;
-    line.subscribers.delete(from);
-    line.recording.leave(guest);
+    const stream = this.#streams.get(streamId);
+    const subscriber = stream?.subscribers.get(from);
+    if (stream === undefined || subscriber === undefined) return;
+    stream.subscribers.delete(from);
+    stream.recording.leave(subscriber);
   }
 
   /** What others need to serve the stream, written down once. */
