@@ -82,7 +82,9 @@ async function sharedLog(url: string): Promise<RedisLog | undefined> {
     // Its message may repeat the URL, and the URL may hold a password.
     const { code } = error as { code?: unknown };
     const missing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
-    return fail(`REDIS_URL: ${missing ? "npm install redis" : "no such Redis can be asked"}`);
+    return fail(
+      `REDIS_URL: ${missing ? "npm install redis" : "cannot create a Redis client from it"}`,
+    );
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Who may ask: the hosts that are served and the origins that may call from a browser. It stands
+ * Who may ask: the hosts that are served and the origins allowed to call from a browser. It stands
  * before every route, so that a page elsewhere cannot spend the model's money.
  */
 import { StreamError } from "../error.ts";

@@ -55,42 +55,55 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     name: "LOG",
     value: "json|pretty|off",
     fallback: "pretty",
-    about: "a line per stream, never its query",
+    about: "one line per stream, never its query",
     parse: (text) => {
       if (text === "json" || text === "pretty" || text === "off") return text;
       throw new RangeError("json, pretty or off");
     },
   },
-  openaiBaseUrl: text("OPENAI_BASE_URL", "URL", "", "OpenAI-compatible upstream, or an echo"),
-  openaiModel: text("OPENAI_MODEL", "NAME", "", "the model to ask it for"),
+  openaiBaseUrl: text("OPENAI_BASE_URL", "URL", "", "OpenAI-compatible upstream; without it, echo"),
+  openaiModel: text("OPENAI_MODEL", "NAME", "", "the upstream's model"),
   openaiApiKey: {
-    ...text("OPENAI_API_KEY", "KEY", "", "the key that it wants"),
+    ...text("OPENAI_API_KEY", "KEY", "", "the upstream's API key"),
     secret: true,
   },
   tokenDelayMs: integer("TOKEN_DELAY_MS", 100, 0, 60_000, "ms between the echo's tokens"),
-  heartbeatMs: integer("HEARTBEAT_MS", 5000, 100, 60_000, "ms of silence before a comment", true),
-  commitAfterMs: integer("COMMIT_AFTER_MS", 250, 0, 5000, "ms that the head waits for a token"),
-  maxStreams: integer("MAX_STREAMS", 10_000, 1, 1_000_000, "streams that may be open at once"),
+  heartbeatMs: integer(
+    "HEARTBEAT_MS",
+    5000,
+    100,
+    60_000,
+    "ms of silence before a heartbeat",
+    true,
+  ),
+  commitAfterMs: integer(
+    "COMMIT_AFTER_MS",
+    250,
+    0,
+    5000,
+    "ms that the response headers wait for a token",
+  ),
+  maxStreams: integer("MAX_STREAMS", 10_000, 1, 1_000_000, "open streams at most"),
   disconnectGraceMs: integer(
     "DISCONNECT_GRACE_MS",
     10_000,
     0,
     3_600_000,
-    "ms to generate on while nobody reads",
+    "ms to continue with no client connected",
   ),
   drainTimeoutMs: integer(
     "DRAIN_TIMEOUT_MS",
     25_000,
     0,
     3_600_000,
-    "ms that SIGTERM leaves to open streams",
+    "ms for open streams to finish after SIGTERM",
   ),
   redisUrl: {
-    ...text("REDIS_URL", "URL", "", "the Redis where machines share streams"),
+    ...text("REDIS_URL", "URL", "", "Redis that shares streams between processes"),
     secret: true,
   },
   apiKeys: {
-    ...list("API_KEYS", "KEY,...", "keys of which callers must send one"),
+    ...list("API_KEYS", "KEY,...", "API keys; clients must send one"),
     secret: true,
     parse: (text) => {
       const keys = itemsOf(text);
@@ -99,8 +112,8 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
       throw new RangeError("keys of visible ASCII with commas between them");
     },
   },
-  allowedHosts: list("ALLOWED_HOSTS", "NAME,...", "host names served; on loopback its own"),
-  corsOrigins: list("CORS_ORIGINS", "ORIGIN,...", "origins that may call from a browser"),
+  allowedHosts: list("ALLOWED_HOSTS", "NAME,...", "allowed Host names; on loopback its own"),
+  corsOrigins: list("CORS_ORIGINS", "ORIGIN,...", "origins allowed to call from a browser"),
 };
 
 /**

@@ -640,7 +640,7 @@ function looks() {
       wire.down = false;
       model.answer = (response) => response.writeHead(401).end();
       await again();
-      await note(page, "The upstream did not answer with a stream.").waitFor();
+      await note(page, "The upstream did not respond with an event stream.").waitFor();
       model.answer = (response) => {
         response.writeHead(200, { "content-type": "text/event-stream" });
         response.write(model.chunk({ content: "Half of the" }));

@@ -271,7 +271,7 @@ test("uiMessageFormat bounds what tool calls make it keep", async () => {
     yield toolCall({ index: 0, id: "c", name: "f", arguments: "[" });
     for (;;) yield toolCall({ index: 0, arguments: big });
   });
-  assert.deepEqual([end, errorText], ["error", "The answer is too large to be kept"]);
+  assert.deepEqual([end, errorText], ["error", "The answer is too large to buffer"]);
 });
 
 test("uiMessageFormat takes the items out of an upstream's events", async () => {

@@ -71,7 +71,7 @@ test("authorize: nobody is 401 with WWW-Authenticate, in the words of each API",
     return [ASKED[i]![2], value.error?.type ?? value.title];
   }));
   assert.deepEqual(Object.fromEntries(types), {
-    problem: "The request does not say who asks",
+    problem: "Missing or invalid credentials",
     openai: "authentication_error",
     anthropic: "authentication_error",
   });

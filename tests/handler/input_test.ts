@@ -281,6 +281,6 @@ test("createHandler({ input }) checks what the chat routes make of a request as 
   assert.equal(refusal.status, 400);
   assert.equal(
     (await refusal.json()).error.message,
-    "The input does not fit the schema: query: Empty",
+    "The input does not match the schema: query: Empty",
   );
 });

@@ -253,7 +253,7 @@ export const FAILURES: readonly [thrown: () => unknown, status: number, sentence
   [
     () => new StreamError("rate_limited", { retryAfter: 3, cause: "secret" }),
     429,
-    "The upstream takes no more requests for now",
+    "The upstream is limiting its requests",
   ],
   [
     () => new StreamError("quota", { status: 402, title: "Pay", detail: 'first "this"\n' }),

@@ -36,7 +36,7 @@ const EVENTS: Record<string, Record<string, JsonSchema>> = {
 const schemas: Record<string, JsonSchema> = {
   AnthropicRequest: {
     ...messages.schema,
-    description: "Further fields are handed to the source.",
+    description: "Other fields are passed to the source.",
     examples: [{
       model: "spillway",
       max_tokens: 1024,
@@ -84,19 +84,19 @@ const itemSchema: JsonSchema = {
         }),
       )
     ),
-    eventSchema("error", jsonText(ref("AnthropicError")), "The failure that ended it."),
+    eventSchema("error", jsonText(ref("AnthropicError")), "The failure that ended the stream."),
   ],
 };
 
 /** `POST /v1/messages`. */
 export const messagesOperation: Operation = {
   operationId: "createMessage",
-  summary: "Answer a conversation, as Anthropic's API does",
+  summary: "Create a message",
   tags: ["anthropic"],
   requestBody: jsonBody(ref("AnthropicRequest")),
   responses: {
     200: {
-      description: "A stream where `stream` is true, else the whole answer.",
+      description: "An event stream where `stream` is true, else one JSON document.",
       content: {
         "text/event-stream": { itemSchema },
         "application/json": { schema: ref("AnthropicMessage") },

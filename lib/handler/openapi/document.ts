@@ -45,7 +45,7 @@ export type DescribedRoutes = Readonly<
 
 const PROBLEM: JsonSchema = {
   type: "object",
-  description: "What went wrong (RFC 9457), with a code for programs.",
+  description: "A problem (RFC 9457) with a machine-readable code.",
   properties: {
     type: { type: "string", format: "uri-reference" },
     title: { type: "string" },
@@ -54,11 +54,11 @@ const PROBLEM: JsonSchema = {
     detail: { type: "string" },
     resume: {
       const: true,
-      description: "The reader's connection is at fault: the stream goes on, and can be resumed.",
+      description: "Only this connection ended: the stream continues and can be resumed.",
     },
     errors: {
       type: "array",
-      description: "Faults of the input.",
+      description: "Validation errors of the input.",
       items: {
         type: "object",
         properties: {
@@ -82,21 +82,21 @@ const SECURITY_SCHEMES = {
 /** Before any route: a host that is not served, a page that was granted nothing. */
 const ACCESS_PROBLEMS = ["forbidden", "misdirected"];
 const RETRY_AFTER: JsonSchema = {
-  description: "Seconds after which a new try makes sense.",
+  description: "Seconds to wait before trying again.",
   schema: { type: "integer", minimum: 0 },
 };
 const STREAM_ID: JsonSchema = {
-  description: "The name of the stream, by which it is resumed and stopped.",
+  description: "The stream's id, used to resume or stop it.",
   schema: { type: "string" },
 };
 const LAST_EVENT_ID: ParameterObject = {
   name: "Last-Event-ID",
   in: "header",
-  description: "The last event that arrived of a stream that was cut off: what follows it is sent.",
+  description: "The id of the last event received: the response continues after it.",
   schema: { type: "string" },
 };
-const OWN_FAILURE = { description: "A failure that the source has words of its own for." };
-const UNAUTHORIZED = { description: "The request does not say who asks." };
+const OWN_FAILURE = { description: "An error that the source defines." };
+const UNAUTHORIZED = { description: "Missing or invalid credentials." };
 
 /**
  * Describes the routes of a handler.

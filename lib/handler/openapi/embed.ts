@@ -6,7 +6,7 @@ import type { StandardSchema } from "../input.ts";
 import type { JsonSchema } from "./operation.ts";
 
 /** What is said of a schema whose library says nothing. */
-export const UNKNOWN: JsonSchema = { description: "What the server's schema takes." };
+export const UNKNOWN: JsonSchema = { description: "Whatever the server's input schema accepts." };
 /** Keywords whose values are schemas by name, and those whose values are data. */
 const NAMED = new Set(["properties", "patternProperties", "$defs", "dependentSchemas"]);
 const DATA = new Set(["const", "default", "enum", "examples"]);

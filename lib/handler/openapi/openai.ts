@@ -19,7 +19,7 @@ const FINISH: JsonSchema = { type: ["string", "null"], examples: ["stop", "lengt
 const schemas: Record<string, JsonSchema> = {
   ChatCompletionRequest: {
     ...chatCompletions.schema,
-    description: "Further fields are handed to the source.",
+    description: "Other fields are passed to the source.",
     examples: [{
       model: "spillway",
       stream: true,
@@ -110,7 +110,7 @@ const modelSchemas: Record<string, JsonSchema> = {
   OpenAiError: schemas.OpenAiError!,
   Model: {
     type: "object",
-    description: "For OpenAI's clients and, from `type` on, for Anthropic's.",
+    description: "A model in OpenAI's shape; from `type` on in Anthropic's.",
     properties: {
       id: TEXT,
       object: { const: "model" },
@@ -133,7 +133,7 @@ const modelSchemas: Record<string, JsonSchema> = {
 const itemSchema: JsonSchema = {
   anyOf: [
     eventSchema(undefined, jsonText(ref("ChatCompletionChunk")), "A piece of the answer."),
-    eventSchema(undefined, jsonText(ref("OpenAiError")), "The failure that ended it."),
+    eventSchema(undefined, jsonText(ref("OpenAiError")), "The failure that ended the stream."),
     eventSchema(undefined, { const: "[DONE]" }, "The last event."),
   ],
 };
@@ -141,12 +141,12 @@ const itemSchema: JsonSchema = {
 /** `POST /v1/chat/completions`. */
 export const chatCompletionOperation: Operation = {
   operationId: "createChatCompletion",
-  summary: "Answer a conversation, as OpenAI's API does",
+  summary: "Create a chat completion",
   tags: ["openai"],
   requestBody: jsonBody(ref("ChatCompletionRequest")),
   responses: {
     200: {
-      description: "A stream where `stream` is true, else the whole answer.",
+      description: "An event stream where `stream` is true, else one JSON document.",
       content: {
         "text/event-stream": { itemSchema },
         "application/json": { schema: ref("ChatCompletion") },
@@ -163,7 +163,7 @@ export const chatCompletionOperation: Operation = {
 /** `GET /v1/models`. */
 export const modelsOperation: Operation = {
   operationId: "listModels",
-  summary: "The models that can be asked for",
+  summary: "List the models",
   tags: ["openai"],
   responses: { 200: jsonAnswer("The models.", ref("ModelList")) },
   problems: [],
@@ -174,13 +174,13 @@ export const modelsOperation: Operation = {
 /** `GET /v1/models/{model}`. */
 export const modelOperation: Operation = {
   operationId: "retrieveModel",
-  summary: "One of them",
+  summary: "Retrieve a model",
   tags: ["openai"],
   parameters: [{
     name: "model",
     in: "path",
     required: true,
-    description: "Its name.",
+    description: "The model's name.",
     schema: TEXT,
   }],
   responses: { 200: jsonAnswer("The model.", ref("Model")) },

@@ -6,13 +6,13 @@ function page(description: string): Operation["responses"] {
     description,
     content: { "text/html": { schema: { type: "string" } } },
   };
-  return { 200: html, 304: { description: "It is as `If-None-Match` has it." } };
+  return { 200: html, 304: { description: "Not modified since the `If-None-Match` version." } };
 }
 
 /** `GET /`. */
 export const chatPageOperation: Operation = {
   operationId: "chatPage",
-  summary: "A page to chat with the source",
+  summary: "The chat page",
   tags: ["pages"],
   responses: page("The page."),
   problems: [],
@@ -22,7 +22,7 @@ export const chatPageOperation: Operation = {
 /** `GET /docs`. */
 export const docsPageOperation: Operation = {
   operationId: "docsPage",
-  summary: "The reference, where every route can be tried",
+  summary: "The API reference, with a live try-it for every route",
   tags: ["pages"],
   responses: page("The page."),
   problems: [],

@@ -15,7 +15,7 @@ function counts(...names: string[]): JsonSchema {
 /** `GET /health`. */
 export const healthOperation: Operation = {
   operationId: "health",
-  summary: "Whether the server takes new streams",
+  summary: "Health check",
   tags: ["service"],
   responses: {
     200: jsonAnswer("It takes new streams; `degraded` while its log cannot be reached.", {
@@ -36,11 +36,11 @@ export const healthOperation: Operation = {
 /** `GET /metrics`. */
 export const metricsOperation: Operation = {
   operationId: "metrics",
-  summary: "What is open and what has ended",
+  summary: "Metrics",
   tags: ["service"],
   responses: {
     200: {
-      description: "For Prometheus, or as JSON where the client prefers it.",
+      description: "Prometheus text, or JSON where `Accept` prefers it.",
       content: {
         "text/plain": { schema: { type: "string" } },
         "application/json": { schema: ref("Stats") },
@@ -65,7 +65,7 @@ export const metricsOperation: Operation = {
 /** `GET /openapi.json`. */
 export const openApiOperation: Operation = {
   operationId: "openapi",
-  summary: "This document",
+  summary: "The OpenAPI document",
   tags: ["service"],
   responses: { 200: jsonAnswer("An OpenAPI 3.2 document.", { type: "object" }) },
   problems: [],

@@ -17,7 +17,7 @@ const NAMED: JsonSchema = { type: "string", not: { enum: ["done", "failed", "ope
 const schemas: Record<string, JsonSchema> = {
   Token: {
     type: "object",
-    description: "A piece of the generated text.",
+    description: "A piece of generated text.",
     properties: { token: { type: "string" } },
     required: ["token"],
   },
@@ -27,31 +27,35 @@ const schemas: Record<string, JsonSchema> = {
     properties: {
       reason: { enum: ["completed", "cancelled"] },
       tokens: { type: "integer", minimum: 0 },
-      finishReason: { type: "string", description: "As the model says it." },
-      usage: { type: "object", description: "As the model says it." },
+      finishReason: { type: "string", description: "As the model reports it." },
+      usage: { type: "object", description: "As the model reports it." },
     },
     required: ["reason", "tokens"],
   },
   TokenEvent: eventSchema(undefined, jsonText(ref("Token")), "A token (`?format=json`)."),
   TextEvent: eventSchema(undefined, { type: "string" }, "A token (`?format=text`)."),
-  StructuredEvent: eventSchema(NAMED, jsonText({}), "Structured data of the source."),
-  DoneEvent: eventSchema("done", jsonText(ref("Done")), "The normal end."),
-  FailedEvent: eventSchema("failed", jsonText(ref("Problem")), "The failure that ended it."),
+  StructuredEvent: eventSchema(NAMED, jsonText({}), "Structured data from the source."),
+  DoneEvent: eventSchema("done", jsonText(ref("Done")), "The normal end of the stream."),
+  FailedEvent: eventSchema(
+    "failed",
+    jsonText(ref("Problem")),
+    "The failure that ended the stream.",
+  ),
   StructuredLine: {
     type: "object",
-    description: "Structured data of the source.",
+    description: "Structured data from the source.",
     properties: { event: NAMED, data: {} },
     required: ["data"],
   },
   DoneLine: {
     type: "object",
-    description: "The normal end.",
+    description: "The normal end of the stream.",
     properties: { event: { const: "done" }, data: ref("Done") },
     required: ["event", "data"],
   },
   FailedLine: {
     type: "object",
-    description: "The failure that ended it.",
+    description: "The failure that ended the stream.",
     properties: { event: { const: "failed" }, data: ref("Problem") },
     required: ["event", "data"],
   },
@@ -78,14 +82,14 @@ const stream: ResponseObject = {
 const format: ParameterObject = {
   name: "format",
   in: "query",
-  description: "How the stream is written; without it `Accept` decides.",
+  description: "The format of the stream; without it, `Accept` decides.",
   schema: { enum: ["json", "text", "ndjson", "plain"] },
 };
 
 /** `POST /streaming`. `Input` is the schema that the handler was given. */
 export const streamOperation: Operation = {
   operationId: "stream",
-  summary: "Stream an answer",
+  summary: "Create a stream",
   tags: ["streams"],
   parameters: [format],
   requestBody: jsonBody(ref("Input")),
@@ -99,27 +103,27 @@ const streamId: ParameterObject = {
   name: "id",
   in: "path",
   required: true,
-  description: "The stream's, as `X-Stream-Id` and every event id have it.",
+  description: "The stream's id, as in `X-Stream-Id` and in every event id.",
   schema: { type: "string" },
 };
 
 /** `GET /streaming/{id}`. */
 export const resumeOperation: Operation = {
   operationId: "resume",
-  summary: "Join a stream, or go on where it was cut off",
+  summary: "Join or resume a stream",
   tags: ["streams"],
   parameters: [streamId, {
     name: "lastEventId",
     in: "query",
-    description: "For clients that cannot send `Last-Event-ID`, which beats it.",
+    description: "For clients that cannot send `Last-Event-ID`; the header takes precedence.",
     schema: { type: "string" },
   }],
   responses: {
     200: {
-      description: "What follows that event, in the one format that the stream is recorded in.",
+      description: "The events after that one, in the format that the stream was recorded in.",
       content: { "text/event-stream": EVENTS },
     },
-    204: { description: "It has ended, and its end was read." },
+    204: { description: "The stream has ended and its end was read." },
   },
   problems: ["bad_request", "not_found", "too_many_streams"],
   schemas,
@@ -132,6 +136,6 @@ export const stopOperation: Operation = {
   summary: "Stop a generation",
   tags: ["streams"],
   parameters: [streamId],
-  responses: { 204: { description: "It has ended, now or before." } },
+  responses: { 204: { description: "The generation has ended." } },
   problems: ["not_found"],
 };

@@ -35,7 +35,7 @@ const OTHERS = {
 const schemas: Record<string, JsonSchema> = {
   UiChatRequest: {
     ...uiChat.schema,
-    description: "Further fields are handed to the source.",
+    description: "Other fields are passed to the source.",
     examples: [{
       id: "chat-1",
       messages: [{ id: "1", role: "user", parts: [{ type: "text", text: "Hello?" }] }],
@@ -72,7 +72,7 @@ const stream: ResponseObject = {
 /** `POST /api/chat`. */
 export const chatOperation: Operation = {
   operationId: "chat",
-  summary: "Answer a chat, as the AI SDK asks for it",
+  summary: "Create a UI message stream for the AI SDK",
   tags: ["ui-message"],
   requestBody: jsonBody(ref("UiChatRequest")),
   responses: { 200: stream },
@@ -84,16 +84,16 @@ export const chatOperation: Operation = {
 /** `GET /api/chat/{chat id}/stream`. */
 export const resumeChatOperation: Operation = {
   operationId: "resumeChat",
-  summary: "The chat's latest answer once more, from its start",
+  summary: "Resume the chat's latest stream from its start",
   tags: ["ui-message"],
   parameters: [{
     name: "id",
     in: "path",
     required: true,
-    description: "The chat's.",
+    description: "The chat's id.",
     schema: TEXT,
   }],
-  responses: { 200: stream, 204: { description: "There is none that still runs." } },
+  responses: { 200: stream, 204: { description: "No stream of this chat is running." } },
   problems: ["gone", "too_many_streams"],
   schemas,
 };

@@ -20,7 +20,7 @@ export const queryInput: StandardSchema<QueryInput, StreamingInput> = standardSc
   {
     type: "object",
     required: ["query"],
-    properties: { query: { type: "string", description: "What the model is asked." }, ...FIELDS },
+    properties: { query: { type: "string", description: "The prompt." }, ...FIELDS },
   },
   ({ query, ...body }: QueryInput): StreamingInput => {
     // These two are ours to give.
