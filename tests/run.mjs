@@ -11,7 +11,16 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
 const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
-const ours = ["mod.ts", "lib", "tests", "bench", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+const ours = [
+  "mod.ts",
+  "lib",
+  "tests",
+  "bench",
+  "docs",
+  "README.md",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+];
 
 /** How many tests a runner says have passed and failed; a check without tests counts as one. */
 const one = (_output, ok) => (ok ? [1, 0] : [0, 1]);
@@ -88,7 +97,7 @@ const checks = [
     ["node", "--test", "--test-reporter=tap", `${BROWSER}/pages.browser.mjs`],
     nodeCounts,
   ],
-  ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md"], denoCounts],
+  ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md", "docs"], denoCounts],
 ];
 
 /** What a release wants to see, and a change of its room. */

@@ -61,7 +61,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
       throw new RangeError("json, pretty or off");
     },
   },
-  openaiBaseUrl: text("OPENAI_BASE_URL", "URL", "", "OpenAI-compatible upstream; without it, echo"),
+  openaiBaseUrl: text("OPENAI_BASE_URL", "URL", "", "OpenAI-compatible upstream, else echo"),
   openaiModel: text("OPENAI_MODEL", "NAME", "", "the upstream's model"),
   openaiApiKey: {
     ...text("OPENAI_API_KEY", "KEY", "", "the upstream's API key"),
@@ -73,7 +73,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     5000,
     100,
     60_000,
-    "ms of silence before a heartbeat",
+    "ms silent before a heartbeat",
     true,
   ),
   commitAfterMs: integer(
@@ -81,7 +81,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     250,
     0,
     5000,
-    "ms that the response headers wait for a token",
+    "ms the headers wait for a token",
   ),
   maxStreams: integer("MAX_STREAMS", 10_000, 1, 1_000_000, "open streams at most"),
   disconnectGraceMs: integer(
@@ -96,10 +96,10 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     25_000,
     0,
     3_600_000,
-    "ms for open streams to finish after SIGTERM",
+    "ms for open streams after SIGTERM",
   ),
   redisUrl: {
-    ...text("REDIS_URL", "URL", "", "Redis that shares streams between processes"),
+    ...text("REDIS_URL", "URL", "", "Redis that shares the streams"),
     secret: true,
   },
   apiKeys: {

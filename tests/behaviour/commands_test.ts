@@ -1,18 +1,17 @@
 /**
- * What the README has people type: every command that starts the server, and the line for curl that the
+ * What the documents have people type: every command that starts the server, and the line for curl that the
  * server prints. The server itself is the subject of `server_test.ts`; here it is the way to it.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { type Child, listening, root, startChild } from "../support/child.ts";
+import { allGuides } from "../support/documents.ts";
 import { until } from "../support/serve.ts";
 
-const readme = readFileSync(join(root, "README.md"), "utf8");
 const TUTORIAL = "Streaming responseのテスト";
 
 const COMMANDS: Record<string, Parameters<typeof startChild>> = {
@@ -46,17 +45,17 @@ for (const [command, [program, args]] of Object.entries(COMMANDS)) {
   test(`${command} serves what its own line for curl asks for, and ends with SIGTERM`, {
     skip,
   }, async () => {
-    assert(readme.includes(command), "the README says so");
+    assert(allGuides.includes(command), "the documents say so");
     const child = startChild(program, args, ENVIRONMENT);
     try {
       const { url } = await listening(child);
       if (hasCurl) {
         await until(() => child.output.includes("/streaming\n"), 1000, "the line");
         const line = child.output.slice(child.output.indexOf("curl -N"));
-        // The README prints the same one.
+        // The documents print the same one.
         const spaces = /\s+/g;
         const printed = line.trim().replaceAll(spaces, " ").replace(url, "http://127.0.0.1:8000");
-        assert(readme.replaceAll(spaces, " ").includes(printed), printed);
+        assert(allGuides.replaceAll(spaces, " ").includes(printed), printed);
         const curl = startChild("sh", ["-c", line]);
         await until(() => curl.exit !== undefined, 5000, "an answer");
         assert.equal(curl.exit, 0, curl.errors);

@@ -1,5 +1,5 @@
 /**
- * The README's recipes for clients as they are printed, against a server with no options but a source:
+ * The recipes of docs/clients.md, against a server with no options but a source:
  * each must print the whole answer. Each client's bad days are in `clients.interop.ts`.
  */
 import assert from "node:assert/strict";

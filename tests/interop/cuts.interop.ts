@@ -1,6 +1,6 @@
 /**
  * Answers that are cut at any byte, read with the packages that come back by themselves: `EventSource` as
- * its makers have it, and on POST by the README's recipes. The text is exact, and made once.
+ * its makers have it, and on POST by the recipes of docs/resume.md. The text is exact, and made once.
  * Plain `fetch` is in `tests/behaviour/cuts_test.ts`.
  */
 import assert from "node:assert/strict";

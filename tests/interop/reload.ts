@@ -1,5 +1,5 @@
 /**
- * The README's recipes for clients that come back, run as they are printed. They stand apart from the tests
+ * The recipes of docs/resume.md for clients that come back. They stand apart from the tests
  * so that few cuts and many are tried with the same code.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
  * Coming back with the clients that do it by themselves: `EventSource` as three makers have it,
- * `fetch-event-source`, and the AI SDK's `useChat`, and the README's recipes for it, through a network
+ * `fetch-event-source`, and the AI SDK's `useChat`, and the recipes of docs/resume.md for it, through a network
  * that breaks. The text must be exact, and the source be asked once.
  */
 import assert from "node:assert/strict";
@@ -248,7 +248,7 @@ test("useChat: a stop is the end of the answer in every tab, and nothing to come
   }
 });
 
-// The recipes, as the README prints them.
+// The recipes of docs/resume.md.
 
 before(openRecipes);
 after(closeRecipes);

@@ -3,12 +3,14 @@
  * because it needs `npm ci` in this folder; see CONTRIBUTING.md.
  */
 import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import test from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import * as z from "zod";
 import { createHandler, type Handler } from "../../mod.ts";
 import { active } from "../../lib/counters.ts";
-import { total } from "../support/child.ts";
+import { root, total } from "../support/child.ts";
 import { arktypeInput, valibotInput, valibotJsonInput, zodInput } from "./schemas.ts";
 
 // deno-lint-ignore no-explicit-any -- a document is looked into at many depths
@@ -181,4 +183,22 @@ test("zod: a check that asks elsewhere is waited for", async () => {
     detail: "unknown",
   }]);
   assert.equal(total(active), 0);
+});
+
+test("zod: the recipe of docs/handler.md checks its input and fills in its default", async () => {
+  const here = fileURLToPath(new URL(".", import.meta.url));
+  const code = readFileSync(`${here}recipes/input.ts`, "utf8")
+    .replace('"spillway"', JSON.stringify(pathToFileURL(`${root}mod.ts`).href));
+  // Beside the packages, for they are resolved from where it stands.
+  const folder = `${here}.run/`;
+  mkdirSync(folder, { recursive: true });
+  try {
+    writeFileSync(`${folder}input.ts`, code);
+    const file = pathToFileURL(`${folder}input.ts`).href;
+    const { default: handler } = await import(file) as { default: Handler };
+    assert.equal(await (await post(handler, { question: "why?" })).text(), "why? at 1");
+    assert.equal((await post(handler, { question: "", temperature: 9 })).status, 422);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,9 +1,14 @@
 /** The clients of Redis through our few lines: each answers alike, and comes back after an outage. */
 import assert from "node:assert/strict";
 import type { RedisClient } from "bun";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
-import type { BunRedisClient } from "../../../mod.ts";
-import { until } from "../../support/serve.ts";
+import { pathToFileURL } from "node:url";
+import type { BunRedisClient, Handler } from "../../../mod.ts";
+import { root } from "../../support/child.ts";
+import { runtimeName, until } from "../../support/serve.ts";
 import {
   afterSites,
   isLong,
@@ -114,6 +119,46 @@ for (const [name, connect] of Object.entries(clients)) {
     same((await (await other.join(first.streamId)).rest()).written, first.written);
   }, { own: true });
 }
+
+/** The recipe of docs/many_machines.md, for this Redis, as two processes would have it. */
+async function machines(url: string): Promise<Handler[]> {
+  const code = readFileSync(join(root, "tests/interop/recipes/many_machines.ts"), "utf8")
+    .replace("redis://127.0.0.1:6379", url)
+    .replace('"spillway"', JSON.stringify(pathToFileURL(join(root, "mod.ts")).href));
+  const folder = mkdtempSync(join(tmpdir(), "spillway-"));
+  try {
+    return await Promise.all(["one", "other"].map(async (name) => {
+      const file = join(folder, `${name}.ts`);
+      writeFileSync(file, code);
+      return (await import(pathToFileURL(file).href) as { default: Handler }).default;
+    }));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test("the recipe for many machines serves a stream of one process from another", {
+  ...options,
+  skip: noRedis || runtimeName !== "bun" && "its client is Bun's own",
+}, async () => {
+  const { url } = await sharedRedis();
+  const [one, other] = await machines(url);
+  const asked = await one!.fetch(
+    new Request("http://localhost/streaming", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ query: "Hello" }),
+    }),
+  );
+  const text = await asked.text();
+  assert.match(text, /event: done/);
+  // Draining writes what Redis does not have yet.
+  await one!.drain();
+  const path = `/streaming/${asked.headers.get("x-stream-id")}`;
+  const again = await other!.fetch(new Request(`http://localhost${path}`));
+  assert.equal(await again.text(), text);
+  await other!.drain();
+});
 
 test("a Redis of the test's own is what it says", options, async () => {
   const redis = await RedisServer.start(true);

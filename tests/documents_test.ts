@@ -1,0 +1,291 @@
+/** What the documents promise: their examples run as they are printed, their tables are those of the code. */
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { CODES } from "../lib/error.ts";
+import { help } from "../lib/server/settings.ts";
+import { createHandler } from "../mod.ts";
+import { root } from "./support/child.ts";
+import {
+  allGuides,
+  blocksOf,
+  type Document,
+  documents,
+  guides,
+  proseOf,
+} from "./support/documents.ts";
+
+const blocks = blocksOf(guides);
+const examples = blocks.filter(({ language }) => language === "ts").map(({ code }) => code);
+const moduleAt = (path: string) => JSON.stringify(pathToFileURL(join(root, path)).href);
+
+interface Example {
+  default: { fetch(request: Request): Promise<Response> };
+}
+
+/** What an example exports, when it has run. */
+async function run(code: string): Promise<unknown> {
+  const folder = mkdtempSync(join(tmpdir(), "spillway-"));
+  try {
+    const file = join(folder, "example.ts");
+    const resolved = code.replaceAll('"spillway"', moduleAt("mod.ts"))
+      .replaceAll('"spillway/testing"', moduleAt("lib/testing.ts"));
+    writeFileSync(file, resolved);
+    return await import(pathToFileURL(file).href);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The server that an example exports. */
+async function serverOf(code: string): Promise<Example["default"]> {
+  return (await run(code) as Example).default;
+}
+
+async function answerOf(code: string): Promise<string> {
+  const server = await serverOf(code);
+  const request = new Request("http://localhost/?query=Hello%20you", {
+    headers: { accept: "text/plain" },
+  });
+  return await (await server.fetch(request)).text();
+}
+
+test("README: the generator example answers what the request asks", async () => {
+  assert.equal(await answerOf(examples[0]!), "You asked: Hello you");
+});
+
+test("README: the callback example answers what the request asks", async () => {
+  assert.equal(await answerOf(examples[1]!), "Hello you");
+});
+
+test("README: the example of resume serves the same text again, and the rest of it", async () => {
+  const server = await serverOf(examples[2]!);
+  const url = "http://localhost/";
+  const posted = await server.fetch(new Request(url, { method: "POST", body: "Hello" }));
+  const text = await posted.text();
+  assert.match(text, /Hello[\s\S]*event: done/);
+  const id = posted.headers.get("x-stream-id")!;
+  assert.equal(await (await server.fetch(new Request(url + id))).text(), text);
+  const headers = { "last-event-id": `${id}.2` };
+  const rest = await (await server.fetch(new Request(url + id, { headers }))).text();
+  // Both begin with a heartbeat.
+  assert.ok(rest.includes("Hello") && !rest.includes("asked") && text.endsWith(rest.slice(2)));
+});
+
+test("the example of authorize lets in whom it knows", async () => {
+  const server = await serverOf(examples.find((code) => code.includes("authorize:"))!);
+  const ask = (headers: Record<string, string>) =>
+    server.fetch(
+      new Request("http://localhost/streaming", {
+        method: "POST",
+        headers: { ...headers, "content-type": "application/json", accept: "text/plain" },
+        body: JSON.stringify({ query: "Hello" }),
+      }),
+    );
+  assert.equal(await (await ask({ authorization: "Bearer s3cret" })).text(), "Hello");
+  assert.equal((await ask({})).status, 401);
+});
+
+test("the example of a test passes, has five lines, and can fail", async () => {
+  const example = examples.find((code) => code.includes("spillway/testing"))!;
+  const lines = example.split("\n").filter((line) => line !== "" && !line.startsWith("import"));
+  assert.ok(lines.length <= 5, `${lines.length} lines`);
+  await run(example);
+  await assert.rejects(run(example.replace('"world"', '"moon"')), assert.AssertionError);
+});
+
+test("README: the first examples have about ten lines", () => {
+  for (const example of examples.slice(0, 3)) {
+    const lines = example.split("\n").filter((line) => line.trim() !== "");
+    assert.ok(lines.length <= 14, `${lines.length} lines`);
+  }
+});
+
+test("the table of codes is the code's", () => {
+  for (const [code, [status, title]] of Object.entries(CODES)) {
+    const row = new RegExp(`\\| \`${code}\`\\s*\\| ${status}\\s*\\| ${title}\\s*\\|`);
+    assert.match(allGuides, row);
+  }
+});
+
+/** The options of the documents' tables: where they are declared, and what stands before their names there. */
+const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
+  ["lib/pipeline/stream.ts", "ReaderOptions"],
+  ["lib/pipeline/queue.ts", "AsyncQueueOptions"],
+  ["lib/pipeline/generation.ts", "GenerationOptions"],
+  ["lib/http/sse.ts", "SseOptions"],
+  ["lib/handler.ts", "HandlerOptions"],
+  ["lib/handler/access.ts", "AccessOptions"],
+  ["lib/handler/stream_limit.ts", "StreamLimits", "limits."],
+  ["lib/handler/body.ts", "BodyLimits", "limits."],
+  ["lib/replay/memory.ts", "MemoryLogOptions"],
+];
+
+/** The options of a type with the default in their comment, as they stand in its file. */
+function optionsIn(path: string, type: string): { name: string; preset: string | undefined }[] {
+  const code = readFileSync(join(root, path), "utf8");
+  const from = code.search(new RegExp(`^export interface ${type}\\b`, "m"));
+  const body = code.slice(code.indexOf("{\n", from), code.indexOf("\n}", from));
+  return [...body.matchAll(/\/\*\*((?:(?!\*\/)[^])*)\*\/\s*(\w+)\??:/g)].map((
+    [, comment, name],
+  ) => ({
+    name: name!,
+    preset: /@default \{([\d ]+(?: MiB)?)\}/.exec(comment!)?.[1],
+  }));
+}
+
+test("the tables of options have every option of the code, with its default", () => {
+  const rows = allGuides.split("\n").map((line) => line.split("|"))
+    .filter(({ length }) => length > 3);
+  for (const [path, type, prefix = ""] of DECLARED) {
+    const options = optionsIn(path, type);
+    assert.ok(options.length > 0, type);
+    for (const { name, preset } of options) {
+      if (name === "limits") continue; // it has a row for each of them
+      const row = rows.find(([, names]) =>
+        names!.trim().split(", ").includes(`\`${prefix}${name}\``)
+      );
+      assert.ok(row, `${type}.${name}`);
+      if (preset === undefined) continue;
+      const number = parseInt(preset.replaceAll(" ", "")) * (preset.endsWith("MiB") ? 2 ** 20 : 1);
+      assert.equal(parseInt(row[3]!.replaceAll(" ", "")), number, `${type}.${name}`);
+    }
+  }
+});
+
+test("every variable of the server entry is told", () => {
+  const rows = help("bun").matchAll(/^ {2}(?:--\S+ \S+|\(no flag\)) +([A-Z_]+)/gm);
+  const variables = [...rows].map(([, variable]) => variable!);
+  assert.ok(variables.length > 10 && variables.includes("API_KEYS"));
+  for (const variable of variables) assert.ok(allGuides.includes(`\`${variable}\``), variable);
+});
+
+test("the table of routes has those of the document, and no other", async () => {
+  const { fetch } = createHandler({ source: "" });
+  const response = await fetch(new Request("http://localhost/openapi.json"));
+  const { paths } = await response.json() as { paths: Record<string, object> };
+  const nameless = (path: string) => path.replaceAll(/\{[^}]*\}/g, "{}");
+  const described = Object.entries(paths).flatMap(([path, item]) =>
+    Object.keys(item).filter((name) => /^(get|post|delete)$/.test(name))
+      .map((method) => `${method.toUpperCase()} ${nameless(path)}`)
+  );
+
+  const { text } = guides.find(({ path }) => path === "docs/handler.md")!;
+  const table = text.slice(text.indexOf("\n## Routes\n")).split("\n\n")[1]!;
+  const told: string[] = [];
+  let methods: string[] = [];
+  for (const row of table.split("\n")) {
+    for (const [, word] of row.split("|")[1]!.matchAll(/`([^`]+)`/g)) {
+      const [method, path] = word!.split(/ (.*)/);
+      methods.push(method!);
+      if (path === undefined) continue;
+      told.push(...methods.map((name) => `${name} ${nameless(path)}`));
+      methods = [];
+    }
+  }
+  assert.deepEqual(told.sort(), described.sort());
+});
+
+test("README has 220 lines at most", () => {
+  const lines = guides[0]!.text.trimEnd().split("\n").length;
+  assert.ok(lines <= 220, `${lines} lines`);
+});
+
+/** A heading as GitHub names it in an address. */
+function anchorOf(heading: string): string {
+  const words = heading.replaceAll("`", "").replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim();
+  return words.toLowerCase().replaceAll(/[^\p{L}\p{N}\p{M}_ -]/gu, "").replaceAll(" ", "-");
+}
+
+function anchorsOf({ text }: Document): string[] {
+  const headings = text.replaceAll(/^```[\s\S]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm);
+  return [...headings].map(([, heading]) => anchorOf(heading!));
+}
+
+test("every link and every anchor of the documents leads somewhere", () => {
+  let count = 0;
+  const broken = documents.flatMap((document) =>
+    [...proseOf(document).matchAll(/\]\(([^)\s]*)\)/g)].map(([, link]) => link!).filter((link) => {
+      if (/^https?:/.test(link)) return false;
+      count++;
+      const [path, anchor] = link.split("#");
+      const file = path === ""
+        ? document.path
+        : relative(root, resolve(root, dirname(document.path), path!));
+      if (!existsSync(join(root, file))) return true;
+      if (anchor === undefined) return false;
+      const target = documents.find(({ path }) => path === file);
+      return target === undefined || !anchorsOf(target).includes(anchor);
+    }).map((link) => `${document.path}: ${link}`)
+  );
+  assert.ok(count > 30);
+  assert.deepEqual(broken, []);
+});
+
+test("README links to every page of docs", () => {
+  const { text } = guides[0]!;
+  const unlinked = guides.slice(1).map(({ path }) => path)
+    .filter((path) => !text.includes(`(${path})`));
+  assert.deepEqual(unlinked, []);
+});
+
+/** Where recipes stand that need packages, and what runs them there. */
+const RECIPES = ["tests/interop", "tests/schemas"];
+const recipes = RECIPES.flatMap((folder) =>
+  readdirSync(join(root, folder, "recipes")).sort().map((file) => ({
+    file,
+    code: readFileSync(join(root, folder, "recipes", file), "utf8"),
+  }))
+);
+
+test("the documents print every recipe as it is run", () => {
+  const printed = new Set(blocks.map(({ code }) => code));
+  assert.deepEqual(recipes.filter(({ code }) => !printed.has(code)).map(({ file }) => file), []);
+  for (const { file, code } of recipes) {
+    const lines = code.split("\n").filter((line) => line.trim() !== "");
+    assert.ok(lines.length <= 22, `${file}: ${lines.length} lines`);
+  }
+});
+
+test("every recipe is run by name", () => {
+  const runners = [...RECIPES, "tests/replay"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".interop.ts") && !file.includes("node_modules"))
+      .map((file) => readFileSync(join(root, folder, file), "utf8"))
+  ).join("\n");
+  const idle = recipes.map(({ file }) => file.replace(/\.\w+$/, "")).filter((name) =>
+    // Those of clients are run all, whatever they are called.
+    !name.startsWith("client_") && !runners.includes(`"${name}"`) &&
+    !runners.includes(`recipes/${name}.ts`)
+  );
+  assert.deepEqual(idle, []);
+});
+
+test("no code of the documents escapes being run", () => {
+  const LANGUAGES = ["ts", "ts ignore", "sh", "console"];
+  const run = new Set(recipes.map(({ code }) => code));
+  const escaped = blocks.filter(({ language, code }) =>
+    !LANGUAGES.includes(language) || language === "ts ignore" && !run.has(code)
+  );
+  assert.deepEqual(escaped, []);
+  // `deno test --doc` runs what is `ts`, in the files that it is told of.
+  const checks = readFileSync(join(root, "tests/run.mjs"), "utf8");
+  assert.match(checks, /"--doc", "mod\.ts", "lib", "README\.md", "docs"\]/);
+  const guided = new Set(guides.map(({ path }) => path));
+  const others = blocksOf(documents.filter(({ path }) => !guided.has(path)));
+  assert.deepEqual(others.filter(({ language }) => language !== "sh"), []);
+});
+
+test("every file that a document names is there", () => {
+  const missing = documents.filter(({ path }) => path !== "CHANGELOG.md")
+    .flatMap(({ path, text }) =>
+      [...text.matchAll(/`((?:lib|tests|bench)\/[\w./-]*)`/g)].map(([, file]) => file!)
+        // What the benchmark writes is not kept.
+        .filter((file) => file !== "bench/results/latest.json" && !existsSync(join(root, file)))
+        .map((file) => `${path}: ${file}`)
+    );
+  assert.deepEqual(missing, []);
+});
