@@ -211,7 +211,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   /** Opens a stream, or joins one, for `owner` if there is a place. */
   async function admit(
     owner: string | undefined,
-    open: (watch: StreamObserver) => Promise<Response>,
+    open: (observer: StreamObserver) => Promise<Response>,
     joins: boolean,
   ): Promise<Response> {
     const places = joins ? joined : begun;
@@ -239,7 +239,8 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   function streams<Body>(route: StreamRoute<Body>, operation: Operation): Route {
     return {
       answer: ({ request, owner }) => {
-        const open = (watch: StreamObserver) => answerStream(request, route, service, watch, owner);
+        const open = (observer: StreamObserver) =>
+          answerStream(request, route, service, observer, owner);
         // Who comes back starts nothing.
         return admit(owner, open, request.headers.has("last-event-id"));
       },
@@ -256,7 +257,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     if (log === undefined) throw new StreamError("not_found");
     const { heartbeatMs, stallMs, headers } = options;
     const asked = { log, ...which, ...definedOf({ owner, heartbeatMs, stallMs, headers }) };
-    return await admit(owner, (watch) => resumed(request, asked, watch), true);
+    return await admit(owner, (observer) => resumed(request, asked, observer), true);
   }
 
   async function stops({ name: streamId, owner }: Call): Promise<Response> {

@@ -83,9 +83,10 @@ export async function collect(
     throw new TypeError("Cannot collect the answer: its body has been read");
   }
   const chunks: Uint8Array[] = [];
-  const told = (end: Body["end"]) => readAnswer(answered, { bytes: joined(chunks), end }, format);
-  const enough = until && (() => until(told("left")));
-  return told(await readChunks(answered, chunks, maxBytes, signal, enough));
+  const answerAt = (end: Body["end"]) =>
+    readAnswer(answered, { bytes: joined(chunks), end }, format);
+  const enough = until && (() => until(answerAt("left")));
+  return answerAt(await readChunks(answered, chunks, maxBytes, signal, enough));
 }
 
 async function readChunks(

@@ -69,10 +69,10 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
-  let late = false;
+  let isLate = false;
   active.timers++;
   const timer = setTimeout(() => {
-    late = true;
+    isLate = true;
     cancelQuietly(reader);
   }, limits.bodyTimeoutMs ?? 30_000);
   const chunks: Uint8Array[] = [];
@@ -80,7 +80,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (late) throw new StreamError("request_timeout");
+      if (isLate) throw new StreamError("request_timeout");
       if (done) break;
       size += value.length;
       if (size > maxBytes) {
@@ -91,7 +91,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
     }
   } catch (error) {
     if (error instanceof StreamError) throw error;
-    if (late) throw new StreamError("request_timeout");
+    if (isLate) throw new StreamError("request_timeout");
     throw new StreamError("bad_request", { detail: "The body broke off", cause: error });
   } finally {
     clearTimeout(timer);

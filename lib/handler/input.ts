@@ -87,7 +87,7 @@ export async function checkInput<Schema extends StandardSchema>(
   const answered = schema["~standard"].validate(value);
   const result = "then" in answered ? await unlessGone(answered, signal) : answered;
   if (!result.issues) return result.value;
-  const faults = told(result.issues);
+  const faults = faultsIn(result.issues);
   throw new InvalidInput(faults, "invalid_input", { status });
 }
 
@@ -124,7 +124,7 @@ function unlessGone<T>(answered: PromiseLike<T>, signal: AbortSignal): Promise<T
 }
 
 /** At least one, for a schema that names none has refused all the same. */
-function told(issues: readonly StandardIssue[]): Faults {
+function faultsIn(issues: readonly StandardIssue[]): Faults {
   const faults: Faults = [];
   for (const { message, path = [] } of issues) {
     if (faults.length === MAX_FAULTS) break;

@@ -65,10 +65,10 @@ const POSITION = /^([\w-]{1,128})\.(\d{1,15})(\.lost)?$/;
 export async function resume(
   request: Request,
   options: ResumeOptions,
-  watch: StreamObserver = {},
+  observer: StreamObserver = {},
 ): Promise<Response> {
   try {
-    return await resumed(request, options, watch);
+    return await resumed(request, options, observer);
   } catch (error) {
     if (!(error instanceof StreamError)) throw error;
     return problemResponse(error, options.headers);
@@ -107,7 +107,7 @@ export async function stop({ log, streamId, owner, reason }: StopOptions): Promi
 export async function resumed(
   request: Request,
   options: ResumeOptions,
-  watch: StreamObserver = {},
+  observer: StreamObserver = {},
 ): Promise<Response> {
   const { log, owner, chatId } = options;
   if (chatId !== undefined) {
@@ -115,7 +115,7 @@ export async function resumed(
     const isLive = logged !== undefined && logged.endEvent === undefined;
     if (!isLive) return nothing(options);
     if (logged.firstEvent > 1) throw new StreamError("gone");
-    return replay(request, logged, 0, options, watch);
+    return replay(request, logged, 0, options, observer);
   }
   const position = positionOf(request);
   const streamId = options.streamId ?? position?.streamId;
@@ -142,7 +142,7 @@ export async function resumed(
     after = endEvent - 1;
   }
   if (after + 1 < firstEvent) throw new StreamError("gone");
-  return replay(request, logged, after, options, watch);
+  return replay(request, logged, after, options, observer);
 }
 
 function nothing({ headers }: ResumeOptions): Response {

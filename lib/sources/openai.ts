@@ -279,7 +279,7 @@ class Deadline {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires; at its due time or before, for then it looks again. */
   #firesMs = Infinity;
-  #late = false;
+  #hasTimedOut = false;
   readonly #passOn = (): void => this.#abort.abort(this.#parent.reason);
 
   constructor(parent: AbortSignal) {
@@ -301,7 +301,7 @@ class Deadline {
 
   /** @throws {StreamError} `upstream_timeout` if a limit has passed; the abort's reason if it aborted. */
   check(): void {
-    if (this.#late) throw new StreamError("upstream_timeout");
+    if (this.#hasTimedOut) throw new StreamError("upstream_timeout");
     if (this.#parent.aborted) throw this.#parent.reason;
   }
 
@@ -336,7 +336,7 @@ class Deadline {
         if (this.#dueMs < Infinity) this.#arm();
         return;
       }
-      this.#late = true;
+      this.#hasTimedOut = true;
       this.#abort.abort(new StreamError("upstream_timeout"));
     }, Math.max(0, this.#dueMs - performance.now()));
   }

@@ -191,7 +191,7 @@ export class ByteWriter {
         bytes[at++] = 0x80 | (code & 0x3f);
       } else {
         this.#length = at;
-        i += this.#writeRare(code, text.charCodeAt(i + 1), escapes, (size - i) * 3 + tail.room);
+        i += this.#writeSlow(code, text.charCodeAt(i + 1), escapes, (size - i) * 3 + tail.room);
         at = this.#length;
         scratch = this.#scratch;
         bytes = scratch.bytes;
@@ -201,7 +201,7 @@ export class ByteWriter {
   }
 
   /** A replaced, two-byte or surrogate character. Answers how many units of `next` it used: 0 or 1. */
-  #writeRare(code: number, next: number, escapes: Escapes, toCome: number): 0 | 1 {
+  #writeSlow(code: number, next: number, escapes: Escapes, toCome: number): 0 | 1 {
     if (code < 0x80) {
       this.#append(escapes.replacement(code), toCome);
       // One line break, where breaks are replaced at all.

@@ -290,8 +290,8 @@ function addReasoning(answer: Answer, text: unknown): void {
 
 /** Only what is there: an item is compared with what a source gave. */
 function addToolCall(answer: Answer, call: Record<string, unknown>): void {
-  const told = Object.entries(call).filter(([, value]) => value !== undefined);
-  answer.items.push({ event: "tool_call", data: Object.fromEntries(told) });
+  const known = Object.entries(call).filter(([, value]) => value !== undefined);
+  answer.items.push({ event: "tool_call", data: Object.fromEntries(known) });
 }
 
 function jsonOr(text: string, otherwise: unknown): Json {

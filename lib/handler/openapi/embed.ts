@@ -19,10 +19,10 @@ const DATA = new Set(["const", "default", "enum", "examples"]);
 export function embed(name: string, schema: StandardSchema): Record<string, JsonSchema> {
   const converter = schema["~standard"].jsonSchema;
   if (converter === undefined) return { [name]: UNKNOWN };
-  const { $schema: _, ...whole } = converter.input({ target: "draft-2020-12" });
+  const { $schema: _, ...embedded } = converter.input({ target: "draft-2020-12" });
   // With an id of its own it is a resource of its own, whose references stay right.
-  if ("$id" in whole) return { [name]: whole };
-  const { $defs = {}, ...root } = whole as { $defs?: Record<string, unknown> };
+  if ("$id" in embedded) return { [name]: embedded };
+  const { $defs = {}, ...root } = embedded as { $defs?: Record<string, unknown> };
   const names = new Map<string, string>();
   for (const key of Object.keys($defs)) {
     names.set(pointerKey(key), `${name}.${names.size}.${key.replace(/[^\w.-]/g, "_")}`);
