@@ -3,7 +3,7 @@
  * the greatest round. Its colours follow the reader's scheme, and without one they read on white and on black.
  */
 import { type Spread, spread } from "./measure.ts";
-import type { Sample } from "./report.ts";
+import type { Sample } from "./results.ts";
 
 const VARIANT = "generator text 64";
 const WIDTH = 760;

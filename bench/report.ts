@@ -8,31 +8,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { chart } from "./chart.ts";
 import { type Spread, spread } from "./measure.ts";
-import { judge } from "./targets.ts";
-
-/** One subject, one variant, one round. */
-export type Sample = {
-  case: string;
-  subject: string;
-  runtime: string;
-  variant: string;
-  round: number;
-  figures: Record<string, number>;
-  error?: string;
-};
-
-/** A whole run, as it is kept. */
-export type Results = {
-  date: string;
-  commit: string;
-  /** Whether the measured sources differed from the commit. */
-  dirty: boolean;
-  command: string;
-  machine: Record<string, string | number>;
-  versions: Record<string, string>;
-  rounds: number;
-  samples: Sample[];
-};
+import type { Results, Sample } from "./results.ts";
+import { judge, type Mark } from "./targets.ts";
 
 const RATE: [name: string, heading: string, factor: number][] = [
   ["tokensPerSecond", "million tokens/s", 1e-6],
@@ -141,22 +118,24 @@ function targetTable(samples: readonly Sample[]): string[] {
   const lines = [
     "## To reach",
     "",
-    row(["figure", "to reach", "measured", "by processor time", ""]),
+    row(["figure", "to reach", "measured", "by processor time", "mark"]),
     row([":--", "--:", "--:", "--:", ":--"]),
   ];
   const shown = ({ median, min, max }: Spread, unit: string) =>
     `${number(median)} ${unit} (${number(min)}–${number(max)})`;
-  for (const { target: { what, bound, figure, unit }, spread, byProcessor, reached } of verdicts) {
+  for (const { target: { what, bound, figure, unit }, spread, byProcessor, mark } of verdicts) {
     lines.push(row([
       what,
       `${bound} ${figure} ${unit}`,
       shown(spread, unit),
       byProcessor === undefined ? "" : shown(byProcessor, unit),
-      reached ? "reached" : "not reached",
+      mark,
     ]));
   }
-  const count = verdicts.filter(({ reached }) => reached).length;
-  return [...lines, "", `${count} of ${verdicts.length} reached.`, ""];
+  const count = (wanted: Mark) => verdicts.filter(({ mark }) => mark === wanted).length;
+  const counts = (["reached", "only within the spread", "not reached"] as const)
+    .map((mark) => `${count(mark)} ${mark}`).join(", ");
+  return [...lines, "", `Marks: ${counts}.`, ""];
 }
 
 /** The whole report in Markdown. */

@@ -21,7 +21,8 @@ import { redis } from "./cases/redis.ts";
 import { replay } from "./cases/replay.ts";
 import { relay } from "./cases/relay.ts";
 import type { Figures } from "./load.ts";
-import { report, type Results, type Sample, writeReport } from "./report.ts";
+import { report, writeReport } from "./report.ts";
+import type { Results, Sample } from "./results.ts";
 import { load, output, PINNING, PROGRAMS, REDIS, script, withServer } from "./server.ts";
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
