@@ -168,7 +168,7 @@ export function report({ samples, machine, versions, ...run }: Results): string 
 export function writeReport(file: string, results: Results): void {
   const base = file.replace(/\.json$/, "");
   writeFileSync(`${base}.md`, report(results));
-  const svg = chart(results.samples);
+  const svg = chart(results);
   if (svg !== "") writeFileSync(`${base}.svg`, svg);
 }
 
