@@ -7,7 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { chart } from "./chart.ts";
-import { type Spread, spread } from "./measure.ts";
+import { isSaturated, type Spread, spread } from "./measure.ts";
 import type { Results, Sample } from "./results.ts";
 import { judge, type Mark } from "./targets.ts";
 
@@ -61,8 +61,6 @@ const SHOWN: Record<string, [name: string, heading: string, factor: number][]> =
   ]),
 };
 
-const SATURATED = 0.95;
-
 function number(value: number): string {
   if (Math.abs(value) >= 100) return value.toFixed(0);
   return String(Number(value.toPrecision(3)));
@@ -100,12 +98,12 @@ function caseTables(of: string, samples: readonly Sample[]): string[] {
       const [subject, rounds] of groups(each, (sample) => `${sample.subject} (${sample.runtime})`)
     ) {
       const error = rounds.find((sample) => sample.error !== undefined)?.error;
-      const isSaturated = rounds.some(({ figures }) => (figures["loadShare"] ?? 0) > SATURATED);
+      const isLimited = rounds.some(({ figures }) => isSaturated(figures));
       const cells = columns.map(([name, , factor]) => cell(rounds, name, factor));
       if (error !== undefined) {
         cells[0] = `${cells[0]} failed: ${error.slice(0, 120).replace(/[|\n]/g, " ")}`;
       }
-      lines.push(row([subject + (isSaturated ? " †" : ""), ...cells]));
+      lines.push(row([subject + (isLimited ? " †" : ""), ...cells]));
     }
     lines.push("");
   }
