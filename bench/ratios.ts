@@ -47,7 +47,7 @@ export type Comparison = {
   mark: string;
 };
 
-/** An interval that is wider does not show a change of a few per cent. */
+/** An interval that is wider says too little of a change of a few per cent for a verdict. */
 const WIDEST = 0.05;
 
 /** Compares one figure over the pairs of a row; `undefined` where no pair has it. */
@@ -63,9 +63,9 @@ export function compare(pairs: readonly Pair[], { name, better }: Main): Compari
   if (interval === undefined) said.push("no interval: measure six pairs or more");
   else {
     const [low, high] = interval;
-    if (low <= 1 && high >= 1) said.push("no difference shown");
-    else said.push((low > 1) === (better === "more") ? "better" : "worse");
     if (high - low > WIDEST) said.push("interval wider than 5 points: measure longer");
+    else if (low <= 1 && high >= 1) said.push("no difference shown");
+    else said.push((low > 1) === (better === "more") ? "better" : "worse");
   }
   // A rate at the load generator's limit hides what the server has gained; its processor time still shows it.
   const isLimited = pairs.some(({ before, after }) => isSaturated(before) || isSaturated(after));

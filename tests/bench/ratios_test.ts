@@ -42,8 +42,8 @@ test("compare() shows no difference where the interval holds 1", () => {
 test("compare() asks for more where the interval is wider than 5 points, or is none", () => {
   const longer = "interval wider than 5 points: measure longer";
   const wide = [0.9, 1.1, 1, 0.95, 1.05, 1];
-  assert.equal(compare(pairs(wide), RATE)!.mark, `no difference shown; ${longer}`);
-  assert.equal(compare(pairs(wide.map((ratio) => ratio + 1)), RATE)!.mark, `better; ${longer}`);
+  assert.equal(compare(pairs(wide), RATE)!.mark, longer);
+  assert.equal(compare(pairs(wide.map((ratio) => ratio + 0.2)), RATE)!.mark, longer);
   const few = compare(pairs([1.2, 1.3, 1.25]), RATE)!;
   assert.equal(few.interval, undefined);
   assert.equal(few.mark, "no interval: measure six pairs or more");
