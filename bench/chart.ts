@@ -109,7 +109,9 @@ function legend(results: Results, all: readonly Bar[], top: number): string[] {
     note(
       MARGIN + 29,
       top + LINE,
-      `least to greatest of ${rounds} rounds; bar and number are the median; in brackets, the runtime`,
+      rounds > 1
+        ? `least to greatest of ${rounds} rounds; bar and number are the median; in brackets, the runtime`
+        : "a single round: no whiskers; in brackets, the runtime",
     ),
     ...(names.length === 0 ? [] : [
       note(

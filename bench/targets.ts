@@ -12,7 +12,7 @@ export type Target = {
   figure: number;
   unit: string;
   values(samples: readonly Sample[]): number[];
-  /** The same ratio by the server's processor time instead of the clock: company on the machine disturbs it less. */
+  /** The same ratio by the server's processor time instead of the clock: other processes disturb it less. */
   byProcessor?(samples: readonly Sample[]): number[];
 };
 
@@ -166,7 +166,7 @@ function relayed(bound: number, runtime: string, variant: string, other: string)
   };
 }
 
-/** How much later a relay makes the first token than the upstream itself has it at the reader. */
+/** How much later a relay makes the first token than a client of the upstream itself has it. */
 function addedMs(bound: number, runtime: string): Target {
   return {
     what: `relay: time added to the first token, p50 (${runtime})`,
@@ -183,10 +183,10 @@ function addedMs(bound: number, runtime: string): Target {
   };
 }
 
-/** How much later a token reaches its reader for the copy that goes to Redis. */
+/** How much later a token reaches its client for the copy that goes to Redis. */
 function addedByRedis(bound: number, runtime: string, variant: string): Target {
   return {
-    what: `redis, ${variant}: lateness added at a reader of the same process, p50 (${runtime})`,
+    what: `redis, ${variant}: lateness added at a client of the same process, p50 (${runtime})`,
     bound: "at most",
     figure: bound,
     unit: "ms",
