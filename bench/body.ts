@@ -6,7 +6,7 @@
 /** Where a subject puts the token: raw in `data:`, as a JSON string, as `{"token"}`, as a UI message stream's `text-delta`, in OpenAI's chunk, or in Anthropic's block. */
 export type Payload = "raw" | "string" | "token" | "delta" | "chunk" | "block";
 
-/** The text of a whole response as its reader would have it, and how many events carried it. */
+/** The text of a whole response as its client would have it, and how many events carried it. */
 export function readBody(response: Uint8Array, payload: Payload): { text: string; events: number } {
   const bytes = Buffer.from(response);
   const headEnd = bytes.indexOf("\r\n\r\n");

@@ -5,7 +5,7 @@
 import process from "node:process";
 import { tokens } from "./inputs.ts";
 
-/** Takes bytes and answers how many events they completed. */
+/** Takes bytes and returns how many events they completed. */
 export type Decode = (chunk: Uint8Array) => number;
 
 const EVENTS = 4000;

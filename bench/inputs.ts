@@ -1,6 +1,6 @@
 /**
  * The corpus that every subject streams: seeded, realistic tokens of one to eight characters, some Japanese, some emoji.
- * It stands apart from the servers so that the load generator can compute the expected text by itself.
+ * Separate from the servers so that the load generator can compute the expected text by itself.
  *
  * A model's tokens are never interned literals: each arrives as a string of its own, out of a parser or a decoder.
  * `Corpus.token(i)` therefore slices a fresh string at every call, narrow ones from a Latin-1 text and wide ones
@@ -109,7 +109,7 @@ export function tokens(length: number, seed: number = SEED): string[] {
   return Array.from({ length }, (_, index) => corpus.token(index));
 }
 
-/** The same tokens as one text: what a reader must have in the end. */
+/** The same tokens as one text: what a client must have in the end. */
 export function text(length: number, seed: number = SEED): string {
   return tokens(length, seed).join("");
 }

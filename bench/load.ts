@@ -1,7 +1,7 @@
 /**
  * The load generator, a process of its own on a core of its own: raw sockets under Bun, one mode per question.
  * It takes its job as JSON in the first argument, prints one JSON line, and says how busy its own core was, so that
- * a figure limited by the reader is never taken for the server's.
+ * a figure limited by the client is never taken for the server's.
  */
 import { connect } from "node:net";
 import process from "node:process";
@@ -31,7 +31,7 @@ export type Job = {
 
 /**
  * The figures of one run. `loadShare` is the part of its core that the load generator used in the window; `serverShare`
- * and `coreShare` what the server used of its own, and what was used in all: a gap tells of interrupts or of company.
+ * and `coreShare` what the server used of its own, and what was used in all: a gap is work in interrupts, or other processes.
  */
 export type Figures = Record<string, number>;
 
@@ -90,7 +90,7 @@ async function redisCalls(port: number | undefined): Promise<{ entries: number; 
   return { entries: calls("xadd"), scripts: calls("eval") };
 }
 
-/** Processor shares over a window: starts when it resolves; `end()` answers what was used until it is called. */
+/** Processor shares over a window: starts when it resolves; `end()` returns what was used until it is called. */
 async function startWindow({ pid, redisPort }: Job) {
   const before = await redisCalls(redisPort);
   const [server, core] = [processorNs(pid), coreNs(SERVER_CORE)];
@@ -113,7 +113,7 @@ async function startWindow({ pid, redisPort }: Job) {
   };
 }
 
-/** Streams as fast as they come: every connection asks again as soon as its answer is complete. */
+/** Streams as fast as they come: every connection asks again as soon as its response is complete. */
 async function burst(job: Job): Promise<Figures> {
   let running = true;
   let wrong: unknown;
@@ -187,7 +187,7 @@ class StampReader {
   }
 }
 
-/** Streams at 50 tokens a second: what a token costs the server, and how late it is at the reader. */
+/** Streams at 50 tokens a second: what a token costs the server, and how late it is at the client. */
 async function paced(job: Job): Promise<Figures> {
   const readers = new Map<Connection, StampReader>();
   const seconds = job.ms / 1000;
@@ -386,7 +386,7 @@ async function idle(job: Job): Promise<Figures> {
   };
 }
 
-/** A reader that takes the first bytes and then nothing, against `n` tokens: how far the server's memory grows. */
+/** A client that takes the first bytes and then nothing, against `n` tokens: how far the server's memory grows. */
 async function stall(job: Job): Promise<Figures> {
   await warm(job);
   const before = await settle(job);

@@ -1,5 +1,6 @@
 /**
- * What a measurement is made of: the processor time and memory of a process, percentiles, and the median of rounds.
+ * What a measurement is made of: the processor time and memory of a process, percentiles, the median of rounds
+ * and how sure it is.
  * It reads `/proc`, the only way to the processor time of a process that is not one's own; elsewhere these are `NaN`.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -70,6 +71,33 @@ export function spread(values: readonly number[]): Spread {
     ? sorted[middle]!
     : (sorted[middle - 1]! + sorted[middle]!) / 2;
   return { median, min: sorted[0]!, max: sorted[sorted.length - 1]! };
+}
+
+/** The coverage of `medianInterval`. */
+const COVERAGE = 0.95;
+
+/**
+ * The interval that holds the median of what the values are drawn from, in 95 of 100 cases or more. It takes the
+ * values' order alone, whatever their distribution: each lies below the median as a coin falls, so the binomial
+ * distribution says how many do. `undefined` for fewer than six values, whose whole range covers less.
+ */
+export function medianInterval(values: readonly number[]): [low: number, high: number] | undefined {
+  const sorted = [...values].sort((a, b) => a - b);
+  const { length } = sorted;
+  let interval: [number, number] | undefined;
+  let chance = 0.5 ** length; // that exactly `below` values lie below the median
+  let tail = chance;
+  for (let below = 0; 1 - 2 * tail >= COVERAGE; below++) {
+    interval = [sorted[below]!, sorted[length - 1 - below]!];
+    chance *= (length - below) / (below + 1);
+    tail += chance;
+  }
+  return interval;
+}
+
+/** Whether the load generator's core was too busy in the window for the figures to be the server's. */
+export function isSaturated(figures: Readonly<Record<string, number>>): boolean {
+  return (figures["loadShare"] ?? 0) > 0.95;
 }
 
 /** A histogram of milliseconds in steps of 10 µs up to two seconds: constant memory for millions of latenesses. */

@@ -1,6 +1,6 @@
 /**
  * The source of every paced stream: a token each millisecond, sent to the server by the load generator as a model's
- * would come, through a socket. The token is the time at which it was sent, so that the reader's clock alone counts.
+ * would come, through a socket. The token is the time at which it was sent, so that only the load generator's clock counts.
  */
 import { createServer, type Socket } from "node:net";
 
@@ -16,7 +16,7 @@ export function lateness(microseconds: number): number {
   return performance.now() - microseconds / 1000;
 }
 
-/** Sends tokens to all who connect, until the process ends. Answers when it listens. */
+/** Sends tokens to all who connect, until the process ends. Resolves when it listens. */
 export function startPacer(port: number): Promise<void> {
   const servers = new Set<Socket>();
   let nextMs = performance.now();

@@ -24,7 +24,7 @@ export const corpus: Corpus = new Corpus(CORPUS_TOKENS, SEED);
 let lastUrl = "";
 let lastQuery: Query = { shape: "generator", n: 0, format: "text" };
 
-/** The query of a request's URL; the last answer is kept, for the load generator sends one URL over and over. */
+/** The query of a request's URL; the last result is kept, for the load generator sends one URL over and over. */
 export function query(url: string): Query {
   if (url === lastUrl) return lastQuery;
   const parameters = new URL(url, "http://localhost").searchParams;
@@ -156,7 +156,7 @@ async function* paced(n: number): AsyncGenerator<string, void> {
   }
 }
 
-/** The same tokens as a callback, for the native floor; `send` answers whether to go on. */
+/** The same tokens as a callback, for the native floor; `send` returns whether to go on. */
 export function pace(send: (token: string) => boolean): void {
   const slot = wheel().nextSlot();
   const turn = (token: string) => {

@@ -7,32 +7,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { chart } from "./chart.ts";
-import { type Spread, spread } from "./measure.ts";
-import { judge } from "./targets.ts";
-
-/** One subject, one variant, one round. */
-export type Sample = {
-  case: string;
-  subject: string;
-  runtime: string;
-  variant: string;
-  round: number;
-  figures: Record<string, number>;
-  error?: string;
-};
-
-/** A whole run, as it is kept. */
-export type Results = {
-  date: string;
-  commit: string;
-  /** Whether the measured sources differed from the commit. */
-  dirty: boolean;
-  command: string;
-  machine: Record<string, string | number>;
-  versions: Record<string, string>;
-  rounds: number;
-  samples: Sample[];
-};
+import { isSaturated, type Spread, spread } from "./measure.ts";
+import type { Results, Sample } from "./results.ts";
+import { judge, type Mark } from "./targets.ts";
 
 const RATE: [name: string, heading: string, factor: number][] = [
   ["tokensPerSecond", "million tokens/s", 1e-6],
@@ -84,8 +61,6 @@ const SHOWN: Record<string, [name: string, heading: string, factor: number][]> =
   ]),
 };
 
-const SATURATED = 0.95;
-
 function number(value: number): string {
   if (Math.abs(value) >= 100) return value.toFixed(0);
   return String(Number(value.toPrecision(3)));
@@ -123,12 +98,12 @@ function caseTables(of: string, samples: readonly Sample[]): string[] {
       const [subject, rounds] of groups(each, (sample) => `${sample.subject} (${sample.runtime})`)
     ) {
       const error = rounds.find((sample) => sample.error !== undefined)?.error;
-      const isSaturated = rounds.some(({ figures }) => (figures["loadShare"] ?? 0) > SATURATED);
+      const isLimited = rounds.some(({ figures }) => isSaturated(figures));
       const cells = columns.map(([name, , factor]) => cell(rounds, name, factor));
       if (error !== undefined) {
         cells[0] = `${cells[0]} failed: ${error.slice(0, 120).replace(/[|\n]/g, " ")}`;
       }
-      lines.push(row([subject + (isSaturated ? " †" : ""), ...cells]));
+      lines.push(row([subject + (isLimited ? " †" : ""), ...cells]));
     }
     lines.push("");
   }
@@ -141,22 +116,24 @@ function targetTable(samples: readonly Sample[]): string[] {
   const lines = [
     "## To reach",
     "",
-    row(["figure", "to reach", "measured", "by processor time", ""]),
+    row(["figure", "to reach", "measured", "by processor time", "mark"]),
     row([":--", "--:", "--:", "--:", ":--"]),
   ];
   const shown = ({ median, min, max }: Spread, unit: string) =>
     `${number(median)} ${unit} (${number(min)}–${number(max)})`;
-  for (const { target: { what, bound, figure, unit }, spread, byProcessor, reached } of verdicts) {
+  for (const { target: { what, bound, figure, unit }, spread, byProcessor, mark } of verdicts) {
     lines.push(row([
       what,
       `${bound} ${figure} ${unit}`,
       shown(spread, unit),
       byProcessor === undefined ? "" : shown(byProcessor, unit),
-      reached ? "reached" : "not reached",
+      mark,
     ]));
   }
-  const count = verdicts.filter(({ reached }) => reached).length;
-  return [...lines, "", `${count} of ${verdicts.length} reached.`, ""];
+  const count = (wanted: Mark) => verdicts.filter(({ mark }) => mark === wanted).length;
+  const counts = (["reached", "only within the spread", "not reached"] as const)
+    .map((mark) => `${count(mark)} ${mark}`).join(", ");
+  return [...lines, "", `Marks: ${counts}.`, ""];
 }
 
 /** The whole report in Markdown. */
@@ -189,7 +166,7 @@ export function report({ samples, machine, versions, ...run }: Results): string 
 export function writeReport(file: string, results: Results): void {
   const base = file.replace(/\.json$/, "");
   writeFileSync(`${base}.md`, report(results));
-  const svg = chart(results.samples);
+  const svg = chart(results);
   if (svg !== "") writeFileSync(`${base}.svg`, svg);
 }
 

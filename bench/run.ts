@@ -1,43 +1,21 @@
 /**
- * The benchmark's entry: plans the runs of each case, interleaves them over the rounds (A B C A B C), shows progress
- * and writes one JSON file, from which `report.ts` makes the tables and the chart. Runs under Bun and Deno alike.
+ * The benchmark's entry: interleaves the runs of each case over the rounds (A B C A B C), shows progress and writes
+ * one JSON file, from which `report.ts` makes the tables and the chart. Runs under Bun and Deno alike.
  */
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, platform, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { burst } from "./cases/burst.ts";
-import type { Case, Run } from "./cases/case.ts";
-import { codec } from "./cases/codec.ts";
-import { fairness } from "./cases/fairness.ts";
-import { firstToken } from "./cases/first_token.ts";
-import { formats } from "./cases/formats.ts";
-import { memory } from "./cases/memory.ts";
-import { paced } from "./cases/paced.ts";
-import { redis } from "./cases/redis.ts";
-import { replay } from "./cases/replay.ts";
-import { relay } from "./cases/relay.ts";
 import type { Figures } from "./load.ts";
-import { report, type Results, type Sample, writeReport } from "./report.ts";
-import { load, output, PINNING, PROGRAMS, REDIS, script, withServer } from "./server.ts";
-import { type Subject, SUBJECTS } from "./subjects.ts";
+import { isSaturated } from "./measure.ts";
+import { CASES, measure, plan } from "./plan.ts";
+import { report, writeReport } from "./report.ts";
+import type { Results, Sample } from "./results.ts";
+import { output, PINNING, PROGRAMS, REDIS } from "./server.ts";
 
 const BENCH = fileURLToPath(new URL(".", import.meta.url));
-const CASES: readonly Case[] = [
-  burst,
-  paced,
-  firstToken,
-  fairness,
-  memory,
-  relay,
-  codec,
-  formats,
-  replay,
-  redis,
-];
 
 const HELP = `bun bench/run.ts [options]
   --peers         measure the peers too; installs bench/peers/package.json where needed (about an hour for everything)
@@ -61,59 +39,13 @@ const { values } = parseArgs({
   },
 });
 
-function installPeers(): void {
-  const folder = join(BENCH, "peers");
-  if (existsSync(join(folder, "node_modules"))) return;
-  console.error("installing the peers ...");
-  const args = ["install", "--no-package-lock", "--no-audit", "--no-fund"];
-  execFileSync("npm", args, { cwd: folder, stdio: "inherit" });
-}
-
-/** The subjects of this run; `--only` may name a peer without `--peers`. */
-function chosen(): Subject[] {
-  const only = values.only?.split(",").map((name) => name.trim().toLowerCase());
-  const wanted = SUBJECTS.filter(({ kind, name, runtime }) =>
-    only === undefined
-      ? kind !== "peer" || values.peers
-      : only.includes(name) || only.includes(`${name}/${runtime}`)
-  );
-  const missing = new Set(
-    wanted.map(({ runtime }) => runtime).filter((runtime) => !PROGRAMS[runtime]),
-  );
-  for (const runtime of missing) console.error(`left out: ${runtime} is not installed`);
-  const isWithout = REDIS === undefined && wanted.some(({ redis }) => redis !== undefined);
-  if (isWithout) console.error("left out: redis-server is not installed");
-  return wanted.filter(({ runtime, redis }) =>
-    !missing.has(runtime) && !(isWithout && redis !== undefined)
-  );
-}
-
-function plan(): { of: Case; runs: Run[] }[] {
-  const names = values.quick ? ["burst"] : values.case?.split(",");
-  const unknown = names?.filter((name) => !CASES.some((each) => each.name === name)) ?? [];
-  if (unknown.length > 0) throw new RangeError(`No such case: ${unknown.join(", ")}`);
-  const subjects = chosen();
-  if (subjects.some(({ kind }) => kind === "peer")) installPeers();
-  return CASES.filter(({ name }) => names?.includes(name) ?? true).map((of) => ({
-    of,
-    runs: of.runs(subjects.filter(({ cases }) => cases.includes(of.name)), { quick: values.quick })
-      .filter(({ variant }) => values.variant === undefined || variant.includes(values.variant)),
-  }));
-}
-
-function measure(run: Run): Promise<Figures> {
-  if ("args" in run) return script(run.subject, ...run.args);
-  return withServer(run.subject, (where) => load({ ...run.job, ...where }));
-}
-
 /** The figure that a progress line shows. */
 function brief(figures: Figures): string {
   const shown = Object.entries(figures).slice(0, 3)
     .map(([name, value]) =>
       `${name} ${value >= 1000 ? Math.round(value) : Number(value.toPrecision(3))}`
     );
-  const busy = figures["loadShare"] ?? 0;
-  return shown.join(", ") + (busy > 0.95 ? "  (load generator saturated)" : "");
+  return shown.join(", ") + (isSaturated(figures) ? "  (load generator saturated)" : "");
 }
 
 function versionOf(folder: string): string | undefined {
@@ -167,7 +99,13 @@ function describe(samples: Sample[], rounds: number): Results {
 async function main(): Promise<void> {
   if (values.help) return console.log(HELP);
   const rounds = Math.max(1, Number(values.rounds) || 3);
-  const cases = plan();
+  const cases = plan({
+    kinds: values.peers ? ["own", "floor", "peer"] : ["own", "floor"],
+    cases: values.quick ? "burst" : values.case,
+    only: values.only,
+    variant: values.variant,
+    quick: values.quick,
+  });
   const total = cases.reduce((sum, { runs }) => sum + runs.length * rounds, 0);
   const samples: Sample[] = [];
   const started = Date.now();

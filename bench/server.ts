@@ -13,8 +13,8 @@ import { tokens } from "./inputs.ts";
 import type { Figures, Job } from "./load.ts";
 import type { Runtime, Subject } from "./subjects.ts";
 
-const BENCH = fileURLToPath(new URL(".", import.meta.url));
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
+/** The folder of this checkout: subjects are started from it, unless a caller names another checkout. */
+export const ROOT: string = fileURLToPath(new URL("..", import.meta.url));
 const SERVER_CORE = 0;
 const LOAD_CORE = cpus().length - 1;
 
@@ -81,10 +81,19 @@ function nginxArguments(port: number): string[] {
   return ["-p", root, "-c", join(root, "nginx.conf")];
 }
 
-function command(subject: Pick<Subject, "runtime" | "file">, port: number): [string, string[]] {
+/** The program of a subject, relative to a checkout; nginx has none. */
+export function programOf({ file }: Pick<Subject, "file">, checkout: string): string {
+  return join(checkout, "bench", "peers", file);
+}
+
+function command(
+  subject: Pick<Subject, "runtime" | "file">,
+  port: number,
+  checkout: string,
+): [string, string[]] {
   const program = PROGRAMS[subject.runtime];
   if (program === undefined) throw new Error(`${subject.runtime} is not installed`);
-  const file = join(BENCH, "peers", subject.file);
+  const file = programOf(subject, checkout);
   switch (subject.runtime) {
     case "bun":
     case "python":
@@ -123,9 +132,9 @@ function accepts(port: number): Promise<boolean> {
 const live = new Set<ChildProcess>();
 process.on("exit", () => live.forEach((child) => child.kill("SIGKILL")));
 
-function start(core: number, program: string, args: string[], env: Env = {}) {
+function start(core: number, program: string, args: string[], env: Env = {}, cwd: string = ROOT) {
   const child = spawn(...pinned(core, program, args), {
-    cwd: ROOT,
+    cwd,
     env: { ...process.env, NODE_ENV: "production", ...env } as NodeJS.ProcessEnv,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -150,17 +159,21 @@ function start(core: number, program: string, args: string[], env: Env = {}) {
 type Where = Pick<Job, "port" | "pid" | "redisPort" | "pacerPort">;
 type Env = Record<string, string>;
 
-/** Starts a subject with all that it needs, hands its place to `use`, and ends it whatever happens. */
+/**
+ * Starts a subject with all that it needs, hands its place to `use`, and ends it whatever happens. The subject's
+ * program is that of `checkout`; upstream, pacer and load generator are always those of this one.
+ */
 export async function withServer<T>(
   subject: Subject,
   use: (where: Where) => Promise<T>,
+  checkout: string = ROOT,
 ): Promise<T> {
   const pacerPort = await freePort();
   const paced = { PACER: String(pacerPort) };
   const serve = (env: Env, redisPort?: number) =>
     withProcess(subject, SERVER_CORE, { ...paced, ...env }, (where) => {
       return use({ ...where, pacerPort, ...(redisPort === undefined ? {} : { redisPort }) });
-    });
+    }, checkout);
   if (subject.relays !== undefined) {
     return await withProcess(
       UPSTREAM,
@@ -175,7 +188,7 @@ export async function withServer<T>(
     if (subject.redis === "writes") return serve(env, redisPort);
     return withProcess(subject, LOAD_CORE, { ...paced, ...env }, ({ port }) => {
       return serve({ ...env, PRODUCER: urlOf(port) }, redisPort);
-    });
+    }, checkout);
   });
 }
 
@@ -196,10 +209,12 @@ async function withProcess<T>(
   core: number,
   env: Env,
   use: (where: Pick<Where, "port" | "pid">) => Promise<T>,
+  checkout: string = ROOT,
 ): Promise<T> {
   const port = await freePort();
-  const [program, args] = command(subject, port);
-  const server = start(core, program, args, { PORT: String(port), CORPUS: corpusFile, ...env });
+  const [program, args] = command(subject, port, checkout);
+  const its = { PORT: String(port), CORPUS: corpusFile, ...env };
+  const server = start(core, program, args, its, checkout);
   return await whileItRuns(subject.name, server, port, (pid) => use({ port, pid }));
 }
 
@@ -223,14 +238,15 @@ async function whileItRuns<T>(
   }
 }
 
-/** Runs a script to its end and answers the JSON of its last line. */
+/** Runs a script to its end and returns the JSON of its last line. */
 async function figures(
   core: number,
   program: string,
   args: string[],
   limitMs: number,
+  checkout: string = ROOT,
 ): Promise<Figures> {
-  const run = start(core, program, args);
+  const run = start(core, program, args, {}, checkout);
   const timer = setTimeout(() => run.child.kill("SIGKILL"), limitMs);
   await run.ended;
   clearTimeout(timer);
@@ -250,11 +266,20 @@ async function figures(
 export function load(job: Job): Promise<Figures> {
   if (PROGRAMS.bun === undefined) throw new Error("the load generator needs bun: npm install");
   const limitMs = job.warmMs + job.ms + 60_000;
-  return figures(LOAD_CORE, PROGRAMS.bun, [join(BENCH, "load.ts"), JSON.stringify(job)], limitMs);
+  return figures(
+    LOAD_CORE,
+    PROGRAMS.bun,
+    [join(ROOT, "bench", "load.ts"), JSON.stringify(job)],
+    limitMs,
+  );
 }
 
 /** Runs a subject that measures itself (the codec), on the server's core. */
-export function script(subject: Subject, ...more: string[]): Promise<Figures> {
-  const [program, args] = command(subject, 0);
-  return figures(SERVER_CORE, program, [...args, ...more], 60_000);
+export function script(
+  subject: Subject,
+  more: readonly string[],
+  checkout: string = ROOT,
+): Promise<Figures> {
+  const [program, args] = command(subject, 0, checkout);
+  return figures(SERVER_CORE, program, [...args, ...more], 60_000, checkout);
 }

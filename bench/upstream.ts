@@ -1,8 +1,8 @@
 /**
- * The upstream of the relay case: an OpenAI-shaped answer of 1,000 tokens, made once and written in one go. Each token
+ * The upstream of the relay case: an OpenAI-shaped response of 1,000 tokens, made once and written in one go. Each token
  * is an HTTP chunk of its own, as model servers send it; under `/packed` as many as fit into 16 KiB, as a proxy may
- * send them; under `/paced` the first token goes ahead, and the rest follows after 10 ms. It knows just enough HTTP to see a request end; the tests' mock, which breaks on demand, would be the
- * bottleneck here.
+ * send them; under `/paced` the first token goes ahead, and the rest follows after 10 ms. It knows just enough HTTP to
+ * see a request end; the tests' mock, which breaks on demand, would be the bottleneck here.
  */
 import { Buffer } from "node:buffer";
 import { createServer, type Socket } from "node:net";

@@ -1,5 +1,5 @@
 /**
- * What a case is: one question, and the runs that answer it. The runner owns rounds, processes and progress;
+ * What a case is: one question, and the runs whose figures answer it. The runner owns rounds, processes and progress;
  * a case only says which subject is asked what.
  */
 import type { Job } from "../load.ts";

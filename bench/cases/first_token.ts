@@ -1,4 +1,4 @@
-/** First token: when many readers ask at one moment, when does each of them see a byte, and a token? */
+/** First token: when many clients ask at one moment, when does each of them see a byte, and a token? */
 import { pathOf } from "../subjects.ts";
 import type { Case } from "./case.ts";
 

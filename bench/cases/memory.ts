@@ -1,4 +1,4 @@
-/** Memory: what does an open stream hold while nothing happens, and what does a reader cost who stopped reading? */
+/** Memory: what does an open stream hold while nothing happens, and what does a client cost that stopped reading? */
 import { pathOf } from "../subjects.ts";
 import type { Case, Run } from "./case.ts";
 
@@ -7,7 +7,7 @@ const FLOOD_TOKENS = 1_000_000;
 export const memory: Case = {
   name: "memory",
   question:
-    "resident memory per idle open stream; growth against one stalled reader of a million tokens",
+    "resident memory per idle open stream; growth against one stalled client of a million tokens",
   runs(subjects) {
     const runs: Run[] = [];
     const idlers = subjects.filter((subject) => subject.shapes.includes("generator"));

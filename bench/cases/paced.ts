@@ -8,10 +8,10 @@ const COMPARED: readonly string[] = ["bare", "hono"];
 export const paced: Case = {
   name: "paced",
   question:
-    "streams at 50 tokens a second: processor time per delivered token, lateness at the reader",
+    "streams at 50 tokens a second: processor time per delivered token, lateness at the client",
   runs: (subjects) =>
     [250, 1000, 5000].flatMap((connections) =>
-      // What a lone token waits for, and an overload, are asked of those that Spillway is compared with.
+      // Low load and overload are measured only for those that Spillway is compared with.
       subjects.filter(({ kind, name }) =>
         connections === 1000 || kind !== "peer" || COMPARED.includes(name)
       ).map((subject) => ({

@@ -1,4 +1,4 @@
-/** Redis: what does a token cost when other machines may read it, and how much later has each reader got it? */
+/** Redis: what does a token cost when other machines may read it, and how much later does each client get it? */
 import { pathOf, type Subject } from "../subjects.ts";
 import type { Case, Run } from "./case.ts";
 
@@ -16,7 +16,7 @@ function run(
 export const redis: Case = {
   name: "redis",
   question:
-    "RedisLog against MemoryLog in the same program, at a reader of its own process and at one of another",
+    "RedisLog against MemoryLog in the same program, at a client of its own process and at one of another",
   runs: (subjects) =>
     subjects.flatMap((subject) => [
       run(subject, "bursts, 64", {}),

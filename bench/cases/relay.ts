@@ -1,8 +1,8 @@
-/** Relay: what does it cost to read a model's answer from an upstream and send it on, and how much later is it? */
+/** Relay: what does it cost to read a model's response from an upstream and send it on, and how much later is it? */
 import process from "node:process";
 import type { Case, Run } from "./case.ts";
 
-/** How the upstream sends its answer, by the path that asks for it; see `upstream.ts`. */
+/** How the upstream sends its response, by the path that asks for it; see `upstream.ts`. */
 const PACES = { single: "a chunk a token", packed: "16 KiB chunks", paced: "first token" } as const;
 
 /** The upstream's base URL for a request of the load generator. */

@@ -1,4 +1,4 @@
-/** Replay: what do ids and a log cost a burst, what does a second reader cost, and how fast is a reload? */
+/** Replay: what do ids and a log cost a burst, what does a second client cost, and how fast is a reload? */
 import type { Subject } from "../subjects.ts";
 import type { Case, Run } from "./case.ts";
 
@@ -12,7 +12,7 @@ function run(subject: Subject, variant: string, path: string, connections: numbe
 
 export const replay: Case = {
   name: "replay",
-  question: "resumable bursts against plain ones, one generation for 1,000 readers, and a reload",
+  question: "resumable bursts against plain ones, one generation for 1,000 clients, and a reload",
   runs: (subjects) =>
     subjects.flatMap((subject) => {
       const burst = "/?shape=generator&format=json";

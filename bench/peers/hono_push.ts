@@ -1,4 +1,4 @@
-/** Hono's `streamSSE` fed from callbacks, which cannot wait: what a stalled reader then costs. Measured in memory only. */
+/** Hono's `streamSSE` fed from callbacks, which cannot wait: what a stalled client then costs. Measured in memory only. */
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { feed, query, serve } from "../producers.ts";

@@ -9,7 +9,7 @@ const HEAD =
   "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 createServer((socket) => {
-  socket.on("error", () => {}); // the reader left: `destroyed` tells
+  socket.on("error", () => {}); // the client disconnected: `destroyed` is set
   socket.setNoDelay(true);
   socket.once("data", () => {
     socket.resume();

@@ -1,4 +1,4 @@
-/** The upstream's body handed on as it is: nothing is read, no truncation or error noticed. */
+/** The upstream's body passed on as it is: nothing is parsed, no truncation or error is noticed. */
 import { baseOf } from "../cases/relay.ts";
 import { EVENT_STREAM, serve } from "../producers.ts";
 

@@ -1,6 +1,6 @@
 /**
  * Spillway with a `RedisLog`: streams of its own (`/`), and with `PRODUCER` streams that another process makes, each
- * begun there for a reader here. `/begin` is what that process is asked: a generation whose readers are elsewhere.
+ * begun there for a client here. `/begin` is what that process is asked: a generation whose clients are elsewhere.
  * `/memory` is the same program with a `MemoryLog`, for a Redis client takes time and memory while it does nothing.
  */
 import process from "node:process";
