@@ -59,10 +59,16 @@ export function startChild(
   return started;
 }
 
+/**
+ * How Deno runs a file of `tests/`: with the project's settings, of which it would otherwise see nothing
+ * beyond `tests/package.json`.
+ */
+export const DENO_RUN: readonly string[] = ["run", "-A", "--no-check", "--config", "deno.json"];
+
 /** Starts a file of the project on the runtime that runs the test. */
 export function startScript(path: string, ...args: string[]): Child {
   return runtimeName === "deno"
-    ? startChild("deno", ["run", "-A", "--no-check", "--v8-flags=--expose-gc", path, ...args])
+    ? startChild("deno", [...DENO_RUN, "--v8-flags=--expose-gc", path, ...args])
     : startChild("bun", [path, ...args]);
 }
 
