@@ -8,7 +8,7 @@ import { StreamError } from "../../lib/error.ts";
 import { createHandler, type HandlerOptions } from "../../lib/handler.ts";
 import { MemoryLog } from "../../lib/replay/memory.ts";
 import { streamId } from "../../lib/stream_id.ts";
-import { Reading } from "../support/reading.ts";
+import { Reading } from "../support/event_reader.ts";
 import { rawRequest, serve, until } from "../support/serve.ts";
 import {
   ask,
@@ -19,7 +19,7 @@ import {
   refusal,
   ROUTES,
   type StreamingRoute,
-} from "../support/ask.ts";
+} from "../support/handler_requests.ts";
 
 const JSON_TYPE = { "content-type": "application/json" };
 const ADA = { "x-who": "ada" };

@@ -4,8 +4,15 @@ import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import { createHandler, type HandlerOptions } from "../../lib/handler.ts";
 import { Places } from "../../lib/handler/stream_limit.ts";
-import { Reading } from "../support/reading.ts";
-import { ask, assertNothingLeft, post, Puppet, refusal, ROUTES } from "../support/ask.ts";
+import { Reading } from "../support/event_reader.ts";
+import {
+  ask,
+  assertNothingLeft,
+  post,
+  Puppet,
+  refusal,
+  ROUTES,
+} from "../support/handler_requests.ts";
 
 const who = (request: Request) => request.headers.get("x-who");
 const ADA = { "x-who": "ada" };

@@ -13,7 +13,7 @@ import { Generation, type Outlet, type StreamReport } from "../../lib/pipeline/g
 import type { Source, SourceContext } from "../../lib/pipeline/pump.ts";
 import { AsyncQueue, type AsyncQueueOptions, type Item } from "../../lib/pipeline/queue.ts";
 import { total } from "../support/child.ts";
-import { blocksOf, textOf } from "../support/reading.ts";
+import { blocksOf, textOf } from "../support/event_reader.ts";
 import { until } from "../support/serve.ts";
 
 const decoder = new TextDecoder();

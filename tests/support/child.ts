@@ -1,7 +1,6 @@
 /**
- * Other processes: the same runtime as the test's or another one, started from the project's root so
- * that `deno.json` holds. It stands apart because a crash, an exit and a resident size can only be
- * seen from outside.
+ * Other processes, on the same runtime or another one: a crash, an exit and a resident size can only be
+ * seen from outside. They start at the project's root.
  */
 import { spawn } from "node:child_process";
 import process from "node:process";

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { MemoryLog } from "../../../lib/replay/memory.ts";
-import { Reading } from "../../support/reading.ts";
-import { ask, assertNothingLeft, post, ROUTES } from "../../support/ask.ts";
+import { Reading } from "../../support/event_reader.ts";
+import { ask, assertNothingLeft, post, ROUTES } from "../../support/handler_requests.ts";
 import { from, get, stage, started, texts } from "./setup.ts";
 
 test("GET /api/chat/{id}/stream replays the chat's live stream from the start", async () => {

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../../../lib/counters.ts";
-import { Reading } from "../../support/reading.ts";
+import { Reading } from "../../support/event_reader.ts";
 import { until } from "../../support/serve.ts";
-import { ask, assertNothingLeft, post, refusal, ROUTES } from "../../support/ask.ts";
+import { ask, assertNothingLeft, post, refusal, ROUTES } from "../../support/handler_requests.ts";
 import { from, get, JSON_ROUTE, stage, started } from "./setup.ts";
 
 test("drain() serves resumes, joins and stops, and turns new streams away", async () => {

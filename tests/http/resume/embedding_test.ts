@@ -6,8 +6,8 @@ import { sse } from "../../../lib/http/sse.ts";
 import type { ReplayLog } from "../../../lib/http/replay_log.ts";
 import { MemoryLog } from "../../../lib/replay/memory.ts";
 import { streamId } from "../../../lib/stream_id.ts";
-import { Reading } from "../../support/reading.ts";
-import { ask, assertNothingLeft, post, refusal } from "../../support/ask.ts";
+import { Reading } from "../../support/event_reader.ts";
+import { ask, assertNothingLeft, post, refusal } from "../../support/handler_requests.ts";
 import { from, JSON_ROUTE, stage } from "./setup.ts";
 
 test("resume() answers problems with the embedder's headers, and asks for Last-Event-ID", async () => {

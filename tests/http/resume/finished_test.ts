@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { MemoryLog } from "../../../lib/replay/memory.ts";
 import { streamId } from "../../../lib/stream_id.ts";
-import { Reading } from "../../support/reading.ts";
-import { ask, assertNothingLeft, post, refusal } from "../../support/ask.ts";
+import { Reading } from "../../support/event_reader.ts";
+import { ask, assertNothingLeft, post, refusal } from "../../support/handler_requests.ts";
 import { finished, from, get, stage, started, texts } from "./setup.ts";
 
 test("GET /streaming/{id} answers a finished stream from the start, byte for byte", async () => {

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../../../lib/counters.ts";
-import { Reading } from "../../support/reading.ts";
+import { Reading } from "../../support/event_reader.ts";
 import { DEPARTURES, rawRequest, serve, until } from "../../support/serve.ts";
-import { assertNothingLeft } from "../../support/ask.ts";
+import { assertNothingLeft } from "../../support/handler_requests.ts";
 import { get, stage, started } from "./setup.ts";
 
 for (const departure of DEPARTURES) {

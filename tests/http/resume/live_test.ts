@@ -4,7 +4,7 @@ import test from "node:test";
 import { active } from "../../../lib/counters.ts";
 import { StreamError } from "../../../lib/error.ts";
 import { MemoryLog } from "../../../lib/replay/memory.ts";
-import { ask, assertNothingLeft, post, refusal, ROUTES } from "../../support/ask.ts";
+import { ask, assertNothingLeft, post, refusal, ROUTES } from "../../support/handler_requests.ts";
 import { EVENT_STREAM, from, get, JSON_ROUTE, stage, started } from "./setup.ts";
 
 test("GET /streaming/{id} joins a live stream from its start and follows it to its end", async () => {

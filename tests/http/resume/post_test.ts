@@ -2,9 +2,16 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { streamId } from "../../../lib/stream_id.ts";
-import { type Block, Reading } from "../../support/reading.ts";
+import { type Block, Reading } from "../../support/event_reader.ts";
 import { until } from "../../support/serve.ts";
-import { ask, type Asked, assertNothingLeft, post, refusal, ROUTES } from "../../support/ask.ts";
+import {
+  ask,
+  type Asked,
+  assertNothingLeft,
+  post,
+  refusal,
+  ROUTES,
+} from "../../support/handler_requests.ts";
 import { from, get, OPENAI, stage, started, texts } from "./setup.ts";
 
 for (const route of ROUTES) {

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../../../lib/counters.ts";
 import { MemoryLog } from "../../../lib/replay/memory.ts";
-import { type Block, blocksOf, Reading, same, textOf } from "../../support/reading.ts";
+import { type Block, blocksOf, Reading, same, textOf } from "../../support/event_reader.ts";
 import { bodyOf, rawRequest, serve, until } from "../../support/serve.ts";
-import { assertNothingLeft } from "../../support/ask.ts";
+import { assertNothingLeft } from "../../support/handler_requests.ts";
 import { stage } from "./setup.ts";
 
 const MIB = 1024 * 1024;

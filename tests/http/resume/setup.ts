@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import type { StreamReport } from "../../../lib/pipeline/generation.ts";
 import { createHandler, type Handler, type HandlerOptions } from "../../../lib/handler.ts";
-import { type Block, Reading } from "../../support/reading.ts";
-import { ask, post, Puppet, ROUTES, type StreamingRoute } from "../../support/ask.ts";
+import { type Block, Reading } from "../../support/event_reader.ts";
+import { ask, post, Puppet, ROUTES, type StreamingRoute } from "../../support/handler_requests.ts";
 
 export const JSON_ROUTE: StreamingRoute = ROUTES[0]!;
 export const OPENAI: StreamingRoute = ROUTES[2]!;

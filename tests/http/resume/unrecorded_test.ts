@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { MemoryLog } from "../../../lib/replay/memory.ts";
-import { Reading } from "../../support/reading.ts";
+import { Reading } from "../../support/event_reader.ts";
 import { until } from "../../support/serve.ts";
-import { ask, assertNothingLeft, post } from "../../support/ask.ts";
+import { ask, assertNothingLeft, post } from "../../support/handler_requests.ts";
 import { get, JSON_ROUTE, stage } from "./setup.ts";
 
 test("ndjson, plain and whole answers carry no x-stream-id, and end with their reader", async () => {

@@ -1,6 +1,6 @@
 /** What a log keeps, for how long, and what it does when it is full. */
 import assert from "node:assert/strict";
-import { Reading, same } from "../../support/reading.ts";
+import { Reading, same } from "../../support/event_reader.ts";
 import { type Abilities, Counter, KIB, type Rule, sleep, Tap } from "./rule.ts";
 
 export function boundsRules(rule: Rule, { limitedInAll, outlastsExpiry }: Abilities): void {

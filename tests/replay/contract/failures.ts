@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { StreamError } from "../../../mod.ts";
 import { until } from "../../support/serve.ts";
-import { Reading, same } from "../../support/reading.ts";
+import { Reading, same } from "../../support/event_reader.ts";
 import { PATIENCE_MS, type Rule, Tap } from "./rule.ts";
 
 export function failuresRules(rule: Rule): void {

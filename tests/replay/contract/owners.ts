@@ -1,6 +1,6 @@
 /** Owners: who may read, stop and find a stream. */
 import assert from "node:assert/strict";
-import { same } from "../../support/reading.ts";
+import { same } from "../../support/event_reader.ts";
 import { type Asking, type Rule, Tap } from "./rule.ts";
 
 export function ownersRules(rule: Rule): void {

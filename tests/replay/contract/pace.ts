@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { active } from "../../../lib/counters.ts";
 import { int, random } from "../../support/random.ts";
 import { until } from "../../support/serve.ts";
-import { same } from "../../support/reading.ts";
+import { same } from "../../support/event_reader.ts";
 import {
   assertContiguous,
   Counter,

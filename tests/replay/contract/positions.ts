@@ -1,7 +1,7 @@
 /** Positions: where a client says it is, and what a log makes of it. */
 import assert from "node:assert/strict";
 import type { ResumeOptions } from "../../../mod.ts";
-import { same } from "../../support/reading.ts";
+import { same } from "../../support/event_reader.ts";
 import { type Asking, type Rule, Tap } from "./rule.ts";
 
 export function positionsRules(rule: Rule): void {

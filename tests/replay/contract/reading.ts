@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { jsonFormat, textFormat } from "../../../lib/formats/events.ts";
 import type { Format, Item, Source } from "../../../mod.ts";
 import { hostile, int, random } from "../../support/random.ts";
-import { same } from "../../support/reading.ts";
+import { same } from "../../support/event_reader.ts";
 import { Counter, KIB, type Rule, Tap, turn } from "./rule.ts";
 
 export function readingRules(rule: Rule): void {

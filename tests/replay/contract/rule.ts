@@ -17,7 +17,7 @@ import {
 } from "../../../mod.ts";
 import { total } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
-import { Reading } from "../../support/reading.ts";
+import { Reading } from "../../support/event_reader.ts";
 
 /** The limits that a rule may set; a log ignores those that it has not. */
 export interface Limits {

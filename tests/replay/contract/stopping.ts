@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type Source, StreamError } from "../../../mod.ts";
 import { until } from "../../support/serve.ts";
-import { same } from "../../support/reading.ts";
+import { same } from "../../support/event_reader.ts";
 import { Counter, PATIENCE_MS, type Rule, Tap, turn } from "./rule.ts";
 
 export function stoppingRules(rule: Rule): void {
