@@ -1,7 +1,9 @@
 /**
- * `npm test`: every check of the project in turn, with progress and one closing line; `--long` in front
- * of a check's name runs what takes too long to be one of them. It is plain JavaScript so that a machine
- * with only Node and npm can start it; the two runtimes come from npm.
+ * `npm test`: every check of the project, with progress and one closing line; `--long` in front of a
+ * check's name runs what takes too long to be one of them. Most suites wait more than they work, so
+ * three lanes run side by side on two cores, and what measures time runs alone when they have ended.
+ * It is plain JavaScript so that a machine with only Node and npm can start it; the two runtimes come
+ * from npm.
  */
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
@@ -10,7 +12,11 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
-const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
+const env = {
+  ...process.env,
+  PATH: `${bin}${delimiter}${process.env.PATH}`,
+  NO_COLOR: "1",
+};
 const ours = [
   "mod.ts",
   "lib",
@@ -35,10 +41,10 @@ const INTEROP = "tests/interop";
 const BROWSER = "tests/browser";
 const SCHEMAS = "tests/schemas";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
-const interop = readdirSync(join(root, INTEROP))
-  .filter((file) => file.endsWith(".interop.ts"))
-  .map((file) => `./${INTEROP}/${file}`);
+const interop = filesOf(INTEROP, ".interop.ts");
 const redis = (...names) => names.map((name) => `./tests/replay/redis/${name}.interop.ts`);
+const BUN_TEST = ["bun", "test", "--timeout", "60000"];
+const BUN_PATIENT = ["bun", "test", "--timeout", "120000"];
 const BUN_LONG = ["bun", "test", "--timeout", "240000"];
 const DENO_TEST = ["deno", "test", "-A", "--no-check"];
 const allOfRedis = redis(
@@ -48,89 +54,179 @@ const allOfRedis = redis(
   "machines",
   "trouble",
 );
-const checks = [
-  // The packages that the module is used with are installed where they are tested, and nowhere else.
+
+/** Suites with limits so short that a busy neighbour breaks them. */
+const TIMED = [
+  "behaviour/departure", // nothing is left 100 ms after a client has disconnected
+  "http/resume/readers", // a stop reaches every client within 100 ms; sockets fill at their own pace
+  "pipeline/stream", // response headers within 30 ms
+  "server", // a process ends within a second of its signal
+  "sources/openai_pace", // the upstream learns of a departure within 100 ms
+].map((name) => `./tests/${name}_test.ts`);
+const suite = filesOf("tests", "_test.ts").filter((file) => !TIMED.includes(file));
+
+/** What the tests use and the module does not is installed in `tests/`, and nowhere else. */
+const INSTALL = [
+  "packages of the tests",
   [
-    "packages of the interop tests",
-    ["npm", "ci", "--prefix", INTEROP, "--no-audit", "--no-fund"],
-    () => [0, 0],
+    "npm",
+    "ci",
+    "--prefix",
+    "tests",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
   ],
+  () => [0, 0],
+];
+/** Stands behind a check that cannot run before those packages are installed. */
+const PACKAGES = true;
+
+/** Each lane runs its checks one after another: name, command, how to count, what it needs. */
+const lanes = [
   [
-    "packages of the schema tests",
-    ["npm", "ci", "--prefix", SCHEMAS, "--no-audit", "--no-fund"],
-    () => [0, 0],
-  ],
-  [
-    "packages of the browser tests",
-    ["npm", "ci", "--prefix", BROWSER, "--no-audit", "--no-fund"],
-    () => [0, 0],
-  ],
-  ["type check", ["tsc"], one],
-  ["format", ["deno", "fmt", "--check", ...ours], one],
-  ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
-  ["tests on Bun", ["bun", "test", "--timeout", "60000", "./tests"], bunCounts],
-  ["tests on Deno", ["deno", "test", "-A", "--no-check", "tests"], denoCounts],
-  ["types with the real packages", ["tsc", "-p", "tests/interop"], one],
-  ["real packages on Bun", ["bun", "test", "--timeout", "60000", ...interop], bunCounts],
-  ["real packages on Deno", ["deno", "test", "-A", "--no-check", ...interop], denoCounts],
-  // Two processes, nginx and Redis: one runner is enough for both.
-  [
-    "stack of Bun, Deno, nginx and Redis",
-    ["bun", "test", "--timeout", "100000", "./tests/stack/stack.interop.ts"],
-    bunCounts,
-  ],
-  // The rules of a log on both runtimes; they wait more than they work, so the rest is shared out.
-  [
-    "RedisLog on Bun",
+    INSTALL,
+    ["type check", ["tsc"], one, PACKAGES],
+    ["format", ["deno", "fmt", "--check", ...ours], one],
+    ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
+    ["types with the real packages", ["tsc", "-p", INTEROP], one, PACKAGES],
+    ["types of the schema tests", ["tsc", "-p", SCHEMAS], one, PACKAGES],
+    // The rules of a log on both runtimes; they wait more than they work, so the rest is shared out.
     [
-      ...["bun", "test", "--timeout", "120000"],
-      ...redis("redis", "store", "clients", "trouble"),
+      "RedisLog on Bun",
+      [...BUN_PATIENT, ...redis("redis", "store", "clients", "trouble")],
+      bunCounts,
+      PACKAGES,
     ],
-    bunCounts,
+    [
+      "RedisLog on Deno",
+      [...DENO_TEST, ...redis("redis", "machines")],
+      denoCounts,
+      PACKAGES,
+    ],
+    // Two processes, nginx and Redis: one runner is enough for both.
+    [
+      "stack of Bun, Deno, nginx and Redis",
+      [...BUN_PATIENT, "./tests/stack/stack.interop.ts"],
+      bunCounts,
+    ],
+    [
+      "pages in a browser",
+      ["node", "--test", "--test-reporter=tap", `${BROWSER}/pages.browser.mjs`],
+      nodeCounts,
+      PACKAGES,
+    ],
   ],
-  ["RedisLog on Deno", [...DENO_TEST, ...redis("redis", "machines")], denoCounts],
-  ["types of the schema tests", ["tsc", "-p", SCHEMAS], one],
-  ["schema packages on Bun", ["bun", "test", "--timeout", "60000", ...schemaTests], bunCounts],
-  ["schema packages on Deno", ["deno", "test", "-A", "--no-check", ...schemaTests], denoCounts],
   [
-    "pages in a browser",
-    ["node", "--test", "--test-reporter=tap", `${BROWSER}/pages.browser.mjs`],
-    nodeCounts,
+    ["tests on Bun", [...BUN_TEST, ...suite], bunCounts],
+    ["real packages on Bun", [...BUN_TEST, ...interop], bunCounts, PACKAGES],
+    [
+      "schema packages on Bun",
+      [...BUN_TEST, ...schemaTests],
+      bunCounts,
+      PACKAGES,
+    ],
   ],
-  ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md", "docs"], denoCounts],
+  [
+    ["tests on Deno", [...DENO_TEST, ...suite], denoCounts],
+    ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
+    [
+      "schema packages on Deno",
+      [...DENO_TEST, ...schemaTests],
+      denoCounts,
+      PACKAGES,
+    ],
+    ["examples", [
+      "deno",
+      "test",
+      "-A",
+      "--doc",
+      "mod.ts",
+      "lib",
+      "README.md",
+      "docs",
+    ], denoCounts],
+  ],
+];
+
+/** These have the machine to themselves when the lanes have ended. */
+const alone = [
+  ["timed tests on Bun", [...BUN_TEST, ...TIMED], bunCounts],
+  ["timed tests on Deno", [...DENO_TEST, ...TIMED], denoCounts],
 ];
 
 /** What a release wants to see, and a change of its room. */
 const longChecks = [
-  [
-    "packages of Redis clients",
-    ["npm", "ci", "--prefix", INTEROP, "--no-audit", "--no-fund"],
-    () => [0, 0],
-  ],
-  ["Redis on Bun", [...BUN_LONG, ...allOfRedis], bunCounts],
-  ["Redis on Deno", [...DENO_TEST, ...allOfRedis], denoCounts],
+  ["Redis on Bun", [...BUN_LONG, ...allOfRedis], bunCounts, PACKAGES],
+  ["Redis on Deno", [...DENO_TEST, ...allOfRedis], denoCounts, PACKAGES],
   ["stack", [...BUN_LONG, "./tests/stack/stack.interop.ts"], bunCounts],
 ];
 
 const isLong = process.argv[2] === "--long";
 const wanted = process.argv.slice(isLong ? 3 : 2);
 if (isLong) env.LONG = "1";
+const isWanted = ([name]) => wanted.length === 0 || wanted.some((word) => name.includes(word));
+const [side, last] = isLong ? [[], longChecks] : [lanes, alone];
+const planned = [...side, last].map((lane) => lane.filter(isWanted));
+const lonely = planned.pop();
+const all = [...planned.flat(), ...lonely];
+if (all.some(([, , , needs]) => needs) && !all.includes(INSTALL)) {
+  (planned[0] ?? lonely).unshift(INSTALL);
+}
+/** With one lane, what a check prints is seen as it comes; side by side, as one block at its end. */
+const isLive = planned.filter((lane) => lane.length > 0).length <= 1;
+
 let passed = 0;
 let failed = 0;
-for (const [name, command, count] of isLong ? longChecks : checks) {
-  if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
+const failures = [];
+let installed;
+const isInstalled = new Promise((resolve) => installed = resolve);
+await Promise.all(planned.map(runLane));
+await runLane(lonely);
+for (const failure of failures) process.stdout.write(`\n${failure}`);
+process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+
+async function runLane(lane) {
+  for (const check of lane) await runCheck(check);
+}
+
+async function runCheck(check) {
+  const [name, command, count, needsPackages] = check;
+  if (needsPackages) await isInstalled;
   const begun = Date.now();
-  process.stdout.write(`\n=== ${name}: ${command.join(" ")}\n`);
+  const title = `=== ${name}: ${command.join(" ")}\n`;
+  process.stdout.write(isLive ? `\n${title}` : `=== ${name}: begun\n`);
   const { output, code } = await run(command);
+  if (check === INSTALL) installed();
   const [good, bad] = count(output, code === 0);
   passed += good;
   // A runner that died before it could count has failed all the same.
   failed += code === 0 ? bad : Math.max(bad, 1);
   const seconds = ((Date.now() - begun) / 1000).toFixed(1);
-  process.stdout.write(`=== ${name}: ${code === 0 ? "ok" : "FAILED"} in ${seconds} s\n`);
+  const result = `=== ${name}: ${code === 0 ? "ok" : "FAILED"} in ${seconds} s\n`;
+  process.stdout.write(isLive ? result : `\n${title}${output}${result}`);
+  if (code !== 0) failures.push(`${result}${failedTests(output)}`);
 }
-process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+
+/** The lines in which a runner names what failed, once each. */
+function failedTests(output) {
+  const lines = output.match(/^(\(fail\) .*|\s*not ok .*|.* \.\.\. FAILED.*)$/gm) ?? [];
+  return [...new Set(lines)].map((line) => `${line}\n`).join("");
+}
+
+/** The files in a folder of the tests whose names end so, by their paths from the root. */
+function filesOf(folder, end) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap(
+    (entry) => {
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) {
+        return entry.name === "node_modules" ? [] : filesOf(path, end);
+      }
+      return path.endsWith(end) ? [`./${path}`] : [];
+    },
+  );
+}
 
 function find(output, pattern) {
   return Number(pattern.exec(output)?.[1] ?? 0);
@@ -138,16 +234,19 @@ function find(output, pattern) {
 
 function run([command, ...args]) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, {
+      cwd: root,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on("data", (data) => {
-        output += data;
-        process.stdout.write(data);
-      });
-    }
+    const print = (data) => {
+      output += data;
+      if (isLive) process.stdout.write(data);
+    };
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", print);
     child.on("error", (error) => {
-      process.stdout.write(`${error.message}\n`);
+      print(`${error.message}\n`);
       resolve({ output, code: 1 });
     });
     child.on("close", (code) => resolve({ output, code }));

@@ -1,7 +1,7 @@
 /** Answers that are cut at any byte, read with a plain `fetch`: the text is exact, and made once. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { CUTS, readAll, startCutScene } from "../support/cuts.ts";
+import { CUTS, readAll, startCutScene } from "../support/cutting_proxy.ts";
 
 const timeout = 30_000 + CUTS * 200;
 

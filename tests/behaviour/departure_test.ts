@@ -10,7 +10,7 @@ import { StreamError } from "../../lib/error.ts";
 import { sse } from "../../lib/http/sse.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { type SceneServer, startScenes, total } from "../support/child.ts";
-import { Probe, type Scene, scenes } from "../support/child/scenes.ts";
+import { Probe, type Scene, scenes } from "../support/child/departure_sources.ts";
 import { int, pick, random } from "../support/random.ts";
 import {
   DEPARTURES,

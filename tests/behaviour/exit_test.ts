@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, before } from "node:test";
-import { startChild } from "../support/child.ts";
+import { DENO_RUN, startChild } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 
 const SCRIPT = "tests/support/child/exit.ts";
@@ -26,7 +26,7 @@ after(() => rm(folder, { recursive: true }));
 
 const commands = {
   bun: () => [SCRIPT],
-  deno: () => ["run", "-A", "--no-check", SCRIPT],
+  deno: () => [...DENO_RUN, SCRIPT],
   node: () => [join(folder, "exit.mjs")],
 };
 

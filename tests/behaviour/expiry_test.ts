@@ -11,7 +11,7 @@ interface Held {
   size: number;
 }
 
-/** What `tests/support/child/replay.ts` says after each thousand streams. */
+/** What `tests/support/child/expiring_streams.ts` says after each thousand streams. */
 export interface Round {
   /** While the log keeps them, and after it has forgotten them. */
   held: Held;
@@ -20,7 +20,7 @@ export interface Round {
 }
 
 test("5,000 finished and 5,000 abandoned streams leave nothing behind", async () => {
-  const child = startScript("tests/support/child/replay.ts");
+  const child = startScript("tests/support/child/expiring_streams.ts");
   try {
     await until(
       () => child.exit !== undefined,

@@ -21,7 +21,7 @@ import {
 } from "../../mod.ts";
 import { total } from "../support/child.ts";
 import { int, pick, random } from "../support/random.ts";
-import { Reading } from "../support/reading.ts";
+import { Reading } from "../support/event_reader.ts";
 
 const RUNS = Number(process.env.SEEDS ?? 600);
 const BATCH = 25;

@@ -13,7 +13,7 @@ import { EventDecoder } from "../../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../../lib/sse/event.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { type Report, type SceneServer, startScenes, total } from "../support/child.ts";
-import { numbered } from "../support/child/scenes.ts";
+import { numbered } from "../support/child/departure_sources.ts";
 import { bodyOf, type RawRequest, rawRequest, serve, until } from "../support/serve.ts";
 
 const MIB = 2 ** 20;

@@ -25,7 +25,7 @@ import {
   toolCall,
   upstream,
   written,
-} from "../support/answers.ts";
+} from "../support/random_answers.ts";
 
 const before = { ...active };
 const whole = anthropicFormat.with({ buffered: true });

@@ -26,7 +26,7 @@ import {
   toolCall,
   upstream,
   written,
-} from "../support/answers.ts";
+} from "../support/random_answers.ts";
 
 const before = { ...active };
 const whole = openaiFormat.with({ buffered: true });

@@ -24,7 +24,7 @@ import {
   toolCall,
   upstream,
   written,
-} from "../support/answers.ts";
+} from "../support/random_answers.ts";
 
 const before = { ...active };
 

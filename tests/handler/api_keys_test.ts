@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { apiKeyAuth } from "../../lib/handler/api_keys.ts";
 import { type Entry, listening, startEntry } from "../support/child.ts";
-import { Reading } from "../support/reading.ts";
+import { Reading } from "../support/event_reader.ts";
 import { until } from "../support/serve.ts";
-import { ROUTES } from "../support/ask.ts";
+import { ROUTES } from "../support/handler_requests.ts";
 
 const KEYS = ["sk-first-0123456789", "sk-second", "~!@#$%^&*()_+{}|:<>?"] as const;
 const [FIRST, SECOND] = KEYS;

@@ -4,8 +4,15 @@ import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import { createHandler, type HandlerOptions } from "../../lib/handler.ts";
 import { StreamLimit } from "../../lib/handler/stream_limit.ts";
-import { Reading } from "../support/reading.ts";
-import { ask, assertNothingLeft, post, Puppet, refusal, ROUTES } from "../support/ask.ts";
+import { Reading } from "../support/event_reader.ts";
+import {
+  ask,
+  assertNothingLeft,
+  post,
+  Puppet,
+  refusal,
+  ROUTES,
+} from "../support/handler_requests.ts";
 
 const who = (request: Request) => request.headers.get("x-who");
 const ADA = { "x-who": "ada" };
@@ -15,7 +22,11 @@ function stage(options: Partial<HandlerOptions>) {
   const puppet = new Puppet();
   return {
     puppet,
-    handler: createHandler({ source: puppet.source, commitAfterMs: 0, ...options }),
+    handler: createHandler({
+      source: puppet.source,
+      commitAfterMs: 0,
+      ...options,
+    }),
   };
 }
 
@@ -52,7 +63,10 @@ test("Places.take() does not count by owner where there are none", () => {
 
 for (const { path, body, shape } of ROUTES) {
   test(`POST ${path}: too many streams of one owner are 429 with Retry-After`, async () => {
-    const { handler } = stage({ authorize: who, limits: { maxStreamsPerOwner: 1 } });
+    const { handler } = stage({
+      authorize: who,
+      limits: { maxStreamsPerOwner: 1 },
+    });
     const first = new Reading(await post(handler, path, body, ADA));
     const refused = await post(handler, path, body, ADA);
     assert.equal(refused.headers.get("retry-after"), "1");
@@ -60,13 +74,21 @@ for (const { path, body, shape } of ROUTES) {
     if (shape !== "anthropic") assert.equal(code, "too_many_streams");
     const other = new Reading(await post(handler, path, body, BOB));
     assert.equal(other.status, 200);
-    for (const [{ streamId }, headers] of [[first, ADA], [other, BOB]] as const) {
-      await ask(handler, `/streaming/${streamId}`, { method: "DELETE", headers });
+    for (
+      const [{ streamId }, headers] of [[first, ADA], [other, BOB]] as const
+    ) {
+      await ask(handler, `/streaming/${streamId}`, {
+        method: "DELETE",
+        headers,
+      });
     }
     await Promise.all([first.rest(), other.rest()]);
     const again = new Reading(await post(handler, path, body, ADA));
     assert.equal(again.status, 200);
-    await ask(handler, `/streaming/${again.streamId}`, { method: "DELETE", headers: ADA });
+    await ask(handler, `/streaming/${again.streamId}`, {
+      method: "DELETE",
+      headers: ADA,
+    });
     await again.leave();
     await assertNothingLeft();
   });
@@ -75,7 +97,9 @@ for (const { path, body, shape } of ROUTES) {
 test("whoever lost a stream comes back to a full server, and one place each", async () => {
   const limits = { maxStreams: 1, maxStreamsPerOwner: 1 };
   const { handler, puppet } = stage({ authorize: who, limits });
-  const first = new Reading(await post(handler, "/streaming", { query: "" }, ADA));
+  const first = new Reading(
+    await post(handler, "/streaming", { query: "" }, ADA),
+  );
   puppet.say("one");
   await first.events(1);
   await first.leave();
@@ -96,11 +120,20 @@ test("whoever lost a stream comes back to a full server, and one place each", as
     await reading.leave();
     // These take a place for as long as they are answered.
     for (let i = 0; i < 3; i++) {
-      assert.equal((await ask(handler, path, { method: "HEAD", headers: ADA })).status, 200);
-      assert.equal((await ask(handler, "/streaming/x", { headers: BOB })).status, 404);
+      assert.equal(
+        (await ask(handler, path, { method: "HEAD", headers: ADA })).status,
+        200,
+      );
+      assert.equal(
+        (await ask(handler, "/streaming/x", { headers: BOB })).status,
+        404,
+      );
     }
   }
-  assert.equal((await ask(handler, path, { method: "DELETE", headers: ADA })).status, 204);
+  assert.equal(
+    (await ask(handler, path, { method: "DELETE", headers: ADA })).status,
+    204,
+  );
   await assertNothingLeft();
 });
 
@@ -130,6 +163,9 @@ test("a stream holds its place until its generation and its reader are done", as
 
 test("limits.maxStreamsPerOwner is checked when the handler is made", () => {
   for (const value of [0, -1, 1.5, NaN]) {
-    assert.throws(() => stage({ limits: { maxStreamsPerOwner: value } }), RangeError);
+    assert.throws(
+      () => stage({ limits: { maxStreamsPerOwner: value } }),
+      RangeError,
+    );
   }
 });

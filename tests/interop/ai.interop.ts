@@ -13,7 +13,7 @@ import {
 } from "ai";
 import { Chat, model, said, textOf, transport } from "./clients/ai.ts";
 import { until } from "../support/serve.ts";
-import { assertNoticed, FAILURE, HALF, type Scenes, startScenes } from "./scenes.ts";
+import { assertNoticed, FAILURE, HALF, type Scenes, startScenes } from "./server.ts";
 
 let server: Scenes;
 before(() => {

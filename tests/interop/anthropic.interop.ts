@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test, { after, before, beforeEach } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
 import { anthropic, asked } from "./clients/anthropic.ts";
-import { assertNoticed, MODEL, type Scenes, startScenes } from "./scenes.ts";
+import { assertNoticed, MODEL, type Scenes, startScenes } from "./server.ts";
 
 let server: Scenes;
 let client: Anthropic;

@@ -10,7 +10,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { createHandler, sse } from "../../mod.ts";
 import { serve, type Served, until } from "../support/serve.ts";
 import "./clients/fetch.ts"; // the little of a browser that fetch-event-source needs
-import { assertNothingLeft } from "./scenes.ts";
+import { assertNothingLeft } from "./server.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const mod = pathToFileURL(fileURLToPath(new URL("../../mod.ts", import.meta.url))).href;

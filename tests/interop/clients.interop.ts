@@ -25,7 +25,7 @@ import {
   SILENCE_MS,
   startScenes,
   TEXT,
-} from "./scenes.ts";
+} from "./server.ts";
 import { runtimeName, until } from "../support/serve.ts";
 
 const CLIENTS = [

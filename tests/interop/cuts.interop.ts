@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import { CUTS, startCutScene } from "../support/cuts.ts";
+import { CUTS, startCutScene } from "../support/cutting_proxy.ts";
 import { type AnyEventSource, MAKERS } from "./clients/eventsource.ts";
 import { closeRecipes, openRecipes, run } from "./reload.ts";
 

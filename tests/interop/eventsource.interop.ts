@@ -4,7 +4,7 @@ import test from "node:test";
 import { EventSource as PackageEventSource } from "eventsource";
 import { EventSource as UndiciEventSource } from "undici/index.js";
 import { until } from "../support/serve.ts";
-import { assertNothingLeft, startScenes } from "./scenes.ts";
+import { assertNothingLeft, startScenes } from "./server.ts";
 
 const { EventSource: Own } = globalThis as {
   EventSource?: typeof UndiciEventSource;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test, { after, before, beforeEach } from "node:test";
 import { type AIMessageChunk, HumanMessage, ToolMessage } from "@langchain/core/messages";
 import { chat } from "./clients/langchain.ts";
-import { assertNoticed, MODEL, type Scenes, startScenes } from "./scenes.ts";
+import { assertNoticed, MODEL, type Scenes, startScenes } from "./server.ts";
 
 let server: Scenes;
 before(() => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test, { after, before, beforeEach } from "node:test";
 import OpenAI from "openai";
 import { asked, openai } from "./clients/openai.ts";
-import { assertNoticed, MODEL, type Scenes, startScenes } from "./scenes.ts";
+import { assertNoticed, MODEL, type Scenes, startScenes } from "./server.ts";
 
 let server: Scenes;
 let client: OpenAI;

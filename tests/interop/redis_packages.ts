@@ -1,4 +1,4 @@
-/** The Redis clients of the registry, made ready. They stand here because their packages are installed here. */
+/** The Redis clients of the registry, made ready. */
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { ioRedis, nodeRedis, type RedisConnection } from "../../mod.ts";

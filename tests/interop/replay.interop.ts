@@ -8,13 +8,13 @@ import { readFileSync } from "node:fs";
 import test, { after, before } from "node:test";
 import { readUIMessageStream, type UIMessage } from "ai";
 import { createHandler, MemoryLog, sse } from "../../mod.ts";
-import { Reading } from "../support/reading.ts";
+import { Reading } from "../support/event_reader.ts";
 import { serve, until } from "../support/serve.ts";
-import { openTunnel, type Tunnel } from "../support/tunnel.ts";
+import { openTunnel, type Tunnel } from "../support/truncating_proxy.ts";
 import { Chat, said, textOf, transport } from "./clients/ai.ts";
 import { MAKERS } from "./clients/eventsource.ts";
 import { closeRecipes, given, openRecipes, recipeOf, run } from "./reload.ts";
-import { assertNothingLeft, TEXT } from "./scenes.ts";
+import { assertNothingLeft, TEXT } from "./server.ts";
 
 /** 20 KB in many tokens, so that a cut comes while they are made. */
 const ANSWER = TEXT.repeat(70);

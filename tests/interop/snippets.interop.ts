@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { SNIPPETS } from "../../lib/handler/pages/snippets.ts";
 import { createHandler } from "../../mod.ts";
 import { serve, type Served } from "../support/serve.ts";
-import { assertNothingLeft } from "./scenes.ts";
+import { assertNothingLeft } from "./server.ts";
 
 const snippetsOf: (asked: unknown) => Record<string, string> = new Function(
   `${SNIPPETS}; return snippetsOf;`,

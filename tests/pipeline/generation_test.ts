@@ -14,7 +14,7 @@ import type { Source, SourceContext } from "../../lib/pipeline/pump.ts";
 import type { Item } from "../../lib/item.ts";
 import { AsyncQueue, type AsyncQueueOptions } from "../../lib/pipeline/queue.ts";
 import { total } from "../support/child.ts";
-import { blocksOf, textOf } from "../support/reading.ts";
+import { blocksOf, textOf } from "../support/event_reader.ts";
 import { until } from "../support/serve.ts";
 
 const decoder = new TextDecoder();

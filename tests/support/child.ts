@@ -1,7 +1,6 @@
 /**
- * Other processes: the same runtime as the test's or another one, started from the project's root so
- * that `deno.json` holds. It stands apart because a crash, an exit and a resident size can only be
- * seen from outside.
+ * Other processes, on the same runtime or another one: a crash, an exit and a resident size can only be
+ * seen from outside. They start at the project's root.
  */
 import { spawn } from "node:child_process";
 import process from "node:process";
@@ -59,10 +58,16 @@ export function startChild(
   return started;
 }
 
+/**
+ * How Deno runs a file of `tests/`: with the project's settings, of which it would otherwise see nothing
+ * beyond `tests/package.json`.
+ */
+export const DENO_RUN: readonly string[] = ["run", "-A", "--no-check", "--config", "deno.json"];
+
 /** Starts a file of the project on the runtime that runs the test. */
 export function startScript(path: string, ...args: string[]): Child {
   return runtimeName === "deno"
-    ? startChild("deno", ["run", "-A", "--no-check", "--v8-flags=--expose-gc", path, ...args])
+    ? startChild("deno", [...DENO_RUN, "--v8-flags=--expose-gc", path, ...args])
     : startChild("bun", [path, ...args]);
 }
 

@@ -1,7 +1,4 @@
-/**
- * A Redis of the test's own, in a process of its own: started, killed, restarted, flushed and slowed down as the
- * test likes. It stands apart so that no test knows where Redis comes from.
- */
+/** A Redis server for a test, in its own process: started, killed, restarted, flushed and slowed down. */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";

@@ -1,7 +1,4 @@
-/**
- * What the tests of relaying sources share: a reader that takes an answer apart, and the check that
- * nothing was left open. It stands apart so that every one of them asks the same of the same answer.
- */
+/** What the tests of relaying sources share: a client, and the check that nothing was left open. */
 import assert from "node:assert/strict";
 import { active } from "../../lib/counters.ts";
 import { sse, type SseOptions } from "../../lib/http/sse.ts";

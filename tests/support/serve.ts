@@ -1,6 +1,6 @@
 /**
- * A fetch function behind a real socket, on whichever runtime runs the test, and the raw socket that
- * talks to it. It stands apart so that no test knows the runtime it is on.
+ * A fetch function behind a real socket, on whichever runtime runs the test, and a raw socket to talk to
+ * it. No test has to know its runtime.
  */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";

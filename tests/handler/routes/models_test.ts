@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { createHandler, type HandlerOptions } from "../../../lib/handler.ts";
-import { ask, post } from "../../support/ask.ts";
+import { ask, post } from "../../support/handler_requests.ts";
 
 const messages = [{ role: "user", content: "Hi" }];
 

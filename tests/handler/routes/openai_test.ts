@@ -14,7 +14,7 @@ import {
   post,
   quiet,
   UNREADABLE,
-} from "../../support/ask.ts";
+} from "../../support/handler_requests.ts";
 
 const PATH = "/v1/chat/completions";
 const messages = [{ role: "user", content: "Hi" }];

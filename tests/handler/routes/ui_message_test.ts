@@ -14,7 +14,7 @@ import {
   post,
   quiet,
   UNREADABLE,
-} from "../../support/ask.ts";
+} from "../../support/handler_requests.ts";
 
 const PATH = "/api/chat";
 const user = (text: string) => ({ id: "u1", role: "user", parts: [{ type: "text", text }] });

@@ -20,7 +20,7 @@ import {
   type UIMessage,
 } from "ai";
 import type { Client } from "../client.ts";
-import { MODEL } from "../scenes.ts";
+import { MODEL } from "../server.ts";
 
 /** The provider as its users set it up. */
 export const model = (url: string): LanguageModel =>

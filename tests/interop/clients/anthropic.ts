@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import Anthropic from "@anthropic-ai/sdk";
 import type { Client } from "../client.ts";
-import { MODEL } from "../scenes.ts";
+import { MODEL } from "../server.ts";
 
 /** The package as its users set it up, but for the retries, which would hide what came first. */
 export const anthropic = (url: string): Anthropic =>

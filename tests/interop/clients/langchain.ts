@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { ChatOpenAI } from "@langchain/openai";
 import { APIError } from "openai";
 import type { Client } from "../client.ts";
-import { MODEL } from "../scenes.ts";
+import { MODEL } from "../server.ts";
 
 /** The model as its users set it up, but for the retries. */
 export const chat = (url: string): ChatOpenAI =>

@@ -17,8 +17,8 @@ import {
   sharedRedis,
   siteTest,
   sleep,
-} from "../../support/machines.ts";
-import { same } from "../../support/reading.ts";
+} from "../../support/redis_machines.ts";
+import { same } from "../../support/event_reader.ts";
 import { clients, noRedis, RedisServer } from "../../support/redis_server.ts";
 
 /** The real type has the shape that is asked for. */

@@ -12,9 +12,9 @@ import {
   type Site,
   siteTest,
   sleep,
-} from "../../support/machines.ts";
+} from "../../support/redis_machines.ts";
 import { type RedisConnection, resume, StreamError } from "../../../mod.ts";
-import { Reading, same } from "../../support/reading.ts";
+import { Reading, same } from "../../support/event_reader.ts";
 import { type Connect, connectClient } from "../../support/redis_server.ts";
 
 /** Reads a stream as clients do that are cut off time and again, and come back to any machine. */

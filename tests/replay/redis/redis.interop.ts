@@ -1,7 +1,7 @@
 /** `RedisLog` with a real Redis: the rules of every log, one machine recording and another one reading. */
 import test, { after } from "node:test";
 import { contract, type Limits, type Made } from "../contract.ts";
-import { Machine, removeSharedRedis, sharedRedis } from "../../support/machines.ts";
+import { Machine, removeSharedRedis, sharedRedis } from "../../support/redis_machines.ts";
 import { noRedis } from "../../support/redis_server.ts";
 
 let prefixes = 0;

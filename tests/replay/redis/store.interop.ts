@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { RedisLink } from "../../../lib/replay/redis/link.ts";
 import { type Append, RedisScripts } from "../../../lib/replay/redis/store.ts";
-import { afterSites, type Site, siteTest } from "../../support/machines.ts";
+import { afterSites, type Site, siteTest } from "../../support/redis_machines.ts";
 import { connectClient } from "../../support/redis_server.ts";
 
 /** The scripts as two processes have them. */

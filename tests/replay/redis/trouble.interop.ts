@@ -3,8 +3,15 @@ import assert from "node:assert/strict";
 import { createHandler, type RedisConnection, StreamError } from "../../../mod.ts";
 import { int, random } from "../../support/random.ts";
 import { until } from "../../support/serve.ts";
-import { afterSites, isLong, Paced, problemIn, siteTest, sleep } from "../../support/machines.ts";
-import { type Reading, same } from "../../support/reading.ts";
+import {
+  afterSites,
+  isLong,
+  Paced,
+  problemIn,
+  siteTest,
+  sleep,
+} from "../../support/redis_machines.ts";
+import { type Reading, same } from "../../support/event_reader.ts";
 import { connectClient, type Connected, SlowWay } from "../../support/redis_server.ts";
 
 /** How late the tokens of a source came to its reader, in ms: the median, and the worst. */

@@ -1,4 +1,4 @@
-/** One `sse()` in a bare script that calls no exit: run as a process of its own by the tests. */
+/** A bare script with one `sse()` that calls no exit; the tests run it as its own process. */
 import process from "node:process";
 import { MemoryLog, sse } from "../../../mod.ts";
 

@@ -1,4 +1,4 @@
-/** A machine that reads one stream until it is killed: run as a process of its own by the tests. */
+/** A process that reads one stream until it is killed. */
 import process from "node:process";
 import { RedisLog, resume } from "../../../mod.ts";
 import { connectClient } from "../redis_server.ts";

@@ -1,4 +1,4 @@
-/** Relays the upstream that it is given, and says how large it grew: run as a process of its own. */
+/** A process that relays the upstream it is given, and says how much memory it took. */
 import process from "node:process";
 import { active, type ActiveCounts } from "../../../lib/counters.ts";
 import { sse } from "../../../lib/http/sse.ts";

@@ -1,4 +1,4 @@
-/** Serves scenes and tells how it fares: run as a process of its own by the tests, never imported. */
+/** A process that serves those sources and others, and reports on itself. */
 import { EventEmitter } from "node:events";
 import process from "node:process";
 import { active } from "../../../lib/counters.ts";
@@ -8,7 +8,7 @@ import type { AsyncQueue } from "../../../lib/pipeline/queue.ts";
 import type { Source, SourceFunction } from "../../../lib/pipeline/pump.ts";
 import type { Report } from "../child.ts";
 import { serve } from "../serve.ts";
-import { numbered, Probe, scenes } from "./scenes.ts";
+import { numbered, Probe, scenes } from "./departure_sources.ts";
 
 const report: Report = {
   active,

@@ -1,6 +1,6 @@
 /**
- * The answer that the mock upstream gives: the last user message again, as chat completion chunks or as a whole.
- * It stands apart from the faults because they break this answer and must not each say what it is.
+ * The good response of the mock upstream: the last user message again, as chat completion chunks or as
+ * one object. The faults break it.
  */
 
 /** Cuts a text into tokens of 1 to `size` UTF-16 units, always alike. */

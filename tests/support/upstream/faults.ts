@@ -1,12 +1,12 @@
 /**
  * Every behaviour of the mock upstream by its name: the good ones, the odd ones and the broken ones.
- * A row is a list of steps on a `Scene`; sockets and HTTP are below it, in `exchange.ts`.
+ * Each is a list of the steps in `steps.ts`; sockets and HTTP are in `raw_http.ts`.
  */
 import { Buffer } from "node:buffer";
 import { constants, deflateRawSync, gzipSync } from "node:zlib";
 import { cut, DONE } from "./completion.ts";
-import { SECRET } from "./exchange.ts";
-import type { Scene } from "./scene.ts";
+import { SECRET } from "./raw_http.ts";
+import type { Scene } from "./steps.ts";
 
 interface Fault {
   about: string;

@@ -8,14 +8,14 @@ import { Buffer } from "node:buffer";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import process from "node:process";
 import { Completion, cut, lastUserText } from "./completion.ts";
-import { BadRequest, type MockRequest, parseRequest, Reply } from "./exchange.ts";
+import { BadRequest, type MockRequest, parseRequest, Reply } from "./raw_http.ts";
 import { faults, reasoning, table, toolCalls } from "./faults.ts";
-import { parameters, Scene } from "./scene.ts";
+import { parameters, Scene } from "./steps.ts";
 
-export type { MockRequest } from "./exchange.ts";
-export { SECRET } from "./exchange.ts";
+export type { MockRequest } from "./raw_http.ts";
+export { SECRET } from "./raw_http.ts";
 export { faults } from "./faults.ts";
-export { parameters } from "./scene.ts";
+export { parameters } from "./steps.ts";
 
 export interface Mock {
   /** The base URL, ending in `/v1`. */

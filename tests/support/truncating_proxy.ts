@@ -1,8 +1,4 @@
-/**
- * A network that breaks: a proxy on a raw socket that cuts a connection after so many bytes of what it
- * answers, wherever in a chunk or a character that is. It stands apart from the servers because no
- * server of ours may know that it will be cut off.
- */
+/** A proxy that cuts a connection after so many bytes of a response, even within a character. */
 import { connect, createServer, type Socket } from "node:net";
 
 export interface Tunnel {

@@ -1,7 +1,6 @@
 /**
- * Connections that break at any byte: a proxy that cuts answers, and a server behind it that counts
- * how often its sources were started. It stands apart so that the module's own tests and those with the
- * real packages are judged alike.
+ * A proxy that cuts responses at any byte, before a server that counts how often its sources were
+ * started. Our own tests and those with the real packages use the same one.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";

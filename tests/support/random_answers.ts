@@ -1,4 +1,7 @@
-/** What the tests of the formats for model APIs share: random answers, and what a reader must make of them. */
+/**
+ * What the tests of the formats for model APIs share: random answers of a model, and what a client must
+ * make of them.
+ */
 import assert from "node:assert/strict";
 import {
   AsyncQueue,

@@ -1,7 +1,6 @@
 /**
- * Sources that a reader can leave, each at a moment of its own. They stand apart so that the same
- * scenes run in the test's process, where they can be looked into, and in one of their own, where a
- * crash would show.
+ * Sources whose client disconnects, each at a different moment. Tests run them in their own process, to
+ * look into them, and in another one, where a crash would show.
  */
 import type { SseOptions } from "../../../lib/http/sse.ts";
 import type { SourceFunction } from "../../../lib/pipeline/pump.ts";

@@ -1,6 +1,6 @@
 /**
- * One request and its reply on a raw socket: the HTTP that the mock upstream speaks, and the ways to break it.
- * It stands apart from `node:http` because a server that keeps the rules cannot break them on demand.
+ * One request and its response on a raw socket: the HTTP that the mock upstream speaks, and the ways to
+ * break it. `node:http` keeps the rules and so cannot break them on demand.
  */
 import { Buffer } from "node:buffer";
 import { STATUS_CODES } from "node:http";

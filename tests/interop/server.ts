@@ -1,7 +1,7 @@
 /**
- * The server that the clients are tried on: every route of the handler, and `sse` itself on GET, over
- * sources that do what real ones do wrong or late. It runs in the test's own process, behind a real
- * socket, so that a test sees when a source was told that its reader has left.
+ * The server that the real clients are tried on: every route of the handler, and `sse` itself on GET,
+ * over sources that are slow or break. It runs in the test's process, behind a real socket, so that a
+ * test sees when a source learns that its client has disconnected.
  */
 import type { Item } from "../../lib/item.ts";
 import type { SourceContext } from "../../lib/pipeline/pump.ts";

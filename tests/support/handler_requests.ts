@@ -1,6 +1,6 @@
 /**
- * What the tests of the chat routes share: a handler that is asked without a socket, and sources that
- * answer, fail and leave. It stands apart so that each route is asked the same questions.
+ * What the tests of the handler's routes share: requests to a handler without a socket, sources that
+ * answer, fail and go on, and checks of what comes back.
  */
 import assert from "node:assert/strict";
 import { active } from "../../lib/counters.ts";

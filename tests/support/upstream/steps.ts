@@ -1,11 +1,11 @@
 /**
- * One exchange as a fault sees it: the steps that a good answer is made of, to be taken in any order and left out.
- * It joins the completion to the reply, and is the only reader of a model name's parameters.
+ * The steps that a good response is made of, for a fault to take in any order or to leave out. Here
+ * alone the parameters in a model's name are read.
  */
 import { Buffer } from "node:buffer";
 import { type Completion, DONE } from "./completion.ts";
-import { type Reply, SECRET } from "./exchange.ts";
-import { openPulse, type Pulse } from "./pulse.ts";
+import { type Reply, SECRET } from "./raw_http.ts";
+import { openPulse, type Pulse } from "./round_trip.ts";
 
 /** What may follow a name: `mock:slow?delayMs=20&tokens=50`. */
 export const parameters: Record<string, string> = {

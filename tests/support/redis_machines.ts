@@ -1,6 +1,6 @@
 /**
- * Machines that share a Redis: each a `RedisLog` with a client of its own, all in the test's process.
- * What a machine has in common with another one is what is in Redis, and no more.
+ * Machines that share a Redis: each is a `RedisLog` with a client of its own, all in the test's process.
+ * They share what is in Redis, and nothing else.
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -19,7 +19,7 @@ import {
 } from "../../mod.ts";
 import { total } from "./child.ts";
 import { until } from "./serve.ts";
-import { Reading } from "./reading.ts";
+import { Reading } from "./event_reader.ts";
 import { type Connect, connectClient, noRedis, RedisServer } from "./redis_server.ts";
 
 /** Whether the long set is run, as by `npm run test:redis`. */

@@ -1,6 +1,6 @@
 /**
- * One reader of an event stream, who takes as much as the test lets him. It stands apart because each
- * test of a log has several, and reads what they got by the letter: with no decoder of ours in between.
+ * One client of an event stream, which takes as much as the test lets it. It reads each byte of the wire
+ * itself, so that no decoder of ours hides a fault of our encoder.
  */
 import assert from "node:assert/strict";
 import type { Problem } from "../../mod.ts";

@@ -1,6 +1,6 @@
 /**
- * A wait that lets the other end of a socket read before the next byte is written, in this process or another.
- * It stands apart because no timer does: see the figures at `openPulse`.
+ * A wait of one round trip over a socket: what was written before it has reached the other end, which no
+ * timer can promise (see the figures at `openPulse`).
  */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 

@@ -1,6 +1,6 @@
 /**
- * Streams by the thousand in one log, finished or abandoned, until it has forgotten them: run as a
- * process of its own by the tests, which want to know what is left.
+ * A process with thousands of streams in one log, finished or abandoned, that says what is left when the
+ * log has forgotten them.
  */
 import process from "node:process";
 import { active } from "../../../lib/counters.ts";
