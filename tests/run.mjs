@@ -12,21 +12,9 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
-const env = {
-  ...process.env,
-  PATH: `${bin}${delimiter}${process.env.PATH}`,
-  NO_COLOR: "1",
-};
-const ours = [
-  "mod.ts",
-  "lib",
-  "tests",
-  "bench",
-  "docs",
-  "README.md",
-  "CHANGELOG.md",
-  "CONTRIBUTING.md",
-];
+const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
+const MARKDOWN = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+const ours = ["mod.ts", "lib", "tests", "bench", "docs", ...MARKDOWN];
 
 /** How many tests a runner says have passed and failed; a check without tests counts as one. */
 const one = (_output, ok) => (ok ? [1, 0] : [0, 1]);
@@ -68,15 +56,7 @@ const suite = filesOf("tests", "_test.ts").filter((file) => !TIMED.includes(file
 /** What the tests use and the module does not is installed in `tests/`, and nowhere else. */
 const INSTALL = [
   "packages of the tests",
-  [
-    "npm",
-    "ci",
-    "--prefix",
-    "tests",
-    "--no-audit",
-    "--no-fund",
-    "--loglevel=error",
-  ],
+  ["npm", "ci", "--prefix", "tests", "--no-audit", "--no-fund", "--loglevel=error"],
   () => [0, 0],
 ];
 /** Stands behind a check that cannot run before those packages are installed. */
@@ -98,12 +78,7 @@ const lanes = [
       bunCounts,
       PACKAGES,
     ],
-    [
-      "RedisLog on Deno",
-      [...DENO_TEST, ...redis("redis", "machines")],
-      denoCounts,
-      PACKAGES,
-    ],
+    ["RedisLog on Deno", [...DENO_TEST, ...redis("redis", "machines")], denoCounts, PACKAGES],
     // Two processes, nginx and Redis: one runner is enough for both.
     [
       "stack of Bun, Deno, nginx and Redis",
@@ -120,32 +95,13 @@ const lanes = [
   [
     ["tests on Bun", [...BUN_TEST, ...suite], bunCounts],
     ["real packages on Bun", [...BUN_TEST, ...interop], bunCounts, PACKAGES],
-    [
-      "schema packages on Bun",
-      [...BUN_TEST, ...schemaTests],
-      bunCounts,
-      PACKAGES,
-    ],
+    ["schema packages on Bun", [...BUN_TEST, ...schemaTests], bunCounts, PACKAGES],
   ],
   [
     ["tests on Deno", [...DENO_TEST, ...suite], denoCounts],
     ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
-    [
-      "schema packages on Deno",
-      [...DENO_TEST, ...schemaTests],
-      denoCounts,
-      PACKAGES,
-    ],
-    ["examples", [
-      "deno",
-      "test",
-      "-A",
-      "--doc",
-      "mod.ts",
-      "lib",
-      "README.md",
-      "docs",
-    ], denoCounts],
+    ["schema packages on Deno", [...DENO_TEST, ...schemaTests], denoCounts, PACKAGES],
+    ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md", "docs"], denoCounts],
   ],
 ];
 
@@ -217,15 +173,11 @@ function failedTests(output) {
 
 /** The files in a folder of the tests whose names end so, by their paths from the root. */
 function filesOf(folder, end) {
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap(
-    (entry) => {
-      const path = `${folder}/${entry.name}`;
-      if (entry.isDirectory()) {
-        return entry.name === "node_modules" ? [] : filesOf(path, end);
-      }
-      return path.endsWith(end) ? [`./${path}`] : [];
-    },
-  );
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) return entry.name === "node_modules" ? [] : filesOf(path, end);
+    return path.endsWith(end) ? [`./${path}`] : [];
+  });
 }
 
 function find(output, pattern) {
@@ -234,11 +186,7 @@ function find(output, pattern) {
 
 function run([command, ...args]) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      cwd: root,
-      env,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     const print = (data) => {
       output += data;
