@@ -54,7 +54,12 @@ async function filesIn(folder: string): Promise<File[]> {
   }));
 }
 
-const lib = await filesIn("lib");
+/** Programs of the pages: they run in a browser. */
+const PAGES = "handler/pages/src/";
+/** What builds the pages is run by hand, and what it writes is judged by its sources. */
+const BUILD = [`${PAGES}build.ts`, "handler/pages/generated.ts"];
+
+const lib = (await filesIn("lib")).filter(({ path }) => !BUILD.includes(path));
 
 function layerOf(path: string): number {
   if (GROUND.includes(path)) return 0;
@@ -112,11 +117,23 @@ test("members of a family never import each other", () => {
   assert.deepEqual(peers, []);
 });
 
+test("what runs in a browser and what runs in a server do not import each other", () => {
+  const inPages = (path: string) => path.startsWith(PAGES);
+  assert(lib.some(({ path }) => inPages(path)));
+  const crossing = lib.flatMap((file) =>
+    file.imports.filter((specifier) => specifier.startsWith("."))
+      .map((specifier) => target(file, specifier))
+      .filter((path) => inPages(path) !== inPages(file.path))
+      .map((path) => `${file.path} imports ${path}`)
+  );
+  assert.deepEqual(crossing, []);
+});
+
 test("nothing comes from a package, and of Node only the entry takes anything", () => {
   const foreign = lib.flatMap((file) =>
     file.imports.filter((specifier) => !specifier.startsWith("."))
       // What the reference page shows as an example.
-      .filter(() => file.path !== "handler/pages/snippets.ts")
+      .filter(() => file.path !== `${PAGES}docs/snippets.ts`)
       .map((specifier) => `${file.path} imports ${specifier}`)
   );
   assert.deepEqual(foreign, ["server.ts imports node:process"]);

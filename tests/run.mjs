@@ -67,6 +67,7 @@ const lanes = [
   [
     INSTALL,
     ["type check", ["tsc"], one, PACKAGES],
+    ["type check of the pages", ["tsc", "-p", "lib/handler/pages/src"], one],
     ["format", ["deno", "fmt", "--check", ...ours], one],
     ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
     ["types with the real packages", ["tsc", "-p", INTEROP], one, PACKAGES],

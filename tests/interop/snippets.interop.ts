@@ -1,19 +1,15 @@
 /**
  * The reference page's snippets for the `openai` and `@anthropic-ai/sdk` packages, run with the real
- * ones. Those that need no package are run in `tests/handler/pages/snippets_test.ts`.
+ * ones. Those that need no package are run in `tests/handler/pages/src/docs/snippets_test.ts`.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import test, { after, before, mock } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { SNIPPETS } from "../../lib/handler/pages/snippets.ts";
+import { snippetsOf } from "../../lib/handler/pages/src/docs/snippets.ts";
 import { createHandler } from "../../mod.ts";
 import { serve, type Served } from "../support/serve.ts";
 import { assertNothingLeft } from "./server.ts";
-
-const snippetsOf: (asked: unknown) => Record<string, string> = new Function(
-  `${SNIPPETS}; return snippetsOf;`,
-)();
 
 const copies = fileURLToPath(new URL(".run/snippets/", import.meta.url));
 const QUERY = `it's "quoted", 世界 $HOME \${x}`;

@@ -104,19 +104,6 @@ for (const [name, path] of Object.entries(PAGES)) {
     );
   });
 
-  test(`${name}: its script and style are ASCII, which Bun leaves alone in String.raw`, async () => {
-    const html = await (await get(path)).text();
-    for (
-      const part of [
-        ...contentsOf(html, "script"),
-        ...contentsOf(html, "style"),
-      ]
-    ) {
-      // deno-lint-ignore no-control-regex -- ASCII begins there
-      lacks(part, /[^\x00-\x7f]/);
-    }
-  });
-
   test(`${name}: HEAD is the head, and a known page is not sent again`, async () => {
     const response = await get(path);
     const whole = await response.text();

@@ -1,16 +1,28 @@
-/** The request at hand in the words of each client, for the reference page. A key is never in them. */
+/** The request at hand in the words of each client. A key is never in them. */
 
-/**
- * A function of the page's script: `snippetsOf({ method, path, url, root, headers, body, streams })`,
- * texts by the name of the client. The tests run what they say.
- */
-export const SNIPPETS: string = String.raw`
-function snippetsOf(asked) {
-  const { path, streams } = asked;
-  const value = valueOf(asked.body);
+/** A request. A key is in its headers as `$API_KEY`. */
+export interface Asked {
+  method: string;
+  /** As the document has it. */
+  path: string;
+  url: string;
+  /** Where the handler is, with a slash at its end. */
+  root: string;
+  headers: Record<string, string>;
+  body?: string | undefined;
+  /** Whether its response is an event stream. */
+  streams: boolean;
+}
+
+type Lines = string | readonly string[];
+
+/** Texts by the name of the client. */
+export function snippetsOf(request: Asked): Record<string, string> {
+  const { path, streams, body } = request;
+  const value = valueOf(body);
   // What is only laid out for reading takes one line.
-  if (pretty(value) === asked.body) asked.body = json(value);
-  const all = { curl: curl(asked), fetch: fetching(asked, value) };
+  const asked = { ...request, body: pretty(value) === body ? json(value) : body };
+  const all: Record<string, string> = { curl: curl(asked), fetch: fetching(asked, value) };
   if (path.startsWith("/streaming") && streams) all.EventSource = eventSource(asked, value);
   if (path === "/v1/chat/completions") all.openai = openai(asked, value);
   if (path === "/v1/messages") all.Anthropic = anthropic(asked, value);
@@ -18,36 +30,41 @@ function snippetsOf(asked) {
   return { ...all, Python: python(asked) };
 }
 
-const lines = (...all) => all.flat().join("\n");
-const json = (value) => JSON.stringify(value);
-const pretty = (value, by = "") => JSON.stringify(value, undefined, 2).replaceAll("\n", "\n" + by);
-function valueOf(body) {
+const lines = (...all: Lines[]) => all.flat().join("\n");
+const json = (value: unknown) => JSON.stringify(value);
+const pretty = (value: unknown, by = "") =>
+  JSON.stringify(value, undefined, 2).replaceAll("\n", "\n" + by);
+
+function valueOf(body = ""): unknown {
   try {
     return JSON.parse(body) ?? {};
   } catch {
     // It is being typed, or there is none.
-    return body ?? {};
+    return body || {};
   }
 }
 
 // Whose key it is, each says in its own way.
-const headersOf = ({ headers }, by, key) =>
+const headersOf = ({ headers }: Asked, by: string, key: string) =>
   pretty(headers, by).replace('"Bearer $API_KEY"', '"Bearer " + ' + key);
-const declared = ({ headers }) => headers.Authorization ? ['const apiKey = ""; // yours'] : [];
-const keyOf = ({ headers }) => headers.Authorization ? "apiKey" : '"none"';
+const declared = ({ headers }: Asked) =>
+  headers.Authorization ? ['const apiKey = ""; // yours'] : [];
+const keyOf = ({ headers }: Asked) => headers.Authorization ? "apiKey" : '"none"';
 
 // A text between single quotes, for a shell.
-const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
+const quoted = (text: string) => "'" + text.replaceAll("'", "'\\''") + "'";
 
-function curl({ method, url, headers, body, streams }) {
+function curl({ method, url, headers, body, streams }: Asked): string {
   return [
     "curl" + (streams ? " -N" : "") + (method === "GET" ? "" : " -X " + method) + " " + quoted(url),
-    ...Object.entries(headers).map((header) => "-H " + quoted(header.join(": ")).replace("$API_KEY", "'\"$API_KEY\"'")),
+    ...Object.entries(headers).map((header) =>
+      "-H " + quoted(header.join(": ")).replace("$API_KEY", "'\"$API_KEY\"'")
+    ),
     ...body ? ["--data-raw " + quoted(body)] : [],
   ].join(" \\\n     ");
 }
 
-function call(asked, value) {
+function call(asked: Asked, value: unknown): string {
   return lines(
     "await fetch(" + json(asked.url) + ", {",
     "  method: " + json(asked.method) + ",",
@@ -57,7 +74,7 @@ function call(asked, value) {
   );
 }
 
-function fetching(asked, value) {
+function fetching(asked: Asked, value: unknown): string {
   return lines(
     declared(asked),
     "const response = " + call(asked, value) + ";",
@@ -75,11 +92,13 @@ function fetching(asked, value) {
   );
 }
 
-function eventSource(asked, value) {
+function eventSource(asked: Asked, value: unknown): string {
   const posts = asked.method === "POST";
   const address = posts ? json(asked.root + "streaming/") + " + id" : json(asked.url);
   return lines(
-    asked.headers.Authorization ? "// An EventSource sends no key: let authorize() take a cookie, or use fetch." : [],
+    asked.headers.Authorization
+      ? "// An EventSource sends no key: let authorize() take a cookie, or use fetch."
+      : [],
     posts
       ? [
         "// An EventSource cannot POST: it joins what a POST has begun.",
@@ -95,14 +114,15 @@ function eventSource(asked, value) {
   );
 }
 
-const client = (name, from, baseURL, asked) => [
-  'import ' + name + ' from ' + json(from) + ';',
+const client = (name: string, from: string, baseURL: string, asked: Asked) => [
+  "import " + name + " from " + json(from) + ";",
   "",
   ...declared(asked),
-  "const client = new " + name + "({ baseURL: " + json(baseURL) + ", apiKey: " + keyOf(asked) + " });",
+  "const client = new " + name + "({ baseURL: " + json(baseURL) + ", apiKey: " + keyOf(asked) +
+  " });",
 ];
 
-function openai(asked, value) {
+function openai(asked: Asked, value: unknown): string {
   return lines(
     client("OpenAI", "openai", asked.root + "v1", asked),
     "const answer = await client.chat.completions.create(" + pretty(value) + ");",
@@ -112,7 +132,8 @@ function openai(asked, value) {
   );
 }
 
-function anthropic(asked, { stream: _, ...value }) {
+function anthropic(asked: Asked, body: unknown): string {
+  const { stream: _, ...value } = body as { stream?: unknown };
   return lines(
     client("Anthropic", "@anthropic-ai/sdk", asked.root.slice(0, -1), asked),
     "const answer = client.messages.stream(" + pretty(value) + ");",
@@ -120,9 +141,23 @@ function anthropic(asked, { stream: _, ...value }) {
   );
 }
 
-function useChat(asked, value) {
-  const text = value.messages?.at?.(-1)?.parts?.find?.((part) => part.text)?.text ?? "Hello?";
-  const sent = asked.headers.Authorization ? ', headers: { Authorization: "Bearer " + apiKey }' : "";
+/** As much of a body of `useChat` as is read; nothing of it is certain while it is typed. */
+interface ChatBody {
+  messages?: { at?: (index: number) => Message | undefined };
+}
+interface Message {
+  parts?: { find?: (holds: (part: Part) => unknown) => Part | undefined };
+}
+interface Part {
+  text?: string;
+}
+
+function useChat(asked: Asked, value: unknown): string {
+  const last = (value as ChatBody).messages?.at?.(-1);
+  const text = last?.parts?.find?.((part) => part.text)?.text ?? "Hello?";
+  const sent = asked.headers.Authorization
+    ? ', headers: { Authorization: "Bearer " + apiKey }'
+    : "";
   return lines(
     'import { useChat } from "@ai-sdk/react";',
     'import { DefaultChatTransport } from "ai";',
@@ -138,7 +173,7 @@ function useChat(asked, value) {
   );
 }
 
-function python(asked) {
+function python(asked: Asked): string {
   const { method, url, headers, body, streams } = asked;
   return lines(
     headers.Authorization ? "import os" : [],
@@ -151,7 +186,8 @@ function python(asked) {
       (body ? ', data=body.encode("utf-8")' : "") + (streams ? ", stream=True" : ""),
     ")",
     "response.raise_for_status()",
-    streams ? ["for line in response.iter_lines():", '    print(line.decode("utf-8"))'] : "print(response.text)",
+    streams
+      ? ["for line in response.iter_lines():", '    print(line.decode("utf-8"))']
+      : "print(response.text)",
   );
 }
-`;

@@ -1,28 +1,15 @@
 /**
- * The reference page's snippets, made by the text that the page holds, and run: each must send the
- * request as it was typed, whatever a shell or a language would make of it.
+ * The reference page's snippets are run: each must send the request as it was typed, whatever a shell
+ * or a language would make of it.
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import test, { after, before } from "node:test";
 import process from "node:process";
-import { createHandler } from "../../../lib/handler.ts";
-import { SNIPPETS } from "../../../lib/handler/pages/snippets.ts";
-import { HOSTILE } from "../../support/random.ts";
-import { serve, type Served, until } from "../../support/serve.ts";
-
-interface Asked {
-  method: string;
-  path: string;
-  url: string;
-  root: string;
-  headers: Record<string, string>;
-  body?: string;
-  streams: boolean;
-}
-const snippetsOf: (asked: Asked) => Record<string, string> = new Function(
-  `${SNIPPETS}; return snippetsOf;`,
-)();
+import { createHandler } from "../../../../../lib/handler.ts";
+import { type Asked, snippetsOf } from "../../../../../lib/handler/pages/src/docs/snippets.ts";
+import { HOSTILE } from "../../../../support/random.ts";
+import { serve, type Served, until } from "../../../../support/serve.ts";
 
 const missing = (command: string, ...args: string[]): string | false =>
   spawnSync(command, args).status !== 0 &&

@@ -1,26 +1,14 @@
 /**
- * The pages' own reader of event streams, run as the text that it is: it takes every vector of the
- * standard's tests, split at every byte, as the module's decoder does.
+ * The pages' own reader of event streams takes every vector of the standard's tests, split at every
+ * byte, as the module's decoder does.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { READER } from "../../../lib/handler/pages/reader.ts";
-import { root } from "../../support/child.ts";
-
-interface PageEvent {
-  type: string;
-  data: string;
-  id: string;
-}
-type ReadEvents = (
-  response: Response,
-  onEvent: (event: PageEvent) => void,
-  onText: (text: string) => void,
-) => Promise<void>;
-const readEvents: ReadEvents = new Function(`${READER}; return readEvents;`)();
+import { type PageEvent, readEvents } from "../../../../lib/handler/pages/src/reader.ts";
+import { root } from "../../../support/child.ts";
 
 /** A body that arrives in these pieces, and then breaks off if it is told to. */
 function arriving(pieces: Uint8Array[], broken?: Error): Response {

@@ -1,0 +1,63 @@
+/** What is asked of the server: an answer, the rest of one, and that one be stopped. */
+import { authorization } from "./kept.ts";
+import { conversation, type Turn } from "./conversation.ts";
+
+/** What was said before, of which the latest characters are sent. */
+const MAX_HISTORY = 100_000;
+
+interface Message {
+  role: "user" | "assistant";
+  content: string;
+}
+
+const addressOf = (streamId: string) => `streaming/${encodeURIComponent(streamId)}`;
+
+/** Asks for a turn's answer, or, where that has begun, for the rest of it. */
+export function request(turn: Turn): Promise<Response> {
+  const { streamId, lastEventId, query } = turn;
+  turn.connection = new AbortController();
+  const { signal } = turn.connection;
+  const headers: Record<string, string> = { accept: "text/event-stream", ...authorization() };
+  if (streamId) {
+    if (lastEventId) headers["last-event-id"] = lastEventId;
+    return fetch(addressOf(streamId), { signal, cache: "no-store", headers });
+  }
+  headers["content-type"] = "application/json";
+  const messages = turn.bare ? [] : historyBefore(turn);
+  const body = JSON.stringify({ query, ...messages.length > 0 ? { messages } : {} });
+  return fetch("streaming", { signal, cache: "no-store", method: "POST", headers, body });
+}
+
+/** What was said before and then the query; nothing if nothing was said. */
+export function historyBefore(turn: Turn): Message[] {
+  const messages: Message[] = [{ role: "user", content: turn.query }];
+  let left = MAX_HISTORY;
+  for (const { query, text, end } of [...conversation.values()].reverse()) {
+    if (!end || end.kind === "failed" || text === "") continue;
+    left -= query.length + text.length;
+    if (left < 0) break;
+    messages.unshift({ role: "user", content: query }, { role: "assistant", content: text });
+  }
+  return messages.length > 1 ? messages : [];
+}
+
+/** Asks the server to stop a generation. */
+export function requestStop(streamId: string): void {
+  const init = { method: "DELETE", headers: authorization(), keepalive: true };
+  // If it does not arrive, patience ends.
+  fetch(addressOf(streamId), init).catch(() => {});
+}
+
+/** A body of `application/problem+json`, as much of it as is read. */
+export interface Problem {
+  title?: string;
+  detail?: string;
+  errors?: { pointer: string; detail: string }[];
+}
+
+/** What a problem says, in sentences. */
+export function sentencesOf({ title = "The answer failed", detail, errors = [] }: Problem): string {
+  const faults = errors.map(({ pointer, detail }) => `${pointer}: ${detail}`);
+  return [title, detail ?? "", ...faults].filter(Boolean)
+    .map((text) => text.replace(/\.?$/, ".")).join("\n");
+}

@@ -1,0 +1,18 @@
+/** What the programs of both pages need of a document. */
+
+/** The element with this id: each page's own markup has it. */
+export function $<E extends HTMLElement = HTMLElement>(id: string): E {
+  return document.getElementById(id) as E;
+}
+
+/** Tells a screen reader. */
+export function announce(text: string): void {
+  $("status").textContent = text;
+}
+
+/** Appends to a long text in pieces: to append to a text node is to copy it. */
+export function appendText(parent: Element, text: string): void {
+  const last = parent.lastChild;
+  if (last instanceof Text && last.length < 4096) last.appendData(text);
+  else parent.append(text);
+}
