@@ -59,7 +59,7 @@ export interface GenerationInit {
   readonly streamId?: string | undefined;
 }
 
-/** Where a generation's bytes go: to its one stream, or into a log. No method may throw. */
+/** The destination of a generation's bytes: its one stream, or a log. No method may throw. */
 export interface Sink {
   /** Whether more than `maxBufferedBytes` is an overflow; if not, the sink makes room. */
   readonly bounded: boolean;
@@ -75,7 +75,7 @@ export interface Sink {
   flush(): void;
 }
 
-/** Where a reader's bytes come from: from a generation, or from the log of one. */
+/** The origin of a reader's bytes: a generation, or the log of one. */
 export interface ByteProducer {
   /** Whether the response headers may be sent: an item was sent, or there will be none. */
   readonly begun: boolean;

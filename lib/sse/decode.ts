@@ -9,7 +9,7 @@ import type { ServerSentEvent } from "./event.ts";
 const LF = 0x0a;
 const CR = 0x0d;
 const DATA_LENGTH = "data: ".length;
-/** Up to this size, in bytes, the rest of a line and the next chunk are copied together. */
+/** The largest size, in bytes, at which the rest of a line and the next chunk are copied together. */
 const JOINED_BYTES = 4096;
 
 /** Options of {@linkcode EventDecoder} and {@linkcode decodeEvents}. */

@@ -123,7 +123,7 @@ export function numberLost(
  */
 class IdLine {
   readonly line: Constant;
-  /** Where the sequence number begins. */
+  /** Offset of the sequence number in the line. */
   readonly #digits: number;
 
   /**

@@ -13,8 +13,8 @@ const SMALL: Pool = { bytes: 4 * 1024, most: 256, spare: [] };
 const LARGE: Pool = { bytes: 72 * 1024, most: 64, spare: [] };
 const WORD_BYTES = 8;
 /**
- * From about this length on, the runtime copies a constant faster than a loop of words: measured
- * from 48 to 240 bytes.
+ * The length, in bytes, from which the runtime copies a constant faster than a loop of words,
+ * roughly: measured from 48 to 240 bytes.
  */
 const LONG = 96;
 const encoder = new TextEncoder();
