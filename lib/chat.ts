@@ -1,12 +1,13 @@
 /**
- * What a chat request asks for, in the words of the chat completions API, whichever API it came by.
- * It stands below routes and sources so that they agree on it and know nothing of each other.
+ * What a chat request asks for, in the terms of the chat completions API, whichever API it came
+ * through. Separate from routes and sources because both use these types and neither imports the
+ * other.
  */
 
-/** A message as the chat completions API takes it. */
+/** A message of the chat completions API. */
 export interface ChatMessage {
   role: string;
-  /** Text, or parts like `{ type: "text", text }`, or nothing beside `tool_calls`. */
+  /** The content: text, parts like `{ type: "text", text }`, or nothing beside `tool_calls`. */
   content: unknown;
   [field: string]: unknown;
 }
@@ -18,38 +19,38 @@ export interface ChatTool {
   [field: string]: unknown;
 }
 
-/** The fields that the chat routes have checked; others of the request stand beside them as they came. */
+/** The fields that the chat routes check. Other fields of the request stand beside them, unchanged. */
 export interface ChatFields {
   /** The text of the user's last message; `""` if there is none. */
   query: string;
   /** The conversation; the system prompt comes first. */
   messages?: ChatMessage[];
-  /** The model's name, as the client wrote it. */
+  /** The model's name, as the client sent it. */
   model?: string;
-  /** 0 to 2. */
+  /** The sampling temperature, 0 to 2. */
   temperature?: number;
-  /** 0 to 1. */
+  /** The nucleus sampling threshold, 0 to 1. */
   top_p?: number;
-  /** Most tokens of the answer, 1 or more, by whichever name the request has it. */
+  /** The most tokens to generate, 1 or more, under whichever name the request has the limit. */
   max_tokens?: number;
   max_completion_tokens?: number;
-  /** Texts at which the answer ends. */
+  /** Texts at which generation stops. */
   stop?: string[];
   tools?: ChatTool[];
-  /** `auto`, `none`, `required`, or the tool that must be called. */
+  /** How tools are chosen: `auto`, `none`, `required`, or the tool that must be called. */
   tool_choice?: string | Record<string, unknown>;
   parallel_tool_calls?: boolean;
   response_format?: Record<string, unknown>;
   seed?: number;
-  /** -2 to 2. */
+  /** The presence penalty, -2 to 2. */
   presence_penalty?: number;
-  /** -2 to 2. */
+  /** The frequency penalty, -2 to 2. */
   frequency_penalty?: number;
   reasoning_effort?: string;
   [field: string]: unknown;
 }
 
-/** The text of a message's content: itself, or its parts' joined. */
+/** The text of a message's content: the content itself, or the text of its parts, joined. */
 export function textOf(content: unknown): string {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) return "";

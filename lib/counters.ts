@@ -1,6 +1,6 @@
 /**
- * What is alive in this process. It stands apart so that every layer can count what it opens and
- * closes, and one test can ask whether anything was left behind.
+ * Counts of what is open in this process. Separate from the layers because all of them count here
+ * what they open and close, so that one test can check that nothing was left behind.
  */
 
 /** Counts of what is open now; all zero when nothing runs. */
@@ -9,15 +9,15 @@ export interface ActiveCounts {
   streams: number;
   /** Readers that a stream still has to serve. */
   readers: number;
-  /** Sources that run. */
+  /** Sources that are running. */
   sources: number;
   /** Connections to upstream models. */
   upstreams: number;
   /** Timers that are armed. */
   timers: number;
-  /** Listeners on somebody else's `AbortSignal`. */
+  /** Listeners on an `AbortSignal` that is not Spillway's own. */
   listeners: number;
-  /** Promises that somebody awaits and that we have to settle. */
+  /** Promises that a caller awaits and that Spillway has to settle. */
   waiters: number;
 }
 

@@ -1,9 +1,6 @@
-/**
- * What can go wrong with a stream, as one error class and one table of codes. It stands below every
- * other file so that each of them can fail in words that the reader and the operator both know.
- */
+/** What can go wrong with a stream: one error class and one table of codes, for every layer. */
 
-/** The codes that Spillway itself uses, with the status and the title that a reader is given. */
+/** The codes that Spillway itself uses, with the status and the title that a client gets. */
 export const CODES: Readonly<Record<string, readonly [status: number, title: string]>> = {
   internal: [500, "The source failed"],
   item_too_large: [500, "An item of the source is too large"],
@@ -45,32 +42,32 @@ export const CODES: Readonly<Record<string, readonly [status: number, title: str
 export interface StreamErrorOptions {
   /** HTTP status, 400 to 599. @default {the status of the code, else 500} */
   status?: number;
-  /** One short sentence for the reader. @default {the title of the code} */
+  /** One short sentence for the client. @default {the title of the code} */
   title?: string;
-  /** What is special about this occurrence, for the reader. */
+  /** What is special about this occurrence, for the client. */
   detail?: string;
-  /** Seconds after which a new try makes sense, sent as `Retry-After`; 0 or more. */
+  /** Seconds after which the client should retry, sent as `Retry-After`; 0 or more. */
   retryAfter?: number;
-  /** What led to it; for the operator only, never sent. */
+  /** The cause of the error, for the operator only; never sent. */
   cause?: unknown;
 }
 
-/** A problem object as RFC 9457 has it, with our `code`. */
+/** A problem object (RFC 9457) with Spillway's `code`. */
 export interface Problem {
   type: string;
   title: string;
   status: number;
   code: string;
   detail?: string;
-  /** The reader's own connection is at fault: the stream goes on, and can be resumed. */
+  /** Present if only this client's connection failed: the stream goes on, and can be resumed. */
   resume?: true;
   /** Faults of the input, each with a JSON pointer (RFC 6901). */
   errors?: { pointer: string; detail: string }[];
 }
 
 /**
- * An error that the reader may be told. What a source throws of it is sent as it is (code, status,
- * title and detail, never the cause); every other error reaches the reader as `500 internal`.
+ * An error that the client may see. If a source throws one, its code, status, title and detail are
+ * sent, never its cause. Every other error reaches the client as `500 internal`.
  *
  * @example
  * ```ts
@@ -85,13 +82,18 @@ export class StreamError extends Error {
   override readonly name = "StreamError";
   /** What went wrong, as one word for programs. */
   readonly code: string;
-  /** HTTP status that the reader is given if nothing was sent yet. */
+  /** The HTTP status that the client gets if nothing was sent yet. */
   readonly status: number;
   readonly title: string;
   readonly detail: string | undefined;
   readonly retryAfter: number | undefined;
 
-  /** @throws {RangeError} If `status` is not an integer from 400 to 599, or `retryAfter` not 0 or more. */
+  /**
+   * Creates an error with a code and its public text.
+   *
+   * @throws {RangeError} If `status` is not an integer from 400 to 599, or `retryAfter` is not 0 or
+   * more.
+   */
   constructor(code: string, options: StreamErrorOptions = {}) {
     const [status, title] = Object.hasOwn(CODES, code) ? CODES[code]! : [500, "The stream failed"];
     super(
@@ -112,19 +114,19 @@ export class StreamError extends Error {
   }
 }
 
-/** A JSON pointer as people write it: `messages[0].role`; `""` is the whole. */
+/** A JSON pointer as people write it: `messages[0].role`; `""` is the entire value. */
 export function pathOf(pointer: string): string {
   return pointer.slice(1).split("/")
     .map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"))
     .reduce((path, step) => /^\d+$/.test(step) ? `${path}[${step}]` : `${path}.${step}`);
 }
 
-/** The error as the reader may see it: anything but a {@linkcode StreamError} becomes `internal`. */
+/** The error as the client may see it: anything but a {@linkcode StreamError} becomes `internal`. */
 export function publicError(error: unknown): StreamError {
   return error instanceof StreamError ? error : new StreamError("internal", { cause: error });
 }
 
-/** The RFC 9457 object of an error. Never a message, a stack or a cause of somebody else's. */
+/** The RFC 9457 object of an error, without the message, stack or cause of any other error. */
 export function problemOf(error: unknown): Problem {
   const { title, status, code, detail } = publicError(error);
   const problem: Problem = { type: "about:blank", title, status, code };
@@ -132,7 +134,7 @@ export function problemOf(error: unknown): Problem {
   return problem;
 }
 
-/** What the upstream said of its failure is for the operator alone. */
+/** An `upstream_failed` error; `text`, what the upstream said, is for the operator alone. */
 export function upstreamFailed(text: string): StreamError {
   return new StreamError("upstream_failed", { cause: new Error(text.slice(0, 2000)) });
 }
@@ -150,11 +152,14 @@ export function callSafely<T>(
   }
 }
 
-/** Tells the operator of an error: `onError`, or the console where there is none. Never throws. */
+/**
+ * Reports an error to the operator through `onError`, or the console where there is none. Never
+ * throws.
+ */
 export function report(
   onError: ((error: unknown) => void) | undefined,
   error: unknown,
 ): void {
-  // If the handler for errors is broken itself, there is nobody left to tell.
+  // If `onError` itself throws, its error has nowhere else to go.
   callSafely(onError ?? console.error, error, () => {});
 }

@@ -1,6 +1,6 @@
 /**
- * `createHandler()`: the whole server as one `fetch` function, a literal table of routes over the
- * files in `http/`. It gets its source as an option and reads no environment.
+ * `createHandler()`: the entire server as one `fetch` function, with a literal table of routes. Its
+ * source is an option, and it reads no environment.
  */
 import { active } from "./counters.ts";
 import { report as reportTo, StreamError } from "./error.ts";
@@ -62,9 +62,9 @@ import { MemoryLog } from "./replay/memory.ts";
 export interface HandlerLimits extends BodyLimits, StreamLimits {}
 
 /**
- * What a source is given as `input`: `query` always, and under the chat routes the conversation and
- * what else was asked, in the words of the chat completions API; `api` says which route it was, and
- * `body` is what came, in that API's own shape.
+ * What a source gets as `input`: always `query`, and under the chat routes the conversation and the
+ * other fields of the request, in the terms of the chat completions API. `api` names the route's
+ * API, and `body` is the request's body in that API's own shape.
  */
 export type ChatInput = StreamingInput | OpenAiInput | AnthropicInput | UiMessageInput;
 
@@ -72,12 +72,12 @@ export type ChatInput = StreamingInput | OpenAiInput | AnthropicInput | UiMessag
 export interface HandlerOptions<
   Schema extends StandardSchema = StandardSchema<unknown, ChatInput>,
 > extends Omit<SseOptions, "format" | "log" | "streamId" | "owner" | "chatId">, AccessOptions {
-  /** Makes the answer to an input, which is what `input` says. @default {the first of `models`} */
+  /** The source, which responds to each checked input. @default {the first of `models`} */
   source?: Source<OutputOf<Schema>>;
   /**
-   * What a request's body has to be: a schema of any library that implements Standard Schema, as zod,
-   * valibot and arktype do. Where the library gives it as JSON Schema, `/openapi.json` shows it. Under
-   * the chat routes it is given what they would give the source: `query`, `messages` and the rest.
+   * The schema of a request's body, from any library that implements Standard Schema, such as zod,
+   * valibot and arktype. If the library offers it as JSON Schema, `/openapi.json` shows it. Under
+   * the chat routes it checks what they would give the source: `query`, `messages` and the rest.
    *
    * @default {`{ query: string }` and the fields of a chat, further ones let through}
    */
@@ -85,43 +85,50 @@ export interface HandlerOptions<
   /** What `/openapi.json` says of your API. */
   info?: ApiInfo;
   /**
-   * Who answers under `/v1`, by the model's name; others are 404 there. `/streaming` and `/api/chat`
-   * ask `source`. @default {every name is answered by `source`}
+   * The sources under `/v1`, by the model's name; other names are 404 there. `/streaming` and
+   * `/api/chat` use `source`. @default {every name uses `source`}
    */
   models?: Readonly<Record<string, Source<OutputOf<Schema>>>>;
-  /** The name that `GET /v1/models` tells where there are no `models`. @default {"spillway"} */
+  /** The model name that `GET /v1/models` lists where there are no `models`. @default {"spillway"} */
   model?: string;
-  /** Where the routes begin, as `/api`. @default {the root} */
+  /** The path under which the routes begin, as `/api`. @default {the root} */
   basePath?: string;
   limits?: HandlerLimits;
-  /** Where event streams are kept, so that a reader may come back; `false` is nowhere. @default {a MemoryLog} */
+  /**
+   * The log that keeps event streams so that clients can resume them; `false` is none.
+   * @default {a MemoryLog}
+   */
   log?: ReplayLog | false;
   /** Whether `GET /` is a page to chat with the source. @default {true} */
   chat?: boolean;
-  /** Whether `GET /docs` is a page about `/openapi.json` where every route can be tried. @default {true} */
+  /**
+   * Whether `GET /docs` is a page about `/openapi.json` where every route can be tried.
+   * @default {true}
+   */
   docs?: boolean;
 }
 
-/** What {@linkcode createHandler} makes. Its methods are bound. */
+/** The handler that {@linkcode createHandler} makes. Its methods are bound. */
 export interface Handler {
-  /** Answers a request. Never rejects. `info` is the runtime's second argument, if it has one. */
+  /** Handles a request. Never rejects. `info` is the runtime's second argument, if it has one. */
   readonly fetch: (request: Request, info?: unknown) => Promise<Response>;
   /**
    * Takes no new streams, waits for the live ones, and ends those that are left after `timeoutMs`
-   * (0 or more, 25 000 by default) with `failed` and `shutting_down`. Readers may still come back, and
-   * generations be stopped. Resolves when none is left and the log has written down what it has.
+   * (0 or more, 25 000 by default) with `failed` and `shutting_down`. Meanwhile clients may still
+   * resume streams and stop generations. Resolves when none is left and the log has written
+   * everything.
    */
   readonly drain: (options?: { timeoutMs?: number }) => Promise<void>;
-  /** What is open in this process, and what this handler has done. */
+  /** Returns what is open in this process, and what this handler has done. */
   readonly stats: () => Stats;
 }
 
-/** What a route is told of a request. */
+/** What a route gets of a request. */
 interface Call {
   readonly request: Request;
-  /** What the path has in place of the route's parameter. */
+  /** The path segment in place of the route's parameter. */
   readonly name: string;
-  /** Whose request it is, where callers have to say so. */
+  /** The owner of the request, if `authorize` is set. */
   readonly owner: string | undefined;
 }
 
@@ -130,7 +137,10 @@ interface Route {
   readonly operation: Operation;
 }
 
-/** Whose error objects the clients of a path read: the first that fits, else they get problems. */
+/**
+ * The formats whose error objects the clients of a path expect: the first prefix that fits. Under
+ * other paths errors are problem objects.
+ */
 const ERROR_FORMATS: readonly (readonly [prefix: string, format: Format])[] = [
   ["/v1/messages", anthropicFormat],
   ["/v1/", openaiFormat],
@@ -166,7 +176,10 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   let state: "serving" | "draining" = "serving";
   /** Streams that are open, and requests that are about to open one. */
   const begun = new StreamLimit(limits);
-  /** Readers who came back: a full server still takes back those whom it lost. */
+  /**
+   * Clients that resume or join a stream. Counted separately, so that a full server still takes
+   * back those that lost their connection.
+   */
   const joined = new StreamLimit(limits);
   const drains = new Set<() => void>();
   const report = (error: unknown) => reportTo(options.onError, error);
@@ -208,7 +221,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     if (live.size === 0) { for (const drained of drains) drained(); }
   }
 
-  /** Opens a stream, or joins one, for `owner` if there is a place. */
+  /** Opens a stream, or joins one, if the limits allow another one for `owner`. */
   async function admit(
     owner: string | undefined,
     open: (observer: StreamObserver) => Promise<Response>,
@@ -221,7 +234,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     try {
       return await open({
         onOpen: (stream) => {
-          // The body took its time, and much may have changed.
+          // Reading the body took time, and a drain may have begun.
           if (!joins) mayStart();
           opened = true;
           live.add(stream);
@@ -241,7 +254,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
       answer: ({ request, owner }) => {
         const open = (observer: StreamObserver) =>
           answerStream(request, route, service, observer, owner);
-        // Who comes back starts nothing.
+        // A client that resumes starts no generation.
         return admit(owner, open, request.headers.has("last-event-id"));
       },
       operation,
@@ -252,7 +265,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     { request, owner }: Call,
     which: Pick<ResumeOptions, "streamId" | "chatId">,
   ): Promise<Response> {
-    // A chat asks at every start of its page, and it is no fault that there is nothing to go on with.
+    // A chat's page asks each time that it loads, and having nothing to resume is no error.
     if (log === undefined && which.chatId !== undefined) return nothing();
     if (log === undefined) throw new StreamError("not_found");
     const { heartbeatMs, stallMs, headers } = options;
@@ -275,7 +288,10 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     GET: { answer: ({ request }: Call) => page(request), operation },
   });
 
-  /** By path; `{name}` stands for one part of it, or at its end for all that follows. */
+  /**
+   * The routes by path; `{name}` stands for one segment of it or, at its end, for the rest of the
+   * path.
+   */
   const routes: Record<string, Record<string, Route>> = {
     "/streaming": { POST: streams(streaming, streamOperation) },
     "/streaming/{id}": {
@@ -325,7 +341,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   const templates = Object.keys(routes).filter((path) => path.includes("{"))
     .map((path) => [templateOf(path), routes[path]!] as const);
 
-  /** The methods of a path, and what it has in place of a parameter. */
+  /** Finds the methods of a path, and the value of its parameter. */
   function find(path: string): [methods: Record<string, Route> | undefined, name: string] {
     const methods = own(routes, path);
     if (methods !== undefined && !path.includes("{")) return [methods, ""];
@@ -402,7 +418,7 @@ function own<T>(table: Record<string, T>, key: string): T | undefined {
   return Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
-/** A path with one parameter: a part of it, or at its end all that follows. */
+/** A pattern for a path with one parameter: one segment or, at its end, the rest of the path. */
 function templateOf(path: string): RegExp {
   const pattern = path.replaceAll(".", "\\.").replace(/\{\w+\}$/, "(.+)").replace(
     /\{\w+\}/,
@@ -419,7 +435,10 @@ function decoded(name: string): string {
   }
 }
 
-/** Bun cuts what stays silent for 8 to 12 s, also a model that thinks, unless it is told not to. */
+/**
+ * Turns off Bun's idle timeout for a request. Otherwise Bun cuts a connection that stays silent for
+ * 8 to 12 s, even while a model thinks.
+ */
 function neverIdle(request: Request, info: unknown): void {
   if (typeof info !== "object" || info === null || !("timeout" in info)) return;
   if (typeof info.timeout === "function") info.timeout(request, 0);

@@ -1,12 +1,12 @@
-/** What a source makes, and how its model ended: the two things that sources, queue and formats share. */
+/** What a source makes, and how its model ended: the types that sources, queue and formats share. */
 
-/** What a source makes: a token, or structured data that is sent as JSON under an event name. */
+/** One item of a source: a token, or structured data that is sent as JSON under an event name. */
 export type Item = string | { event?: string; data: unknown };
 
-/** How the model ended: what a generator may return and `close` may be given. */
+/** How the model ended: what a generator may return, and what `close` takes. */
 export interface Summary {
-  /** Why the model stopped, as the upstream says it: `stop`, `length`, `tool_calls`… */
+  /** Why the model stopped, in the upstream's own words: `stop`, `length`, `tool_calls`… */
   finishReason?: string | undefined;
-  /** Tokens that were paid for, in the upstream's own words. */
+  /** Tokens that were billed, under the upstream's own field names. */
   usage?: Record<string, unknown> | undefined;
 }

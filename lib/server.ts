@@ -17,7 +17,7 @@ import { echo } from "./sources/echo.ts";
 import { openai } from "./sources/openai.ts";
 import { createStreamLog } from "./server/stream_log.ts";
 
-/** What the two runtimes' servers have in common. */
+/** What the servers of the two runtimes have in common. */
 interface Listening {
   hostname?: string;
   port?: number;
@@ -37,7 +37,10 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-/** From the flags, unless they are another program's, and the environment. */
+/**
+ * Reads the settings from the environment, and from the flags unless they belong to another
+ * program.
+ */
 function read(): Settings {
   const listener = bun ? "bun" : "deno serve";
   const args = import.meta.main ? process.argv.slice(2) : [];
@@ -52,7 +55,7 @@ function read(): Settings {
   return process.exit(0);
 }
 
-/** The upstream if one is named, else the echo. */
+/** The upstream if one is set, else the echo. */
 function source(): NonNullable<HandlerOptions["source"]> {
   const { openaiBaseUrl: baseUrl, openaiApiKey: apiKey, openaiModel: model } = settings;
   if (!baseUrl) return echo({ delayMs: settings.tokenDelayMs });
@@ -60,17 +63,20 @@ function source(): NonNullable<HandlerOptions["source"]> {
   try {
     return openai({ baseUrl, model, ...apiKey ? { apiKey } : {} });
   } catch (error) {
-    // It names the option and holds neither the key nor the URL.
+    // The message names the option and holds neither the key nor the URL.
     return fail(`OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ${(error as Error).message}`);
   }
 }
 
-/** The log that all machines share, if a Redis is named: with Bun's own client, else the package `redis`. */
+/**
+ * The log that all machines share, if a Redis is set: with Bun's own client, else with the package
+ * `redis`.
+ */
 async function sharedLog(url: string): Promise<RedisLog | undefined> {
   if (url === "") return undefined;
   try {
     if (bun) return new RedisLog(bunRedis(new bun.RedisClient(url)));
-    // An optional peer: not to be looked for where it is not asked for.
+    // An optional peer dependency: not resolved unless it is needed.
     const name = "redis";
     const { createClient } = await import(name) as {
       createClient(options: { url: string }): NodeRedisClient;
@@ -79,7 +85,7 @@ async function sharedLog(url: string): Promise<RedisLog | undefined> {
     client.on("error", () => {});
     return new RedisLog(nodeRedis(client));
   } catch (error) {
-    // Its message may repeat the URL, and the URL may hold a password.
+    // The error's message may repeat the URL, and the URL may hold a password.
     const { code } = error as { code?: unknown };
     const missing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
     return fail(
@@ -127,10 +133,10 @@ function announce(server: Listening): void {
   );
 }
 
-/** Takes no new streams, and leaves `timeoutMs` to those that are open. */
+/** Takes no new streams, and leaves the open ones `timeoutMs` to end. */
 async function shutDown(timeoutMs: number): Promise<void> {
   await handler.drain({ timeoutMs });
-  // What was written last has yet to leave; nobody holds the exit up for longer than this.
+  // The last bytes written have yet to be sent; no connection delays the exit for longer than this.
   setTimeout(() => process.exit(0), 500);
   await listening?.stop?.();
   if (bun) process.exit(0);
@@ -143,7 +149,7 @@ process.on("SIGTERM", () => {
   asked = true;
 });
 
-/** What `deno serve` and `Bun.serve` are given. */
+/** The default export, for `deno serve` and `Bun.serve`. */
 interface Entry extends Listening {
   fetch(request: Request, info?: unknown): Promise<Response>;
   idleTimeout: number;
@@ -154,9 +160,12 @@ const entry: Entry = {
   fetch: handler.fetch,
   port,
   hostname,
-  /** Seconds, on Bun, for a connection that asks nothing; the handler lifts it for each request. */
+  /**
+   * How long Bun keeps a connection without a request, in seconds; the handler lifts it for each
+   * request.
+   */
   idleTimeout: 30,
-  /** Called by Deno. */
+  /** Called by Deno when it listens. */
   onListen: announce,
 };
 
@@ -170,7 +179,7 @@ function serveOnBun(): Listening {
   }
 }
 
-// Deno serves the default export itself. Bun would too, but not tell us where: it is started by hand,
-// and leaves alone what it finds to be a server already.
+// Deno serves the default export itself. Bun would too, but without reporting its address. So Bun's
+// server is started here and exported: Bun does not serve an export that is a server already.
 const served: Entry | Listening = bun && import.meta.main ? serveOnBun() : entry;
 export default served;

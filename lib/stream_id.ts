@@ -1,14 +1,11 @@
-/**
- * Names for generations. They stand apart because they are also the key to somebody's answer: 128
- * bits that cannot be guessed.
- */
+/** Stream ids. An id is also the key to somebody's response: 128 bits that cannot be guessed. */
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/** Random bytes are fetched for many ids at once: each call costs a microsecond and more. */
+/** Random bytes for many ids: each call to fetch them costs a microsecond or more. */
 const pool = new Uint8Array(4096);
 let used = pool.length;
 
-/** 128 random bits as base64url, 22 characters. */
+/** A new stream id: 128 random bits as base64url, 22 characters. */
 export function createStreamId(): string {
   if (used === pool.length) {
     crypto.getRandomValues(pool);
@@ -19,7 +16,7 @@ export function createStreamId(): string {
   let waiting = 0;
   for (const end = used + 16; used < end; used++) {
     bits = (bits << 8) | pool[used]!;
-    // What was handed out stays nowhere.
+    // Bytes that were handed out must not stay in memory.
     pool[used] = 0;
     for (waiting += 8; waiting >= 6; waiting -= 6) id += ALPHABET[(bits >> (waiting - 6)) & 63];
   }

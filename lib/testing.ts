@@ -1,7 +1,7 @@
 /**
- * `spillway/testing`: what the tests of your own source need, without a server. `collect` reads
- * whatever Spillway answers, `script` makes a source that does as it is told. It stands apart from
- * `mod.ts` so that no server carries it.
+ * `spillway/testing`: tools to test your own source without a server. `collect` reads any response
+ * of Spillway, and `script` makes a source that follows a script. Separate from `mod.ts` so that no
+ * server bundles it.
  *
  * @module
  */
@@ -29,25 +29,25 @@ export {
 /** Options of {@linkcode collect}. */
 export interface CollectOptions {
   /**
-   * How an event stream is written. @default {what its head and its events say} Give it where it
-   * matters for `text` that might happen to be JSON, or `json` whose unnamed data is no object.
+   * The format of an event stream. Set it where `text` might happen to be JSON, or where the
+   * unnamed data of `json` is not an object. @default {detected from its headers and events}
    */
   format?: EventFormat;
   /**
-   * Asked after each chunk with what came so far; `true` is the reader's departure: the body is
-   * cancelled. The whole is read anew each time, so it is for short answers.
+   * Called after each chunk with what came so far; on `true` the client disconnects and the body is
+   * cancelled. Everything is read anew each time, so use it for short responses.
    */
   until?: (answer: Answer) => boolean;
-  /** Its abort is the reader's departure as well, for an answer of which nothing more may come. */
+  /** A signal whose abort disconnects the client, for a response that may send nothing more. */
   signal?: AbortSignal;
   /** Bytes of the longest body, an integer of 1 or more. @default {64 MiB} */
   maxBytes?: number;
 }
 
 /**
- * Reads an answer to its end, in whichever format it is, and tells what its reader would know.
+ * Reads a response to its end, in any format, and returns what a client would know of it.
  *
- * It waits as long as the source does: a source that may wait for ever wants a `signal`.
+ * Waits as long as the source does: for a source that may wait for ever, pass a `signal`.
  *
  * @example
  * ```ts
@@ -62,7 +62,8 @@ export interface CollectOptions {
  * assert.deepEqual(answer.items, ["Hel", "lo", { event: "note", data: 1 }]);
  * ```
  *
- * @returns What came, also of a failure, a refusal, or a body that breaks off or was left.
+ * @returns What came, also if it is a failure or an error response, or if the body breaks off or
+ * was left.
  * @throws {RangeError} If the body is larger than `maxBytes`, or `maxBytes` is out of its bounds.
  * @throws {TypeError} If the body has been read, or `format` is not one of the names.
  * @throws Whatever the promise of a response rejects with.
@@ -98,13 +99,13 @@ async function readChunks(
 ): Promise<Body["end"]> {
   if (body === null) return "complete";
   const reader = body.getReader();
-  // That the body has ended or broken is told by the read.
+  // If the cancel fails, the pending read reports it.
   const leave = () => void reader.cancel(signal?.reason).catch(() => {});
   signal?.addEventListener("abort", leave);
   if (signal?.aborted) leave();
   try {
     for (let size = 0;;) {
-      // How it broke is the runtime's affair; that it broke is all that a reader knows.
+      // The error depends on the runtime; a client knows only that the body broke off.
       const read = await reader.read().catch(() => undefined);
       if (read?.value !== undefined) {
         size += read.value.length;

@@ -1,4 +1,4 @@
-/** Anthropic's messages, for every client of that API: as events, or as one document. */
+/** Anthropic's Messages format: an event stream, or one JSON document. */
 import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
@@ -15,24 +15,31 @@ import { type Part, Transcript } from "./transcript.ts";
 
 /** Options of {@linkcode anthropicFormat}. */
 export interface AnthropicFormatOptions {
-  /** What the answer calls its model. @default {"spillway"} */
+  /** The model's name in the response. @default {"spillway"} */
   model?: string;
-  /** Whether the answer is one `message` document, as `stream: false` asks. @default {false} */
+  /** Whether the response is one `message` document, as `stream: false` asks. @default {false} */
   buffered?: boolean;
 }
 
-/** {@linkcode anthropicFormat} and its variants. */
+/** The type of {@linkcode anthropicFormat}: a format with a method that makes variants of it. */
 export interface AnthropicFormat extends Format {
-  /** @throws {TypeError} If `model` is not a string. */
+  /**
+   * Returns a variant of the format with these options.
+   *
+   * @throws {TypeError} If `model` is not a string.
+   */
   with(options: AnthropicFormatOptions): Format;
 }
 
 class MessageFramer extends BlockFramer {
   readonly #context: FormatContext;
   readonly #model: string;
-  /** Blocks so far. One of text or reasoning ends before another block begins: it is the last. */
+  /**
+   * Number of content blocks so far. Only the last one is open if it is text or reasoning: such a
+   * block ends before another begins.
+   */
   #blocks = 0;
-  /** The block of each call. */
+  /** The block index of each tool call. */
   readonly #callBlocks: number[] = [];
 
   constructor(context: FormatContext, model: string) {
@@ -87,7 +94,7 @@ class MessageFramer extends BlockFramer {
     out.event({ event: "error", data: errorBody(problem) });
   }
 
-  /** Answers the block's index. */
+  /** Begins a block and returns its index. */
   #begin(out: EventWriter, block: unknown): number {
     const index = this.#blocks++;
     write(out, "content_block_start", { index, content_block: block });
@@ -114,7 +121,7 @@ class Message extends Transcript {
   }
 }
 
-/** An event: its name is its type as well, and the clients pass over what has no name. */
+/** Writes an event under the name of its type: the clients skip events without a name. */
 function write(out: EventWriter, type: string, fields: object): void {
   out.event({ event: type, data: JSON.stringify({ type, ...fields }) });
 }
@@ -145,7 +152,7 @@ function blockOf(part: Part): unknown {
     return { type: "tool_use", id, name, input: json === undefined ? text : JSON.parse(json) };
   }
   const { kind, text } = part;
-  // Nobody but Anthropic can sign it, and its clients want the field.
+  // Only Anthropic can sign reasoning, but its clients require the field.
   return kind === "text"
     ? { type: "text", text }
     : { type: "thinking", thinking: text, signature: "" };
@@ -158,7 +165,7 @@ const STOP_REASONS: Readonly<Record<FinishKind, string>> = {
   content_filter: "refusal",
   other: "end_turn",
 };
-/** Anthropic's own words that say more than the kind does. */
+/** Stop reasons of Anthropic's that are more precise than a `FinishKind`. */
 const OWN = ["stop_sequence", "pause_turn", "model_context_window_exceeded"];
 
 function stopReason(end: End, calls: readonly ToolCall[]): string {
@@ -170,7 +177,7 @@ function stopReason(end: End, calls: readonly ToolCall[]): string {
 function usageFor(end: End): unknown {
   const { input, output, cacheRead, cacheWritten } = usageOf(end);
   return {
-    // Here the cache's are counted beside it.
+    // Anthropic counts cached tokens beside the input tokens, not among them.
     input_tokens: Math.max(0, input - (cacheRead ?? 0) - (cacheWritten ?? 0)),
     output_tokens: output,
     ...cacheRead === undefined ? {} : { cache_read_input_tokens: cacheRead },
@@ -190,7 +197,7 @@ const ERROR_TYPES: Readonly<Record<number, string>> = {
   529: "overloaded_error",
 };
 
-/** The same object before the head and after it. */
+/** An error object; the same before the response headers and in the stream. */
 function errorBody(problem: Problem): string {
   const { status } = problem;
   const type = ERROR_TYPES[status] ?? (status >= 500 ? "api_error" : "invalid_request_error");
@@ -219,25 +226,27 @@ function variant(options: AnthropicFormatOptions = {}): Format {
 }
 
 /**
- * Messages as Anthropic's clients read them: `message_start`, a content block for each part with its
- * deltas, `message_delta` with the stop reason and the usage, `message_stop`. A failure is
- * `{ type: "error", error: { type, message } }`, in the stream as `event: error` or instead of it. A
- * whole answer, and the arguments of tool calls, may be 16 MiB.
+ * Anthropic's Messages format: `message_start`, a content block for each part with its deltas,
+ * `message_delta` with the stop reason and the usage, `message_stop`. A failure is
+ * `{ type: "error", error: { type, message } }`: `event: error` in the stream, or the body of an
+ * error response before the headers. A buffered response, and the arguments of tool calls, may have
+ * up to 16 MiB.
  *
- * Reasoning is a `thinking` block with an empty signature, `tool_call` items are `tool_use` blocks;
- * other structured items are dropped, for the format has no room for them. A finish reason of another
- * API becomes the one that means the same, an unknown one `end_turn`. The usage is the source's, and
- * comes with `message_delta`; without it `output_tokens` is what Spillway counted and `input_tokens`
- * 0. In a whole message the `input` of a tool call whose arguments are no JSON is their text.
+ * Reasoning becomes a `thinking` block with an empty signature, and `tool_call` items become
+ * `tool_use` blocks. Other structured items are dropped, because the format has no place for them.
+ * A finish reason of another API is mapped to the one with the same meaning; an unknown one becomes
+ * `end_turn`. The usage is the source's and is sent in `message_delta`. Without it, `output_tokens`
+ * is what Spillway counted and `input_tokens` is 0. In a buffered message, the `input` of a tool
+ * call whose arguments are not JSON is their text.
  *
- * The events of an upstream `Response` are taken for what they would be as items.
+ * The events of an upstream `Response` are read as the items that they represent.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
  * import { anthropicFormat, sse } from "spillway";
  *
- * const format = anthropicFormat.with({ model: "parrot", whole: true });
+ *  const format = anthropicFormat.with({ model: "parrot", buffered: true });
  * const response = await sse(new Request("http://localhost/"), ["Hel", "lo"], { format });
  * const { content, stop_reason } = await response.json();
  * assert(content[0].text === "Hello" && stop_reason === "end_turn");

@@ -1,10 +1,11 @@
 /**
- * One chunk of an OpenAI-compatible answer as items. It stands apart because such chunks come in by
- * two ways: from an upstream that a source asks, and in a `Response` that is passed on.
+ * Reads one chunk of an OpenAI-compatible response as items. Separate from the formats and the
+ * sources because such chunks arrive in both: from an upstream that a source calls, and in a
+ * `Response` that is passed on.
  */
 import type { Item, Summary } from "../item.ts";
 
-/** As much of a chunk as is read; nothing of it is certain. */
+/** The fields of a chunk that are read. None of them is certain to be there or of its type. */
 export interface CompletionChunk {
   object?: unknown;
   error?: unknown;
@@ -31,14 +32,14 @@ interface ToolCallDelta {
   function?: { name?: string; arguments?: string };
 }
 
-/** Whether the chunk is a failure, in OpenAI's shape or in the one that vLLM had. */
+/** Whether the chunk is a failure, in OpenAI's shape or in the one of older vLLM versions. */
 export function isFailure(chunk: CompletionChunk): boolean {
   return Boolean(chunk.error) || chunk.object === "error";
 }
 
 /**
- * What the chunk adds to the answer, in order: reasoning, text, fragments of tool calls. Of several
- * choices the first is read. What it says of the end goes into `summary`.
+ * Returns what the chunk adds to the response, in order: reasoning, text, fragments of tool calls.
+ * Only the first choice is read. The finish reason and the usage go into `summary`.
  */
 export function readChunk(chunk: CompletionChunk, summary: Summary): Item[] {
   if (isObject(chunk.usage)) summary.usage = chunk.usage as Record<string, unknown>;
@@ -48,37 +49,41 @@ export function readChunk(chunk: CompletionChunk, summary: Summary): Item[] {
   return isObject(choice.delta) ? itemsOf(choice.delta) : [];
 }
 
-/** What stands in for the text while a template is tried: nothing that JSON would escape. */
+/** A placeholder for the text while a template is tried: a character that JSON does not escape. */
 const MARK = "\u{10fffd}";
-/** What cannot stand in a JSON string as it is. */
+/** Characters that JSON has to escape in a string. */
 // deno-lint-ignore no-control-regex -- in JSON they are faults
 const NEEDS_PARSING = /["\\\0-\x1f]/;
 const CONTENT = /"content": ?"/;
-/** An upstream whose chunks differ in more than their text is not looked at over and over. */
+/**
+ * Limit of attempts to learn a template: the chunks of some upstreams differ in more than their
+ * text.
+ */
 const MAX_TRIES = 4;
 
 /**
- * The text of chunks that differ from an earlier one in their text alone, as nearly all of an answer's do: it is
- * cut out, and not parsed (benchmark case: relay). What stands before and after it is compared to the letter, and
- * the text holds neither a quote nor a backslash, so that parsing could not find anything else.
+ * Extracts the text of chunks that differ from an earlier one in their text alone, as nearly all
+ * chunks of a response do. The text is cut out without parsing (benchmark case: relay). What stands
+ * before and after it must match the earlier chunk exactly, and the text may hold neither a quote
+ * nor a backslash, so that parsing would give the same result.
  */
 export class TextChunks {
   #head: string | undefined;
   #tail = "";
   #tries = 0;
 
-  /** The text, where `data` is like the chunk that was learnt. */
+  /** The text, if `data` matches the chunk that was learned; else `undefined`. */
   read(data: string): string | undefined {
     const head = this.#head;
     if (head === undefined || data.length < head.length + this.#tail.length) return undefined;
     const end = data.length - this.#tail.length;
-    // `startsWith` and `endsWith` take V8 half as long again.
+    // `startsWith` and `endsWith` take V8 one and a half times as long.
     if (data.slice(0, head.length) !== head || data.slice(end) !== this.#tail) return undefined;
     const text = data.slice(head.length, end);
     return NEEDS_PARSING.test(text) ? undefined : text;
   }
 
-  /** Learns from a chunk that was parsed, if `items` is but its text and that can be found again. */
+  /** Learns from a parsed chunk if `items` is only its text and that text can be located again. */
   learn(data: string, items: readonly Item[]): void {
     const [text] = items;
     if (items.length !== 1 || typeof text !== "string" || this.#tries >= MAX_TRIES) return;
@@ -88,7 +93,7 @@ export class TextChunks {
     const head = data.slice(0, content.index + content[0].length);
     if (!data.startsWith(`${text}"`, head.length)) return;
     const tail = data.slice(head.length + text.length);
-    // A name or a text may look like the field: what is found must be what was put there.
+    // A name or a text may look like the field: what is found must be what was inserted.
     const summary: Summary = {};
     const found = readChunk(parse(head + MARK + tail), summary);
     const isText = found.length === 1 && found[0] === MARK && Object.keys(summary).length === 0;
@@ -119,7 +124,7 @@ function parse(json: string): CompletionChunk {
   try {
     return Object(JSON.parse(json));
   } catch {
-    // What was put in was put beside a string: then there is no template.
+    // The mark ended up beside a string and not in one: then there is no template.
     return {};
   }
 }

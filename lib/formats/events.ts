@@ -1,6 +1,6 @@
 /**
- * `json` and `text`, Spillway's own event streams: they differ in how a token is written and in
- * nothing else, so they share a file.
+ * `json` and `text`, Spillway's own event streams. They share a file because they differ only in
+ * how a token is written.
  */
 import type { Problem } from "../error.ts";
 import {
@@ -15,7 +15,7 @@ import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 
 const TOKEN = eventFrame(undefined, '{"token":"', '"}');
-/** How long an `EventSource` waits before it comes back. */
+/** How long an `EventSource` waits before it reconnects, in ms. */
 const RETRY_MS = 1000;
 const LF = 0x0a;
 const CR = 0x0d;
@@ -56,7 +56,10 @@ class JsonFramer implements Framer {
 }
 
 class TextFramer extends JsonFramer {
-  /** None after a token that ended in a CR: an LF at the start of the next belongs to it. */
+  /**
+   * The frame for tokens; absent after a token that ended in CR, because an LF at the start of the
+   * next one belongs to that CR.
+   */
   override frame: Frame | undefined = DATA;
 
   override token(out: EventWriter, text: string): void {
@@ -66,12 +69,12 @@ class TextFramer extends JsonFramer {
   }
 
   override structured(out: EventWriter, event: string | undefined, json: string): void {
-    // Without a name it could not be told from a token.
+    // Without an event name the client could not distinguish it from a token.
     if (event !== undefined) super.structured(out, event, json);
   }
 }
 
-/** One token is `data: {"token":"Hel"}`: any string arrives as it was. */
+/** Spillway's `json` format: one token is `data: {"token":"Hel"}`, and any string arrives unchanged. */
 export const jsonFormat: Format = {
   ...EVENT_STREAM_FORMAT,
   retryMs: RETRY_MS,
@@ -80,7 +83,7 @@ export const jsonFormat: Format = {
   open: (context) => new JsonFramer(context),
 };
 
-/** One token is itself, in `data: ` lines; CRLF and CR arrive as LF. */
+/** Spillway's `text` format: one token is its text in `data: ` lines; CRLF and CR arrive as LF. */
 export const textFormat: Format = {
   ...EVENT_STREAM_FORMAT,
   retryMs: RETRY_MS,

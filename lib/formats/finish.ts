@@ -1,5 +1,5 @@
 /**
- * How an answer ended and what it cost, from any model's words into one vocabulary. It stands apart
+ * How a response ended and what it cost, mapped from any model's terms to one vocabulary. Separate
  * from the formats because each of them translates from all the others.
  */
 import type { Problem } from "../error.ts";
@@ -8,21 +8,24 @@ import type { End } from "./format.ts";
 /** Why a model stopped. `other` is a reason that is none of these. */
 export type FinishKind = "stop" | "length" | "tool_calls" | "content_filter" | "other";
 
-/** Tokens that were paid for. */
+/** Tokens that were billed. */
 export interface Usage {
-  /** Of the prompt, those from a cache among them; 0 if the source does not say. */
+  /** Tokens of the prompt, including those from a cache; 0 if the source does not say. */
   input: number;
-  /** Of the answer; what Spillway counted if the source does not say. */
+  /** Tokens that were generated; what Spillway counted if the source does not say. */
   output: number;
   total: number;
-  /** Of `input`: read from a cache, or written to one. */
+  /** Tokens of `input` that were read from a cache; `cacheWritten` those that were written to one. */
   cacheRead: number | undefined;
   cacheWritten: number | undefined;
-  /** Of `output`: reasoning. */
+  /** Tokens of `output` that were reasoning. */
   reasoning: number | undefined;
 }
 
-/** In lower case with underscores: of OpenAI, Anthropic, the AI SDK, Gemini, Cohere, Mistral, TGI. */
+/**
+ * Finish reasons in lower case with underscores: those of OpenAI, Anthropic, the AI SDK, Gemini,
+ * Cohere, Mistral and TGI.
+ */
 const KINDS: ReadonlyMap<string, FinishKind> = new Map([
   ["stop", "stop"],
   ["end_turn", "stop"],
@@ -45,14 +48,17 @@ const KINDS: ReadonlyMap<string, FinishKind> = new Map([
   ["recitation", "content_filter"],
 ]);
 
-/** Why the answer ended. What somebody stopped is `stop`; without a reason it is that, or a tool's. */
+/**
+ * Why the response ended. A stopped generation is `stop`; without a reason it is `stop`, or
+ * `tool_calls` if tools were called.
+ */
 export function finishKind({ reason, finishReason }: End, calledTools: boolean): FinishKind {
   if (reason === "cancelled") return "stop";
   if (finishReason === undefined) return calledTools ? "tool_calls" : "stop";
   return KINDS.get(finishReason.toLowerCase().replaceAll("-", "_")) ?? "other";
 }
 
-/** The source's usage in whichever API's names, with Spillway's own count where it has none. */
+/** The source's usage, under any API's field names; where it has none, Spillway's own count. */
 export function usageOf({ usage = {}, tokens }: End): Usage {
   const prompt = inner(usage, [
     "prompt_tokens_details",
@@ -103,7 +109,7 @@ function inner(fields: Fields, names: string[]): Fields {
   return {};
 }
 
-/** A failure in one sentence, for APIs whose errors have room for no more. */
+/** A failure in one sentence, for APIs whose errors have no field for more. */
 export function sentenceOf({ title, detail }: Problem): string {
   return detail === undefined || detail === title ? title : `${title}: ${detail}`;
 }

@@ -1,6 +1,6 @@
 /**
- * How a format is written: the small interface between the stream and what its readers understand.
- * It stands below the formats so that the stream knows their shape and none of their names.
+ * The interface of a format: how a stream's items become bytes. Separate from the formats because
+ * the pipeline uses this shape and imports no format by name.
  */
 import type { Problem } from "../error.ts";
 import type { Summary } from "../item.ts";
@@ -8,19 +8,19 @@ import type { EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 
-/** How a stream ended well. */
+/** How a stream ended without a failure. */
 export interface End extends Summary {
-  /** `completed`, or `cancelled` if somebody stopped the generation. */
+  /** `completed`, or `cancelled` if the generation was stopped. */
   reason: "completed" | "cancelled";
-  /** Tokens that the source gave. */
+  /** Number of tokens that the source gave. */
   tokens: number;
 }
 
-/** What a format may know of the stream it is opened for. */
+/** What a format may know of the stream that it is opened for. */
 export interface FormatContext {
-  /** The request that is answered. */
+  /** The request that the stream responds to. */
   readonly request: Request;
-  /** 128 random bits, base64url. */
+  /** The stream id: 128 random bits, base64url. */
   readonly streamId: string;
   /** The id that the last event carries, if an `EventSource` may ask again after the end. */
   readonly lastId: string | undefined;
@@ -31,52 +31,76 @@ export interface FormatContext {
  * MUST NOT keep it.
  */
 export interface Framer {
-  /** What comes before the first item. */
+  /** Writes what comes before the first item. */
   start?(out: EventWriter): void;
-  /** What tokens MAY be written in without `token` being asked: all that follow each other, while it is there. */
+  /**
+   * The frame in which tokens MAY be written without a call of `token`. While it is set, it holds
+   * for all tokens that follow each other.
+   */
   readonly frame?: Frame | undefined;
-  /** A token; never empty. Always asked for one that ends in CR or in half a surrogate pair. */
+  /**
+   * Writes a token, which is never empty. Always called for a token that ends in CR or in half a
+   * surrogate pair.
+   */
   token(out: EventWriter, text: string): void;
-  /** Structured data as JSON, with the event name that the source gave; `data` is what the JSON was made of. */
+  /**
+   * Writes structured data as JSON, under the event name that the source gave. `data` is the value
+   * that the JSON was made from.
+   */
   structured(out: EventWriter, event: string | undefined, json: string, data: unknown): void;
-  /** An event of an upstream, to be passed on as it came. */
+  /** Writes an event of an upstream, to be passed on unchanged. */
   relayed(out: EventWriter, event: ServerSentEvent): void;
-  /** The normal end. */
+  /** Writes the normal end. */
   end(out: EventWriter, end: End): void;
-  /** The failure. A format without it fails by breaking the body off. */
+  /** Writes the failure. A format without this method fails by breaking off the body. */
   fail?(out: EventWriter, problem: Problem): void;
 }
 
-/** The opening comment and heartbeat of event streams: one line, for a blank one makes it an event to some. */
+/**
+ * Writes the opening comment and the heartbeat of event streams. One line only: with a blank line
+ * after it, some clients take it for an event.
+ */
 export function commentHeartbeat(out: EventWriter): void {
   out.comment("");
 }
 
-/** One kind of body that a stream can be sent as. */
+/** A format: one kind of body that a stream can be sent as. */
 export interface Format {
-  /** Its name in `?format=`. */
+  /** The format's name in `?format=`. */
   readonly name: string;
   /** The `content-type` of the response. */
   readonly contentType: string;
-  /** Media types that a reader may ask for it by. */
+  /** Media types in `Accept` that select this format. */
   readonly mediaTypes: readonly string[];
   /** Further response headers. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Whether an opening comment and heartbeats are sent. */
+  /** Writes the opening comment and heartbeats; without this function none are sent. */
   readonly heartbeat?: (out: EventWriter) => void;
-  /** How long an `EventSource` waits before it comes back, in ms, said once in a stream that can be resumed. */
+  /**
+   * How long an `EventSource` waits before it reconnects, in ms. Sent once in a stream that can be
+   * resumed.
+   */
   readonly retryMs?: number;
-  /** Whether a lone surrogate survives, as it does in JSON; else half a pair waits for the other. */
+  /**
+   * Whether a lone surrogate arrives unchanged, as in JSON. Otherwise half a pair waits for its
+   * other half.
+   */
   readonly lossless: boolean;
-  /** Whether the answer is one document, written at the end: its head waits for it, whatever `commitAfterMs` says. */
+  /**
+   * Whether the response is one document, written at the end. Its headers are sent with it,
+   * whatever `commitAfterMs` says.
+   */
   readonly buffered?: boolean;
-  /** A failure before the head, as the JSON that the readers of this format know; without it a problem (RFC 9457). */
+  /**
+   * The JSON body of an error response before the headers, as this format's clients expect it.
+   * Without it the body is a problem object (RFC 9457).
+   */
   readonly errorBody?: (problem: Problem) => string;
-  /** Called once a stream. */
+  /** Opens the format for one stream. Called once per stream. */
   open(context: FormatContext): Framer;
 }
 
-/** What all event streams have in common. */
+/** Properties that all event stream formats share. */
 export const EVENT_STREAM_FORMAT: Required<
   Pick<Format, "contentType" | "mediaTypes" | "heartbeat">
 > = {
@@ -85,7 +109,7 @@ export const EVENT_STREAM_FORMAT: Required<
   heartbeat: commentHeartbeat,
 };
 
-/** What an answer has that is one JSON document. */
+/** Properties that all formats of one JSON document share. */
 export const DOCUMENT_FORMAT: Required<
   Pick<Format, "contentType" | "mediaTypes" | "lossless" | "buffered">
 > = {

@@ -1,4 +1,4 @@
-/** One JSON object a line, for readers that know no event streams. */
+/** The `ndjson` format: one JSON object per line, for clients that do not read event streams. */
 import type { Problem } from "../error.ts";
 import type { End, Format, Framer } from "./format.ts";
 import type { EventWriter } from "../sse/encode.ts";
@@ -23,7 +23,10 @@ const framer: Framer = {
   fail: (out: EventWriter, problem: Problem): void => line(out, "failed", JSON.stringify(problem)),
 };
 
-/** One item is `{"token"}` or `{"event","data"}` on a line; the last line is `done` or `failed`. */
+/**
+ * The `ndjson` format: one item is `{"token"}` or `{"event","data"}` on a line; the last line is
+ * `done` or `failed`.
+ */
 export const ndjsonFormat: Format = {
   name: "ndjson",
   contentType: "application/x-ndjson; charset=utf-8",

@@ -1,4 +1,4 @@
-/** OpenAI's chat completions, for every client of that API: as chunks, or as one document. */
+/** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
 import { pathOf, type Problem } from "../error.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
@@ -16,29 +16,36 @@ import { Transcript } from "./transcript.ts";
 
 /** Options of {@linkcode openaiFormat}. */
 export interface OpenAiFormatOptions {
-  /** What the answer calls its model. @default {"spillway"} */
+  /** The model's name in the response. @default {"spillway"} */
   model?: string;
-  /** Whether a last chunk tells the usage, as `stream_options.include_usage` asks. @default {false} */
+  /** Whether a last chunk has the usage, as `stream_options.include_usage` asks. @default {false} */
   includeUsage?: boolean;
-  /** Whether the answer is one `chat.completion` document, as `stream: false` asks. @default {false} */
+  /**
+   * Whether the response is one `chat.completion` document, as `stream: false` asks.
+   * @default {false}
+   */
   buffered?: boolean;
 }
 
-/** {@linkcode openaiFormat} and its variants. */
+/** The type of {@linkcode openaiFormat}: a format with a method that makes variants of it. */
 export interface OpenAiFormat extends Format {
-  /** @throws {TypeError} If `model` is not a string. */
+  /**
+   * Returns a variant of the format with these options.
+   *
+   * @throws {TypeError} If `model` is not a string.
+   */
   with(options: OpenAiFormatOptions): Format;
 }
 
 const DONE = "[DONE]";
 
 class ChunkFramer extends PartFramer {
-  /** A chunk up to its choices, and from them on. */
+  /** The text of a chunk before its choices; `#tail` is what follows from there. */
   readonly #head: string;
   readonly #tail: string;
   readonly #includeUsage: boolean;
   readonly #token: Frame;
-  /** None before the role. */
+  /** The frame for tokens; absent until the role was written. */
   frame: Frame | undefined;
   #reasoning: Frame | undefined;
   #begun = false;
@@ -69,7 +76,7 @@ class ChunkFramer extends PartFramer {
     this.#call(out, { index, function: { arguments: fragment } });
   }
 
-  /** As it came, its id and its role among it. */
+  /** Writes an upstream's chunk unchanged, its id and its role included. */
   protected override chunk(out: EventWriter, data: string, _items: Item[]): void {
     this.#begun = true;
     out.data(data);
@@ -91,7 +98,7 @@ class ChunkFramer extends PartFramer {
     out.data(DONE);
   }
 
-  /** The role, which the clients' helpers want first. */
+  /** Writes the role, which the clients' helpers require first. */
   #begin(out: EventWriter): void {
     this.#begun = true;
     this.frame = this.#token;
@@ -109,7 +116,7 @@ class ChunkFramer extends PartFramer {
   }
 
   #deltaFrame(field: string): Frame {
-    // JSON has no NUL: the text goes where this one is.
+    // JSON holds no NUL: the text goes where the NUL is.
     const [before, after] = this.#choice(`{"${field}":"\0"}`).split("\0");
     return eventFrame(undefined, before!, after!);
   }
@@ -153,14 +160,14 @@ class Completion extends Transcript {
   }
 }
 
-/** What each chunk and each document begins with. */
+/** The fields that each chunk and each document begins with. */
 function identityOf({ streamId }: FormatContext, object: string, model: string): string {
   const created = Math.floor(Date.now() / 1000);
   const id = `chatcmpl-${streamId}`;
   return JSON.stringify({ id, object, created, model }).slice(1, -1);
 }
 
-/** Clients that check it know these four only. */
+/** The finish reason: one of four, the only ones that strict clients accept. */
 function finishOf(end: End, calls: readonly ToolCall[]): string {
   const kind = finishKind(end, calls.length > 0);
   return kind === "other" ? "stop" : kind;
@@ -179,7 +186,7 @@ function usageFor(end: End): unknown {
   };
 }
 
-/** The same object before the head and after it. */
+/** An error object; the same before the response headers and in the stream. */
 function errorBody(problem: Problem): string {
   const { status, code, errors } = problem;
   const param = pathOf(errors?.[0]?.pointer ?? "") || null;
@@ -216,24 +223,26 @@ function variant(options: OpenAiFormatOptions = {}): Format {
 }
 
 /**
- * Chat completions as OpenAI's clients read them: one chunk a token, the role first, the finish
- * reason and `[DONE]` last. A failure is `{ error: { message, type, param, code } }`, in the stream
- * or instead of it. A whole answer, and the arguments of tool calls, may be 16 MiB.
+ * OpenAI's chat completions format: one chunk per token, the role first, the finish reason and
+ * `[DONE]` last. A failure is `{ error: { message, type, param, code } }`: in the stream, or as the
+ * body of an error response before the headers. A buffered response, and the arguments of tool
+ * calls, may have up to 16 MiB.
  *
- * Reasoning is `reasoning_content`, `tool_call` items are deltas of `tool_calls`; other structured
- * items are dropped, for the format has no room for them. A finish reason of another API becomes the
- * one that means the same, an unknown one `stop`. The usage is the source's; without it
- * `completion_tokens` is what Spillway counted and `prompt_tokens` 0.
+ * Reasoning becomes `reasoning_content`, and `tool_call` items become deltas of `tool_calls`. Other
+ * structured items are dropped, because the format has no place for them. A finish reason of
+ * another API is mapped to the one with the same meaning; an unknown one becomes `stop`. The usage
+ * is the source's. Without it, `completion_tokens` is what Spillway counted and `prompt_tokens` is
+ * 0.
  *
- * An OpenAI chunk of an upstream `Response` passes as it came, with its own id; any other event of it
- * is taken for what it would be as an item.
+ * An OpenAI chunk of an upstream `Response` is passed on unchanged, with its own id. Any other
+ * event of it is read as the item that it represents.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
  * import { openaiFormat, sse } from "spillway";
  *
- * const format = openaiFormat.with({ model: "parrot", whole: true });
+ *  const format = openaiFormat.with({ model: "parrot", buffered: true });
  * const response = await sse(new Request("http://localhost/"), ["Hel", "lo"], { format });
  * const { choices } = await response.json();
  * assert(choices[0].message.content === "Hello" && choices[0].finish_reason === "stop");

@@ -1,7 +1,7 @@
 /**
- * What an answer is made of for those who know a model's API: text, reasoning, tool calls. It stands
- * between the framer's interface and the formats of such APIs, so that all of them see the same parts
- * in the same items, and each says only how it writes them.
+ * Finds the parts of a response in its items: text, reasoning, tool calls. Separate from the
+ * formats of model APIs because all of them must find the same parts in the same items; each one
+ * only writes them.
  */
 import { isFailure, readChunk } from "./completion_chunk.ts";
 import { StreamError, upstreamFailed } from "../error.ts";
@@ -11,23 +11,26 @@ import type { EventWriter } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 
-/** What one stream may have its framer keep, in bytes: arguments of tool calls, and whole answers. */
+/**
+ * The most that the framer of one stream may keep, in bytes: arguments of tool calls, and buffered
+ * responses.
+ */
 export const MAX_KEPT_BYTES: number = 16 * 1024 * 1024;
-/** What a tool call costs beside its strings. */
+/** The memory of a tool call beside its strings, in bytes: an estimate. */
 const CALL_BYTES = 64;
 
-/** A tool call as its fragments come in. */
+/** A tool call, assembled from its fragments. */
 export interface ToolCall {
-  /** Its place among the calls of the answer: 0, 1, 2, … */
+  /** The call's place among the calls of the response: 0, 1, 2, … */
   readonly index: number;
   readonly id: string;
   readonly name: string;
-  /** JSON, as far as it has come. */
+  /** The arguments as JSON, as far as they have arrived. */
   arguments: string;
   ended: boolean;
 }
 
-/** A fragment as a source gives it; nothing of it is certain. */
+/** A fragment of a tool call from a source. None of its fields is certain. */
 interface Fragment {
   index?: unknown;
   id?: unknown;
@@ -40,38 +43,46 @@ interface Fragment {
  *
  * - A string is text.
  * - `{ event: "reasoning", data: { text } }` is reasoning.
- * - `{ event: "tool_call", data: { index, id?, name?, arguments? } }` is a fragment of a tool call:
- *   the first one names the tool. An id that the call does not have begins another call, for some
- *   upstreams give them all the index 0.
+ * - `{ event: "tool_call", data: { index, id?, name?, arguments? } }` is a fragment of a tool call;
+ *   the first fragment names the tool. An id that differs from the call's id begins another call,
+ *   because some upstreams give all calls the index 0.
  * - Any other structured item is `other`.
- * - An event of an upstream is what it would be as an item: a chunk of OpenAI's is its text,
- *   reasoning and tool calls, Spillway's `{"token"}` is text, a named event is a structured item;
- *   without a name, what is no JSON object is text as it stands. What is a failure fails the stream.
+ * - An event of an upstream is read as the item that it represents: an OpenAI chunk is its text,
+ *   reasoning and tool calls, Spillway's `{"token"}` is text, and a named event is a structured
+ *   item. An event without a name whose data is not a JSON object is text. An event that is a
+ *   failure fails the stream.
  */
 export abstract class PartFramer implements Framer {
   /** The calls so far, in the order in which they began. */
   protected readonly calls: ToolCall[] = [];
-  /** Those among them whose arguments have grown since a format last cleared the set. */
+  /** The calls whose arguments have grown since the format last cleared this set. */
   protected readonly grown: Set<ToolCall> = new Set();
-  /** What an upstream's chunks said of their end. */
+  /** The finish reason and usage that an upstream's chunks gave. */
   protected readonly relayedEnd: Summary = {};
-  /** The call that each index of the source stands for. */
+  /** The current call for each index that the source uses. */
   readonly #current = new Map<unknown, ToolCall>();
   readonly #callIds: string;
   #keptBytes = 0;
 
-  /** @param callIds What the ids of calls begin with that have none of their own. */
+  /**
+   * Creates a framer for one stream.
+   *
+   * @param callIds Prefix of the ids of calls that have no id of their own.
+   */
   constructor(callIds: string) {
     this.#callIds = callIds;
   }
 
   abstract token(out: EventWriter, text: string): void;
   protected abstract reasoning(out: EventWriter, text: string): void;
-  /** A call begins; `fragment` is what its arguments begin with, perhaps nothing. */
+  /** Called when a call begins; `fragment` is the start of its arguments, perhaps empty. */
   protected abstract callBegan(out: EventWriter, call: ToolCall, fragment: string): void;
-  /** Its arguments go on; `fragment` is never empty. */
+  /** Called when the arguments of a call continue; `fragment` is never empty. */
   protected abstract callWent(out: EventWriter, call: ToolCall, fragment: string): void;
-  /** A structured item that is no part of an answer: dropped, unless the format has room for it. */
+  /**
+   * Handles a structured item that is no part of a response: dropped, unless the format has a place
+   * for it.
+   */
   protected other(_out: EventWriter, _event: string | undefined, _json: string): void {}
   abstract end(out: EventWriter, end: End): void;
 
@@ -98,16 +109,16 @@ export abstract class PartFramer implements Framer {
     } else if (value.token !== "") this.token(out, value.token);
   }
 
-  /** An upstream's chunk, and the items that were found in it. */
+  /** Handles an upstream's chunk and the items that were found in it. */
   protected chunk(out: EventWriter, _data: string, items: Item[]): void {
     for (const item of items) {
       if (typeof item === "string") this.token(out, item);
-      // Reasoning and tool calls: nobody looks at their JSON.
+      // Reasoning and tool calls: their JSON is not used.
       else this.structured(out, item.event, "", item.data);
     }
   }
 
-  /** The end as the source says it, or the upstream whose events were relayed. */
+  /** The end as the source gave it, or as the relayed upstream gave it. */
   protected endOf(end: End): End {
     return { ...this.relayedEnd, ...end };
   }
@@ -161,24 +172,24 @@ export abstract class PartFramer implements Framer {
   }
 }
 
-/** The parts that are written as a block of their own with a beginning and an end. */
+/** The kinds of part that are written as a block of their own, with a beginning and an end. */
 export type BlockKind = "text" | "reasoning";
 
 /**
- * For APIs that frame each part as a block: a block of text or reasoning ends where another part
- * begins. A tool call ends there too if its arguments are whole, else with the answer: fragments of
- * several calls may come by turns.
+ * The base of formats that frame each part as a block. A block of text or reasoning ends where
+ * another part begins. A tool call ends there too if its arguments are complete, else with the
+ * response: fragments of several calls may alternate.
  */
 export abstract class BlockFramer extends PartFramer {
-  /** Of a block of text, while one is open. */
+  /** The frame of the open text block; absent while none is open. */
   frame: Frame | undefined;
   #open: BlockKind | undefined;
   #delta!: Frame;
 
-  /** Writes the beginning of a block; answers the frame of what it says. */
+  /** Writes the beginning of a block and returns the frame of its text. */
   protected abstract blockBegan(out: EventWriter, kind: BlockKind): Frame;
   protected abstract blockEnded(out: EventWriter, kind: BlockKind): void;
-  /** Nothing will be added to the call. `json` is its arguments on one line, if they are JSON. */
+  /** Called when a call is complete. `json` is its arguments on one line, if they are JSON. */
   protected abstract callEnded(out: EventWriter, call: ToolCall, json: string | undefined): void;
 
   override token(out: EventWriter, text: string): void {
@@ -198,14 +209,14 @@ export abstract class BlockFramer extends PartFramer {
     if (kind === "text") this.frame = this.#delta;
   }
 
-  /** The text or the reasoning ends. */
+  /** Ends the open block of text or reasoning. */
   protected endBlock(out: EventWriter): void {
     if (this.#open !== undefined) this.blockEnded(out, this.#open);
     this.#open = undefined;
     this.frame = undefined;
   }
 
-  /** Another part begins. */
+  /** Called when another part begins: ends what cannot continue. */
   protected turn(out: EventWriter): void {
     this.endBlock(out);
     for (const call of this.grown) {
@@ -215,7 +226,7 @@ export abstract class BlockFramer extends PartFramer {
     this.grown.clear();
   }
 
-  /** No part will follow. */
+  /** Ends every open part at the end of the response. */
   protected endAll(out: EventWriter): void {
     this.turn(out);
     for (const call of this.calls) {
@@ -229,24 +240,27 @@ export abstract class BlockFramer extends PartFramer {
   }
 }
 
-/** The arguments, if an object is complete: no JSON could follow it. */
+/** The arguments if they are a complete object: no JSON could follow it. */
 function completeJson({ arguments: json }: ToolCall): string | undefined {
   if (!json.trimEnd().endsWith("}")) return undefined;
   return parse(json) === undefined ? undefined : oneLine(json);
 }
 
-/** The arguments at the end of the answer as JSON on one line: a call without any has no members. */
+/** The arguments at the end of the response as JSON on one line; a call without arguments gets `{}`. */
 export function inputOf({ arguments: json }: ToolCall): string | undefined {
   if (json.trim() === "") return "{}";
   return parse(json) === undefined ? undefined : oneLine(json);
 }
 
-/** Between the tokens of JSON a line break is but space; within them there is none. */
+/**
+ * Replaces line breaks by spaces: between the tokens of JSON they mean the same, and within them
+ * there are none.
+ */
 function oneLine(json: string): string {
   return json.replace(/[\r\n]+/g, " ");
 }
 
-/** `undefined` if it is not JSON. */
+/** The parsed value, or `undefined` if the text is not JSON. */
 function parse(json: string): unknown {
   try {
     return JSON.parse(json);
@@ -255,7 +269,7 @@ function parse(json: string): unknown {
   }
 }
 
-/** Bytes of a text as UTF-8, where a lone surrogate takes three. */
+/** The length of a text in bytes of UTF-8, where a lone surrogate takes three. */
 export function utf8Length(text: string): number {
   let bytes = text.length;
   for (let i = 0; i < text.length; i++) {

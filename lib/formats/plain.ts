@@ -1,4 +1,4 @@
-/** Nothing but the text, for `curl` and for readers that want no frame at all. */
+/** The `plain` format: only the text, for `curl` and for clients that want no framing. */
 import type { Format, Framer } from "./format.ts";
 import type { EventWriter } from "../sse/encode.ts";
 import { BARE } from "../sse/utf8.ts";
@@ -11,7 +11,10 @@ const framer: Framer = {
   end: (): void => {},
 };
 
-/** The bare text; structured items are dropped, and a failure breaks the body off. */
+/**
+ * The `plain` format: only the text. Structured items are dropped, and a failure breaks off the
+ * body.
+ */
 export const plainFormat: Format = {
   name: "plain",
   contentType: "text/plain; charset=utf-8",

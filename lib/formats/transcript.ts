@@ -1,21 +1,22 @@
 /**
- * A whole answer, kept until its end: for formats that are one document. It stands apart because it
- * grows with the answer, and so has a bound.
+ * A response that is kept until its end, for formats that are one document. Separate from the
+ * streaming framers because its memory grows with the response and is bounded here.
  */
 import { type BlockKind, PartFramer, type ToolCall, utf8Length } from "./parts.ts";
 import type { EventWriter } from "../sse/encode.ts";
 
-/** Neighbouring tokens of one kind, or a tool call. */
+/** A part of the response: neighbouring tokens of one kind, or a tool call. */
 export type Part =
   | { readonly kind: BlockKind; text: string }
   | { readonly kind: "call"; readonly call: ToolCall };
 
 /**
- * Collects the parts and writes nothing; its heirs write their document in `end`. Text, reasoning and
- * arguments may be 16 MiB together, as UTF-8: then the stream fails with `answer_too_large`.
+ * Collects the parts and writes nothing; subclasses write their document in `end`. Text, reasoning
+ * and arguments may have 16 MiB of UTF-8 together; past that the stream fails with
+ * `answer_too_large`.
  */
 export abstract class Transcript extends PartFramer {
-  /** In the order in which they began. */
+  /** The parts, in the order in which they began. */
   protected readonly parts: Part[] = [];
 
   token(_out: EventWriter, text: string): void {
@@ -32,7 +33,7 @@ export abstract class Transcript extends PartFramer {
 
   protected callWent(): void {}
 
-  /** All parts of one kind, joined. */
+  /** The text of all parts of one kind, joined. */
   protected joined(kind: BlockKind): string {
     return this.parts.map((part) => part.kind === kind ? part.text : "").join("");
   }
@@ -48,5 +49,5 @@ export abstract class Transcript extends PartFramer {
   }
 }
 
-/** What a part costs beside its text. */
+/** The memory of a part beside its text, in bytes: an estimate. */
 const PART_BYTES = 64;

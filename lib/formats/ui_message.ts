@@ -1,4 +1,4 @@
-/** The AI SDK's UI message stream, version 1, for `useChat` and whoever else reads it. */
+/** The AI SDK's UI message stream, version 1, for `useChat` and other clients of that protocol. */
 import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf } from "./finish.ts";
 import { type End, EVENT_STREAM_FORMAT, type Format, type FormatContext } from "./format.ts";
@@ -12,15 +12,19 @@ export interface UiMessageFormatOptions {
   messageId?: string;
 }
 
-/** {@linkcode uiMessageFormat} and its variants. */
+/** The type of {@linkcode uiMessageFormat}: a format with a method that makes variants of it. */
 export interface UiMessageFormat extends Format {
-  /** @throws {TypeError} If `messageId` is not a string. */
+  /**
+   * Returns a variant of the format with these options.
+   *
+   * @throws {TypeError} If `messageId` is not a string.
+   */
   with(options: UiMessageFormatOptions): Format;
 }
 
 class PartsFramer extends BlockFramer {
   readonly #messageId: string;
-  /** Parts of text and reasoning so far. */
+  /** Number of text and reasoning parts so far. */
   #blocks = 0;
   #id = "";
 
@@ -60,20 +64,20 @@ class PartsFramer extends BlockFramer {
       const errorText = "The arguments of the tool call are not JSON";
       write(out, { type: "tool-input-error", ...names, input: call.arguments, errorText });
     } else {
-      // As the model wrote it: parsing would round its numbers.
+      // The model's own text: parsing it would round its numbers.
       const fields = JSON.stringify({ type: "tool-input-available", ...names });
       out.data(`${fields.slice(0, -1)},"input":${json}}`);
     }
   }
 
-  /** Beside the text and not between it: a note in mid-sentence must not make two paragraphs. */
+  /** Writes a note beside the open text part: a note in mid-sentence must not make two paragraphs. */
   protected override other(out: EventWriter, event: string | undefined, json: string): void {
     out.data(`{"type":${JSON.stringify(`data-${event ?? "item"}`)},"data":${json}}`);
   }
 
   end(out: EventWriter, given: End): void {
     if (given.reason === "cancelled") {
-      // What was called is not to be run.
+      // After a stop the open calls are not announced: the client would run them.
       this.endBlock(out);
       write(out, { type: "abort" });
     } else {
@@ -105,7 +109,7 @@ function write(out: EventWriter, part: unknown): void {
   out.data(JSON.stringify(part));
 }
 
-/** The AI SDK makes the whole body the message of its error. */
+/** An error response before the headers: the AI SDK shows its entire body as the error message. */
 function errorBody(problem: Problem): string {
   return JSON.stringify({ error: sentenceOf(problem), code: problem.code });
 }
@@ -128,17 +132,18 @@ function variant(options: UiMessageFormatOptions = {}): Format {
 }
 
 /**
- * A UI message as the AI SDK's `useChat` reads it: `start`, the parts, `finish` and `[DONE]`. A
- * stopped generation ends in `abort`, a failed one in `error` with its public title and detail;
- * before the head a failure is `{ error, code }`.
+ * The AI SDK's UI message stream, as `useChat` reads it: `start`, the parts, `finish` and `[DONE]`.
+ * A stopped generation ends in `abort`, a failed one in `error` with its public title and detail.
+ * An error response before the headers has the body `{ error, code }`.
  *
- * Reasoning is a `reasoning` part, `tool_call` items are `tool-input` parts, of which 16 MiB are
- * kept; any other structured item is a part named after its event, `data-note`, or `data-item`
- * without a name, and the text around it stays one part. A finish reason of another API becomes the
- * one that means the same, an unknown one `other`. The usage is not sent: the format has no field for
- * it but the message's metadata, whose shape is the application's.
+ * Reasoning becomes a `reasoning` part, and `tool_call` items become `tool-input` parts, of which
+ * up to 16 MiB are kept. Any other structured item becomes a part named after its event, like
+ * `data-note`, or `data-item` without a name; the text around it stays one part. A finish reason of
+ * another API is mapped to the one with the same meaning; an unknown one becomes `other`. The usage
+ * is not sent: the format's only field for it is the message's metadata, whose shape belongs to the
+ * application.
  *
- * The events of an upstream `Response` are taken for what they would be as items.
+ * The events of an upstream `Response` are read as the items that they represent.
  *
  * @example
  * ```ts

@@ -1,35 +1,45 @@
 /**
- * Who may ask: the hosts that are served and the origins allowed to call from a browser. It stands
- * before every route, so that a page elsewhere cannot spend the model's money.
+ * Access checks: the hosts that are served, and the origins that may call from a browser. They come
+ * before every route, so that another site's page cannot spend the model's budget.
  */
 import { StreamError } from "../error.ts";
 
-/** Whose request it is, or why it is refused: a StreamError of 401 or 403; nothing at all is 401. */
+/**
+ * The owner of a request, or why it is rejected: a StreamError of 401 or 403; nothing at all is
+ * 401.
+ */
 export type Authorization = string | StreamError | undefined | null;
 
-/** Options of who may ask. */
+/** Options that decide who may call. */
 export interface AccessOptions {
   /**
-   * Says whose a request is, before any route but those that hold nothing of anybody's. The owner, one
-   * to 256 characters, is kept with each stream: others cannot see, resume or stop it.
+   * Returns the owner of a request, or rejects it. Called before every route, except those that
+   * expose nobody's data. The owner has 1 to 256 characters and is kept with each stream: other
+   * owners cannot see, resume or stop it.
    *
-   * @default {everybody is the same nobody}
+   * @default {all callers share one anonymous owner}
    */
   authorize?: (request: Request) => Authorization | Promise<Authorization>;
-  /** Origins that may call from a browser, as `https://example.com`; `*` is every one. @default {none but our own} */
+  /**
+   * Origins that may call from a browser, as `https://example.com`; `*` is every one.
+   * @default {none but our own}
+   */
   cors?: readonly string[];
-  /** Host names that are served, without port; none named is every one. @default {every one} */
+  /** Host names that are served, without port; an empty list is every one. @default {every one} */
   allowedHosts?: readonly string[];
 }
 
-/** What a preflight is told, beside the headers it asks for, and what a granted response carries. */
+/**
+ * Request headers that a preflight always allows, and response headers that a granted origin may
+ * read.
+ */
 const ALLOWED_HEADERS = "accept, authorization, content-type, last-event-id";
 const EXPOSED_HEADERS = "x-stream-id, retry-after";
-/** Names of headers with commas between them. */
+/** A list of header names, separated by commas. */
 const TOKENS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/;
 
 /**
- * Refuses a foreign `Host`, and a cross-site request whose origin was not granted.
+ * Rejects a foreign `Host`, and a cross-site request whose origin has no grant.
  *
  * @throws {StreamError} 421 or 403.
  */
@@ -46,10 +56,10 @@ export function checkAccess(request: Request, url: URL, options: AccessOptions):
 }
 
 /**
- * Whose the request is; `undefined` where nobody is asked.
+ * The owner of a request; `undefined` without `authorize`.
  *
  * @throws {StreamError} 401 or 403.
- * @throws {TypeError} If the owner is no name.
+ * @throws {TypeError} If the owner is not a string of 1 to 256 characters.
  */
 export async function ownerOf(
   request: Request,
@@ -63,7 +73,7 @@ export async function ownerOf(
   throw new TypeError("Cannot authorize: the owner is not a text of 1 to 256 characters");
 }
 
-/** Adds what a granted origin needs to read the response. */
+/** Adds the headers that a granted origin needs to read the response. */
 export function grantAccess(
   request: Request,
   response: Response,
@@ -79,9 +89,9 @@ export function grantAccess(
 }
 
 /**
- * The answer to OPTIONS, a preflight or not. Every header that is asked for is allowed: the clients'
- * packages send a dozen of their own, other ones with every version, and it is the origin's grant
- * that protects.
+ * The response to OPTIONS, a preflight or not. Every header that is asked for is allowed: client
+ * packages send a dozen of their own, which change with each version, and what protects is the
+ * grant of the origin.
  */
 export function preflight(request: Request, allow: string): Response {
   const asked = (request.headers.get("access-control-request-headers") ?? "").toLowerCase();
@@ -104,7 +114,10 @@ function grantFor(request: Request, { cors = [] }: AccessOptions): string | unde
   return cors.includes(origin) ? origin : undefined;
 }
 
-/** By the browser's own word, else by comparing hosts: a proxy may have changed the scheme. */
+/**
+ * Whether a request comes from another site: by the browser's `Sec-Fetch-Site`, else by comparing
+ * hosts, because a proxy may have changed the scheme.
+ */
 function isForeign(request: Request, url: URL): boolean {
   const site = request.headers.get("sec-fetch-site");
   if (site !== null) return site !== "same-origin" && site !== "none";

@@ -1,12 +1,12 @@
 /**
- * Callers known by a key that they send. It stands apart because a comparison must not tell how much
- * of a guess was right.
+ * Authorization by API key. Separate from the access checks because comparing keys must not reveal
+ * how much of a guess was right.
  */
 import type { AccessOptions } from "./access.ts";
 
 /**
- * An `authorize` for those who hold one of `keys`, sent as `Authorization: Bearer` or, as Anthropic's
- * clients do, `X-Api-Key`. Each key is an owner of its own.
+ * An `authorize` function for callers with one of `keys`, sent as `Authorization: Bearer` or, as
+ * Anthropic's clients do, `X-Api-Key`. Each key is an owner of its own.
  */
 export function apiKeyAuth(keys: readonly string[]): NonNullable<AccessOptions["authorize"]> {
   const known = Promise.all(keys.map(digestOf));
@@ -16,7 +16,7 @@ export function apiKeyAuth(keys: readonly string[]): NonNullable<AccessOptions["
     if (!key) return undefined;
     const given = await digestOf(key);
     let owner: string | undefined;
-    // Each of them to its end: equal digests are found no sooner than others.
+    // Every digest is compared to its end, so that a match takes as long as a mismatch.
     for (const digest of await known) {
       let difference = 0;
       for (let i = 0; i < digest.length; i++) difference |= digest[i]! ^ given[i]!;
@@ -30,7 +30,7 @@ async function digestOf(key: string): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key)));
 }
 
-/** Says which key without saying what it is, also to who reads the log's store. */
+/** An owner name that identifies a key without revealing it, not even to readers of the log's store. */
 function nameOf(digest: Uint8Array): string {
   return `key-${
     digest.subarray(0, 8).reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "")

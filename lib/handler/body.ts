@@ -1,6 +1,4 @@
-/**
- * The body of a request. It comes from a stranger, so every length, depth and wait has a limit.
- */
+/** Reads the body of a request. Bodies are untrusted, so every length, depth and wait has a limit. */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 
@@ -106,7 +104,10 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
   return bytes;
 }
 
-/** The rest of the body is not wanted; that it cannot be cancelled any more is no news. */
+/**
+ * Cancels a body whose rest is not wanted. If it cannot be cancelled any more, nothing is left to
+ * do.
+ */
 function cancelQuietly(reader: ReadableStreamDefaultReader<Uint8Array>): void {
   reader.cancel().catch(() => {});
 }

@@ -1,23 +1,26 @@
 /**
- * What the body of a request has to be: a schema of any library that speaks Standard Schema, known by
- * its shape alone. It stands apart so that every route that takes an input checks it alike.
+ * Checks the input against a schema of any library that implements Standard Schema, known by its
+ * shape alone. Separate from the routes so that all of them check an input in the same way.
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import { type Faults, faultsOf, InvalidInput, type Schema } from "./schema.ts";
 
-/** A schema of zod, valibot, arktype or any other library that implements Standard Schema, version 1. */
+/**
+ * A schema of zod, valibot, arktype or any other library that implements Standard Schema, version
+ * 1.
+ */
 export interface StandardSchema<Input = unknown, Output = Input> {
   readonly "~standard": {
     readonly version: 1;
     readonly vendor: string;
-    /** Answers the checked value or the issues, now or later. */
+    /** Returns the checked value or the issues, or a promise of them. */
     readonly validate: (
       value: unknown,
     ) => StandardResult<Output> | Promise<StandardResult<Output>>;
-    /** For the compiler alone. */
+    /** The schema's types; exists for the compiler alone. */
     readonly types?: { readonly input: Input; readonly output: Output } | undefined;
-    /** The schema as JSON Schema, where the library offers it; may throw where it cannot. */
+    /** The schema as JSON Schema, if the library offers it; may throw where it cannot express it. */
     readonly jsonSchema?: {
       readonly input: (
         options: { readonly target: "draft-2020-12" },
@@ -26,7 +29,7 @@ export interface StandardSchema<Input = unknown, Output = Input> {
   };
 }
 
-/** What a {@linkcode StandardSchema} makes of a value. */
+/** The result of a {@linkcode StandardSchema}: the checked value, or issues. */
 export type StandardResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly StandardIssue[] };
@@ -37,12 +40,15 @@ export interface StandardIssue {
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 
-/** What a schema answers for a value that fits. */
+/** The type of a value that a schema has checked. */
 export type OutputOf<Schema extends StandardSchema> = NonNullable<
   Schema["~standard"]["types"]
 >["output"];
 
-/** A schema of Spillway's own as a {@linkcode StandardSchema}; `make` is given what fits it. */
+/**
+ * Makes a {@linkcode StandardSchema} from one of Spillway's own schemas; `make` gets a value that
+ * fits.
+ */
 export function standardSchema<Input, Output>(
   schema: Schema,
   make: (body: Input) => Output,
@@ -66,17 +72,20 @@ export function standardSchema<Input, Output>(
   };
 }
 
-/** How many faults are told, and how long each may be, in UTF-16 units: both come from a stranger's body. */
+/**
+ * Limits on the number of faults in an error, and on the length of each, in UTF-16 units: both
+ * depend on an untrusted body.
+ */
 const MAX_FAULTS = 100;
 const MAX_POINTER = 1000;
 const MAX_DETAIL = 500;
 
 /**
- * Checks a value. A schema that waits is not waited for once the reader has left.
+ * Checks a value. An async schema is not awaited further once the client has disconnected.
  *
- * @param status Of a value that does not fit.
- * @throws {InvalidInput} If it does not fit.
- * @throws What the schema throws; a {@linkcode StreamError} if the reader left.
+ * @param status The status of the error for a value that does not fit.
+ * @throws {InvalidInput} If the value does not fit.
+ * @throws Whatever the schema throws; a {@linkcode StreamError} if the client disconnected.
  */
 export async function checkInput<Schema extends StandardSchema>(
   schema: Schema,
@@ -93,7 +102,7 @@ export async function checkInput<Schema extends StandardSchema>(
 
 /** Whether a value is a schema that {@linkcode checkInput} can use. */
 export function isStandardSchema(value: unknown): value is StandardSchema {
-  // Some are objects, and arktype's are functions.
+  // Most are objects, but arktype's are functions.
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
   const standard = "~standard" in value ? value["~standard"] : undefined;
   return typeof standard === "object" && standard !== null && "version" in standard &&
@@ -103,7 +112,7 @@ export function isStandardSchema(value: unknown): value is StandardSchema {
 function unlessGone<T>(answered: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const leave = () => settle(() => reject(new StreamError("disconnected")));
-    // What it says after the reader has left, an error too, is nobody's.
+    // After the client has disconnected the result is ignored, an error too.
     answered.then(
       (result) => settle(() => resolve(result)),
       (error) => settle(() => reject(error)),
@@ -123,7 +132,10 @@ function unlessGone<T>(answered: PromiseLike<T>, signal: AbortSignal): Promise<T
   });
 }
 
-/** At least one, for a schema that names none has refused all the same. */
+/**
+ * The faults of the issues. At least one, because a schema that lists no issue has still rejected
+ * the value.
+ */
 function faultsIn(issues: readonly StandardIssue[]): Faults {
   const faults: Faults = [];
   for (const { message, path = [] } of issues) {
@@ -133,7 +145,10 @@ function faultsIn(issues: readonly StandardIssue[]): Faults {
   return faults.length > 0 ? faults : [{ pointer: "", detail: "Does not fit" }];
 }
 
-/** The place as RFC 6901 writes it. One that is too long ends at what holds it. */
+/**
+ * The path as a JSON pointer (RFC 6901). A pointer that is too long is cut to a parent of the
+ * value.
+ */
 function pointerOf(path: NonNullable<StandardIssue["path"]>): string {
   let pointer = "";
   for (const segment of path) {

@@ -4,18 +4,18 @@ import type { StreamReport } from "../pipeline/generation.ts";
 import { negotiate } from "../http/negotiate.ts";
 import { jsonResponse } from "../http/response.ts";
 
-/** What `stats()` answers. */
+/** The result of `stats()`. */
 export interface Stats {
   /** What is open in this process now. */
   active: ActiveCounts;
-  /** What this handler has seen end. */
+  /** How the generations of this handler have ended. */
   ended: { completed: number; failed: number; cancelled: number };
   /** Tokens and bytes of the streams that ended. */
   tokens: number;
   bytes: number;
 }
 
-/** Counts the endings of one handler. */
+/** Counts how the streams of one handler ended. */
 export class Totals {
   readonly #ended: Stats["ended"] = { completed: 0, failed: 0, cancelled: 0 };
   #tokens = 0;
@@ -37,7 +37,7 @@ export class Totals {
   }
 }
 
-/** Prometheus text, or JSON where the client prefers it. */
+/** The metrics as a response: Prometheus text, or JSON where the client prefers it. */
 export function metrics(request: Request, stats: Stats): Response {
   const offers = [["text/plain"], ["application/json"]];
   if (negotiate(request.headers.get("accept"), offers) === 1) return jsonResponse(stats);

@@ -1,12 +1,13 @@
 /**
- * The shapes of request bodies, as the part of JSON Schema that they need, and the check of a value
- * against one. It stands apart so that what is refused and what is documented are one thing.
+ * The shapes of request bodies, as the subset of JSON Schema that they need, and the check of a
+ * value against one. Separate from the routes and the OpenAPI operations so that what is checked
+ * and what is documented are the same schema.
  */
 import { pathOf, type Problem, StreamError, type StreamErrorOptions } from "../error.ts";
 
 type TypeName = "string" | "number" | "integer" | "boolean" | "object" | "array" | "null";
 
-/** A shape in JSON Schema (2020-12). A keyword holds only for values of the type it is about. */
+/** A shape in JSON Schema (2020-12). A keyword applies only to values of the type that it is about. */
 export interface Schema {
   type?: TypeName | readonly TypeName[];
   description?: string;
@@ -19,12 +20,12 @@ export interface Schema {
   items?: Schema;
   properties?: Readonly<Record<string, Schema>>;
   required?: readonly string[];
-  /** Where this holds, `then` must hold as well. */
+  /** A condition: where this schema holds, `then` must hold as well. */
   if?: Schema;
   then?: Schema;
 }
 
-/** An `if`: the property is there and has one of the values. */
+/** A schema for `if`: the property exists and has one of the values. */
 export function where(name: string, ...values: string[]): Schema {
   return { required: [name], properties: { [name]: { enum: values } } };
 }
@@ -42,15 +43,19 @@ const IS: Readonly<Record<TypeName, (value: unknown) => boolean>> = {
   null: (value) => value === null,
 };
 
-/** Further ones are not told: a stranger's body may have a million. */
+/** Limit of faults in one error: an untrusted body may have a million. */
 const MAX_FAULTS = 20;
 
-/** A request that is JSON, and not what was asked for. */
+/** An error for a request whose JSON does not fit its schema. */
 export class InvalidInput extends StreamError {
-  /** At least one. */
+  /** The faults, at least one. */
   readonly faults: Faults;
 
-  /** @param options Without a `detail` the first fault is told, by its path. */
+  /**
+   * Creates an error for these faults.
+   *
+   * @param options Without a `detail`, the first fault is the detail, with its path.
+   */
   constructor(faults: Faults, code = "invalid_input", options: StreamErrorOptions = {}) {
     const { pointer, detail } = faults[0]!;
     super(code, { detail: pointer === "" ? detail : `${pathOf(pointer)}: ${detail}`, ...options });
@@ -90,7 +95,7 @@ function find(value: unknown, schema: Schema, pointer: string, faults: Faults): 
   }
 }
 
-/** What was expected instead of the value itself, whatever is in it. */
+/** What was expected in place of the value itself, regardless of its members. */
 function mismatch(value: unknown, schema: Schema): string | undefined {
   const types = typeof schema.type === "string" ? [schema.type] : schema.type;
   if (types && !types.some((type) => IS[type](value))) {

@@ -1,18 +1,24 @@
 /**
- * How many may be served at once, in all and by owner. It stands apart from the handler because two
- * things are counted by the same rule: streams that begin, and readers who come back to one.
+ * Limits on how many streams are served at once, in all and by owner. Separate from the handler
+ * because the same rule counts two things: new streams, and clients that resume or join one.
  */
 import { StreamError } from "../error.ts";
 
-/** Limits on how many are served at once. */
+/** Limits on how many streams are served at once. */
 export interface StreamLimits {
-  /** Streams that may be open at once, 1 or more; further ones get 503. As many readers may come back to one. @default {10 000} */
+  /**
+   * Streams that may be open at once, 1 or more; further ones get 503. As many clients again may
+   * resume or join one. @default {10 000}
+   */
   maxStreams?: number;
-  /** The same for one owner, 1 or more; further ones get 429. @default {1000} */
+  /**
+   * Streams that one owner may have open at once, 1 or more; further ones get 429. As many again
+   * may be resumed or joined. @default {1000}
+   */
   maxStreamsPerOwner?: number;
 }
 
-/** Places of one kind. */
+/** Counts the open streams against the limits. */
 export class StreamLimit {
   readonly #limits: StreamLimits;
   #taken = 0;
@@ -23,9 +29,10 @@ export class StreamLimit {
   }
 
   /**
-   * Takes a place, which the answer gives back; to be called once.
+   * Counts one stream more. The function that it returns ends this; call that once.
    *
-   * @throws {StreamError} `too_many_streams`: 503 if all are taken, 429 if all of the owner's are.
+   * @throws {StreamError} `too_many_streams`: 503 if the limit in all is reached, 429 if that of
+   * the owner is.
    */
   take(owner: string | undefined): () => void {
     const { maxStreams = 10_000, maxStreamsPerOwner = 1000 } = this.#limits;

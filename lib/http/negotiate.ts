@@ -1,8 +1,8 @@
-/** What a client would rather read: the `Accept` header against what can be sent. */
+/** Content negotiation: the `Accept` header against what can be sent. */
 
 /**
- * The index of the offer that the `Accept` header likes best: highest quality, ties in the order of
- * the offers (RFC 9110, section 12.5.1). Without the header anything is.
+ * The index of the offer that the `Accept` header prefers: highest quality, ties in the order of
+ * the offers (RFC 9110, section 12.5.1). Without the header every offer is acceptable.
  *
  * @returns -1 if none is acceptable.
  */
@@ -34,7 +34,7 @@ function parseRange(text: string): MediaRange {
   return { type, quality: quality >= 0 && quality <= 1 ? quality : 0 };
 }
 
-/** The most specific range that fits decides. */
+/** The quality of a media type: the most specific range that matches decides. */
 function qualityOf(mediaType: string, ranges: readonly MediaRange[]): number {
   const family = `${mediaType.slice(0, mediaType.indexOf("/"))}/*`;
   for (const wanted of [mediaType, family, "*/*"]) {

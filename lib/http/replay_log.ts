@@ -1,22 +1,22 @@
 /**
- * What a replay log is to the rest: the small interface between generations that are recorded and
- * readers that come, go and come back. It stands apart from its implementations so that one process
- * and many machines look alike from outside.
+ * The interface of a replay log, between generations that are recorded and readers that come, leave
+ * and return. Separate from its implementations so that a log of one process and one of many
+ * machines are used alike.
  */
 import type { StreamError } from "../error.ts";
 import type { ByteProducer, Generation, Sink } from "../pipeline/generation.ts";
 
 /** What a log keeps beside the events of a stream. */
 export interface StreamInfo {
-  /** Its name: 128 random bits as base64url, or what the embedder chose. */
+  /** The stream id: 128 random bits as base64url, or what the embedder chose. */
   readonly streamId: string;
-  /** The name of the one format that it is written in. */
+  /** The name of the one format that the stream is written in. */
   readonly format: string;
-  /** Response headers that the format wants beside those of every event stream. */
+  /** Response headers of the format, beside those of every event stream. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Whom it belongs to; nobody else is told that it exists. */
+  /** The owner of the stream; for every other owner the stream does not exist. */
   readonly owner: string | undefined;
-  /** The chat that it answers, where there is one. */
+  /** The id of the chat that the stream belongs to, if any. */
   readonly chatId: string | undefined;
 }
 
@@ -27,69 +27,82 @@ export interface RecordOptions {
   /** How long the generation goes on without a reader, in ms; `Infinity` is to its end. */
   readonly continueForMs: number;
   /**
-   * A failure as its format tells it, without an id: one that ends a reader and not the generation, or
-   * with `final` one that ends both.
+   * Writes a failure in the stream's format, without an id: one that ends a reader and not the
+   * generation or, with `final`, one that ends both.
    */
   readonly fail: (error: StreamError, final?: boolean) => Uint8Array<ArrayBuffer>;
   /** Called once, when the generation has ended. */
   readonly onEnd: () => void;
 }
 
-/** A reader of a log. */
+/** The reader of a log, as the log calls it. */
 export interface Follower {
-  /** Something waits, or the end has come: the reader may take it at once. Must not throw. */
+  /** Called when events wait, or the end has come: the reader may take them at once. Must not throw. */
   run(): void;
 }
 
-/** What a reader of a log is served from. */
+/** The byte producer that a log serves one reader from. */
 export interface Followed extends ByteProducer {
-  /** Ends the reader alone, where the generation is another process's and goes on without this one. */
+  /** Ends this reader alone, if the generation belongs to another process and goes on there. */
   drop?(error: StreamError): void;
 }
 
 /** A stream that a log holds. */
 export interface LoggedStream {
   readonly info: StreamInfo;
-  /** The first event that is still held; one past the last where none is. */
+  /** Number of the first event that is still held; one past the last where none is. */
   readonly firstEvent: number;
-  /** The last event so far; 0 where there is none. */
+  /** Number of the last event so far; 0 where there is none. */
   readonly lastEvent: number;
-  /** From where the events say how the stream ended; `undefined` while it may go on. */
+  /** Number of the first event that belongs to the end; `undefined` while the stream may go on. */
   readonly endEvent: number | undefined;
-  /** Whether it has ended because the process that made it is gone: readers may have come further than the log. */
+  /**
+   * Whether the stream ended because its producer was lost: readers may have come further than the
+   * log.
+   */
   readonly isLost?: boolean;
-  /** What comes after event number `after`, from now on. Ends when the reader leaves or has all. */
+  /** Follows the stream after event number `after`. Ends when the reader leaves or has everything. */
   follow(after: number, reader: Follower): Followed;
   /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */
   stop(reason?: string): Promise<void>;
 }
 
-/** A generation that is written down. */
+/** A stream that is being recorded. */
 export interface Recorder extends LoggedStream, Sink {
-  /** Records `generation`, which then starts. */
+  /** Records `generation` and starts it. */
   start(generation: Generation): void;
   /** Ends the generation with a failure that is logged. */
   shutDown(error: StreamError): void;
 }
 
-/** Keeps the events of streams for a while, so that a reader who lost the connection loses nothing else. */
+/**
+ * Keeps the events of streams for a while, so that a client that lost its connection loses nothing
+ * else.
+ */
 export interface ReplayLog {
   /**
-   * Takes up a new stream.
+   * Begins the recording of a new stream.
    *
-   * @throws {StreamError} `log_full` (503) where there is no room; `stream_exists` (409) where the name is taken.
+   * @throws {StreamError} `log_full` (503) where there is no room; `stream_exists` (409) where the
+   * stream id is taken.
    */
   record(info: StreamInfo, options: RecordOptions): Recorder;
   /**
-   * The stream of that name, if it is known. Whose it is, is for the caller to ask.
+   * Finds a stream by its id. The caller has to check its owner.
    *
-   * @throws {StreamError} `log_unavailable` (503) where that cannot be known for now.
+   * @throws {StreamError} `log_unavailable` (503) while the log cannot be reached.
    */
   find(streamId: string): Promise<LoggedStream | undefined>;
-  /** The latest stream of a chat of that owner. */
+  /** Finds the latest stream of a chat of that owner. */
   latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
-  /** Whether all of it works; with a `degraded` one what needs another machine may have to wait. */
+  /**
+   * Whether all parts of the log work. While it is `degraded`, what needs another machine may have
+   * to wait.
+   */
   health?(): "ok" | "degraded";
-  /** Waits until all that was recorded is kept where it survives this process, `timeoutMs` at most. Answers whether it is. */
+  /**
+   * Waits until all that was recorded is kept where it survives this process, at most `timeoutMs`.
+   * Resolves to whether it is.
+   */
   flush?(options?: { timeoutMs?: number }): Promise<boolean>;
 }

@@ -1,10 +1,10 @@
-/** Responses that are not streams, made in one place so that no header is forgotten on any of them. */
+/** Responses that are not streams, made in one place so that each of them has all its headers. */
 import { type Problem, problemOf, publicError } from "../error.ts";
 
 /**
- * An error as a response: an RFC 9457 problem, or the JSON that an API of its own has for it.
+ * An error as a response: an RFC 9457 problem, or the JSON that a model API defines for it.
  *
- * @param errorBody How that API writes an error.
+ * @param errorBody Writes an error as that API does.
  */
 export function problemResponse(
   error: unknown,
@@ -25,7 +25,7 @@ export function problemResponse(
   return new Response(body, { status: problem.status, headers });
 }
 
-/** A JSON document that must not be kept. */
+/** A JSON document that must not be cached. */
 export function jsonResponse(value: unknown, status = 200): Response {
   return new Response(JSON.stringify(value), {
     status,
@@ -40,7 +40,7 @@ export function jsonResponse(value: unknown, status = 200): Response {
 /** The media type of every event stream. */
 export const EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8";
 
-/** The headers of a stream: nothing between here and its reader may keep, pack or hold it back. */
+/** The headers of a stream: no proxy may cache, compress or buffer it. */
 export function streamHeaders(
   contentType: string,
   further: Readonly<Record<string, string>> = {},

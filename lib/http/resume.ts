@@ -1,6 +1,6 @@
 /**
- * `resume()` and `stop()`: what a reader that comes back may ask of a log. They stand apart from the
- * handler so that any framework can embed replay.
+ * `resume()` and `stop()`: replay from a log for returning clients. Separate from the handler so
+ * that any framework can embed replay.
  */
 import { StreamError } from "../error.ts";
 import type { Followed, LoggedStream, ReplayLog } from "./replay_log.ts";
@@ -10,13 +10,16 @@ import { EVENT_STREAM_TYPE, problemResponse, streamHeaders } from "./response.ts
 
 /** Options of {@linkcode resume}. */
 export interface ResumeOptions extends ReaderOptions {
-  /** Where the stream was recorded. */
+  /** The log in which the stream was recorded. */
   log: ReplayLog;
-  /** The stream's name. @default {the one in `Last-Event-ID`} */
+  /** The stream id. @default {the one in `Last-Event-ID`} */
   streamId?: string;
-  /** In place of a name: the latest stream of this chat, from its start; 204 if none is going on, 410 if its start is held no longer. */
+  /**
+   * A chat id in place of a stream id: the chat's latest stream, from its start; 204 if none is
+   * going on, 410 if its start is held no longer.
+   */
   chatId?: string;
-  /** Who asks; somebody else's stream is answered as one that never was. */
+  /** The owner who asks; another owner's stream is 404, like one that never existed. */
   owner?: string;
   /** The format that is wanted; another one is 406. @default {the one that it was recorded in} */
   format?: string;
@@ -24,30 +27,33 @@ export interface ResumeOptions extends ReaderOptions {
   headers?: HeadersInit;
 }
 
-/** Something that is open and can be ended from outside. */
+/** An open stream that can be ended from outside. */
 export interface OpenStream {
-  /** Ends it with a failure that its readers are told. */
+  /** Ends the stream with a failure that its clients get. */
   shutDown(error: StreamError): void;
 }
 
-/** What the handler wants to know of what it has opened. */
+/** Callbacks with which the handler observes the streams that it opens. */
 export interface StreamObserver {
-  /** A generation begins, or a reader joins one. May throw: then it does not. */
+  /** Called when a generation begins, or a reader joins one. If it throws, neither happens. */
   onOpen?: (openStream: OpenStream) => void;
-  /** It has ended. */
+  /** Called when the generation or the reader has ended. */
   onEnd?: (openStream: OpenStream) => void;
 }
 
-/** A stream id, a dot, and the number of the last event that the reader has; whether that told of the stream's loss. */
+/**
+ * A position: a stream id, a dot, the number of the last event that the client has, and `.lost` if
+ * that event reported the stream's loss.
+ */
 const POSITION = /^([\w-]{1,128})\.(\d{1,15})(\.lost)?$/;
 
 /**
- * Goes on with a recorded stream, after the position that the reader names in `Last-Event-ID`, else in
- * `?lastEventId=`; without one from the start.
+ * Resumes a recorded stream after the position in `Last-Event-ID`, else in `?lastEventId=`; without
+ * one from the start.
  *
- * Read to its end before: 204 on GET, which tells an `EventSource` to stop, else the end once more.
- * Malformed, or past the end: 400. Unknown, forgotten or foreign: 404. In another format: 406. No
- * longer held: 410.
+ * If the client has read the stream to its end: 204 on GET, which tells an `EventSource` to stop,
+ * else the end once more. Malformed, or past the end: 400. Unknown, forgotten, or another owner's:
+ * 404. In another format: 406. No longer held: 410.
  *
  * @example
  * ```ts
@@ -77,18 +83,18 @@ export async function resume(
 
 /** Options of {@linkcode stop}. */
 export interface StopOptions {
-  /** Where the stream was recorded. */
+  /** The log in which the stream was recorded. */
   log: ReplayLog;
   streamId: string;
-  /** Who asks; somebody else's stream is not stopped. */
+  /** The owner who asks; another owner's stream is not stopped. */
   owner?: string;
-  /** Why, for the source's `signal.reason`. */
+  /** The reason, for the source's `signal.reason`. */
   reason?: string;
 }
 
 /**
- * Ends a generation, whoever reads it and wherever it runs: what is queued is delivered, then every
- * reader gets the normal end of its format.
+ * Ends a generation, whatever number of clients it has and wherever it runs: what is queued is
+ * delivered, then every client gets the normal end of its format.
  *
  * @returns Whether there is such a stream; also `true` where it had ended.
  */
@@ -100,9 +106,9 @@ export async function stop({ log, streamId, owner, reason }: StopOptions): Promi
 }
 
 /**
- * {@linkcode resume}, for those who have their own words for a refusal.
+ * Does the same as {@linkcode resume}, but throws instead of making an error response.
  *
- * @throws {StreamError} If there is nothing to go on with.
+ * @throws {StreamError} If nothing can be resumed.
  */
 export async function resumed(
   request: Request,
@@ -131,13 +137,13 @@ export async function resumed(
   const { firstEvent, lastEvent, endEvent } = logged;
   let after = position?.event ?? 0;
   if (endEvent !== undefined && logged.isLost && position?.toldOfLoss !== true) {
-    // Its reader may have come further than the log, and is told of the loss wherever it is.
+    // Its client may have come further than the log, and gets the failure wherever it is.
     after = Math.min(after, endEvent - 1);
   } else if (endEvent !== undefined && after >= lastEvent) {
     if (after > lastEvent) {
       throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
     }
-    // A 204 would send a client that POSTs into a loop: it is given the end once more.
+    // A 204 would send a client that POSTs into a loop: it gets the end once more.
     if (request.method === "GET" || request.method === "HEAD") return nothing(options);
     after = endEvent - 1;
   }

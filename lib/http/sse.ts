@@ -1,6 +1,6 @@
 /**
- * `sse()`: a request and a source in, a streaming response out. It stands apart from the handler so
- * that any framework can embed it.
+ * `sse()`: a request and a source in, a streaming response out. Separate from the handler so that
+ * any framework can embed it.
  */
 import { problemOf, publicError, report, StreamError } from "../error.ts";
 import type { Format, FormatContext } from "../formats/format.ts";
@@ -24,29 +24,36 @@ const FORMATS: Readonly<Record<string, Format>> = {
   ndjson: ndjsonFormat,
   plain: plainFormat,
 };
-/** In the order in which a tie is decided. */
+/** Formats in the order in which a tie of `Accept` is decided. */
 const NEGOTIATED = [jsonFormat, ndjsonFormat, plainFormat];
 
-/** What a reader's departure does to a generation that is logged. */
+/** What happens to a logged generation when its last client disconnects. */
 export type Disconnect = "cancel" | "continue" | { continueForMs: number };
 
 /** Options of {@linkcode sse}. */
 export interface SseOptions extends ReaderOptions, GenerationOptions {
-  /** How the stream is written. @default {`?format=`, else what `Accept` likes best, else `json`} */
+  /** The format of the stream. @default {`?format=`, else what `Accept` likes best, else `json`} */
   format?: "json" | "text" | "plain" | "ndjson" | Format;
   /** Further response headers; they may not replace `content-type`. */
   headers?: HeadersInit;
-  /** Makes event streams resumable: their events get ids and are kept there. Other formats are not. */
+  /**
+   * The log that makes event streams resumable: their events get ids and are kept there. Other
+   * formats are not logged.
+   */
   log?: ReplayLog;
-  /** The stream's name in the log, 1 to 128 of `A-Z a-z 0-9 _ -`. Whoever knows it can ask for the stream. @default {128 random bits} */
+  /**
+   * The stream's name in the log, 1 to 128 of `A-Z a-z 0-9 _ -`. Whoever knows it can ask for the
+   * stream. @default {128 random bits}
+   */
   streamId?: string;
-  /** Whom a logged stream belongs to: nobody else can resume or stop it. */
+  /** The owner of a logged stream; only the owner can resume or stop it. */
   owner?: string;
-  /** The chat that a logged stream answers, to be found by {@linkcode resume}. */
+  /** The chat that a logged stream belongs to; {@linkcode resume} finds the stream by it. */
   chatId?: string;
   /**
-   * What happens when the last reader leaves: the generation is cancelled, goes on to its end, or goes
-   * on for so many ms (0 to 2 147 483 647). Without a log it is cancelled. @default {{ continueForMs: 10_000 }}
+   * What happens when the last client disconnects: the generation is cancelled, goes on to its end,
+   * or goes on for so many ms (0 to 2 147 483 647). Without a log it is cancelled.
+   * @default {{ continueForMs: 10_000 }}
    */
   disconnect?: Disconnect;
 }
@@ -57,11 +64,11 @@ export interface StreamExtras extends StreamObserver {
 }
 
 /**
- * Streams `source` to whoever sent `request`.
+ * Streams `source` to the client that sent `request`.
  *
- * The answer commits (200 and its head) with the first item, or after `commitAfterMs` of silence.
- * What fails before that is a response with a status of its own and a problem body (RFC 9457); what
- * fails later is told in the stream.
+ * The response commits (200 and its headers) with the first item, or after `commitAfterMs` of
+ * silence. A failure before that is an error response with its own status and a problem body (RFC
+ * 9457); a later failure is sent in the stream.
  *
  * @example
  * ```ts
@@ -87,7 +94,7 @@ export function sse(
   return respond(request, source as Source<never>, options);
 }
 
-/** {@linkcode sse}, with what only the handler knows. */
+/** Does the same as {@linkcode sse}, with the handler's additions. */
 export async function respond(
   request: Request,
   source: Source<never>,
@@ -101,7 +108,7 @@ export async function respond(
     return problemResponse(chosen, errorHeaders(options));
   }
   const lastEventId = request.headers.get("last-event-id") ?? undefined;
-  // A finished generation is not run again for an EventSource that comes back for more.
+  // A finished generation is not run again for an EventSource that reconnects.
   if (request.method === "GET" && lastEventId !== undefined && FINISHED.test(lastEventId)) {
     release(source, new StreamError("disconnected"));
     return new Response(null, { status: 204, headers: errorHeaders(options) });
@@ -143,10 +150,10 @@ export async function respond(
   return isLogged ? openLogged(init, options, extras, answer) : open(init, options, extras, answer);
 }
 
-/** Makes the response; `streamId` is where the reader may come back. */
+/** Makes the response; `streamId` is the id under which the client may resume. */
 type MakeResponse = (opened: Opened, streamId?: string) => Response;
 
-/** A generation for this reader alone. */
+/** Opens a generation that has this reader alone. */
 function open(
   init: GenerationInit,
   options: SseOptions,
@@ -172,7 +179,7 @@ function open(
   return stream.open(generation, () => generation.start(), answer);
 }
 
-/** A generation that is written down, and this reader as its first. */
+/** Opens a generation that is recorded, with this reader as its first. */
 async function openLogged(
   init: GenerationInit,
   options: SseOptions,
@@ -196,7 +203,10 @@ async function openLogged(
       stream.shutDown();
     },
   };
-  /** The generation may go on without its reader, and the reader may have yet to take what there is. */
+  /**
+   * What has yet to end: the generation may go on without its reader, and the reader may still have
+   * to take what there is.
+   */
   let left = 2;
   function ended(): void {
     if (--left === 0) onEnd?.(openStream);
@@ -236,12 +246,12 @@ async function openLogged(
   );
 }
 
-/** Tells the operator of a log that is broken; what a log refuses in our words is for the reader. */
+/** Reports a broken log to the operator. A `StreamError` of the log is for the client alone. */
 function reportBroken(error: unknown, { onError }: SseOptions): void {
   if (!(error instanceof StreamError)) report(onError, error);
 }
 
-/** How a format tells what ends one reader and not the generation. */
+/** The bytes with which a format reports a failure that ends one reader and not the generation. */
 function failureOf(
   format: Format,
   context: FormatContext,
@@ -255,10 +265,13 @@ function failureOf(
   return out.take();
 }
 
-/** The id of a last event without a log. */
+/** The id of the last event of a stream without a log. */
 const FINISHED = /^[\w-]{22}\.end$/;
 
-/** The embedder's headers are on every answer: without its grant a browser cannot even read a refusal. */
+/**
+ * Headers for an error response. The embedder's headers are on every response: without its CORS
+ * grant a browser could not even read an error.
+ */
 function errorHeaders(options: SseOptions): Headers {
   const headers = new Headers(options.headers);
   if (options.format === undefined) headers.append("vary", "Accept");
@@ -288,7 +301,7 @@ function choose(request: Request, format: SseOptions["format"]): Format | Stream
   return NEGOTIATED[best] ?? new StreamError("not_acceptable");
 }
 
-/** The headers of a format, made once: most streams have no others. */
+/** The headers of each format, made once: most streams have no others. */
 const heads = new WeakMap<Format, Record<string, string>>();
 
 function headOf(format: Format, options: SseOptions): Record<string, string> | Headers {
@@ -305,7 +318,10 @@ function headOf(format: Format, options: SseOptions): Record<string, string> | H
   return headers;
 }
 
-/** With the name of a stream that can be resumed. To add it afterwards takes Deno off its shortest way (benchmark case: replay). */
+/**
+ * Adds the id of a stream that can be resumed. Adding it later would take Deno off its fastest path
+ * (benchmark case: replay).
+ */
 function named(
   head: Record<string, string> | Headers,
   streamId: string | undefined,
@@ -316,7 +332,12 @@ function named(
   return head;
 }
 
-/** Every stream option in its bounds, or a RangeError that names it. */
+/**
+ * Checks every stream option.
+ *
+ * @throws {RangeError} If an option is out of its bounds; the message names it.
+ * @throws {TypeError} If an option is of the wrong type.
+ */
 export function checkOptions(
   options: SseOptions,
   isLogged: boolean = options.log !== undefined,
@@ -353,7 +374,10 @@ function checkReplay({ streamId, disconnect }: SseOptions, isLogged: boolean): v
   }
 }
 
-/** What belongs to one connection, or says how the body is framed, is the runtime's to send. */
+/**
+ * Headers that belong to one connection, or describe how the body is framed: the runtime sends
+ * them.
+ */
 const NOT_OURS = [
   "connection",
   "content-encoding",

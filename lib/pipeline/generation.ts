@@ -1,6 +1,6 @@
 /**
- * One run of a source: its items become bytes once, whoever reads them. It stands apart from the
- * stream because a generation may have no reader, one, or many, and ends by itself.
+ * One run of a source: its items become bytes once, whatever number of readers it has. Separate
+ * from the stream because a generation may have no reader, one, or many, and ends by itself.
  */
 import { active } from "../counters.ts";
 import { callSafely, problemOf, publicError, report, StreamError } from "../error.ts";
@@ -22,17 +22,20 @@ import { createStreamId } from "../stream_id.ts";
 /** How a generation ended. */
 export interface StreamReport {
   streamId: string;
-  /** Exactly one of: the source finished, something broke, somebody stopped it or nobody reads on. */
+  /**
+   * The outcome: the source finished, something failed, or the generation was stopped or lost its
+   * client.
+   */
   outcome: "completed" | "failed" | "cancelled";
-  /** Why, where the outcome is not `completed`. */
+  /** The error code, if the outcome is not `completed`. */
   code?: string;
-  /** From the call to the first item that was sent, in ms; `undefined` if there was none. */
+  /** Time from the call to the first item that was sent, in ms; `undefined` if there was none. */
   ttftMs: number | undefined;
-  /** From the call to the end, in ms. */
+  /** Time from the call to the end, in ms. */
   durationMs: number;
-  /** Tokens that were encoded. */
+  /** Number of tokens that were encoded. */
   tokens: number;
-  /** Bytes that were handed to the runtime, or to the log. */
+  /** Number of bytes that were handed to the runtime, or to the log. */
   bytes: number;
 }
 
@@ -40,11 +43,11 @@ export interface StreamReport {
 export interface GenerationOptions extends AsyncQueueOptions {
   /** Called exactly once, when the generation has ended. */
   onClose?: (report: StreamReport) => void;
-  /** Called once an error, with the whole of it. @default {console.error} */
+  /** Called once for each error, with the entire error. @default {console.error} */
   onError?: (error: unknown) => void;
 }
 
-/** What a generation is told beside its options. */
+/** What a generation is made of, beside its options. */
 export interface GenerationInit {
   readonly request: Request;
   readonly source: Source<never>;
@@ -52,68 +55,72 @@ export interface GenerationInit {
   readonly options: GenerationOptions;
   readonly input: unknown;
   readonly lastEventId: string | undefined;
-  /** A name that the embedder has chosen. */
+  /** A stream id that the embedder has chosen. */
   readonly streamId?: string | undefined;
 }
 
-/** Where a generation's bytes go: to its one stream, or into a log. None of it may throw. */
+/** The destination of a generation's bytes: its one stream, or a log. No method may throw. */
 export interface Sink {
-  /** Whether more than a queue holds is an overflow; else the sink finds room. */
+  /** Whether more than `maxBufferedBytes` is an overflow; if not, the sink makes room. */
   readonly bounded: boolean;
   /**
-   * How full a queue with so many waiting bytes seems to its source: less full where a turn serves many readers and
-   * may be longer, `Infinity` where the source has to wait however little is encoded.
+   * How full a queue with so many waiting bytes seems to its source: less full where a turn serves
+   * many readers and may be longer, `Infinity` where the source has to wait however little is
+   * encoded.
    */
   pressure(bytes: number): number;
-  /** Something waits to be taken, or the source has ended. */
+  /** Called when bytes wait to be taken, or the source has ended. */
   wake(): void;
-  /** So much waits that it must be taken now, if ever. */
+  /** Called when so much waits that it must be taken now. */
   flush(): void;
 }
 
-/** Where a reader's bytes come from: from a generation itself, or from the log of one. */
+/** The origin of a reader's bytes: a generation, or the log of one. */
 export interface ByteProducer {
-  /** Whether the head may leave: an item was sent, or there will be none. */
+  /** Whether the response headers may be sent: an item was sent, or there will be none. */
   readonly begun: boolean;
-  /** Whether nothing but what waits will come. */
+  /** Whether nothing will come but what waits. */
   readonly over: boolean;
-  /** How many bytes wait. */
+  /** Number of bytes that wait. */
   readonly waiting: number;
-  /** What went wrong, if anything did. */
+  /** The error that ended the stream, if one did. */
   readonly failure: { error: unknown } | undefined;
-  /** Whether it went wrong before any item, so that the answer is a status of its own. */
+  /** Whether the failure came before any item, so that the response is an error with its own status. */
   readonly failedBeforeHeaders: boolean;
-  /** The failure that the format cannot tell: the body has to be broken off. */
+  /** The failure to break off the body with, because the format cannot write it. */
   readonly breakOff: StreamError | undefined;
-  /** Writes the end if it has come. Answers whether nothing will follow. */
+  /** Writes the end if it has come. Returns whether nothing will follow. */
   conclude(): boolean;
-  /** The bytes that wait, in a buffer that nobody else sees: a sink may transfer it. */
+  /** Takes the bytes that wait, in a buffer that nothing else uses: a sink may transfer it. */
   take(): Uint8Array<ArrayBuffer>;
   /** Lends the bytes that wait to one call that copies them. */
   lend(borrow: (bytes: Uint8Array) => void): void;
   /** Writes a heartbeat. */
   heartbeat(): void;
-  /** What was taken was handed to the runtime. */
+  /** Called when the bytes that were taken have been handed to the runtime. */
   drained(): void;
-  /** The reader was given everything. */
+  /** Called when the reader was given everything. */
   finish(): void;
-  /** The reader had left before it was served at all; `end` follows. */
+  /** Called if the client had disconnected before it was served at all; `end` follows. */
   unread?(): void;
-  /** The reader left, was dropped, or could not be served. */
+  /** Called when the client disconnected, was dropped, or could not be served. */
   end(outcome: "failed" | "cancelled", error: unknown): void;
 }
 
-/** An item may be 1 MiB encoded; no character takes more than 8 bytes, so shorter text need not be measured. */
+/**
+ * Limit of one encoded item, 1 MiB. No character takes more than 8 bytes, so shorter text is not
+ * measured.
+ */
 const MAX_ITEM_BYTES = 1024 * 1024;
 const MAX_UNCHECKED_LENGTH = MAX_ITEM_BYTES / 8 - 1024;
-/** What is encoded and not yet taken, from where an unbounded sink takes it at once. */
+/** Encoded bytes at which a sink without a bound has to take them at once. */
 const FLUSH_BYTES = 64 * 1024;
 const CR = 0x0d;
 const RESERVED = new Set(["done", "failed", "open", "error"]);
 
 /**
- * What a token costs: its bytes, written once into the generation's own buffer when it is sent. What
- * a flush costs is up to its sink.
+ * Encodes one run of a source. Each token is written once, when it is sent, into the generation's
+ * own buffer: that is what a token costs. What a flush costs depends on the sink.
  */
 export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   readonly queue: AsyncQueue<Item>;
@@ -124,16 +131,16 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   readonly #resumable: boolean;
   /** The queue that is read: the context's, or the source's own. */
   #read: AsyncQueue<Item>;
-  /** What is encoded and waits for the sink. */
+  /** Encoded bytes that wait for the sink. */
   readonly #out: EventWriter = new EventWriter();
   /** The first half of a surrogate pair whose second half is in a later token. */
   #half = "";
   #state: "waiting" | "running" | "ended" = "waiting";
   #concluded = false;
-  /** Events that were taken, where they have ids. */
+  /** Number of events that were taken, if events have ids. */
   #takenEvents = 0;
   #endEvent: number | undefined;
-  /** Why the source was let go from outside, if it was. */
+  /** Why the source was cancelled from outside, if it was. */
   #letGo: StreamError | undefined;
   #hasReportedLate = false;
   #id: string | undefined;
@@ -143,7 +150,11 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   #tokens = 0;
   #bytes = 0;
 
-  /** @param resumable Whether each event gets an id of its own. */
+  /**
+   * Creates a generation that has not started.
+   *
+   * @param resumable Whether each event gets an id of its own.
+   */
   constructor(init: GenerationInit, sink: Sink, resumable: boolean) {
     this.#init = init;
     this.#sink = sink;
@@ -159,7 +170,11 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     return this.#id ??= createStreamId();
   }
 
-  /** Starts the source. @throws Whatever the format throws of its first bytes. */
+  /**
+   * Starts the source.
+   *
+   * @throws Whatever the format throws when it writes its first bytes.
+   */
   start(): void {
     this.#run();
     this.queue.attach(this);
@@ -179,62 +194,62 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     return this.#ttftMs !== undefined || this.over;
   }
 
-  /** Whether what went wrong came before any item. */
+  /** Whether the failure came before any item. */
   get failedBeforeHeaders(): boolean {
     return this.#ttftMs === undefined && this.failure !== undefined && !this.#isStopped;
   }
 
-  /** Whether somebody asked for the end, which is then a normal one. */
+  /** Whether the generation was stopped on request, which is a normal end. */
   get #isStopped(): boolean {
     const { state, error } = this.#read;
     return state === "cancelled" && this.#wasLetGo(error);
   }
 
-  /** Whether the source has ended, one way or another. */
+  /** Whether the source has ended, with or without a failure. */
   get over(): boolean {
     return this.#read.state !== "open";
   }
 
-  /** How many bytes wait. */
+  /** Number of bytes that wait. */
   get waiting(): number {
     return this.#out.length;
   }
 
-  /** The event that the end begins with, where they have ids; none before the end. */
+  /** Number of the event that the end begins with, if events have ids; `undefined` before the end. */
   get endEvent(): number | undefined {
     return this.#endEvent;
   }
 
-  /** Events that were encoded so far, where they have ids. */
+  /** Number of events that were encoded so far, if events have ids. */
   get events(): number {
     return this.#out.events;
   }
 
-  /** What went wrong, if anything did. */
+  /** The error that ended the source, if one did. */
   get failure(): { error: unknown } | undefined {
     const { state, error } = this.#read;
     return state === "failed" || state === "cancelled" ? { error } : undefined;
   }
 
-  /** The failure that the format cannot tell: the body has to be broken off. */
+  /** The failure to break off the body with, because the format cannot write it. */
   get breakOff(): StreamError | undefined {
     const { failure } = this;
     if (failure === undefined || this.#framer.fail !== undefined) return undefined;
     return publicError(failure.error);
   }
 
-  /** Nobody reads on: as `fail`, but it is no fault of anybody's. */
+  /** Ends a generation that has lost its last client: like `fail`, but the outcome is `cancelled`. */
   abandon(): void {
     if (!this.over) this.fail(this.#letGo = new StreamError("disconnected"));
   }
 
-  /** Ends the source, and with it what is read, as failed; what waits is still taken. */
+  /** Ends the source, and the queue that is read, as failed; what waits is still delivered. */
   fail(error: StreamError): void {
     this.queue.fail(error);
     this.#read.fail(error);
   }
 
-  /** Ends the source as one that was let go; what waits is still taken, and the normal end after it. */
+  /** Ends the source on request: what waits is still delivered, and the normal end after it. */
   stop(reason?: string): void {
     if (this.over) return;
     this.#letGo = new StreamError("stopped", reason === undefined ? {} : { detail: reason });
@@ -244,11 +259,11 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
 
   // What the queue and the pump call.
 
-  /** The source is a queue of its own. */
+  /** Reads from a queue that the source has made itself. */
   adopt(queue: AsyncQueue<Item>): void {
     queue.attach(this);
     this.#read = queue;
-    // Two producers would each need an end; the context's queue has no further use.
+    // Two producers would each need an end, so the context's queue is closed.
     this.queue.close();
     this.wake();
   }
@@ -259,8 +274,8 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   }
 
   /**
-   * Encodes an item when it is sent. A token that needs no look is written in its frame at once: the
-   * way from `send` to the bytes is what a token costs (benchmark case: burst).
+   * Encodes an item when it is sent. A token that needs no check is written into its frame at once:
+   * the path from `send` to the bytes is what a token costs (benchmark case: burst).
    */
   write(item: Item): number {
     const out = this.#out;
@@ -303,17 +318,17 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     return this.#sink.pressure(this.#out.length);
   }
 
-  /** Something waits, or the source has ended. */
+  /** Called when an item waits, or the source has ended. */
   wake(): void {
     if (this.#read.state === "failed" && isOverflow(this.#read.error)) {
-      // The producer is told at once; the reader is owed what waits.
+      // The producer is notified at once; the reader still gets what waits.
       if (this.#read !== this.queue) this.queue.cancel(this.#read.error);
       this.#settle("failed", this.#read.error);
     }
     this.#sink.wake();
   }
 
-  /** A value was sent after the normal end. */
+  /** Called when a value was sent after the normal end. */
   sentAfterEnd(): void {
     if (this.#hasReportedLate) return;
     this.#hasReportedLate = true;
@@ -328,13 +343,13 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
 
   // What the sink calls.
 
-  /** Writes the end if it has come. Answers whether nothing will follow. */
+  /** Writes the end if it has come. Returns whether nothing will follow. */
   conclude(): boolean {
     if (!this.over) return false;
     if (this.#concluded) return true;
     this.#concluded = true;
     const { state } = this.#read;
-    // A cancel drops what waits, but a stop is a kind of end.
+    // Cancelling drops what waits, but a stop is a kind of end.
     const stopped = this.#isStopped;
     if (state === "cancelled" && !stopped) this.#out.rewind(0, this.#takenEvents);
     else if (this.#half !== "") this.#writeHalf();
@@ -346,13 +361,16 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     return true;
   }
 
-  /** The bytes that wait, for a sink that may transfer them. */
+  /** Takes the bytes that wait, for a sink that may transfer them. */
   take(): Uint8Array<ArrayBuffer> {
     this.#bytes += this.#out.length;
     return this.#out.take();
   }
 
-  /** Writes a heartbeat, as the head's first bytes or after a silence. In a log there are none. */
+  /**
+   * Writes a heartbeat: the first bytes after the response headers, or a sign of life in a silence.
+   * A log holds none.
+   */
   heartbeat(): void {
     if (!this.#resumable) this.#init.format.heartbeat?.(this.#out);
   }
@@ -363,13 +381,13 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     this.#out.lend(borrow);
   }
 
-  /** What was taken is gone: those who wait for room go on. */
+  /** Called when the bytes that were taken are gone: senders that wait for room go on. */
   drained(): void {
     this.#read.drained();
     if (this.#read !== this.queue) this.queue.drained();
   }
 
-  /** Ends what the source has come to, after its last byte was taken. */
+  /** Ends the generation with the outcome of its source, after its last byte was taken. */
   finish(): void {
     const { failure } = this;
     if (failure === undefined) this.end("completed");
@@ -380,15 +398,15 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     return this.#letGo !== undefined && error === this.#letGo;
   }
 
-  /** The one ending of a generation. Idempotent: whatever comes first is the outcome. */
+  /** Ends the generation. The only way to end, and idempotent: whatever comes first is the outcome. */
   end(outcome: StreamReport["outcome"], error?: unknown): void {
     if (this.#state === "waiting") {
-      // Never started: what stands behind the source is let go all the same.
+      // The source was never started, but what it holds has to be released all the same.
       this.#run();
       release(this.#init.source, error);
     }
     if (outcome !== "completed") {
-      // A failure of the source's is what its queue says already; then this only drops what waits.
+      // If the source failed, its queue has that error already; then this only drops what waits.
       this.queue.cancel(error);
       this.#read.cancel(error);
     }
@@ -397,7 +415,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     this.#settle(outcome, error);
   }
 
-  /** The generation is over: its source is let go and the operator told. */
+  /** Settles an ended generation: its source is cancelled and the operator gets the report. */
   #settle(outcome: StreamReport["outcome"], error?: unknown): void {
     if (this.#state !== "running") return;
     this.#state = "ended";
@@ -435,7 +453,7 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     }
   }
 
-  /** A token that begins or ends in half a surrogate pair, or might be too large. */
+  /** Writes a token that begins or ends in half a surrogate pair, or might be too large. */
   #writeSlow(token: string): void {
     if (this.#half !== "") {
       token = this.#half + token;
@@ -493,13 +511,16 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   }
 }
 
-/** Whether a token ends in what the next may go on with, or might be too large. */
+/** Whether a token ends in something that the next one may complete, or might be too large. */
 function needsSlowPath(token: string): boolean {
   const last = token.charCodeAt(token.length - 1);
   return last === CR || (last & 0xfc00) === 0xd800 || token.length > MAX_UNCHECKED_LENGTH;
 }
 
-/** What the source is given: an object of its own, so that it can be spread and nothing of ours leaks. */
+/**
+ * The context that the source gets: an object of its own, so that it can be spread and exposes
+ * nothing internal.
+ */
 function contextOf(
   generation: Generation,
   { request, input, lastEventId }: GenerationInit,
@@ -518,7 +539,7 @@ function contextOf(
   };
 }
 
-/** What a format is told of its generation, and nothing else. */
+/** The context that a format gets of its generation, without the rest of it. */
 class Opening implements FormatContext {
   readonly request: Request;
   readonly #generation: Generation;
@@ -534,7 +555,7 @@ class Opening implements FormatContext {
     return this.#generation.streamId;
   }
 
-  /** So that an `EventSource` that asks again is told to stop. */
+  /** Lets an `EventSource` that asks again after the end be told to stop. */
   get lastId(): string | undefined {
     if (this.#resumable || this.request.method !== "GET") return undefined;
     return `${this.streamId}.end`;

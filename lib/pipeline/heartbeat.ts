@@ -1,12 +1,12 @@
 /**
- * One timer that looks after all streams that stay silent. It stands apart from the streams because a
- * timer of their own would cost each token 0.4 µs (Bun) to 1.9 µs (Deno) in re-arming.
+ * One timer that checks all silent streams. Separate from the streams because a timer of their own
+ * would cost each token 0.4 µs (Bun) to 1.9 µs (Deno) in re-arming.
  */
 import { active } from "../counters.ts";
 
-/** Something that must be looked at from time to time. `sweep` must not throw. */
+/** Something that has to be checked from time to time. `sweep` must not throw. */
 export interface Swept {
-  /** The shortest of its time limits, in ms. */
+  /** The shortest time limit of this object, in ms. */
   readonly shortestMs: number;
   sweep(nowMs: number): void;
 }
@@ -15,12 +15,12 @@ const registered = new Set<Swept>();
 let timer: ReturnType<typeof setInterval> | undefined;
 let periodMs = 0;
 
-/** A limit of 5 s is looked at twice a second, a limit of 100 ms every 25 ms. */
+/** The period of the timer: a limit of 5 s is checked twice a second, a limit of 100 ms every 25 ms. */
 function periodFor(limitMs: number): number {
   return Math.min(500, Math.max(25, limitMs / 10));
 }
 
-/** Looks at `stream` until `unwatch`, often enough for its shortest limit. */
+/** Checks `stream` until `unregister`, often enough for its shortest limit. */
 export function register(stream: Swept): void {
   registered.add(stream);
   const wanted = periodFor(stream.shortestMs);
@@ -31,7 +31,7 @@ export function register(stream: Swept): void {
   active.timers++;
 }
 
-/** Stops looking; the timer goes with the last one. */
+/** Ends the checks of `stream`; the timer stops with the last one. */
 export function unregister(stream: Swept): void {
   if (registered.delete(stream) && registered.size === 0) stopTimer();
 }
@@ -44,7 +44,7 @@ function stopTimer(): void {
 }
 
 function sweepAll(): void {
-  // A little early rather than a period late.
+  // Rather a little early than a period late.
   const nowMs = performance.now() + periodMs / 2;
   for (const stream of registered) stream.sweep(nowMs);
 }

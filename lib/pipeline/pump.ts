@@ -1,6 +1,6 @@
 /**
- * The only loop over a source: whatever kind it is, its items end up in the queue, at the queue's
- * pace. It stands apart so that streams know nothing of iterators and sources nothing of streams.
+ * The only loop over a source: the items of any kind of source go into the queue, at the queue's
+ * pace. Separate from the stream so that streams handle no iterators and sources no streams.
  */
 import { StreamError } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
@@ -9,23 +9,23 @@ import type { ServerSentEvent } from "../sse/event.ts";
 import { FOR_AWAIT_IS_FASTER, schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
 import { isLast, readUpstream } from "../sources/upstream.ts";
 
-/** What a source function is given. */
+/** What a source function gets. */
 export interface SourceContext<Input = unknown> {
   /** The checked body under `createHandler`; `undefined` under `sse`. */
   readonly input: Input;
-  /** Aborts when nobody waits for the answer any more; `signal.reason.code` says why. */
+  /** Aborts when the response is no longer wanted; `signal.reason.code` says why. */
   readonly signal: AbortSignal;
   /** For sources that have callbacks: what is sent here is streamed. */
   readonly queue: AsyncQueue<Item>;
-  /** The request that is answered. Its body may have been read. */
+  /** The request that the stream responds to. Its body may have been read. */
   readonly request: Request;
-  /** The name of this generation: 128 random bits, base64url. */
+  /** The stream id of this generation: 128 random bits, base64url. */
   readonly streamId: string;
-  /** What the reader sent as `Last-Event-ID`, if anything. */
+  /** What the client sent as `Last-Event-ID`, if anything. */
   readonly lastEventId: string | undefined;
 }
 
-/** A source that is there already, as opposed to a function that makes one. */
+/** A source that has started already, as opposed to a function that makes one. */
 export type StartedSource =
   | string
   | AsyncIterable<Item | null | undefined, Summary | void, undefined>
@@ -52,10 +52,10 @@ export type Source<Input = unknown> =
   | SourceFunction<Input>
   | Promise<StartedSource | SourceFunction<Input>>;
 
-/** An upstream's event on its way through, with its data as it came. */
+/** An upstream's event that is passed on, with its data unchanged. */
 export class Relayed {
   readonly upstream: ServerSentEvent;
-  /** What the queue measures. */
+  /** The text whose length the queue counts. */
   readonly data: string;
 
   constructor(upstream: ServerSentEvent) {
@@ -64,15 +64,15 @@ export class Relayed {
   }
 }
 
-/** Who takes over what the pump finds. */
+/** What the pump hands over to its owner. */
 export interface PumpOwner {
-  /** The source is a queue of its own: read that one from now on. */
+  /** Takes over a source that is a queue of its own: it is read from now on. */
   adopt(queue: AsyncQueue<Item>): void;
-  /** The source broke after it had been let go. */
+  /** Reports a source that failed after it had been cancelled. */
   report(error: unknown): void;
 }
 
-/** Functions that answer functions. */
+/** Limit of functions that return functions. */
 const MAX_DEPTH = 16;
 /** Items of the first turn: far more than the queue holds, unless they are skipped. */
 const FIRST_ITEMS = 20_000;
@@ -83,15 +83,15 @@ interface Puller {
   return?(): unknown;
 }
 
-/** Runs one source into one queue, once. `cancel` lets it go, whatever it waits for. */
+/** Runs one source into one queue, once. `cancel` ends it, whatever the source waits for. */
 export class Pump {
   readonly #queue: AsyncQueue<Item>;
   readonly #owner: PumpOwner;
   #pulled: Puller | undefined;
-  /** What may wait before the loop gives its turn away: at first as much as the queue takes. */
+  /** Bytes that may wait before the loop gives up its turn: at first as much as the queue takes. */
   #turnBytes = Infinity;
   #turnItems = FIRST_ITEMS;
-  /** Items since the loop last gave its turn away. */
+  /** Number of items since the loop last gave up its turn. */
   #streak = 0;
 
   constructor(queue: AsyncQueue<Item>, owner: PumpOwner) {
@@ -99,7 +99,7 @@ export class Pump {
     this.#owner = owner;
   }
 
-  /** Never rejects: the queue is closed or failed, or the owner told. */
+  /** Runs the source. Never rejects: the queue is closed or failed, or the owner gets the error. */
   async run(source: Source<never>, context: SourceContext): Promise<void> {
     const queue = this.#queue;
     try {
@@ -109,7 +109,7 @@ export class Pump {
       let plain = false;
       if (isThenable(started)) started = await started;
       while (typeof started === "function") {
-        // A function that only ever answers functions would hold the process for good.
+        // A function that only ever returns functions would block the process for good.
         if (++depth > MAX_DEPTH) throw new TypeError("Cannot stream a source that makes no source");
         if (queue.closed) return;
         plain = FOR_AWAIT_IS_FASTER && returnsNothing(started);
@@ -126,7 +126,8 @@ export class Pump {
       }
       if (started === queue) return;
       if (started instanceof AsyncQueue) return this.#adopt(started);
-      // Those two end by themselves, and this function with their start: an idle stream holds one of them and not both.
+      // `#iterate` and `#pull` end by themselves, and this function ends when they have started: an
+      // idle stream holds one of them and not both.
       if (plain) return void this.#iterate(started as AsyncGenerator<Item, undefined, undefined>);
       const puller = pullerOf(started);
       if (puller !== undefined) return void this.#pull(puller);
@@ -146,7 +147,7 @@ export class Pump {
     else if (!isAbort(error, queue)) this.#owner.report(error);
   }
 
-  /** The stream has ended: the source's `return` is called, and nothing waits for it. */
+  /** Calls the source's `return` after the stream has ended. Nothing waits for it. */
   cancel(): void {
     const pulled = this.#pulled;
     this.#pulled = undefined;
@@ -189,8 +190,8 @@ export class Pump {
   }
 
   /**
-   * `#pull` for a generator that returns nothing: `for await` drops what is returned, but Bun drives
-   * it a fifth faster than any loop over `next()` (benchmark case: burst, generator).
+   * Pulls a generator that returns nothing. `for await` drops what is returned, but on Bun it is a
+   * fifth faster than any loop over `next()`, as in `#pull` (benchmark case: burst, generator).
    */
   async #iterate(generator: AsyncGenerator<Item, undefined, undefined>): Promise<void> {
     this.#pulled = generator as unknown as Puller;
@@ -207,8 +208,9 @@ export class Pump {
   }
 
   /**
-   * Whether the loop may go on at once. Apart from it, because what an async function does and holds
-   * across its `await` costs Bun a fifth of the throughput (benchmark case: burst, generator).
+   * Whether the loop may go on at once. A separate method because what an async function does and
+   * holds across its `await` costs Bun a fifth of the throughput (benchmark case: burst,
+   * generator).
    */
   #takes(item: Item | null | undefined): boolean {
     const queue = this.#queue;
@@ -228,7 +230,10 @@ export class Pump {
     return await queue.room();
   }
 
-  /** A plain loop: `for await` over what is there already would cost three times as much. */
+  /**
+   * Reads a sync iterator in a plain loop: `for await` over items that exist already would cost
+   * three times as much.
+   */
   async #loop(iterator: Iterator<Item | null | undefined, unknown>): Promise<unknown> {
     for (;;) {
       let result = iterator.next();
@@ -238,7 +243,7 @@ export class Pump {
     }
   }
 
-  /** An upstream's events, unchanged, up to its end. */
+  /** Passes on an upstream's events, unchanged, up to its end. */
   async #relay(response: Response): Promise<unknown> {
     const queue = this.#queue;
     let summary: unknown;
@@ -267,21 +272,22 @@ export class Pump {
   }
 }
 
-/** How a source is pulled whose items come later; `undefined` where it is of another kind. */
+/** The way to pull a source whose items come later; `undefined` if it is of another kind. */
 function pullerOf(source: unknown): Puller | undefined {
   if (typeof source !== "object" || source === null) return undefined;
   if (source instanceof ReadableStream) {
     const reader = source.getReader();
-    // A reader can be cancelled while it waits; the stream's own iterator would wait first.
+    // A stream's reader can be cancelled while it waits; the stream's own iterator would wait
+    // first.
     return { next: () => reader.read() as Promise<Result>, return: () => reader.cancel() };
   }
   if (!(Symbol.asyncIterator in source)) return undefined;
   return (source as AsyncIterable<Item>)[Symbol.asyncIterator]();
 }
 
-/** Lets go of a source that was never run: what stands behind it may wait or hold a connection. */
+/** Releases a source that was never run, because it may wait or hold a connection. */
 export function release(source: unknown, reason: unknown): void {
-  // That it cannot be let go, because somebody else has it or it has ended, is no news to us.
+  // If it cannot be cancelled, because it is locked or has ended, nothing is left to release.
   const ignore = () => {};
   if (isThenable(source)) source.then((made) => release(made, reason), ignore);
   else if (source instanceof AsyncQueue) source.cancel(reason);
@@ -298,7 +304,7 @@ function isReturnable(value: unknown): value is { return(): unknown } {
     typeof value.return === "function";
 }
 
-/** Another server's summary is worth a look and no failure. */
+/** Parses another server's summary. One that is not JSON is no failure. */
 function parseQuietly(json: string): unknown {
   try {
     return JSON.parse(json);
@@ -309,7 +315,10 @@ function parseQuietly(json: string): unknown {
 
 const AsyncGeneratorFunction = (async function* () {}).constructor;
 
-/** Whether a function is an async generator whose text has no `return` with a value; in doubt it is not. */
+/**
+ * Whether a function is an async generator whose text has no `return` with a value; `false` in
+ * doubt.
+ */
 function returnsNothing(source: object): boolean {
   if (!(source instanceof AsyncGeneratorFunction)) return false;
   const text = Function.prototype.toString.call(source);
@@ -317,8 +326,9 @@ function returnsNothing(source: object): boolean {
 }
 
 /**
- * A source that is let go may well throw what its signal said: as it is, as the cause of an error of
- * its client's, or as any of the many errors that call themselves an abort.
+ * Whether an error comes from the cancelling itself. A cancelled source may well throw what its
+ * signal said: unchanged, as the cause of an error of its client library, or as any of the many
+ * errors that are named as an abort.
  */
 function isAbort(error: unknown, queue: AsyncQueue<Item>): boolean {
   let cause = error;
@@ -329,7 +339,7 @@ function isAbort(error: unknown, queue: AsyncQueue<Item>): boolean {
   return error === queue.error;
 }
 
-/** Whether a value is a promise, of whatever make. */
+/** Whether a value is a promise of any implementation. */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value &&
     typeof value.then === "function";

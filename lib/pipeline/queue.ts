@@ -1,6 +1,6 @@
 /**
- * The queue between one source and one stream: callbacks on one side, demand on the other. It stands
- * apart because it is the only thing that a source which cannot `yield` ever has to know.
+ * The queue between one source and one stream: callbacks on one side, demand on the other. Separate
+ * from the pump because callback sources use the queue directly and nothing else.
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
@@ -10,30 +10,36 @@ import type { Item, Summary } from "../item.ts";
 export interface AsyncQueueOptions {
   /** Waiting bytes from which `send` waits, 1 or more. @default {65 536} */
   highWaterMark?: number;
-  /** Waiting bytes at which a further `send` ends the stream with `overflow`, at least `highWaterMark`. @default {1 MiB} */
+  /**
+   * Waiting bytes at which a further `send` ends the stream with `overflow`, at least
+   * `highWaterMark`. @default {1 MiB}
+   */
   maxBufferedBytes?: number;
 }
 
-/** The stream that reads a queue. Called from anywhere, at any time. */
+/** The stream that reads a queue. Its methods are called from anywhere, at any time. */
 export interface QueueReader<T> {
-  /** Whether what waits is held to the queue's `maxBufferedBytes`; else the reader finds room itself. */
+  /**
+   * Whether waiting bytes are limited to the queue's `maxBufferedBytes`; if not, the reader makes
+   * room.
+   */
   readonly bounded: boolean;
   /**
    * Takes a value at once, so that it is encoded while it is still in the processor's cache.
    *
    * @returns How many bytes wait in all.
-   * @throws If the value cannot be sent; the queue fails with it.
+   * @throws If the value cannot be sent; the queue fails with that error.
    */
   write(value: T): number;
-  /** The state changed. Must not throw. */
+  /** Called when the queue's state changed. Must not throw. */
   wake(): void;
-  /** Somebody sent after the normal end. Must not throw. */
+  /** Called when a value was sent after the normal end. Must not throw. */
   sentAfterEnd(): void;
 }
 
-/** What a value costs that no stream has encoded yet: two bytes a UTF-16 unit, and this. */
+/** Memory of a value that no stream has encoded yet, beside its two bytes per UTF-16 unit. */
 const VALUE_BYTES = 32;
-/** The answers of `send` that need no promise of their own. */
+/** Shared results of `send`, so that a call without a wait allocates no promise. */
 const SENT: Promise<boolean> = Promise.resolve(true);
 const NOT_SENT: Promise<boolean> = Promise.resolve(false);
 
@@ -52,8 +58,8 @@ const NOT_SENT: Promise<boolean> = Promise.resolve(false);
  * ```
  *
  * The calls may come in any order, repeatedly, from anywhere, also inside each other. What waits is
- * counted in bytes as they are sent, or as they are held (two a UTF-16 unit, and 32 a value) while no
- * stream reads the queue yet.
+ * counted in bytes: as they are sent or, while no stream reads the queue yet, as they are held (two
+ * per UTF-16 unit, and 32 per value).
  *
  * @example
  * ```ts
@@ -68,44 +74,51 @@ const NOT_SENT: Promise<boolean> = Promise.resolve(false);
  */
 export class AsyncQueue<T = Item> implements AsyncIterable<T> {
   #state: "open" | "closed" | "failed" | "cancelled" = "open";
-  /** What waits while no stream reads the queue; a stream keeps it as bytes. */
+  /** Values that wait while no stream reads the queue; a stream keeps them as bytes. */
   #values: T[] = [];
   #bytes = 0;
   #error: unknown;
   #summary: Summary = {};
   #reader: QueueReader<T> | undefined;
   #abort: AbortController | undefined;
-  /** What every waiting `send` answers; there is one promise, however many wait. */
+  /** The promise that every waiting `send` returns; there is one, however many calls wait. */
   #room: Promise<boolean> | undefined;
   #settle: (room: boolean) => void = () => {};
   readonly #highWaterMark: number;
   readonly #maxBufferedBytes: number;
 
-  /** @throws {RangeError} If a limit is out of its bounds. */
+  /**
+   * Creates an open queue.
+   *
+   * @throws {RangeError} If a limit is out of its bounds.
+   */
   constructor(options: AsyncQueueOptions = {}) {
     const { highWaterMark, maxBufferedBytes } = checkLimits(options);
     this.#highWaterMark = highWaterMark;
     this.#maxBufferedBytes = maxBufferedBytes;
   }
 
-  /** Where the queue is in its life. */
+  /** The queue's state; see the diagram of the class. */
   get state(): "open" | "closed" | "failed" | "cancelled" {
     return this.#state;
   }
 
-  /** Whether `send` is turned away. */
+  /** Whether the queue has ended, so that `send` returns `false`. */
   get closed(): boolean {
     return this.#state !== "open";
   }
 
-  /** Why the queue failed or was cancelled. */
+  /** The error that the queue failed with, or the reason for which it was cancelled. */
   get error(): unknown {
     return this.#error;
   }
 
-  /** Aborts when the consumer left or the queue failed; `signal.reason` is why: a {@linkcode StreamError}, or what `fail` was given. */
+  /**
+   * Aborts when the client disconnected or the queue failed; `signal.reason` is why: a
+   * {@linkcode StreamError}, or the error that `fail` got.
+   */
   get signal(): AbortSignal {
-    // Made when it is first asked for: most generators never do, and a controller costs a microsecond.
+    // Made on first use: most generators never ask for it, and a controller costs a microsecond.
     if (this.#abort === undefined) {
       this.#abort = new AbortController();
       if (this.#state === "failed" || this.#state === "cancelled") this.#abort.abort(this.#error);
@@ -131,7 +144,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     }
     try {
       const bytes = this.#reader === undefined ? this.#keep(value) : this.#reader.write(value);
-      // A reader that was woken, or a value's own toJSON, may have dropped it at once.
+      // A reader that was woken, or a value's own toJSON, may have cancelled the queue meanwhile.
       if (this.state === "cancelled") return NOT_SENT;
       this.#bytes = bytes;
     } catch (error) {
@@ -141,12 +154,12 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     return this.#bytes < this.#highWaterMark ? SENT : this.#waitForRoom();
   }
 
-  /** What `close` was given. */
+  /** The summary that `close` got. */
   get summary(): Summary {
     return this.#summary;
   }
 
-  /** The producer finished: what waits is delivered, then the end with its summary. */
+  /** Ends the queue normally: what waits is delivered, then the end with its summary. */
   close(summary: Summary = {}): void {
     if (this.#state !== "open") return;
     this.#summary = summary;
@@ -154,12 +167,12 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     this.#reader?.wake();
   }
 
-  /** The producer broke: what waits is delivered, then the error. */
+  /** Ends the queue with an error: what waits is delivered, then the error. */
   fail(error: unknown): void {
     if (this.#state === "open") this.failAfterClose(error);
   }
 
-  /** What the producer left cannot be sent: a failure, also after the close. @internal */
+  /** Fails the queue, also after `close`, because what waits cannot be sent. @internal */
   failAfterClose(error: unknown): void {
     this.#state = "failed";
     this.#error = error;
@@ -167,7 +180,10 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     this.#reader?.wake();
   }
 
-  /** The consumer left: what waits is dropped, and every waiting `send` answers `false`. */
+  /**
+   * Cancels the queue for its consumer: what waits is dropped, and every waiting `send` resolves to
+   * `false`.
+   */
   cancel(reason: unknown): void {
     if (this.#state === "cancelled") return;
     const first = this.#state !== "failed";
@@ -185,7 +201,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
   /**
    * Binds the one reader and gives it what waits.
    *
-   * @throws {TypeError} If the queue is read already.
+   * @throws {TypeError} If the queue has a reader already.
    * @internal
    */
   attach(reader: QueueReader<T>): void {
@@ -202,7 +218,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     }
   }
 
-  /** How many bytes wait. @internal */
+  /** Number of bytes that wait. @internal */
   get bytes(): number {
     return this.#bytes;
   }
@@ -213,7 +229,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     return this.#bytes === 0 ? SENT : this.#waitForRoom();
   }
 
-  /** The reader handed on all that waited: the senders that waited go on. @internal */
+  /** Called by the reader when it has handed on all that waited: senders that wait go on. @internal */
   drained(): void {
     this.#bytes = 0;
     this.#settleRoom(true);
@@ -243,7 +259,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
         const values = waiting.splice(0);
         this.drained();
         for (const value of values) {
-          // A cancel drops what waits.
+          // Cancelling drops what waits.
           if (this.#state === "cancelled") return;
           yield value;
         }
@@ -262,7 +278,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
 
   #keep(value: T): number {
     const size = sizeOf(value);
-    // The measuring may have run code of the value's own.
+    // Measuring may have run code of the value's own.
     if (this.#state !== "cancelled") this.#values.push(value);
     return this.#bytes + size;
   }
@@ -286,7 +302,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
 }
 
 /**
- * The limits with their defaults.
+ * Checks the limits and fills in their defaults.
  *
  * @throws {RangeError} If one is out of its bounds.
  */
@@ -307,7 +323,7 @@ function sizeOf(value: unknown): number {
   return text.length * 2 + VALUE_BYTES;
 }
 
-/** Whether `send` answered at once, so that a loop need not await it. */
+/** Whether `send` accepted at once, so that a loop need not await it. */
 export function accepted(answer: Promise<boolean>): boolean {
   return answer === SENT;
 }

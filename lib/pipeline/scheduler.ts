@@ -1,8 +1,8 @@
 /**
- * When a stream gets its turn: one hop through the event loop, shared by all streams. It stands apart
- * because it is the only thing that a runtime with other rules would have to replace.
+ * When a stream gets its turn: one hop through the event loop, shared by all streams. Separate from
+ * the stream because a runtime with other rules would have to replace only this file.
  *
- * Measured with a burst that never ends, while another request waits for its answer:
+ * Measured with a burst that never ends, while another request waits for its response:
  *
  * | hop | Bun 1.4 | Deno 2.9 |
  * | --- | --- | --- |
@@ -10,12 +10,13 @@
  * | `MessageChannel` | 500 ms: a thousand hops go before the sockets are looked at | 26 ms: fifty |
  * | `setTimeout(0)` | fair, at a third of the throughput | fair, at half of it |
  *
- * So Deno gets the channel and short turns, the others `setImmediate` (benchmark case: fairness).
+ * Therefore Deno uses the channel and short turns, and the others `setImmediate` (benchmark case:
+ * fairness).
  */
 
-/** Something that wants a turn. `run` must not throw. */
+/** Something that asks for turns. `run` must not throw. */
 export interface Task {
-  /** Whether it waits for its turn; the scheduler's to write. */
+  /** Whether the task waits for its turn. Written by the scheduler alone. */
   due: boolean;
   run(): void;
 }
@@ -25,22 +26,29 @@ const immediate = "Deno" in globalThis
   : (globalThis as { setImmediate?: (callback: () => void) => unknown }).setImmediate;
 
 /**
- * What a source may make in one turn once its first 64 KiB are on their way, so that others wait a few
- * ms for a burst and not until its end (benchmark case: fairness). Deno makes some fifty hops before it
- * looks at its sockets, so there a turn has to be short; in items, for these are what takes the time.
+ * The most that a source may make in one turn once its first 64 KiB were sent, so that other
+ * streams wait a few ms for a burst and not until its end (benchmark case: fairness). Deno makes
+ * some fifty hops before it looks at its sockets, so its turns have to be short. There the limit is
+ * in items, because they take the time.
  */
 export const TURN_BYTES: number = 16 * 1024;
 export const TURN_ITEMS: number = immediate === undefined ? 300 : 20_000;
 
-/** Bun's engine has a way of its own through an async generator; V8 is a tenth slower that way. */
+/**
+ * Whether `for await` is the fast way through an async generator: Bun's engine has a special path
+ * for it, V8 is a tenth slower that way.
+ */
 export const FOR_AWAIT_IS_FASTER: boolean = "Bun" in globalThis;
 
-/** An open channel keeps Deno alive, whatever `unref` says; opening and closing one costs 28 µs. */
+/**
+ * How long an unused channel stays open, in ms. An open channel keeps Deno alive, whatever `unref`
+ * says; opening and closing one costs 28 µs.
+ */
 const LINGER_MS = 50;
 
-/** Hops that follow each other for so long are a burst (benchmark case: fairness). */
+/** How long hops have to follow each other to count as a burst, in ms (benchmark case: fairness). */
 const BUSY_MS = 3;
-/** Hops that are so far apart do not follow each other. */
+/** The time between two hops, in ms, from which they do not follow each other. */
 const IDLE_MS = 1;
 let busySinceMs = 0;
 let lastHopMs = 0;
@@ -57,19 +65,19 @@ export function unref(timer: unknown): void {
   else (timer as { unref?(): void }).unref?.();
 }
 
-/** A stream begins: from now on it may ask for turns. */
+/** Called when a stream begins, which may then ask for turns. */
 export function enter(): void {
   users++;
 }
 
-/** A stream ended and will not ask again. */
+/** Called when a stream has ended and will not ask for turns again. */
 export function leave(): void {
   if (--users > 0 || channel === undefined || closing) return;
   closing = true;
   setTimeout(closeIdle, LINGER_MS);
 }
 
-/** Asks for one turn of the event loop, however often it is asked before that comes. */
+/** Asks for one turn of the event loop. Further calls before that turn have no effect. */
 export function schedule(task: Task): void {
   if (task.due) return;
   task.due = true;
@@ -78,7 +86,10 @@ export function schedule(task: Task): void {
   else hop();
 }
 
-/** By the channel; after a few ms of nothing else by a timer, for a channel's hops go before the sockets. */
+/**
+ * Makes one hop: through the channel, or after a few ms of only hops through a timer, because a
+ * channel's hops go before the sockets.
+ */
 function hop(): void {
   const nowMs = performance.now();
   if (nowMs - lastHopMs > IDLE_MS) busySinceMs = nowMs;
@@ -107,7 +118,10 @@ function openChannel(): MessageChannel {
   return opened;
 }
 
-/** The streams of one moment share a channel; it goes when none came after them, and with it what is due of those that ended. */
+/**
+ * Closes the channel if no stream has begun since; all turns that are still due belong to ended
+ * streams.
+ */
 function closeIdle(): void {
   closing = false;
   if (users > 0) return;

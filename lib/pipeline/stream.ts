@@ -1,7 +1,7 @@
 /**
- * One reader and what it is sent: the only holder of a `ReadableStream` controller, and the only place
- * where a response commits, is written to, and ends. It stands apart because nearly every bug of a
- * streaming server is a second writer, a second ending, or a loop that ignores demand.
+ * One reader's stream: the only holder of a `ReadableStream` controller, and the only place where a
+ * response commits, is written to, and ends. Separate from the generation because nearly every bug
+ * of a streaming server is a second writer, a second ending, or a loop that ignores demand.
  */
 import { active } from "../counters.ts";
 import { publicError, StreamError } from "../error.ts";
@@ -9,39 +9,50 @@ import type { ByteProducer, Sink } from "./generation.ts";
 import { register, type Swept, unregister } from "./heartbeat.ts";
 import { enter, leave, schedule, type Task } from "./scheduler.ts";
 
-/** How a reader is served. */
+/** Options for how one client is served. */
 export interface ReaderOptions {
   /** A comment is sent after so many ms of silence; 0 is off, else 100 to 60 000. @default {5000} */
   heartbeatMs?: number;
-  /** The head is sent after so many ms without an item; 0 to 5000. @default {250} */
+  /** The response headers are sent after so many ms without an item; 0 to 5000. @default {250} */
   commitAfterMs?: number;
-  /** A reader that takes nothing for so many ms is dropped; 0 is off, else 100 or more. @default {60 000} */
+  /**
+   * A client that takes nothing for so many ms is dropped; 0 is off, else 100 or more.
+   * @default {60 000}
+   */
   stallMs?: number;
 }
 
-/** What the stream is told beside its options. */
+/** What a stream is made of, beside its options. */
 export interface StreamInit {
   readonly request: Request;
   readonly options: ReaderOptions;
-  /** Whether silence is broken by heartbeats. */
+  /** Whether heartbeats are sent in silence. */
   readonly heartbeats: boolean;
-  /** Whether the head waits for the end. */
+  /** Whether the response headers wait for the end. */
   readonly buffered: boolean;
-  /** Called once, when the reader is served or gone. */
+  /** Called once, when the reader was served or is gone. */
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
 
-/** What a response is made of, or the error that came before it. Bytes are lent: whoever keeps them copies them. */
+/**
+ * What a response is made from: its body, or the error that came before it. Bytes are lent, so the
+ * callee has to copy them.
+ */
 export type Opened =
   | ReadableStream<Uint8Array<ArrayBuffer>>
   | Uint8Array
   | StreamError;
 
-/** What is sent as one body if all of it is there before the head. */
+/**
+ * The largest response that is sent as one body, in bytes, if all of it exists before the headers
+ * are sent.
+ */
 const MAX_BODY_BYTES = 64 * 1024;
 const NO_PREFETCH = { highWaterMark: 0 };
 
 /**
+ * The stream of one reader.
+ *
  * ```
  *   opening ──first item, end, or commitAfterMs──▶ idle ◀──flush──┐
  *      │                                            └───pull()──▶ wanting
@@ -49,14 +60,15 @@ const NO_PREFETCH = { highWaterMark: 0 };
  *      └───────── failure, reader left ─────────▶ ended ◀── end, failure, reader left, stall
  * ```
  *
- * `idle`: the reader has not yet taken the last chunk. `wanting`: it waits for one. Only a `wanting`
- * stream is given a chunk (an ending apart), and only in its turn in the scheduler: `pull` and a producer
- * that wakes both just ask for one. What a flush costs: one copy and one `enqueue`.
+ * `idle`: the reader has not yet taken the last chunk. `wanting`: it waits for one. Only a
+ * `wanting` stream is given a chunk (except for an ending), and only in its turn in the scheduler:
+ * `pull` and a producer that wakes the stream both just ask for a turn. A flush costs one copy and
+ * one `enqueue`.
  */
 export class TokenStream implements Task, Swept, Sink, EventListenerObject {
-  /** The scheduler's. */
+  /** Whether this stream waits for its turn. Written by the scheduler alone. */
   due = false;
-  /** A generation of its own is held to the limits of its queue. */
+  /** Whether the queue's limit applies: always, for a generation that only this stream reads. */
   readonly bounded = true;
   readonly shortestMs: number;
 
@@ -65,11 +77,11 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   readonly #heartbeatMs: number;
   readonly #stallMs: number;
   #producer!: ByteProducer;
-  /** Makes what `open` answers, once: what made it is let go. */
+  /** Makes the response that `open` resolves to. Called once, then dropped with all that it holds. */
   #answer: ((opened: Opened) => void) | undefined;
-  /** None where the whole of a short stream was one body. */
+  /** The controller of the body; absent if a short response was one body. */
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  /** The request's, once it is listened to. */
+  /** The request's signal, once the stream listens to it. */
   #signal: AbortSignal | undefined;
   #commitTimer: ReturnType<typeof setTimeout> | undefined;
   #lastWriteMs = 0;
@@ -84,8 +96,9 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   /**
    * Serves the reader from `producer`.
    *
-   * @param start Called at once; a reader that has left already is noticed a turn later.
-   * @param answer Makes the response of the body, or of the error that came before it. Called once.
+   * @param start Called at once; a client that has disconnected already is noticed a turn later.
+   * @param answer Makes the response from the body, or from the error that came before it. Called
+   * once.
    */
   open<Result>(
     producer: ByteProducer,
@@ -105,15 +118,16 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     enter();
     active.readers++;
     this.#guard(start);
-    // What has ended already would ask for a turn that nobody ends.
+    // A stream that has ended already would ask for a turn that nothing ends.
     if (this.#state !== "ended") schedule(this);
     return answered;
   }
 
   /**
-   * Listens to `request.signal` from now on, and answers whether it has aborted. Not before the first turn:
-   * reading it costs Deno 18 µs, a quarter of what a stream of 100 tokens costs that has ended by then (benchmark
-   * case: burst). So the source of a reader who has left before the call runs for one turn.
+   * Listens to `request.signal` from now on, and returns whether it has aborted. Not called before
+   * the first turn: reading the signal costs Deno 18 µs, a quarter of the cost of a stream of 100
+   * tokens that has ended by then (benchmark case: burst). So the source of a client that
+   * disconnected before the call runs for one turn.
    */
   #hasLeft(): boolean {
     if (this.#signal === undefined) {
@@ -134,33 +148,34 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     this.#guard(() => {
       if (this.#state === "opening") this.#commit();
       else this.#flush();
-      // A log hands out a piece at a time.
+      // A log hands out one piece at a time.
       while (this.#ends) this.#flush();
     });
   }
 
-  /** Whether nothing but what waits is to be sent. */
+  /** Whether nothing is left to send but what waits. */
   get #ends(): boolean {
     return this.#state !== "ended" && this.#producer.over && this.#producer.waiting > 0;
   }
 
-  /** Something waits, or the producer has ended. */
+  /** Called when bytes wait, or the producer has ended. */
   wake(): void {
     if (this.#state === "opening" && this.#producer.over) {
-      // All is there: it is sent on while its bytes are in the processor's cache (benchmark case: burst).
+      // The response is complete: it is sent while its bytes are in the processor's cache
+      // (benchmark case: burst).
       queueMicrotask(() => this.run());
     } else if (this.#state === "wanting" || this.#state === "opening") schedule(this);
   }
 
-  /** A queue is as full as what waits in it. */
+  /** How full the queue seems to its source: as full as what waits in it. */
   pressure(bytes: number): number {
     return bytes;
   }
 
-  /** What waits, waits for the reader. */
+  /** Does nothing: what waits, waits for the reader. */
   flush(): void {}
 
-  /** The stream's turn. */
+  /** Takes the stream's turn. */
   run(): void {
     this.#guard(this.#turn);
   }
@@ -181,7 +196,10 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     }
   }
 
-  /** A turn is called by the runtime, where an exception would end the process. */
+  /**
+   * Runs a turn and catches its errors: the runtime calls it, where an exception would end the
+   * process.
+   */
   #guard(turn: () => void): void {
     try {
       turn.call(this);
@@ -228,7 +246,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     this.#fail("cancelled", new StreamError("disconnected", { cause: reason }));
   }
 
-  /** `request.signal` aborted: on Deno the only early notice before the head. */
+  /** Called when `request.signal` aborts: on Deno the only early notice before the response headers. */
   handleEvent(): void {
     this.#fail("cancelled", new StreamError("disconnected"));
   }
@@ -242,12 +260,13 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     }
     const last = producer.conclude();
     const broken = this.#init.buffered ? producer.failure : undefined;
-    // Its end could not be written: half a document is worth less than the status.
+    // The end could not be written: an error status is worth more than half a document.
     if (broken !== undefined) return this.#fail("failed", broken.error);
     this.#disarm();
     this.#state = "idle";
     if (last && producer.breakOff === undefined && producer.waiting <= MAX_BODY_BYTES) {
-      // All of it is here before its head has left: one body, and no stream to be made and read.
+      // The response is complete before its headers are sent: one body, without the cost of a
+      // stream.
       producer.lend((bytes) => this.#opened(bytes));
       producer.drained();
       return this.#finish();
@@ -270,7 +289,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   #flush(): void {
     const producer = this.#producer;
     const last = producer.conclude();
-    // Breaking off before the turn after the text was taken loses it: wait for the next pull.
+    // Breaking off in the turn in which the text was taken loses that text: wait for the next pull.
     const later = producer.breakOff !== undefined &&
       (producer.waiting > 0 || this.#state === "idle");
     this.#enqueue();
@@ -287,7 +306,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     producer.drained();
   }
 
-  /** The last byte was written, or nothing but breaking off is left. */
+  /** Ends the stream after its last byte was written, or when only breaking off is left. */
   #finish(): void {
     const { breakOff } = this.#producer;
     if (!this.#end()) return;
@@ -296,9 +315,11 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   }
 
   /**
-   * The reader left or was dropped, or something broke that the producer does not know of.
+   * Ends the stream because the client disconnected or was dropped, or because of an error that the
+   * producer does not have.
    *
-   * @param breakOff What to break the body off with, where closing it would look like a good end.
+   * @param breakOff The error to break off the body with, where closing it would look like a normal
+   * end.
    */
   #fail(outcome: "failed" | "cancelled", error: unknown, breakOff?: unknown): void {
     const committed = this.#state !== "opening";
@@ -308,7 +329,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     this.#close(breakOff);
   }
 
-  /** The one ending: whatever comes first. Answers whether this was it. */
+  /** Ends the stream. The only way to end: whatever comes first. Returns whether this call did it. */
   #end(): boolean {
     if (this.#state === "ended") return false;
     this.#state = "ended";
@@ -328,7 +349,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
       if (breakOff !== undefined) this.#controller?.error(breakOff);
       else this.#controller?.close();
     } catch {
-      // The reader cancelled: the runtime has closed the controller before it told us.
+      // The client disconnected: the runtime closed the controller before it called `cancel`.
     }
     this.#init.onEnd?.(this);
   }

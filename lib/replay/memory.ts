@@ -1,4 +1,4 @@
-/** The replay log of one process: nothing to install, gone with the process. */
+/** The replay log of one process: nothing to install, and gone with the process. */
 import { StreamError } from "../error.ts";
 import { unref } from "../pipeline/scheduler.ts";
 import type { LoggedStream, RecordOptions, ReplayLog, StreamInfo } from "../http/replay_log.ts";
@@ -10,7 +10,10 @@ export interface MemoryLogOptions {
   maxStreamBytes?: number;
   /** Events of one stream, 10 000 or more. @default {20 000} */
   maxStreamEvents?: number;
-  /** Bytes of all streams, at least `maxStreamBytes`. Past it the oldest finished stream goes, then new ones are refused with 503. @default {256 MiB} */
+  /**
+   * Bytes of all streams, at least `maxStreamBytes`. Past it the oldest finished stream is dropped;
+   * if there is none, new streams are rejected with 503. @default {256 MiB}
+   */
   maxBytes?: number;
   /** How long a stream is kept after its end, in ms, 0 or more. @default {300 000} */
   keepMs?: number;
@@ -22,21 +25,24 @@ const DEFAULTS: Required<MemoryLogOptions> = {
   maxBytes: 256 * 1024 * 1024,
   keepMs: 300_000,
 };
-/** What a stream takes beside its events and names: maps and objects. */
+/** Memory of a stream beside its events and names, in bytes: maps and objects. */
 const STREAM_BYTES = 1024;
 
-/** What a log that builds on this one wants to hear. */
+/** Events of the recordings for a log that builds on this one. */
 type RecordingEvents = Partial<
   Pick<RecordingOwner, "appended" | "ended" | "forget" | "dropped">
 >;
 
-/** Keeps streams in memory, bounded in each direction. */
+/** A replay log in memory, bounded in each direction. */
 export class MemoryLog implements ReplayLog {
   readonly #options: Required<MemoryLogOptions>;
   readonly #recordings = new Map<string, Recording>();
-  /** When each stream ended, oldest first. */
+  /** The time at which each finished stream ended, oldest first. */
   readonly #ended = new Map<Recording, number>();
-  /** The oldest of them, or one that went before it, and those that come after. */
+  /**
+   * The oldest finished stream, or one before it that is gone; `#younger` iterates over those after
+   * it.
+   */
   #oldest: Recording | undefined;
   #younger: MapIterator<Recording> = this.#ended.keys();
   /** The latest stream of each chat. */
@@ -47,7 +53,9 @@ export class MemoryLog implements ReplayLog {
   readonly #above: RecordingEvents;
 
   /**
-   * @param above For a log that builds on this one.
+   * Creates an empty log.
+   *
+   * @param above Callbacks of a log that builds on this one.
    * @throws {RangeError} If a limit is out of its bounds.
    */
   constructor(options: MemoryLogOptions = {}, above: RecordingEvents = {}) {
@@ -66,12 +74,12 @@ export class MemoryLog implements ReplayLog {
     };
   }
 
-  /** Bytes that are held, those of the streams' names included. */
+  /** Number of bytes that are held, including the streams' names. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Streams that are held. */
+  /** Number of streams that are held. */
   get size(): number {
     return this.#recordings.size;
   }
@@ -100,7 +108,7 @@ export class MemoryLog implements ReplayLog {
     return Promise.resolve(this.#chats.get(chatKey(owner, chatId)));
   }
 
-  /** Holds a recording no longer, whether it has ended or not. */
+  /** Drops a recording, whether it has ended or not. */
   release(recording: Recording): void {
     this.#drop(recording);
   }
@@ -115,12 +123,15 @@ export class MemoryLog implements ReplayLog {
     return true;
   }
 
-  /** The stream that ended first. Where many have gone, a map walks over all their places to come to its first. */
+  /**
+   * The stream that ended first. The iterator is kept because a map from which many entries were
+   * deleted walks over all their places to find its first.
+   */
   #first(): Recording | undefined {
     while (this.#ended.size > 0) {
       if (this.#oldest !== undefined && this.#ended.has(this.#oldest)) return this.#oldest;
       this.#oldest = this.#younger.next().value;
-      // It has come to the end, and sees nothing that comes after.
+      // The iterator has come to the end, and sees nothing that is added later.
       if (this.#oldest === undefined) this.#younger = this.#ended.keys();
     }
     return this.#oldest = undefined;
@@ -137,7 +148,7 @@ export class MemoryLog implements ReplayLog {
     const { streamId, owner, chatId } = recording.info;
     if (!this.#recordings.delete(streamId)) return;
     if (this.#ended.delete(recording) && recording !== this.#oldest) {
-      // An iterator that stands still holds on to what was deleted after its place.
+      // An iterator that does not move keeps alive what was deleted after its place.
       this.#oldest = undefined;
       this.#younger = this.#ended.keys();
     }
@@ -148,7 +159,7 @@ export class MemoryLog implements ReplayLog {
     if (this.#chats.get(key) === recording) this.#chats.delete(key);
   }
 
-  /** Drops what ended long enough ago, and looks again when the next one is due. */
+  /** Drops streams that ended long enough ago, and sets the timer for the next one. */
   #expire(): void {
     const { keepMs } = this.#options;
     const nowMs = performance.now();
@@ -170,12 +181,15 @@ export class MemoryLog implements ReplayLog {
   }
 }
 
-/** The names are strangers': two bytes a character, in the stream and in the key of its chat. */
+/**
+ * Memory of the untrusted names, in bytes: two per character, in the stream and in the key of its
+ * chat.
+ */
 function infoBytes({ owner = "", chatId = "" }: StreamInfo): number {
   return STREAM_BYTES + 4 * (owner.length + chatId.length);
 }
 
-/** Two names in one, that no other two make. */
+/** One key for two names; no other two names make the same key. */
 function chatKey(owner: string | undefined, chatId: string): string {
   return JSON.stringify([owner, chatId]);
 }

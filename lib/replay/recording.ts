@@ -1,7 +1,7 @@
 /**
- * One generation's events in memory, and those who read them: the pace between a source and any
- * number of readers. Every log keeps its live generations in these; it stands apart from the logs
- * because the pace is the same whatever else they do with the events.
+ * One generation's events in memory and their readers: the pace between a source and any number of
+ * readers. Separate from the logs because every log keeps its live generations in recordings, and
+ * the pace is the same in all of them.
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
@@ -9,72 +9,87 @@ import type { ByteProducer, Generation } from "../pipeline/generation.ts";
 import { enter, leave, schedule, type Task } from "../pipeline/scheduler.ts";
 import type { Follower, Recorder, RecordOptions, StreamInfo } from "../http/replay_log.ts";
 
-/** Who keeps recordings: a log. None of it may throw. */
+/** The owner of recordings: a log. No method may throw. */
 export interface RecordingOwner {
   /** Bytes and events that one stream may hold. */
   readonly maxStreamBytes: number;
   readonly maxStreamEvents: number;
-  /** So many bytes more are held, or fewer. Answers whether there is room for more. */
+  /** Called when so many bytes more are held, or fewer. Returns whether there is room for more. */
   held(bytes: number): boolean;
-  /** There are events since the recording was `collected` last: told once, for a look-up with each token costs 0.4 us on Deno. */
+  /**
+   * Called when there are events since the last `collected`. Called once until the next
+   * `collected`, because a look-up for each token costs 0.4 µs on Deno.
+   */
   appended?(recording: Recording): void;
-  /** The generation has ended, and its last event was written. */
+  /** Called when the generation has ended and its last event was written. */
   ended(recording: Recording): void;
-  /** Nobody was answered, and nobody will ask for it: it failed before its first event, or its reader had left. */
+  /**
+   * Called when no client got a response and none will ask for the stream: it failed before its
+   * first event, or its client had disconnected.
+   */
   forget(recording: Recording): void;
-  /** The recording is held no longer. */
+  /** Called when the recording is held no longer. */
   dropped?(recording: Recording): void;
 }
 
-/** A piece of a stream: whole events, one after the other. */
+/** A page of a stream: complete events, one after the other. */
 export interface EventPage {
-  /** Number of its first event, and of the one past its last. */
+  /** Number of the page's first event; `next` is the number after its last. */
   first: number;
   next: number;
-  /** Where it begins, in bytes from the start of the stream: less than 0 where it has a heartbeat before the first event. */
+  /**
+   * Where the page begins, in bytes from the start of the stream; less than 0 if it has a heartbeat
+   * before the first event.
+   */
   readonly start: number;
   bytes: Uint8Array;
   length: number;
-  /** The page that follows; none where this is the last, or was trimmed. */
+  /** The next page; absent if this is the last one, or was trimmed. */
   after: EventPage | undefined;
 }
 
-/** Somebody who reads a recording and keeps its source going, here or on another machine. */
+/** A reader of a recording that keeps its source going, here or on another machine. */
 export interface Subscriber {
-  /** Bytes of the stream that it has; less than 0 before the heartbeat of the first page. */
+  /** Bytes of the stream that the reader has; less than 0 before the heartbeat of the first page. */
   readonly position: number;
-  /** The page that it goes on with, as long as it is held. */
+  /** The page from which the reader continues, as long as it is held. */
   readonly page: EventPage | undefined;
-  /** Something waits, or the end has come. Must not throw. */
+  /** Called when events wait, or the end has come. Must not throw. */
   run(): void;
 }
 
-/** Pages grow to this size; a stream is trimmed by whole pages. */
+/** The size to which pages grow, in bytes; a stream is trimmed by entire pages. */
 const PAGE_BYTES = 16 * 1024;
 const FIRST_PAGE_BYTES = 512;
-/** What a reader is given in one piece, unless one page is more. */
+/** The most that a reader is given at once, in bytes, unless one page is more. */
 const CHUNK_BYTES = 64 * 1024;
-/** What is made between two looks at the pace: what waits in the generation, and a page of it. */
+/**
+ * The most that is made between two checks of the pace, in bytes: what waits in the generation, and
+ * a page.
+ */
 const TURN_BYTES = CHUNK_BYTES + PAGE_BYTES;
-/** No event is smaller: an id, a field and their ends. */
+/** The most events in a turn: no event is smaller than 16 bytes, an id, a field and their line ends. */
 const TURN_EVENTS = TURN_BYTES / 16;
 const LF = 0x0a;
-/** What a reader is given before the first event, and after a silence. */
+/** The heartbeat that a reader is given before the first event, and after a silence. */
 export const HEARTBEAT: Uint8Array = new TextEncoder().encode(":\n");
 const NOTHING = new Uint8Array(0);
 const LAGGED = new StreamError("lagged");
 const PAST_THE_END = new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
 
 /**
+ * The recording of one generation.
+ *
  * ```
  *   live ──the source ended, failed, was stopped; or nobody read for too long──▶ ended
  * ```
  *
- * With readers, the fastest one sets the pace. Without one, the source runs on until the log is full.
- * A source that cannot wait trims the log's oldest events; a reader behind those is told `lagged`.
+ * With readers, the fastest one sets the pace. Without readers, the source runs on until the log is
+ * full. A source that cannot wait trims the log's oldest events; a reader that still needs those
+ * fails with `lagged`.
  */
 export class Recording implements Recorder, Task {
-  /** The scheduler's. */
+  /** Whether this recording waits for its turn. Written by the scheduler alone. */
   due = false;
   readonly bounded = false;
   readonly info: StreamInfo;
@@ -82,16 +97,16 @@ export class Recording implements Recorder, Task {
   readonly #owner: RecordingOwner;
   readonly #readers = new Set<Subscriber>();
   #state: "live" | "ended" | "discarded" = "live";
-  /** Whether a reader was answered, so that it knows the stream's name. */
+  /** Whether a client got a response, so that it knows the stream's id. */
   #isServed = false;
-  /** Whether the owner knows that there are events it has not collected. */
+  /** Whether the owner was notified of the events that it has not collected. */
   #isNoted = false;
   #generation: Generation | undefined;
   #blocked = false;
   /** The reader that is furthest ahead. */
   #fastest: Subscriber | undefined;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
-  /** The oldest page and the newest. */
+  /** The oldest page; `#tail` is the newest. */
   #head: EventPage;
   #tail: EventPage;
   #endEvent: number | undefined;
@@ -100,7 +115,7 @@ export class Recording implements Recorder, Task {
     this.info = info;
     this.#options = options;
     this.#owner = owner;
-    // The first page begins as the first reader's body does, so that it can be lent as it is.
+    // The first page begins as the first reader's body does, so that it can be lent without a copy.
     const page = emptyPage(1, -HEARTBEAT.length, FIRST_PAGE_BYTES);
     page.bytes.set(HEARTBEAT);
     page.length = HEARTBEAT.length;
@@ -120,7 +135,10 @@ export class Recording implements Recorder, Task {
     return this.#endEvent;
   }
 
-  /** A turn costs each of many readers a write: there are fewer of them, and more in each. */
+  /**
+   * How full the queue seems to its source. A turn costs a write for each reader: for several
+   * readers there are fewer turns, with more in each.
+   */
   pressure(bytes: number): number {
     if (this.#blocked) return Infinity;
     return this.#readers.size > 1 ? bytes / 4 : bytes;
@@ -131,12 +149,12 @@ export class Recording implements Recorder, Task {
     return this.#head;
   }
 
-  /** Bytes since the start of the stream, trimmed or not. */
+  /** Number of bytes since the start of the stream, trimmed or not. */
   get bytes(): number {
     return this.#tail.start + this.#tail.length;
   }
 
-  /** Bytes of memory. */
+  /** Number of bytes of memory. */
   get heldBytes(): number {
     let held = 0;
     for (let page: EventPage | undefined = this.#head; page; page = page.after) {
@@ -155,17 +173,17 @@ export class Recording implements Recorder, Task {
     return this.#state !== "live";
   }
 
-  /** The failure that came before any item, where no reader was answered before it. */
+  /** The failure that came before any item, if no client got a response before it. */
   get failureBeforeHeaders(): { error: unknown } | undefined {
     return this.#state === "discarded" ? this.#generation?.failure : undefined;
   }
 
-  /** The owner is about to look at all that is there, and wants to hear of what comes then. */
+  /** Called by the owner before it reads all events: `appended` is called again for later ones. */
   collected(): void {
     this.#isNoted = false;
   }
 
-  /** A reader is answered. */
+  /** Called when a client gets a response. */
   markServed(): void {
     this.#isServed = true;
   }
@@ -207,11 +225,11 @@ export class Recording implements Recorder, Task {
     this.#repace();
   }
 
-  /** A reader has taken something. */
+  /** Called when a reader has taken something. */
   moved(subscriber: Subscriber): void {
     if (this.isOver) return;
     this.#compare(subscriber);
-    // A source that runs waits for no reader.
+    // A running source does not wait for readers.
     if (this.#blocked) this.#repace();
   }
 
@@ -222,9 +240,9 @@ export class Recording implements Recorder, Task {
   }
 
   /**
-   * A reader is served or gone.
+   * Called when a reader was served or is gone.
    *
-   * @param isUnread Whether it had left before it was served at all.
+   * @param isUnread Whether it was gone before it was served at all.
    */
   leave(subscriber: Subscriber, isUnread = false): void {
     if (!this.#readers.delete(subscriber) || this.isOver) return;
@@ -236,7 +254,7 @@ export class Recording implements Recorder, Task {
     if (this.#readers.size > 0) return;
     const { continueForMs } = this.#options;
     if (isUnread && !this.#isServed) {
-      // Nobody has asked for more than this, nor been told of it.
+      // No client got a response, so none knows the stream's id.
       this.#abandon();
       if (this.#state !== "discarded") this.#owner.forget(this);
     } else if (continueForMs === 0) this.#abandon();
@@ -249,14 +267,17 @@ export class Recording implements Recorder, Task {
     }
   }
 
-  /** The page that has what comes after event number `event`, or will have it. */
+  /** The page that has the event after number `event`, or will have it. */
   pageAfter(event: number): EventPage {
     let page = this.#head;
     while (page.next <= event + 1 && page.after) page = page.after;
     return page;
   }
 
-  /** Where event number `event` ends, in bytes of the stream; where what is held begins, if it is not. */
+  /**
+   * Where event number `event` ends, in bytes of the stream; if that event is not held, where the
+   * held events begin.
+   */
   positionAfter(event: number): number {
     const page = this.pageAfter(event);
     return page.start + (event + 1 < page.next ? offsetOf(page, event + 1) : page.length);
@@ -265,17 +286,18 @@ export class Recording implements Recorder, Task {
   // What the generation calls.
 
   wake(): void {
-    // All is there: as a stream without a log does, it does not wait for a turn (benchmark case: replay).
+    // The stream is complete: as without a log, it does not wait for a turn (benchmark case:
+    // replay).
     if (this.#generation?.over && this.#state === "live") queueMicrotask(() => this.run());
     else if (!this.isOver) schedule(this);
   }
 
-  /** A source that does not wait: its events are written at once, in place of the oldest if need be. */
+  /** Writes the events of a source that does not wait at once, in place of the oldest if need be. */
   flush(): void {
     this.#write();
   }
 
-  /** The recording's turn. */
+  /** Takes the recording's turn. */
   run(): void {
     const generation = this.#generation;
     if (generation === undefined || this.#state !== "live") return;
@@ -288,7 +310,7 @@ export class Recording implements Recorder, Task {
       this.#write();
       this.#end(generation);
     } else this.#write();
-    // Straight to the readers: a second hop would double what a paced token waits.
+    // Directly to the readers: a second hop would double the delay of a paced token.
     for (const reader of this.#readers) reader.run();
   }
 
@@ -305,7 +327,7 @@ export class Recording implements Recorder, Task {
     this.#repace();
   }
 
-  /** Holds encoded events, of which the last is number `lastEvent`. */
+  /** Appends encoded events, of which the last is number `lastEvent`. */
   append(bytes: Uint8Array, lastEvent: number): void {
     let tail = this.#tail;
     let room = true;
@@ -330,7 +352,7 @@ export class Recording implements Recorder, Task {
     this.#trim(room);
   }
 
-  /** Gives up the oldest pages where the stream holds too much, or all streams do. */
+  /** Drops the oldest pages if the stream holds too much, or all streams do. */
   #trim(room: boolean): void {
     const { maxStreamBytes, maxStreamEvents } = this.#owner;
     while (this.#head !== this.#tail) {
@@ -339,7 +361,7 @@ export class Recording implements Recorder, Task {
         this.#tail.next - head.first <= maxStreamEvents;
       if (fits && room) return;
       this.#head = head.after!;
-      // Whoever stands there must not hold on to all that follows.
+      // A reader that stands on this page must not keep all later ones alive.
       head.after = undefined;
       room = this.#owner.held(-head.bytes.length);
     }
@@ -360,7 +382,8 @@ export class Recording implements Recorder, Task {
       if (ahead === 0) return false;
       if (ahead >= this.#options.highWaterMark) return true;
     }
-    // What the reader needs, or one that may come, is held: what is made in one turn has to fit as well.
+    // What the reader needs is held, or what one may need that has yet to come: what is made in one
+    // turn has to fit as well.
     const { start, first } = fastest?.page ?? this.#head;
     const { maxStreamBytes, maxStreamEvents } = this.#owner;
     return this.bytes - start + TURN_BYTES > maxStreamBytes ||
@@ -376,13 +399,16 @@ export class Recording implements Recorder, Task {
     leave();
     this.#owner.ended(this);
     this.#options.onEnd();
-    // Only the events are kept: what made them, and for whom, may hold a lot.
+    // Only the events are kept: the generation, its readers and its options may hold a lot.
     this.#generation = undefined;
     this.#fastest = undefined;
     this.#options = ENDED;
   }
 
-  /** The one reader is answered with a status of its own, and the name was never told. */
+  /**
+   * Discards the recording: its only client gets an error response, and the stream's id was never
+   * sent.
+   */
   #failBeforeHeaders(generation: Generation): void {
     this.#state = "discarded";
     this.#disarm();
@@ -393,13 +419,13 @@ export class Recording implements Recorder, Task {
     this.#options.onEnd();
   }
 
-  /** Nobody reads on. */
+  /** Ends a generation that has lost its last reader. */
   #abandon(): void {
     this.#generation?.abandon();
     this.run();
   }
 
-  /** What has ended takes no more than it needs. */
+  /** Frees the unused memory of a stream that has ended. */
   #shrink(): void {
     const tail = this.#tail;
     const spare = tail.bytes.length - tail.length;
@@ -420,7 +446,7 @@ function emptyPage(first: number, start: number, size: number): EventPage {
   return { first, next: first, start, bytes: new Uint8Array(size), length: 0, after: undefined };
 }
 
-/** Who joins a stream that has ended cannot fall behind. */
+/** Options of a stream that has ended: its readers cannot fall behind. */
 const ENDED: RecordOptions = {
   highWaterMark: Infinity,
   continueForMs: Infinity,
@@ -428,7 +454,7 @@ const ENDED: RecordOptions = {
   onEnd: () => {},
 };
 
-/** One reader's place in a recording. */
+/** One reader's position in a recording. */
 class Reader implements ByteProducer {
   readonly breakOff = undefined;
   readonly #recording: Recording;
@@ -436,14 +462,14 @@ class Reader implements ByteProducer {
   readonly #fail: RecordOptions["fail"];
   /** The last event that the reader has. */
   readonly #after: number;
-  /** Bytes of the stream that the reader has; unknown while the stream has not come as far as the reader. */
+  /** Bytes of the stream that the reader has; unknown while the stream is not as far as the reader. */
   #position: number | undefined;
   /** The page that is read, as long as it is held. */
   #page: EventPage | undefined;
   /** What goes before the next events: the first heartbeat, or one after a silence. */
   #lead: Uint8Array = HEARTBEAT;
   #isUnread = false;
-  /** What ends this reader and not the generation. */
+  /** The failure that ends this reader and not the generation. */
   #dropped: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(
@@ -462,7 +488,10 @@ class Reader implements ByteProducer {
     this.#follower.run();
   }
 
-  /** Bytes of the stream that the reader has; none of them where it is waited for no more. */
+  /**
+   * Bytes of the stream that the reader has; 0 if the reader was dropped and no longer sets the
+   * pace.
+   */
   get position(): number {
     this.#locate();
     return this.#dropped === undefined ? this.#position ?? this.#recording.bytes : 0;
@@ -511,7 +540,8 @@ class Reader implements ByteProducer {
       return dropped;
     }
     let page = this.#page;
-    // By whole pages, for they end where an event does: who is left behind has no half of one.
+    // Entire pages only, because they end where an event does: a reader that falls behind never has
+    // half an event.
     let size = this.#lead.length;
     if (page !== undefined) size += page.start + page.length - this.#position!;
     let last = page;
@@ -533,7 +563,10 @@ class Reader implements ByteProducer {
     return taken;
   }
 
-  /** What is on one page is lent as it lies there: it is not copied twice (benchmark case: replay). */
+  /**
+   * Lends the next events. Events on one page are lent in place, without a copy (benchmark case:
+   * replay).
+   */
   lend(borrow: (bytes: Uint8Array) => void): void {
     this.#locate();
     const page = this.#page;
@@ -567,7 +600,7 @@ class Reader implements ByteProducer {
     this.#recording.leave(this, this.#isUnread);
   }
 
-  /** Finds the place of the reader, and notices where it is held no longer. */
+  /** Finds the reader's position, and drops the reader if that is held no longer. */
   #locate(): void {
     const recording = this.#recording;
     const { head } = recording;
@@ -587,11 +620,11 @@ class Reader implements ByteProducer {
         this.#lead = NOTHING;
       }
     } else if (this.#page!.start < head.start) {
-      // The page was given up: a reader that has all of it is none the worse for it.
+      // The page was dropped, but a reader that has all of it has lost nothing.
       if (this.#position < head.start) return this.#drop(LAGGED);
       this.#page = head;
     }
-    // Up to where there is something to read.
+    // Moves to the page that has something to read.
     while (this.#position === this.#page!.start + this.#page!.length && this.#page!.after) {
       this.#page = this.#page!.after;
     }
@@ -602,7 +635,7 @@ class Reader implements ByteProducer {
   }
 }
 
-/** Where event number `wanted` begins in a page: events end in a blank line and hold none. */
+/** The offset of event number `wanted` in a page: events end in a blank line and hold none. */
 function offsetOf({ first, start, bytes, length }: EventPage, wanted: number): number {
   let at = Math.max(0, -start);
   for (let event = first; event < wanted && at < length; event++) {

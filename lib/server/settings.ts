@@ -1,10 +1,10 @@
 /**
- * What the server entry can be told, as one table: each setting is an environment variable and a flag of
- * the same name, `PORT` and `--port`. It stands apart from the entry so that it can be tested, and
- * reads nothing by itself.
+ * The settings of the server entry, as one table: each is an environment variable and a flag of the
+ * same name, `PORT` and `--port`. Separate from the entry so that the settings can be tested:
+ * nothing here reads the environment.
  */
 
-/** How streams are logged: a JSON object a line, a line for people, or not at all. */
+/** How streams are logged: a JSON object per line, a line for people, or not at all. */
 export type LogStyle = "json" | "pretty" | "off";
 
 /** The settings, checked. */
@@ -27,21 +27,28 @@ export interface Settings {
   corsOrigins: string[];
 }
 
-/** Who listens: `deno serve` has flags of its own for where, which come before the file. */
+/**
+ * Which runtime's server listens: `deno serve` has flags of its own for the address, which stand
+ * before the file.
+ */
 export type Listener = "bun" | "deno serve";
 
 interface Setting<T> {
-  /** The environment variable; the flag is made of it. */
+  /** The environment variable; the flag is derived from it. */
   readonly name: string;
-  /** What a value is called in the help. */
+  /** A placeholder for the value, for the help. */
   readonly value: string;
   readonly fallback: T;
   readonly about: string;
-  /** @throws {RangeError} With what it is not. */
+  /**
+   * Parses the text of the setting.
+   *
+   * @throws {RangeError} If the text is not valid; the message says what it is not.
+   */
   readonly parse: (text: string) => T;
-  /** Whether there is no flag for it: other users of the machine can read those. */
+  /** Whether the setting has no flag, because other users of the machine can read flags. */
   readonly secret?: boolean;
-  /** Whether it is about listening. */
+  /** Whether the setting is about the address to listen on. */
   readonly listens?: boolean;
 }
 
@@ -107,7 +114,8 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     secret: true,
     parse: (text) => {
       const keys = itemsOf(text);
-      // One that cannot be sent, or none at all, is a mistake that would shut everybody out, or nobody.
+      // A key that cannot be sent would shut everybody out, and an empty list nobody: both are
+      // mistakes.
       if (keys.length > 0 && keys.every((key) => /^[!-~]+$/.test(key))) return keys;
       throw new RangeError("keys of visible ASCII with commas between them");
     },
@@ -117,7 +125,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
 };
 
 /**
- * Reads the settings: a flag beats its variable, an empty value is none.
+ * Reads the settings: a flag overrides its variable, and an empty value counts as absent.
  *
  * @returns `undefined` if the help was asked for.
  * @throws {RangeError} With one line that names what is wrong.
@@ -146,7 +154,7 @@ export function readSettings(
   return Object.fromEntries(settings) as Settings;
 }
 
-/** What `--help` prints. */
+/** The text that `--help` prints. */
 export function help(listener: Listener): string {
   const rows = settingsOf(listener).map((setting) => {
     const { name, value, fallback, about, secret } = setting;
@@ -191,7 +199,7 @@ function readFlags(args: readonly string[], listener: Listener): Map<string, str
   return flags;
 }
 
-/** Those that can be set: where it listens is not ours to say under `deno serve`. */
+/** The settings that can be set here: under `deno serve` its own flags decide where it listens. */
 function settingsOf(listener: Listener): Setting<unknown>[] {
   const settings: Setting<unknown>[] = Object.values(TABLE);
   return settings.filter(({ listens }) => listener === "bun" || !listens);

@@ -1,29 +1,29 @@
 /**
- * What the server entry says on its standard output: where it listens, and a line for each stream that
- * has ended. It stands apart so that what a stranger can put into a line is escaped in one place; the
- * query is in none.
+ * What the server entry writes to its standard output: where it listens, and a line for each stream
+ * that has ended. Separate from the entry so that all untrusted text is escaped in one place. The
+ * query is never logged.
  */
 import type { LogStyle } from "./settings.ts";
 import type { StreamReport } from "../pipeline/generation.ts";
 
-/** How the entry speaks. */
+/** Options of {@linkcode createStreamLog}. */
 export interface StreamLogOptions {
   readonly style: LogStyle;
   /** Whether lines for people are coloured. */
   readonly colour: boolean;
-  /** Takes a text without its last line feed. */
+  /** Prints a text, which comes without its last line feed. */
   readonly print: (text: string) => void;
 }
 
-/** What the entry reports. */
+/** The events that the entry logs. */
 export interface StreamLog {
-  /** The server listens; `everywhere` if at more addresses than the one that `url` tells. */
+  /** Logs that the server listens; `everywhere` if on more addresses than the one in `url`. */
   readonly listening: (url: string, everywhere: boolean) => void;
-  /** A stream has ended. */
+  /** Logs that a stream has ended. */
   readonly closed: (report: StreamReport) => void;
 }
 
-/** What a visitor may want to open, in the order in which it is told. */
+/** Paths that a visitor may want to open, in the order in which they are printed. */
 const PLACES: Readonly<Record<string, string>> = {
   "chat": "/",
   "docs": "/docs",
@@ -33,7 +33,7 @@ const PLACES: Readonly<Record<string, string>> = {
 };
 const COLOURS = { completed: 32, failed: 31, cancelled: 33 };
 
-/** Speaks in the style that was asked for. */
+/** Creates a log in the style that was asked for. */
 export function createStreamLog({ style, colour, print }: StreamLogOptions): StreamLog {
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
@@ -74,7 +74,10 @@ curl -N -X POST -H "Content-Type: application/json" -H "accept: text/event-strea
 `;
 }
 
-/** The report, field by field, times to a tenth of a millisecond: what else it may once hold is not logged. */
+/**
+ * The fields of a report that are logged, with times to a tenth of a millisecond. Fields are
+ * listed, so that one that is added later is not logged by accident.
+ */
 function fieldsOf({ outcome, code, ttftMs, durationMs, tokens, bytes, streamId }: StreamReport) {
   return {
     outcome,
@@ -95,12 +98,18 @@ function now(): string {
   return new Date().toISOString();
 }
 
-/** JSON escapes only what is below U+0020, and a terminal obeys more than that. */
+/**
+ * A line of JSON in which control characters above U+001F are escaped as well: JSON alone leaves
+ * them, and terminals obey them.
+ */
 function jsonLine(fields: Record<string, unknown>): string {
   return printable(JSON.stringify(fields));
 }
 
-/** Control, format and separator characters as `\uXXXX`: none of them moves a cursor or forges a line. */
+/**
+ * Escapes control, format and separator characters as `\uXXXX`, so that none of them moves a cursor
+ * or forges a line.
+ */
 function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
     let escaped = "";

@@ -1,4 +1,4 @@
-/** The tutorial's demo: what was asked comes back, one character at a time. */
+/** The demo source of the tutorial: it streams the query back, one character at a time. */
 import { active } from "../counters.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 
@@ -9,7 +9,7 @@ export interface EchoOptions {
 }
 
 /**
- * A source that answers the query itself, code point by code point.
+ * A source that streams the query itself, code point by code point.
  *
  * @example
  * ```ts
@@ -47,7 +47,7 @@ export function echo(
   };
 }
 
-/** Resolves after `ms`, or at once when the signal aborts: then the timer is gone too. */
+/** Resolves after `ms`, or at once when the signal aborts; the timer is cleared in both cases. */
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const wake = () => {

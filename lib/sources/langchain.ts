@@ -1,6 +1,6 @@
 /**
- * LangChain's callbacks into a queue, by their shape alone: nothing of LangChain is imported, so that
- * its callers pay for it and nobody else.
+ * LangChain's callbacks into a queue. Only their shape is used and nothing of LangChain is
+ * imported, so that it is a dependency only of applications that use it.
  */
 import type { Item, Summary } from "../item.ts";
 import type { AsyncQueue } from "../pipeline/queue.ts";
@@ -8,13 +8,14 @@ import type { AsyncQueue } from "../pipeline/queue.ts";
 /** The methods of a LangChain callback handler that a stream needs. */
 export interface LangChainCallbacks {
   /**
-   * LangChain waits for each call. By default it puts them all, of every request, into one queue of its
-   * own, and its `invoke` is done before they are.
+   * Makes LangChain wait for each call. By default it puts the calls of all requests into one queue
+   * of its own, and `invoke` resolves before they have run.
    */
   readonly awaitHandlers: true;
   /**
-   * `invoke` streams. Its other way to, the model's option `streaming`, counts tokens afterwards by a
-   * vocabulary that it fetches from elsewhere, and offline tries for minutes before it is done.
+   * Makes `invoke` stream. The alternative, the model's option `streaming`, counts tokens
+   * afterwards with a vocabulary that it fetches from elsewhere; offline it retries for minutes
+   * before it is done.
    */
   readonly lc_prefer_streaming: true;
   handleLLMNewToken(token: string): Promise<boolean>;
@@ -25,9 +26,9 @@ export interface LangChainCallbacks {
 }
 
 /**
- * A callback handler that fills `queue`: each new token is sent, the end of the outermost run closes
- * the queue with the finish reason and the usage, its error fails it. A model within a chain or agent
- * closes nothing: the chain may call it again.
+ * A callback handler that fills `queue`. Each new token is sent. The end of the outermost run
+ * closes the queue with the finish reason and the usage, and its error fails the queue. A model
+ * within a chain or agent closes nothing: the chain may call it again.
  *
  * @example
  * ```ts
@@ -63,7 +64,10 @@ export function langChainCallbacks(queue: AsyncQueue<Item>): LangChainCallbacks 
   };
 }
 
-/** What an `LLMResult` says of the end; its shape differs between models, and nothing of it is certain. */
+/**
+ * Reads the finish reason and the usage of an `LLMResult`. Its shape differs between models, and
+ * none of its fields is certain.
+ */
 function summaryOf(output: unknown): Summary {
   const result = output as
     | {

@@ -1,6 +1,6 @@
 /**
  * Relays any OpenAI-compatible upstream: its chat completion chunks become tokens and typed items,
- * and whatever it does instead of answering becomes an error that tells the truth.
+ * and each of its failures becomes an error with a code of its own.
  */
 import { active } from "../counters.ts";
 import type { ChatFields, ChatMessage } from "../chat.ts";
@@ -19,7 +19,7 @@ import { discard, readUpstream } from "./upstream.ts";
 
 /** Options of {@linkcode openai}. */
 export interface OpenAiOptions<Input = unknown> {
-  /** Where the API begins, as `https://api.openai.com/v1`. */
+  /** The base URL of the API, as `https://api.openai.com/v1`. */
   baseUrl: string;
   /** The model's name. */
   model: string;
@@ -28,23 +28,26 @@ export interface OpenAiOptions<Input = unknown> {
   /** The conversation. @default {`input.messages`, else `input.query` as the user's message} */
   messages?: (context: SourceContext<Input>) => ChatMessage[];
   /**
-   * Further fields of the request's body: temperature, tools, … They win over those of the input, and
-   * a limit on tokens also over that of the other name: where an upstream knows only the newer one,
-   * `({ input }) => ({ max_completion_tokens: input.max_tokens })`.
+   * Further fields of the request's body: temperature, tools, … They override those of the input. A
+   * limit on tokens also overrides the limit under its other name. For an upstream that knows only
+   * the newer name: `({ input }) => ({ max_completion_tokens: input.max_tokens })`.
    */
   body?: Record<string, unknown> | ((context: SourceContext<Input>) => Record<string, unknown>);
   /**
-   * Which fields of the input the upstream is sent as well; `[]` is none of them. Never the key of a
-   * client, nor the model's name. @default {those that shape the answer: see `FIELDS`}
+   * Fields of the input that are sent to the upstream as well; `[]` is none of them. A client's key
+   * and the model's name are never sent. @default {those that shape the answer: see `FIELDS`}
    */
   fields?: readonly string[];
   /** Further request headers. */
   headers?: Record<string, string>;
-  /** How long the upstream may take to send its head, in ms, 1 or more. @default {60 000} */
+  /**
+   * How long the upstream may take to send its response headers, in ms, 1 or more.
+   * @default {60 000}
+   */
   headTimeoutMs?: number;
-  /** How long the first token may take after the head, in ms, 1 or more. @default {120 000} */
+  /** How long the first token may take after the headers, in ms, 1 or more. @default {120 000} */
   firstTokenTimeoutMs?: number;
-  /** How long any further one may take, in ms, 1 or more. @default {60 000} */
+  /** How long each further token may take, in ms, 1 or more. @default {60 000} */
   tokenTimeoutMs?: number;
   /** Bytes of the longest line, and of one event, 1 or more. @default {1 MiB} */
   maxLineBytes?: number;
@@ -53,7 +56,7 @@ export interface OpenAiOptions<Input = unknown> {
   retries?: number;
 }
 
-/** Where the queue is filled from, once. */
+/** What one run of the source needs to send its request and fill the queue. */
 interface Relay {
   readonly url: string;
   readonly init: () => RequestInit;
@@ -79,8 +82,8 @@ const DEFAULTS: Relay["options"] = {
 };
 
 /**
- * What a client may say about its answer. Gateways take many more fields, other models, keys and
- * addresses among them: those are the server's to say.
+ * Fields of the input that a client may choose. Gateways take many more fields, among them other
+ * models, keys and addresses: those are for the server to choose.
  */
 const FIELDS: readonly string[] = [
   "temperature",
@@ -98,15 +101,19 @@ const FIELDS: readonly string[] = [
   "reasoning_effort",
 ];
 
-/** Seconds of `Retry-After` up to which a retry waits; longer ones are told to the reader at once. */
+/**
+ * The longest `Retry-After`, in seconds, that a retry waits for; a longer one is sent to the client
+ * at once.
+ */
 const MAX_RETRY_AFTER = 60;
 
 /**
- * A source that asks an OpenAI-compatible upstream and streams its answer.
+ * A source that calls an OpenAI-compatible upstream and streams its response.
  *
  * Text is a token. Reasoning is `{ event: "reasoning", data: { text } }`, a fragment of a tool call
- * `{ event: "tool_call", data: { index, id?, name?, arguments? } }`. The finish reason and the usage
- * are the summary. An answer without a finish reason or without `[DONE]` is `truncated`.
+ * `{ event: "tool_call", data: { index, id?, name?, arguments? } }`. The finish reason and the
+ * usage are the summary. A response without a finish reason or without `[DONE]` fails as
+ * `truncated`.
  *
  * @example
  * ```ts
@@ -116,9 +123,9 @@ const MAX_RETRY_AFTER = 60;
  * export const handler = createHandler({ source });
  * ```
  *
- * @returns A function from the context to a queue, which is a source and async-iterable.
- * @throws {TypeError} If `baseUrl` is no http(s) URL, `model` is empty, `fields` is no array, or a
- * header cannot be sent.
+ * @returns A function from the context to a queue, which is a source and async iterable.
+ * @throws {TypeError} If `baseUrl` is not an http(s) URL, `model` is empty, `fields` is not an
+ * array, or a header cannot be sent.
  * @throws {RangeError} If a limit is out of its bounds.
  */
 export function openai<Input = unknown>(
@@ -144,10 +151,12 @@ export function openai<Input = unknown>(
       method: "POST",
       headers,
       redirect: "manual",
-      // Bun's own: it would unpack a bomb for 100 ms although its head is refused.
+      // An option of Bun's: it would unpack a compression bomb for 100 ms although the response is
+      // rejected.
       decompress: false,
-      // Deno 2.9 sends bytes again by itself when the connection breaks before the head, those of
-      // `new Response(bytes).body` too, and the model is paid twice; it cannot do that with a Blob's.
+      // Deno 2.9 sends bytes again by itself when the connection breaks before the response
+      // headers, those of `new Response(bytes).body` too, and the model is paid twice; it cannot do
+      // that with a Blob's.
       body: new Blob([body]).stream(),
       duplex: "half",
     } as RequestInit);
@@ -173,7 +182,7 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
       if (typeof sent !== "object") return sent;
       deadline.expect(tokenTimeoutMs);
       if (accepted(sent)) return sent;
-      // While our own reader is slow the upstream is not late.
+      // While our own client is slow, the upstream is not late.
       deadline.expect(Infinity);
       return sent.then((room) => {
         deadline.expect(tokenTimeoutMs);
@@ -188,7 +197,10 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
   }
 }
 
-/** The upstream's head; a refusal is mapped to what our reader may know of it. */
+/**
+ * Waits for the upstream's response headers. An error status is mapped to what our client may know
+ * of it.
+ */
 async function connect({ url, init, options }: Relay, deadline: Deadline): Promise<Response> {
   for (let tries = 0;; tries++) {
     let failure: StreamError;
@@ -213,12 +225,18 @@ async function connect({ url, init, options }: Relay, deadline: Deadline): Promi
   }
 }
 
-/** Nobody asked for it: it holds tokens back, and not every runtime undoes it. */
+/**
+ * Whether the response is compressed. It was not asked for: it holds tokens back, and not every
+ * runtime can undo it.
+ */
 function isPacked(response: Response): boolean {
   return (response.headers.get("content-encoding") ?? "identity") !== "identity";
 }
 
-/** 429 stays what it is, with its `Retry-After`; every other status is the upstream's fault, 502. */
+/**
+ * The error for an upstream's status: 429 stays 429, with its `Retry-After`; every other status is
+ * the upstream's fault, 502.
+ */
 function failureOf(response: Response): StreamError {
   const cause = new Error(`The upstream answered ${response.status}`);
   if (response.status !== 429) return new StreamError("bad_upstream", { cause });
@@ -228,7 +246,7 @@ function failureOf(response: Response): StreamError {
   return new StreamError("rate_limited", sane ? { retryAfter: seconds, cause } : { cause });
 }
 
-/** One answer as its chunks come in. */
+/** Reads one response as its chunks arrive. */
 class CompletionReader {
   readonly summary: Summary = {};
   readonly #texts = new TextChunks();
@@ -243,7 +261,7 @@ class CompletionReader {
   take({ event, data }: ServerSentEvent): Promise<boolean> | "last" | undefined {
     if (data === "[DONE]") return "last";
     if (event === "error") throw this.#failed(data);
-    // What some servers send to keep a connection alive.
+    // Some servers send empty events to keep a connection alive.
     if (data === "") return undefined;
     const text = this.#texts.read(data);
     if (text !== undefined) return this.#queue.send(text);
@@ -262,22 +280,25 @@ class CompletionReader {
     return sent;
   }
 
-  /** Some upstreams repeat the key when they fail, and a log is no place for it. */
+  /**
+   * The failure that the upstream reports. The key is removed from its text, because some upstreams
+   * repeat it and it must not be logged.
+   */
   #failed(data: string): StreamError {
     return upstreamFailed(this.#apiKey ? data.replaceAll(this.#apiKey, "***") : data);
   }
 }
 
 /**
- * One timer for all time limits of a request, moved by an assignment. It also passes on the abort of
- * the queue's signal, so that the fetch has one signal to listen to.
+ * One timer for all time limits of a request, moved by an assignment. It also passes on the abort
+ * of the queue's signal, so that the fetch has one signal to listen to.
  */
 class Deadline {
   readonly #abort = new AbortController();
   readonly #parent: AbortSignal;
   #dueMs = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer fires; at its due time or before, for then it looks again. */
+  /** When the timer fires: at its due time, or before, and then it checks again. */
   #firesMs = Infinity;
   #hasTimedOut = false;
   readonly #passOn = (): void => this.#abort.abort(this.#parent.reason);
@@ -293,13 +314,18 @@ class Deadline {
     return this.#abort.signal;
   }
 
-  /** Something must happen within so many ms; `Infinity` is for ever. */
+  /** Sets the limit for the next step, in ms; `Infinity` is for ever. */
   expect(limitMs: number): void {
     this.#dueMs = performance.now() + limitMs;
     if (this.#dueMs < this.#firesMs) this.#arm();
   }
 
-  /** @throws {StreamError} `upstream_timeout` if a limit has passed; the abort's reason if it aborted. */
+  /**
+   * Throws if the request has to end.
+   *
+   * @throws {StreamError} `upstream_timeout` if a limit has passed; the abort's reason if it
+   * aborted.
+   */
   check(): void {
     if (this.#hasTimedOut) throw new StreamError("upstream_timeout");
     if (this.#parent.aborted) throw this.#parent.reason;
@@ -354,7 +380,7 @@ function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-/** What the default input, or a chat route's, says. */
+/** The conversation in the default input, or in a chat route's. */
 function messagesOf(input: unknown): ChatMessage[] {
   if (isObject(input)) {
     const { messages, query } = input as { messages?: unknown; query?: unknown };
@@ -364,7 +390,7 @@ function messagesOf(input: unknown): ChatMessage[] {
   throw new TypeError("Cannot ask the upstream: the input has neither messages nor a query");
 }
 
-/** What the input says and the upstream is sent, beside what the server has fixed. */
+/** Fields of the input that are sent to the upstream, beside those that the server has fixed. */
 function fieldsOf(input: unknown, names: readonly string[], fixed: object): Partial<ChatFields> {
   if (!isObject(input)) return {};
   const fields: Partial<ChatFields> = Object.fromEntries(

@@ -1,6 +1,6 @@
 /**
- * Reading somebody else's event stream: its head is checked, its connection counted and closed, its
- * pace our reader's. It stands apart from the pump because every relaying source needs it.
+ * Reads an upstream's event stream at our reader's pace: its response is checked, its connection
+ * counted and closed. Separate from the pump because every relaying source needs it.
  */
 import { active } from "../counters.ts";
 import { StreamError, upstreamFailed } from "../error.ts";
@@ -9,12 +9,13 @@ import { EventDecoder, type EventDecoderOptions } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 
 /**
- * Gives every event to `take` until that answers `last`, a `send` answers `false`, the signal aborts,
- * or the body ends. Nothing is read while a `send` waits. In the end the connection is closed.
+ * Passes every event to `take` until `take` returns `last`, a `send` resolves to `false`, the
+ * signal aborts, or the body ends. Nothing is read while a `send` waits. At the end the connection
+ * is closed.
  *
- * @returns Whether `take` has seen the last event.
- * @throws {StreamError} `bad_upstream` if this is no event stream; the decoder's; `truncated` if the
- * connection breaks.
+ * @returns Whether `take` has returned `last`.
+ * @throws {StreamError} `bad_upstream` if the response is not an event stream; an error of the
+ * decoder; `truncated` if the connection breaks.
  */
 export async function readUpstream(
   response: Response,
@@ -30,7 +31,7 @@ export async function readUpstream(
     });
   }
   const reader = readerOf(response, response.body);
-  // That the connection had already gone is no news to anybody here.
+  // If the connection is closed already, the cancel fails, and nothing is left to do.
   const close = () => void reader.cancel().catch(() => {});
   active.upstreams++;
   active.listeners++;
@@ -71,21 +72,22 @@ export async function readUpstream(
   }
 }
 
-/** As much of a stream's reader as is used. */
+/** The methods of a stream's reader that are used. */
 interface ChunkReader {
-  /** The chunk is good until the next call. */
+  /** Reads a chunk, which is valid until the next call. */
   read(): Promise<ReadableStreamReadResult<Uint8Array>>;
   cancel(): Promise<void>;
 }
 
-/** Bytes of the buffer that is read into. */
+/** Size of the buffer that is read into, in bytes. */
 const CHUNK_BYTES = 16 * 1024;
 
 /**
- * Reads what was fetched into one buffer over and over where the runtime can: Deno makes one of 64 KiB for each
- * chunk otherwise, which takes it four times as long (benchmark case: relay, a chunk a token). A body that was
- * made by hand has no URL, and is not read so: where its maker forgets the request for bytes that is under way
- * when it closes, such a read never ends (Streams Standard, section 4.7.3).
+ * A reader that reads what was fetched into one buffer again and again, where the runtime can.
+ * Otherwise Deno allocates 64 KiB for each chunk, which takes it four times as long (benchmark
+ * case: relay, a chunk a token). A body that was made by hand has no URL and is not read this way:
+ * if its maker ignores the pending request for bytes when it closes, such a read never ends
+ * (Streams Standard, section 4.7.3).
  */
 function readerOf({ url }: Response, body: ReadableStream<Uint8Array>): ChunkReader {
   if (url === "") return body.getReader();
@@ -93,7 +95,7 @@ function readerOf({ url }: Response, body: ReadableStream<Uint8Array>): ChunkRea
   try {
     reader = body.getReader({ mode: "byob" });
   } catch {
-    // Bun's are no byte streams.
+    // On Bun fetched bodies are not byte streams.
     return body.getReader();
   }
   let buffer = new ArrayBuffer(CHUNK_BYTES);
@@ -108,7 +110,7 @@ function readerOf({ url }: Response, body: ReadableStream<Uint8Array>): ChunkRea
   };
 }
 
-/** Closes a response that nobody wants to read: whatever it holds is not for our reader. */
+/** Closes a response that will not be read: its content must not reach our client. */
 export function discard(response: Response): void {
   response.body?.cancel().catch(() => {});
 }
@@ -116,7 +118,7 @@ export function discard(response: Response): void {
 /**
  * Whether an event is the end of a stream: `[DONE]` or Spillway's `done`.
  *
- * @throws {StreamError} `upstream_failed` if it is a failure.
+ * @throws {StreamError} `upstream_failed` if the event is a failure.
  */
 export function isLast({ event, data }: ServerSentEvent): boolean {
   if (event === "failed" || event === "error") throw upstreamFailed(data);

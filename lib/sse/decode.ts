@@ -1,7 +1,7 @@
 /**
- * Bytes to events, at any split: the engine {@linkcode EventDecoder} and an async-iterable face over
- * it. It stands apart from the encoder because it trusts nobody: every line and event has a limit
- * that is counted while bytes arrive (HTML Standard, section 9.2.6).
+ * Decodes bytes to events, split at any point: the engine {@linkcode EventDecoder} and an async
+ * iterable over it. Separate from the encoder because its input is untrusted: every line and event
+ * has a limit that is counted while bytes arrive (HTML Standard, section 9.2.6).
  */
 import { StreamError } from "../error.ts";
 import type { ServerSentEvent } from "./event.ts";
@@ -9,26 +9,33 @@ import type { ServerSentEvent } from "./event.ts";
 const LF = 0x0a;
 const CR = 0x0d;
 const DATA_LENGTH = "data: ".length;
-/** A rest of a line and a chunk that are copied together. */
+/** The largest size, in bytes, at which the rest of a line and the next chunk are copied together. */
 const JOINED_BYTES = 4096;
 
 /** Options of {@linkcode EventDecoder} and {@linkcode decodeEvents}. */
 export interface EventDecoderOptions {
   /** Bytes of the longest line, 1 or more. @default {1 MiB} */
   maxLineBytes?: number;
-  /** Bytes of the fields of one event, 1 or more; comments and unknown fields are not counted. @default {1 MiB} */
+  /**
+   * Bytes of the fields of one event, 1 or more; comments and unknown fields are not counted.
+   * @default {1 MiB}
+   */
   maxEventBytes?: number;
-  /** Whether invalid UTF-8 is a TypeError, as in `TextDecoder`; the standard has it become U+FFFD. @default {false} */
+  /**
+   * Whether invalid UTF-8 is a TypeError, as in `TextDecoder`; in the standard it becomes U+FFFD.
+   * @default {false}
+   */
   fatal?: boolean;
 }
 
 /**
- * The incremental engine: {@linkcode EventDecoder.feed} takes bytes and gives the events that they
- * complete. A block that the stream's end cuts off is never given, as the standard has it.
+ * An incremental decoder: {@linkcode EventDecoder.feed} takes bytes and returns the events that
+ * they complete. A block that the end of the stream cuts off is never returned, as the standard
+ * requires.
  *
  * Only an unfinished line is kept, as bytes, so a long line in many chunks costs linear time, and
- * every line is decoded once. What precedes an LF or CR cannot end inside a UTF-8 sequence that the
- * next line completes, so decoding line by line is the same as decoding the whole.
+ * every line is decoded once. A UTF-8 sequence cannot span an LF or CR, so decoding line by line
+ * gives the same text as decoding everything at once.
  *
  * @example
  * ```ts
@@ -43,31 +50,35 @@ export interface EventDecoderOptions {
 export class EventDecoder {
   /** The id of the last event that was dispatched; `""` before the first. */
   lastEventId = "";
-  /** The reconnection time in ms that the stream asked for last. */
+  /** The reconnection time in ms that the stream sent last. */
   retry: number | undefined;
 
   readonly #maxLineBytes: number;
   readonly #maxEventBytes: number;
-  /** The smaller of both: what is shorter as a whole needs no measure. */
+  /** The smaller of both limits: shorter input needs no measuring. */
   readonly #maxBytes: number;
   readonly #text: TextDecoder;
 
-  /** The unfinished line. */
+  /** The bytes of the unfinished line. */
   #line = new Uint8Array(256);
   #lineBytes = 0;
-  /** No line was read yet: a BOM may stand here. */
+  /** Whether no line was read yet: a BOM may come first. */
   #first = true;
-  /** The last byte was a CR that ended a line; an LF that follows belongs to it. */
+  /** Whether the last byte was a CR that ended a line; an LF that follows belongs to it. */
   #afterCr = false;
 
-  /** The block that is being read; no data line yet while `#data` is undefined. */
+  /** The data of the current block; `undefined` until its first data line. */
   #data: string | undefined;
   #event = "";
   #id: string;
   #blockRetry: number | undefined;
   #blockBytes = 0;
 
-  /** @throws {RangeError} If a limit is not a positive integer. */
+  /**
+   * Creates a decoder for one stream.
+   *
+   * @throws {RangeError} If a limit is not a positive integer.
+   */
   constructor(options: EventDecoderOptions = {}) {
     this.#maxLineBytes = limit("maxLineBytes", options.maxLineBytes);
     this.#maxEventBytes = limit("maxEventBytes", options.maxEventBytes);
@@ -79,9 +90,10 @@ export class EventDecoder {
   /**
    * Reads the next bytes of the stream.
    *
-   * @param events Where to append; what was decoded before an error is in it.
+   * @param events The array to append to; after an error it has what was decoded before it.
    * @returns The events that these bytes completed.
-   * @throws {StreamError} `line_too_large` or `event_too_large`; the decoder is then of no more use.
+   * @throws {StreamError} `line_too_large` or `event_too_large`; the decoder cannot be used
+   * afterwards.
    * @throws {TypeError} If the bytes are not UTF-8 and `fatal` was set.
    */
   feed(chunk: Uint8Array, events: ServerSentEvent[] = []): ServerSentEvent[] {
@@ -118,7 +130,7 @@ export class EventDecoder {
     return events;
   }
 
-  /** Forgets everything, for a new stream; the last event id and the retry time stay. */
+  /** Resets the decoder for a new stream; the last event id and the retry time stay. */
   reset(): void {
     this.#lineBytes = 0;
     this.#first = true;
@@ -147,25 +159,26 @@ export class EventDecoder {
     this.#lineBytes = size;
   }
 
-  /** Whole lines, each with its break. */
+  /** Reads complete lines, each with its break. */
   #readLines(bytes: Uint8Array, events: ServerSentEvent[]): void {
     let text: string;
     try {
       text = this.#text.decode(bytes);
     } catch {
-      // Line by line, so that what came before the invalid one is given first.
+      // Line by line, so that what came before the invalid line is returned first.
       return this.#readMeasured(bytes, events);
     }
     const ascii = text.length === bytes.length;
     if (this.#blockBytes + bytes.length > this.#maxBytes) return this.#readMeasured(bytes, events);
     const breaks = text.includes("\r");
-    // The limits are in bytes as they came, whatever they decode to.
+    // The limits count bytes as they came, whatever they decode to.
     if (!ascii && (breaks || text.includes("\ufffd"))) return this.#readMeasured(bytes, events);
     if (breaks) text = text.replace(/\r\n?/g, "\n");
     for (let from = 0; from < text.length;) {
       const to = text.indexOf("\n", from);
       if (this.#isWhole && text.startsWith("data: ", from) && text.charCodeAt(to + 1) === 0x0a) {
-        // One line of data and nothing else: what nearly every event of a model is (benchmark case: codec).
+        // One line of data and nothing else, as nearly every event of a model is (benchmark case:
+        // codec).
         const data = text.slice(from + DATA_LENGTH, to);
         events.push({ event: "message", data, lastEventId: this.lastEventId });
         from = to + 2;
@@ -177,16 +190,19 @@ export class EventDecoder {
     }
   }
 
-  /** Whether a block begins here that has nothing of the one before. */
+  /** Whether a new block begins here, with nothing left of the one before. */
   get #isWhole(): boolean {
     return this.#data === undefined && !this.#first && this.#blockBytes === 0 &&
       this.#event === "" && this.#id === this.lastEventId;
   }
 
-  /** Each line is measured before it is decoded: one may be too long, or its bytes cannot be told from the text. */
+  /**
+   * Measures each line before it decodes it: one may be too long, or its size in bytes is not known
+   * from the text.
+   */
   #readMeasured(bytes: Uint8Array, events: ServerSentEvent[]): void {
     for (let from = 0; from < bytes.length;) {
-      // One scan over the whole: a search for either break would begin anew for each line.
+      // One scan over all bytes: a search for either break would begin anew for each line.
       let to = from;
       while (to < bytes.length && bytes[to] !== LF && bytes[to] !== CR) to++;
       if (to - from > this.#maxLineBytes) throw new StreamError("line_too_large");
@@ -250,8 +266,8 @@ export class EventDecoder {
 }
 
 /**
- * The events of a byte stream. Leaving the loop cancels the stream; its failure is thrown after the
- * events that came before it.
+ * Decodes the events of a byte stream. Leaving the loop cancels the stream. If the stream fails,
+ * its error is thrown after the events that came before it.
  *
  * @example
  * ```ts
@@ -274,8 +290,8 @@ export function decodeEvents(
 }
 
 /**
- * An object and not a generator: `return()` must cancel the stream at once, and a generator that
- * waits for a read would first let it settle.
+ * The iterator of {@linkcode decodeEvents}. An object and not a generator, because `return()` must
+ * cancel the stream at once: a generator would first wait for its pending read.
  */
 class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined> {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
@@ -284,7 +300,7 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
   #next = 0;
   #ended = false;
   #failure: { error: unknown } | undefined;
-  /** The read that is under way: a `next` that overtakes it waits for it. */
+  /** The pending read: a `next` that is called meanwhile waits for it. */
   #reading: Promise<void> | undefined;
 
   constructor(reader: ReadableStreamDefaultReader<Uint8Array>, decoder: EventDecoder) {
@@ -311,7 +327,7 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
       else this.#decoder.feed(value, this.#events);
     } catch (error) {
       this.#failure = { error };
-      // The caller is told by the throw; that the stream had already broken is no news.
+      // The caller gets the thrown error; a failing cancel adds nothing to it.
       this.#reader.cancel(error).catch(() => {});
     } finally {
       this.#reading = undefined;
@@ -323,7 +339,7 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
     this.#failure = undefined;
     this.#events = [];
     this.#next = 0;
-    // That the stream has broken is told by `next`.
+    // `next` reports a broken stream; a failing cancel adds nothing to that.
     await this.#reader.cancel().catch(() => {});
     return { done: true, value: undefined };
   }
@@ -333,7 +349,10 @@ class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined>
   }
 }
 
-/** The last LF or CR at or after `from`, or -1: from the end, for it is seldom far. */
+/**
+ * The index of the last LF or CR at or after `from`, or -1. Searches from the end, because it is
+ * seldom far.
+ */
 function lastBreak(bytes: Uint8Array, from: number): number {
   for (let at = bytes.length - 1; at >= from; at--) {
     if (bytes[at] === LF || bytes[at] === CR) return at;
@@ -341,14 +360,14 @@ function lastBreak(bytes: Uint8Array, from: number): number {
   return -1;
 }
 
-/** The first LF or CR at or after `from`, where there is one. */
+/** The index of the first LF or CR at or after `from`; there must be one. */
 function firstBreak(bytes: Uint8Array, from: number): number {
   let at = from;
   while (bytes[at] !== LF && bytes[at] !== CR) at++;
   return at;
 }
 
-/** Bytes of well-formed text in UTF-8. */
+/** The length of well-formed text in bytes of UTF-8. */
 function utf8Length(text: string): number {
   let size = text.length;
   for (let i = 0; i < text.length; i++) {

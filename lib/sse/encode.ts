@@ -1,13 +1,13 @@
 /**
- * Events to bytes, and the only place that spells a field name. Every format writes through it, so
- * no text, name or id can forge a field (HTML Standard, section 9.2.6).
+ * Encodes events to bytes. No other file spells a field name, and every format writes through this
+ * one, so no text, name or id can forge a field (HTML Standard, section 9.2.6).
  */
 import type { ServerSentEventInit } from "./event.ts";
 import { BARE, ByteWriter, Constant, Escapes, type Frame, frameOf, jsonFrame } from "./utf8.ts";
 
 const DATA_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\ndata: " : undefined));
 const COMMENT_LINES = new Escapes((char) => (/[\r\n]/.test(char) ? "\n: " : undefined));
-/** An event of nothing but data. CRLF, CR and LF each begin a new data line. */
+/** The frame of an event with nothing but data. CRLF, CR and LF each begin a new data line. */
 export const DATA: Frame = frameOf("data: ", DATA_LINES, "\n\n");
 const EVENT = frameOf("event: ", BARE.escapes, "\n");
 const ID = frameOf("id: ", BARE.escapes, "\n");
@@ -20,7 +20,7 @@ const NINE = 0x39;
 const LF_BYTE = 0x0a;
 
 /**
- * Prepares an event `{before}<string>{after}`, so that a token costs two copies and one escape.
+ * Prepares the event `{before}<string>{after}`, so that a token costs two copies and one escape.
  * Neither part may hold a line break.
  */
 export function eventFrame(event: string | undefined, before: string, after: string): Frame {
@@ -31,14 +31,14 @@ export function eventFrame(event: string | undefined, before: string, after: str
   );
 }
 
-/** Writes events as bytes. What it has written always ends between two events. */
+/** Writes events as bytes. What was written always ends between two events. */
 export class EventWriter extends ByteWriter {
-  /** Where each event gets an id of its own. */
+  /** The id line, if each event gets an id. */
   #id: IdLine | undefined;
   #events = 0;
   #retryMs: number | undefined;
 
-  /** From now on each event carries `id: {streamId}.{sequence}`, and the first one `retry`. */
+  /** Gives each later event `id: {streamId}.{sequence}`, and the first one `retry` as well. */
   identify(streamId: string, retryMs: number | undefined): void {
     this.#id = new IdLine(checkLine("id", streamId), this.#events);
     this.#retryMs = retryMs;
@@ -49,7 +49,7 @@ export class EventWriter extends ByteWriter {
     return this.#events;
   }
 
-  /** Forgets what was written after the first `length` bytes, and after event number `events`. */
+  /** Drops what was written after the first `length` bytes and after event number `events`. */
   rewind(length: number, events: number): void {
     this.truncate(length);
     this.#events = events;
@@ -66,25 +66,25 @@ export class EventWriter extends ByteWriter {
     }
   }
 
-  /** A token, or an event, in its frame. */
+  /** Writes a token, or an event, in its frame. */
   frame(frame: Frame, text: string): void {
     if (this.#id !== undefined) this.#begin(this.#id);
     this.write(frame, text);
   }
 
-  /** An event of nothing but data. */
+  /** Writes an event with nothing but data. */
   data(text: string): void {
     this.frame(DATA, text);
   }
 
-  /** A comment without a blank line after it: some clients take that for an event. */
+  /** Writes a comment without a blank line after it: some clients take that for an event. */
   comment(text: string): void {
     if (text === "") this.raw(EMPTY_COMMENT);
     else this.write(COMMENT, text);
   }
 
   /**
-   * Any event.
+   * Writes any event.
    *
    * @throws {TypeError} If a name or an id holds CR, LF or NUL, or a field is of the wrong type.
    * @throws {RangeError} If `retry` is not an integer from 100 to 60 000.
@@ -103,9 +103,9 @@ export class EventWriter extends ByteWriter {
 }
 
 /**
- * Events that were written without an id, as the ones that tell of a stream's loss after number `after`. Their
- * ids say so: the process that is lost may have given a reader another event of that number. Answers how
- * many they are, too.
+ * Adds ids to events that were written without one: those that report the loss of a stream after
+ * event number `after`. The ids say `lost`, because the lost process may have sent a reader another
+ * event of that number. Also returns how many events there are.
  */
 export function numberLost(
   events: string,
@@ -117,15 +117,22 @@ export function numberLost(
   return { text: numbered.join(""), count: blocks.length };
 }
 
-/** `id: {stream}.{sequence}`, and its line break: counted up as it stands, digit by digit (benchmark case: replay). */
+/**
+ * The line `id: {stream}.{sequence}`. The number is counted up in place, digit by digit (benchmark
+ * case: replay).
+ */
 class IdLine {
   readonly line: Constant;
-  /** Where the sequence number begins. */
+  /** Offset of the sequence number in the line. */
   readonly #digits: number;
 
-  /** @param streamId ASCII alone. */
+  /**
+   * Creates the line for a stream.
+   *
+   * @param streamId ASCII only.
+   */
   constructor(streamId: string, sequence: number) {
-    // Room for as many digits as an integer has.
+    // Room for as many digits as an integer can have.
     this.line = new Constant(`id: ${streamId}.${Number.MAX_SAFE_INTEGER}\n`);
     this.#digits = "id: .".length + streamId.length;
     this.count(sequence);
@@ -150,7 +157,7 @@ class IdLine {
   }
 }
 
-/** All checks come before the first byte: a refused event leaves nothing behind. */
+/** Checks every field before the first byte is written: a rejected event leaves nothing behind. */
 function checkFields(
   comment: unknown,
   id: unknown,

@@ -1,17 +1,21 @@
 /**
- * A growing byte buffer with one hand-written UTF-8 loop. It stands apart from the framing because
- * this loop is what a token costs. The bare stream of the benchmark calls `TextEncoder.encode` per token
+ * A growing byte buffer with one hand-written UTF-8 loop. Separate from the encoder because this
+ * loop is what a token costs. The bare stream of the benchmark calls `TextEncoder.encode` per token
  * instead: compare the two (benchmark case: burst).
  */
 
 /**
- * Scratches that wait for the next writer, so that a burst allocates nothing but what it hands out: small ones
- * for paced tokens, large ones for all that a queue lets wait (64 KiB). At most 1 MiB and 4.5 MiB.
+ * Pools of spare buffers for the next writer, so that a burst allocates only what it hands out:
+ * small ones for paced tokens, large ones for all that a queue lets wait (64 KiB). At most 1 MiB
+ * and 4.5 MiB.
  */
 const SMALL: Pool = { bytes: 4 * 1024, most: 256, spare: [] };
 const LARGE: Pool = { bytes: 72 * 1024, most: 64, spare: [] };
 const WORD_BYTES = 8;
-/** From about here on a constant is copied faster by the runtime than in words: measured from 48 to 240 bytes. */
+/**
+ * The length, in bytes, from which the runtime copies a constant faster than a loop of words,
+ * roughly: measured from 48 to 240 bytes.
+ */
 const LONG = 96;
 const encoder = new TextEncoder();
 
@@ -21,7 +25,7 @@ interface Pool {
   readonly spare: Scratch[];
 }
 
-/** Bytes that can be written one by one, and as words. */
+/** A buffer that can be written by bytes and by words. */
 class Scratch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
@@ -35,17 +39,18 @@ class Scratch {
 const EMPTY = new Scratch(0);
 
 /**
- * Prepared text. It is copied eight bytes at a time, as if they were floating-point numbers, and the
- * last word is written whole: what is too much is overwritten by what follows. Byte by byte, writing a token in JSON
- * takes Deno 1.6 times and Bun 1.25 times as long (benchmark case: burst, json). UTF-8 never is a NaN, which alone could change on its way.
+ * Prepared text. It is copied eight bytes at a time, as floating-point numbers. The last word is
+ * written entirely; its excess bytes are overwritten by what follows. Writing a token in JSON byte
+ * by byte takes Deno 1.6 times and Bun 1.25 times as long (benchmark case: burst, json). UTF-8 is
+ * never a NaN, whose bits alone could change in such a copy.
  */
 export class Constant {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Less than there are bytes, where the text may grow. */
+  /** Length of the text in bytes; less than `words` holds where the text may grow. */
   length: number;
-  /** The bytes, and zeros up to a whole word. */
+  /** The bytes, and zeros up to a full word. */
   readonly words: DataView;
-  /** What has to be free where it is written. */
+  /** Bytes that have to be free where the constant is written. */
   readonly room: number;
 
   constructor(text: string) {
@@ -59,7 +64,7 @@ export class Constant {
   }
 }
 
-/** Copies a constant to `at`, where its `room` is free. Answers where it ends. */
+/** Copies a constant to `at`, where its `room` is free. Returns where it ends. */
 function copy({ bytes, view }: Scratch, at: number, constant: Constant): number {
   const { length, words } = constant;
   if (length >= LONG) bytes.set(constant.bytes, at);
@@ -71,15 +76,22 @@ function copy({ bytes, view }: Scratch, at: number, constant: Constant): number 
   return at + length;
 }
 
-/** What is written in place of some ASCII characters. */
+/** Replacements for some ASCII characters. */
 export class Escapes {
-  /** By character code: 1 where the character is replaced. Bytes, for the loop looks here for each character. */
+  /**
+   * By character code: 1 where the character is replaced. A byte array, because the loop reads it
+   * for each character.
+   */
   readonly marked: Uint8Array = new Uint8Array(128);
   readonly #replacements: Constant[] = [];
   /** Whether a lone surrogate is written as JSON's `\udXXX`; else it becomes U+FFFD. */
   readonly lossless: boolean;
 
-  /** @param replace What to write for an ASCII character; `undefined` leaves it as it is. */
+  /**
+   * Builds the table of replacements.
+   *
+   * @param replace What to write for an ASCII character; `undefined` leaves it unchanged.
+   */
   constructor(replace: (char: string) => string | undefined, lossless = false) {
     this.lossless = lossless;
     for (let code = 0; code < 128; code++) {
@@ -90,23 +102,26 @@ export class Escapes {
     }
   }
 
-  /** What is written in place of a marked character. */
+  /** The replacement of a marked character. */
   replacement(code: number): Constant {
     return this.#replacements[code]!;
   }
 }
 
-/** What stands before and after a variable text, built once, and what is written in place of its characters. */
+/** What stands before and after a variable text, built once, and the replacements within the text. */
 export interface Frame {
   readonly head: Constant;
   readonly tail: Constant;
   readonly escapes: Escapes;
 }
 
-/** The text as it is. A lone surrogate becomes U+FFFD. */
+/** The frame that writes text unchanged. A lone surrogate becomes U+FFFD. */
 export const BARE: Frame = frameOf("", new Escapes(() => undefined), "");
 
-/** The inside of a JSON string (RFC 8259, section 7). A lone surrogate is escaped and arrives as it was. */
+/**
+ * Escapes for the inside of a JSON string (RFC 8259, section 7). A lone surrogate is escaped and
+ * arrives unchanged.
+ */
 const JSON_STRING = new Escapes((char) => {
   const escaped = JSON.stringify(char).slice(1, -1);
   return escaped === char ? undefined : escaped;
@@ -122,8 +137,8 @@ export function jsonFrame(head: string, tail: string): Frame {
 }
 
 /**
- * Collects bytes; {@linkcode ByteWriter.take} hands them out and starts anew. An empty writer holds no
- * memory, so that ten thousand idle streams do not hold ten thousand buffers.
+ * Collects bytes; {@linkcode ByteWriter.take} returns them and starts anew. An empty writer holds
+ * no memory, so that ten thousand idle streams do not hold ten thousand buffers.
  */
 export class ByteWriter {
   #scratch: Scratch = EMPTY;
@@ -134,13 +149,13 @@ export class ByteWriter {
     return this.#length;
   }
 
-  /** Forgets what was written after the first `length` bytes. */
+  /** Drops what was written after the first `length` bytes. */
   truncate(length: number): void {
     this.#length = length;
     if (length === 0) this.#release();
   }
 
-  /** The bytes, in a buffer that nobody else sees: a sink may transfer it. */
+  /** Returns the bytes in a buffer that nothing else uses: a sink may transfer it. */
   take(): Uint8Array<ArrayBuffer> {
     const { bytes } = this.#scratch;
     const length = this.#length;
@@ -171,8 +186,8 @@ export class ByteWriter {
   }
 
   /**
-   * Appends `text` in its frame. The one loop: one check of the room, one pass over the text, nothing
-   * allocated.
+   * Appends `text` in its frame. The one loop: one check of the room, one pass over the text, no
+   * allocation.
    */
   write({ head, tail, escapes }: Frame, text: string): void {
     const size = text.length;
@@ -200,11 +215,14 @@ export class ByteWriter {
     this.#length = copy(scratch, at, tail);
   }
 
-  /** A replaced, two-byte or surrogate character. Answers how many units of `next` it used: 0 or 1. */
+  /**
+   * Writes a replaced, two-byte or surrogate character. Returns how many units of `next` it used: 0
+   * or 1.
+   */
   #writeSlow(code: number, next: number, escapes: Escapes, toCome: number): 0 | 1 {
     if (code < 0x80) {
       this.#append(escapes.replacement(code), toCome);
-      // One line break, where breaks are replaced at all.
+      // CRLF is one line break, where line breaks are replaced at all.
       return code === 0x0d && next === 0x0a && !escapes.lossless ? 1 : 0;
     }
     const { bytes } = this.#scratch;
@@ -231,7 +249,7 @@ export class ByteWriter {
     return 0;
   }
 
-  /** Appends bytes that were not reckoned with, and keeps the room for what was. */
+  /** Appends bytes that the room did not include, and keeps the room for those that it did. */
   #append(extra: Constant, toCome: number): void {
     const most = this.#length + extra.room + toCome;
     if (most > this.#scratch.bytes.length) this.#grow(most);

@@ -1,13 +1,13 @@
 /**
- * The other side of the formats: what an answer says, read back from its head and its body. It stands
- * apart from `testing.ts`, which gets hold of the body, so that nothing here waits or can fail.
+ * Reads every format back: what a response says, from its headers and its body. Separate from
+ * `testing.ts`, which fetches the body, so that nothing here waits or can fail.
  */
 import type { Problem } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
 import { EventDecoder } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 
-/** An answer as its reader has it. */
+/** A response as its client sees it. */
 export interface Answer {
   status: number;
   headers: Headers;
@@ -16,43 +16,47 @@ export interface Answer {
   /** The tokens, joined. */
   text: string;
   /**
-   * Tokens and structured items in the order in which they came, as far as the format carries them;
-   * `plain` and whole documents have one token. In the formats of other APIs reasoning is
-   * `{ event: "reasoning", data: { text } }` and a tool call, or a fragment of one,
+   * Tokens and structured items in the order in which they came, as far as the format has them;
+   * `plain` and buffered documents have one token. In the formats of other APIs reasoning is
+   * `{ event: "reasoning", data: { text } }` and a tool call, or a fragment of one, is
    * `{ event: "tool_call", data: { index?, id?, name?, arguments? } }`.
    */
   items: Item[];
-  /** Each event of an event stream, its end and what follows it as well; else empty. */
+  /** Each event of an event stream, including its end and what follows it; empty for other formats. */
   events: ServerSentEvent[];
   /**
-   * `completed`: there is the format's mark of a good end. `cancelled`: it says that the generation was
-   * stopped, or the reader left. `failed`: it says so, or the status does. `truncated`: there is none
-   * of these. `plain` has no mark: its body just ends (`completed`), or breaks off (`truncated`).
+   * How the response ended. `completed`: with the format's mark of a normal end. `cancelled`: with
+   * a mark that says that the generation was stopped, or the client disconnected. `failed`: with a
+   * failure, or with an error status. `truncated`: with none of these. `plain` has no mark: its
+   * body just ends (`completed`), or breaks off (`truncated`).
    */
   end: "completed" | "cancelled" | "failed" | "truncated";
   /**
-   * What the reader is told of a failure: the problem object (RFC 9457) where the answer has one. Of an
-   * error of another API `title` is its message and `code` its code, else its type.
+   * The failure that the client gets: the problem object (RFC 9457) where the response has one. For
+   * an error of another API, `title` is its message and `code` its code, else its type.
    */
   problem?: Partial<Problem>;
-  /** What came with the end: `finishReason` and `usage` in the format's own words, and `tokens` where it counts them. */
+  /**
+   * What came with the end: `finishReason` and `usage` in the format's own words, and `tokens`
+   * where it counts them.
+   */
   summary: Summary & { tokens?: number };
 }
 
-/** A format of event streams; what the others are, their media types say. */
+/** A format of event streams. Other formats are known by their media types. */
 export type EventFormat = "json" | "text" | "openai" | "anthropic" | "ui-message";
 
-/** A body, and how its reading went. */
+/** A body, and how reading it ended. */
 export interface Body {
   bytes: Uint8Array;
-  /** It came to its end; else it broke off, or its reader left. */
+  /** How reading ended: the body was complete, it broke off, or its client left. */
   end: "complete" | "broken" | "left";
 }
 
 // deno-lint-ignore no-explicit-any -- whatever another server says is looked at, and none of it is certain
 type Json = any;
 
-/** What the answer says. The format of an event stream is found out unless it is given. */
+/** Reads a response. The format of an event stream is detected unless it is given. */
 export function readAnswer(response: Response, body: Body, format?: EventFormat): Answer {
   const { status, headers } = response;
   const answer: Answer = {
@@ -89,7 +93,7 @@ function readBody(answer: Answer, body: Body, format: EventFormat | undefined): 
   }
 }
 
-/** Nothing that follows the end belongs to the answer. */
+/** Reads the parts up to the end: nothing that follows the end belongs to the response. */
 function readAll<T>(answer: Answer, parts: T[], read: (answer: Answer, part: T) => void): void {
   for (const part of parts) {
     if (answer.end !== "truncated") return;
@@ -99,22 +103,22 @@ function readAll<T>(answer: Answer, parts: T[], read: (answer: Answer, part: T) 
 
 const NOT_JSON = Symbol("not JSON");
 
-/** Which format an event stream is in, by the marks that each API has of its own. */
+/** Detects the format of an event stream, by the marks that only one API has. */
 function formatOf({ headers, events }: Answer): EventFormat {
   if (headers.has("x-vercel-ai-ui-message-stream")) return "ui-message";
   const unnamed = events.filter(({ event }) => event === "message");
   const values: Json[] = unnamed.map(({ data }) => jsonOr(data, NOT_JSON));
-  // Another API's events may be on their way through, in a stream that ends as ours do.
+  // Another API's events may be relayed in a stream that ends as ours do.
   if (!events.some(({ event }) => event === "done" || event === "failed")) {
     if (events[0]?.event === "message_start") return "anthropic";
     if (Array.isArray(values[0]?.choices) || unnamed.some(isDone)) return "openai";
   }
   if (values.includes(NOT_JSON)) return "text";
-  // A model that counts to three says nothing but JSON as well.
+  // In `text`, a model that counts to three also sends nothing but JSON.
   return values.some(isToken) || values.every(isObject) ? "json" : "text";
 }
 
-/** How an event of each format is read. */
+/** Reads one event, for each format. */
 export const EVENT_READERS: Readonly<
   Record<EventFormat, (answer: Answer, event: ServerSentEvent) => void>
 > = {
@@ -157,7 +161,8 @@ function readNamed(answer: Answer, event: string, value: Json): void {
 
 function readChunk(answer: Answer, event: ServerSentEvent): void {
   if (isDone(event)) {
-    // Without a reason the upstream broke off and somebody tidied up behind it.
+    // Without a finish reason the upstream broke off, and something between closed its stream
+    // neatly.
     if (answer.summary.finishReason !== undefined) answer.end = "completed";
     return;
   }
@@ -166,7 +171,7 @@ function readChunk(answer: Answer, event: ServerSentEvent): void {
   else readChoice(answer, chunk, chunk?.choices?.[0]?.delta);
 }
 
-/** A chunk with its `delta`, or a whole completion with its `message`. */
+/** Reads a chunk with its `delta`, or an entire completion with its `message`. */
 function readChoice(answer: Answer, completion: Json, message: Json): void {
   addReasoning(answer, message?.reasoning_content);
   addToken(answer, message?.content);
@@ -196,7 +201,7 @@ function readMessageEvent(answer: Answer, { data }: ServerSentEvent): void {
   }
 }
 
-/** A content block: where it begins, its input is still to come. */
+/** Reads a content block; where a block begins, its input is still to come. */
 function readBlock(answer: Answer, block: Json, index: unknown, input: unknown): void {
   addToken(answer, block?.text);
   addReasoning(answer, block?.thinking);
@@ -238,7 +243,7 @@ function readPart(answer: Answer, { data }: ServerSentEvent): void {
   }
 }
 
-/** One JSON document. */
+/** Reads one JSON document. */
 function readDocument(answer: Answer, value: Json): void {
   if (value === undefined) return;
   if (value?.error) return failed(answer, value);
@@ -253,7 +258,7 @@ function readDocument(answer: Answer, value: Json): void {
   } else answer.items.push({ data: value });
 }
 
-/** An answer that is none: a problem, another API's error, or whatever a proxy says. */
+/** Reads an error response: a problem, another API's error, or any body that a proxy sends. */
 function readError(answer: Answer): void {
   const value = jsonOr(answer.body, undefined);
   if (value?.error) failed(answer, value);
@@ -262,7 +267,7 @@ function readError(answer: Answer): void {
   answer.problem = { title: `HTTP ${answer.status}`, status: answer.status, ...answer.problem };
 }
 
-/** Another API's error: an object, or just its message with a code beside it. */
+/** Reads another API's error: an object, or just its message with a code beside it. */
 function failed(answer: Answer, { error, code: beside }: Json): void {
   answer.end = "failed";
   const problem: Partial<Problem> = { title: String(error?.message ?? error) };
@@ -288,7 +293,7 @@ function addReasoning(answer: Answer, text: unknown): void {
   answer.items.push({ event: "reasoning", data: { text } });
 }
 
-/** Only what is there: an item is compared with what a source gave. */
+/** Adds a tool call with only the fields that exist, so that the item equals what a source gave. */
 function addToolCall(answer: Answer, call: Record<string, unknown>): void {
   const known = Object.entries(call).filter(([, value]) => value !== undefined);
   answer.items.push({ event: "tool_call", data: Object.fromEntries(known) });
@@ -298,7 +303,7 @@ function jsonOr(text: string, otherwise: unknown): Json {
   try {
     return JSON.parse(text);
   } catch {
-    // That it is none is an answer too.
+    // Text that is not JSON is a valid case too.
     return otherwise;
   }
 }

@@ -1,6 +1,7 @@
 /**
- * A source that does as it is told, with a pace, a stall, a failure, and keeps a record of what became
- * of it. It stands apart from `collect` because the one writes what the other reads.
+ * A source that follows a script, with a pace, a stall or a failure, and records what became of it.
+ * Separate from `collect` because a test of a source needs only `collect`, and a test of a client
+ * only this.
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
@@ -8,35 +9,41 @@ import type { SourceContext } from "../pipeline/pump.ts";
 import type { Item, Summary } from "../item.ts";
 import type { AsyncQueue } from "../pipeline/queue.ts";
 
-/** One step of a script: an item, or something to do, which is awaited; what it answers is ignored. */
+/** One step of a script: an item, or a function to call, whose result is awaited and ignored. */
 export type Step = Item | ((context: SourceContext) => unknown);
 
 /** Options of {@linkcode script}. */
 export interface ScriptOptions {
   /** Pause before each item but the first, in ms, 0 or more. @default {0} */
   paceMs?: number;
-  /** Whether the items are yielded, or sent to `context.queue` as a library with callbacks would. @default {"generator"} */
+  /**
+   * Whether the items are yielded, or sent to `context.queue` as a library with callbacks would.
+   * @default {"generator"}
+   */
   kind?: "generator" | "callbacks";
-  /** What the source ends with. @default {nothing} */
+  /** The summary that the source ends with. @default {nothing} */
   summary?: Summary;
 }
 
-/** What became of a scripted source that was started. */
+/** A record of one run of a scripted source. */
 export interface ScriptRun {
-  /** Items that it has handed over: no more than its consumer had room for. */
+  /** Number of items that were handed over: no more than the consumer had room for. */
   readonly given: number;
-  /** `completed`: the script came to its end. `failed`: a step threw. `cancelled`: it was let go. */
+  /**
+   * The state of the run. `completed`: the script came to its end. `failed`: a step threw.
+   * `cancelled`: the run was cancelled.
+   */
   readonly state: "running" | "completed" | "failed" | "cancelled";
-  /** What the step threw, or the reason of the signal: a `StreamError`. */
+  /** The error that a step threw, or the reason of the signal: a `StreamError`. */
   readonly reason: unknown;
   /** Settles when the run is over; never rejects. */
   readonly ended: Promise<void>;
 }
 
-/** A source that does what its script says. It may be started any number of times. */
+/** A source that follows its script. It may be started any number of times. */
 export interface ScriptedSource {
   (context: SourceContext): AsyncGenerator<Item, Summary | void, undefined> | Promise<void>;
-  /** One for each time that it was started. */
+  /** The runs so far, one for each start. */
   readonly runs: readonly ScriptRun[];
 }
 
@@ -56,7 +63,7 @@ class Run implements ScriptRun {
     if (signal.aborted) this.#letGo();
   }
 
-  /** The first end counts. */
+  /** Ends the run; only the first call counts. */
   end(state: ScriptRun["state"], reason?: unknown): void {
     if (this.state !== "running") return;
     this.state = state;
@@ -67,8 +74,8 @@ class Run implements ScriptRun {
 }
 
 /**
- * A source that gives `steps` in order and keeps a record of what became of it: for tests of what
- * stands around a source, and of what a reader makes of one that is slow, breaks or never ends.
+ * A source that gives `steps` in order and records what became of it. Use it to test the code
+ * around a source, and how a client handles a source that is slow, breaks or never ends.
  *
  * @example
  * ```ts
@@ -128,7 +135,7 @@ async function* play(
     run.end("failed", error);
     throw error;
   } finally {
-    // The consumer left without a word.
+    // The consumer left without an error.
     run.end("cancelled", signal.reason);
   }
 }
@@ -145,23 +152,24 @@ async function send(
 }
 
 /**
- * A step that waits, or until the source is let go.
+ * A step that waits for `ms`, or until the source is cancelled.
  *
- * @throws {RangeError} If `ms` is negative or no number.
+ * @throws {RangeError} If `ms` is negative or not a number.
  */
 export function pause(ms: number): Step {
   checkMs("ms", ms);
   return ({ signal }) => wait(signal, ms);
 }
 
-/** A step that waits until the source is let go, as a model does that has stopped answering. */
+/** A step that waits until the source is cancelled, like a model that has stopped responding. */
 export function stall(): Step {
   return ({ signal }) => wait(signal);
 }
 
 /**
- * A step at which the source fails. As the first one it is a failure before the first item, which the
- * reader is told as a status; the text of what is no `StreamError` the reader never sees.
+ * A step at which the source fails. As the first step it is a failure before the first item, which
+ * the client gets as an error response. The text of an error that is not a `StreamError` never
+ * reaches the client.
  */
 export function fail(error: unknown = new Error("The script fails here")): Step {
   return () => {
@@ -169,12 +177,18 @@ export function fail(error: unknown = new Error("The script fails here")): Step 
   };
 }
 
-/** A step at which the source breaks off, as one does that relays an upstream: it fails with `truncated`. */
+/**
+ * A step at which the source breaks off, as a relay does when its upstream breaks off: it fails
+ * with `truncated`.
+ */
 export function truncate(): Step {
   return fail(new StreamError("truncated"));
 }
 
-/** Resolves after `ms`, if any, or when the signal aborts, which it has not yet: then the timer is gone too. */
+/**
+ * Resolves after `ms`, if given, or when the signal aborts; the timer is cleared in both cases. The
+ * signal must not have aborted yet.
+ */
 function wait(signal: AbortSignal, ms?: number): Promise<void> {
   return new Promise((resolve) => {
     const wake = () => {

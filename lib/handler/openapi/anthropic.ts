@@ -1,4 +1,4 @@
-/** What the route of Anthropic's API takes and answers, as far as Spillway speaks it. */
+/** The OpenAPI operation of Anthropic's Messages route, as far as Spillway implements that API. */
 import { messages } from "../routes/anthropic.ts";
 import {
   BODY_PROBLEMS,
@@ -15,7 +15,7 @@ const TEXT: JsonSchema = { type: "string" };
 const OBJECT: JsonSchema = { type: "object" };
 const INDEX: JsonSchema = { type: "integer", minimum: 0 };
 
-/** What each event has beside its type. */
+/** The fields of each event beside its type. */
 const EVENTS: Record<string, Record<string, JsonSchema>> = {
   message_start: { message: ref("AnthropicMessage") },
   content_block_start: { index: INDEX, content_block: OBJECT },
@@ -88,7 +88,7 @@ const itemSchema: JsonSchema = {
   ],
 };
 
-/** `POST /v1/messages`. */
+/** The operation of `POST /v1/messages`. */
 export const messagesOperation: Operation = {
   operationId: "createMessage",
   summary: "Create a message",

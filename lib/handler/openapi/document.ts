@@ -1,6 +1,6 @@
 /**
- * The OpenAPI 3.2 document, built from the routes that a handler serves and from nothing else: what is
- * not in its table is not in the document, and the other way round.
+ * The OpenAPI 3.2 document, built only from the routes that a handler serves: a route is in its
+ * table if and only if it is in the document.
  */
 import { CODES } from "../../error.ts";
 import type { StandardSchema } from "../input.ts";
@@ -15,30 +15,30 @@ import {
 
 /** What the document says of the API as a whole. */
 export interface ApiInfo {
-  /** Its name. @default {"Spillway"} */
+  /** The API's name. @default {"Spillway"} */
   title?: string;
-  /** Its version, which is yours and not the module's. @default {"0"} */
+  /** The version of your API, not of this module. @default {"0"} */
   version?: string;
-  /** What it is for, in CommonMark. */
+  /** A description of the API, in CommonMark. */
   description?: string;
 }
 
-/** What the document depends on beside the routes. */
+/** What the document depends on, beside the routes. */
 export interface DocumentOptions {
   readonly info: ApiInfo;
-  /** Where the routes begin, as `/api`, or the empty string. */
+  /** The path under which the routes begin, as `/api`, or the empty string. */
   readonly basePath: string;
-  /** What the input has to be; in the document it is `Input`. */
+  /** The schema of the input, which the document calls `Input`. */
   readonly schema: StandardSchema;
-  /** Whether callers have to say who they are. */
+  /** Whether callers have to authenticate. */
   readonly authorize: boolean;
-  /** Whether there is a log. */
+  /** Whether there is a log, so that streams can be resumed. */
   readonly resumable: boolean;
-  /** Told why a schema is not in the document. */
+  /** Called with the reason why a schema is not in the document. */
   readonly report: (error: unknown) => void;
 }
 
-/** Paths, then methods, as a handler has them. */
+/** Routes as a handler has them: by path, then by method. */
 export type DescribedRoutes = Readonly<
   Record<string, Readonly<Record<string, { readonly operation: Operation }>>>
 >;
@@ -72,14 +72,14 @@ const PROBLEM: JsonSchema = {
   required: ["type", "title", "status", "code"],
 };
 const AS_PROBLEM = { "application/problem+json": { schema: ref("Problem") } };
-/** What a reader that comes back may hear. */
+/** Errors that a client may get when it resumes. */
 const RESUME_PROBLEMS = ["not_found", "gone", "not_acceptable"];
-/** As API keys are sent to OpenAI, and to Anthropic. */
+/** The schemes in which API keys are sent to OpenAI, and to Anthropic. */
 const SECURITY_SCHEMES = {
   bearer: { type: "http", scheme: "bearer" },
   apiKey: { type: "apiKey", in: "header", name: "X-Api-Key" },
 };
-/** Before any route: a host that is not served, a page that was granted nothing. */
+/** Errors before any route: a host that is not served, an origin without a grant. */
 const ACCESS_PROBLEMS = ["forbidden", "misdirected"];
 const RETRY_AFTER: JsonSchema = {
   description: "Seconds to wait before trying again.",
@@ -101,7 +101,8 @@ const UNAUTHORIZED = { description: "Missing or invalid credentials." };
 /**
  * Describes the routes of a handler.
  *
- * @throws {TypeError} If two operations have one id, a schema two meanings, or a code none.
+ * @throws {TypeError} If two operations share an id, two schemas share a name, or an error code is
+ * unknown.
  */
 export function openApiDocument(routes: DescribedRoutes, options: DocumentOptions): JsonSchema {
   const { info, basePath, authorize } = options;
@@ -136,7 +137,10 @@ export function openApiDocument(routes: DescribedRoutes, options: DocumentOption
   };
 }
 
-/** A schema may hold what JSON Schema has no words for; the routes can be described all the same. */
+/**
+ * The user's schema for the document. If JSON Schema cannot express it, the routes are described
+ * without it.
+ */
 function inputSchemas({ schema, report }: DocumentOptions): Record<string, JsonSchema> {
   try {
     return embed("Input", schema);
@@ -176,7 +180,7 @@ function describe(
   };
 }
 
-/** The status of a code under a route that may have one of its own for it. */
+/** The status of an error code under a route, which may override the code's usual one. */
 function statusOf(code: string, statuses: Operation["statuses"]): number {
   if (!Object.hasOwn(CODES, code)) {
     throw new TypeError(`Cannot describe the code ${code}: unknown`);
@@ -184,7 +188,7 @@ function statusOf(code: string, statuses: Operation["statuses"]): number {
   return statuses?.[code] ?? CODES[code]![0];
 }
 
-/** A response per status, that says which codes it may have. */
+/** One response for each status, with the error codes that it may have. */
 function errorResponses(
   failures: readonly (readonly [code: string, status: number])[],
   content: NonNullable<ResponseObject["content"]>,

@@ -1,26 +1,26 @@
 /**
- * The user's own schema as schemas of the document. It stands apart because a JSON Schema's references
- * mean another place once it is a part of something larger.
+ * Embeds the user's schema in the document. Separate from the document because the references of a
+ * JSON Schema mean another place once it is part of a larger one.
  */
 import type { StandardSchema } from "../input.ts";
 import type { JsonSchema } from "./operation.ts";
 
-/** What is said of a schema whose library says nothing. */
+/** The description of an input whose library offers no JSON Schema. */
 export const UNKNOWN: JsonSchema = { description: "Whatever the server's input schema accepts." };
-/** Keywords whose values are schemas by name, and those whose values are data. */
+/** Keywords whose values are schemas by name; `DATA` those whose values are data. */
 const NAMED = new Set(["properties", "patternProperties", "$defs", "dependentSchemas"]);
 const DATA = new Set(["const", "default", "enum", "examples"]);
 
 /**
  * The JSON Schema of an input under `name`, and each of its definitions under a name of its own.
  *
- * @throws What the library throws if it cannot express the schema.
+ * @throws Whatever the library throws if it cannot express the schema.
  */
 export function embed(name: string, schema: StandardSchema): Record<string, JsonSchema> {
   const converter = schema["~standard"].jsonSchema;
   if (converter === undefined) return { [name]: UNKNOWN };
   const { $schema: _, ...embedded } = converter.input({ target: "draft-2020-12" });
-  // With an id of its own it is a resource of its own, whose references stay right.
+  // A schema with an `$id` is a resource of its own, so its references stay right.
   if ("$id" in embedded) return { [name]: embedded };
   const { $defs = {}, ...root } = embedded as { $defs?: Record<string, unknown> };
   const names = new Map<string, string>();
@@ -46,7 +46,7 @@ function pointerKey(key: string): string {
   return key.replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/** A copy of a schema whose references are moved. */
+/** A copy of a schema with its references moved. */
 function move(schema: unknown, moved: (reference: string) => string): unknown {
   if (Array.isArray(schema)) return schema.map((part) => move(part, moved));
   if (typeof schema !== "object" || schema === null) return schema;

@@ -1,4 +1,4 @@
-/** What the routes of OpenAI's API take and answer, as far as Spillway speaks it. */
+/** The OpenAPI operations of OpenAI's routes, as far as Spillway implements that API. */
 import { chatCompletions } from "../routes/openai.ts";
 import {
   BODY_PROBLEMS,
@@ -129,7 +129,7 @@ const modelSchemas: Record<string, JsonSchema> = {
   },
 };
 
-/** One chunk, the failure, or `[DONE]`, which ends every stream. */
+/** The schema of a stream's item: one chunk, the failure, or `[DONE]`, which ends every stream. */
 const itemSchema: JsonSchema = {
   anyOf: [
     eventSchema(undefined, jsonText(ref("ChatCompletionChunk")), "A piece of the answer."),
@@ -138,7 +138,7 @@ const itemSchema: JsonSchema = {
   ],
 };
 
-/** `POST /v1/chat/completions`. */
+/** The operation of `POST /v1/chat/completions`. */
 export const chatCompletionOperation: Operation = {
   operationId: "createChatCompletion",
   summary: "Create a chat completion",
@@ -160,7 +160,7 @@ export const chatCompletionOperation: Operation = {
   resumable: true,
 };
 
-/** `GET /v1/models`. */
+/** The operation of `GET /v1/models`. */
 export const modelsOperation: Operation = {
   operationId: "listModels",
   summary: "List the models",
@@ -171,7 +171,7 @@ export const modelsOperation: Operation = {
   schemas: modelSchemas,
 };
 
-/** `GET /v1/models/{model}`. */
+/** The operation of `GET /v1/models/{model}`. */
 export const modelOperation: Operation = {
   operationId: "retrieveModel",
   summary: "Retrieve a model",

@@ -1,6 +1,6 @@
 /**
- * How a route describes itself: an OpenAPI 3.2 operation as a literal, and what the document adds to
- * it. It stands below the descriptions so that each of them is data and nothing else.
+ * The type of a route's description: an OpenAPI 3.2 operation as a literal, and what the document
+ * adds to it. Separate from the descriptions so that those are only data.
  */
 
 /** A JSON Schema, draft 2020-12. */
@@ -8,19 +8,19 @@ export interface JsonSchema {
   readonly [keyword: string]: unknown;
 }
 
-/** A response as OpenAPI has it. */
+/** A response as OpenAPI defines it. */
 export interface ResponseObject {
   readonly description: string;
   readonly headers?: Readonly<Record<string, JsonSchema>>;
   readonly content?: Readonly<Record<string, MediaTypeObject>>;
 }
 
-/** A body of one media type: the whole of it, or each item of a stream as it comes. */
+/** A body of one media type: the schema of the entire body, or of each item of a stream. */
 export type MediaTypeObject =
   | { readonly schema: JsonSchema }
   | { readonly itemSchema: JsonSchema };
 
-/** A parameter as OpenAPI has it. */
+/** A parameter as OpenAPI defines it. */
 export interface ParameterObject {
   readonly name: string;
   readonly in: "path" | "query" | "header";
@@ -31,7 +31,7 @@ export interface ParameterObject {
 
 /** The description of a route. The first fields are OpenAPI's own. */
 export interface Operation {
-  /** Unique in the document: generators name their functions after it. */
+  /** The operation's id, unique in the document: code generators name their functions after it. */
   readonly operationId: string;
   readonly summary: string;
   readonly description?: string;
@@ -41,37 +41,40 @@ export interface Operation {
     readonly required: true;
     readonly content: Readonly<Record<string, MediaTypeObject>>;
   };
-  /** The answers when all is well. */
+  /** The responses of successful requests. */
   readonly responses: Readonly<Record<string, ResponseObject>>;
 
-  /** The codes that the route fails with before its first byte, of the one table of codes. */
+  /** Error codes of the one table with which the route may fail before the response headers. */
   readonly problems: readonly string[];
-  /** Statuses of its own for some of them. */
+  /** Statuses of this route for some error codes, in place of the usual ones. */
   readonly statuses?: Readonly<Record<string, number>>;
-  /** How it writes them, where that is not an RFC 9457 problem. */
+  /** The body of this route's errors, if it is not an RFC 9457 problem. */
   readonly errorContent?: MediaTypeObject;
-  /** Schemas by the names that {@linkcode ref} gives them. */
+  /** Schemas by the names that {@linkcode ref} takes. */
   readonly schemas?: Readonly<Record<string, JsonSchema>>;
-  /** Whether a log makes its streams resumable: with one it takes `Last-Event-ID` and names the stream. */
+  /**
+   * Whether a log makes the route's streams resumable: then it takes `Last-Event-ID` and sends a
+   * stream id.
+   */
   readonly resumable?: boolean;
-  /** Whether it asks for no credentials, also where the others do. */
+  /** Whether the route needs no credentials, even where the others do. */
   readonly anonymous?: boolean;
 }
 
-/** A schema of the document, by name. */
+/** A reference to a schema of the document, by name. */
 export function ref(name: string): JsonSchema {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** A string that holds JSON, as an event's data does. */
+/** A string that holds JSON, as the data of an event does. */
 export function jsonText(contentSchema: JsonSchema): JsonSchema {
   return { type: "string", contentMediaType: "application/json", contentSchema };
 }
 
 /**
- * One event as OpenAPI models it: an object of its fields, comments left out.
+ * One event as OpenAPI models it: an object of its fields, without comments.
  *
- * @param event Its name; `undefined` is the standard's default.
+ * @param event The event name; `undefined` is the standard's default.
  */
 export function eventSchema(
   event: JsonSchema | string | undefined,
@@ -91,17 +94,17 @@ export function eventSchema(
   };
 }
 
-/** A body of JSON that has to be there. */
+/** A required JSON request body. */
 export function jsonBody(schema: JsonSchema): NonNullable<Operation["requestBody"]> {
   return { required: true, content: { "application/json": { schema } } };
 }
 
-/** An answer of JSON. */
+/** A JSON response. */
 export function jsonAnswer(description: string, schema: JsonSchema): ResponseObject {
   return { description, content: { "application/json": { schema } } };
 }
 
-/** What goes wrong with a JSON body. */
+/** Error codes of a request whose JSON body is at fault. */
 export const BODY_PROBLEMS: readonly string[] = [
   "bad_request",
   "request_timeout",
@@ -110,7 +113,7 @@ export const BODY_PROBLEMS: readonly string[] = [
   "invalid_input",
 ];
 
-/** What goes wrong with a generation before its first token. */
+/** Error codes of a generation that fails before its first token. */
 export const STREAM_PROBLEMS: readonly string[] = [
   "rate_limited",
   "internal",

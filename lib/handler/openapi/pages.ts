@@ -1,4 +1,4 @@
-/** The pages for people: the chat and the reference. */
+/** The OpenAPI operations of the HTML pages: the chat and the reference. */
 import type { Operation, ResponseObject } from "./operation.ts";
 
 function page(description: string): Operation["responses"] {
@@ -9,7 +9,7 @@ function page(description: string): Operation["responses"] {
   return { 200: html, 304: { description: "Not modified since the `If-None-Match` version." } };
 }
 
-/** `GET /`. */
+/** The operation of `GET /`. */
 export const chatPageOperation: Operation = {
   operationId: "chatPage",
   summary: "The chat page",
@@ -19,7 +19,7 @@ export const chatPageOperation: Operation = {
   anonymous: true,
 };
 
-/** `GET /docs`. */
+/** The operation of `GET /docs`. */
 export const docsPageOperation: Operation = {
   operationId: "docsPage",
   summary: "The API reference, with a live try-it for every route",

@@ -1,4 +1,4 @@
-/** The routes about the server itself: whether it lives, what it counts, what it can be asked. */
+/** The OpenAPI operations of the server itself: health, metrics, and this document. */
 import { active } from "../../counters.ts";
 import { jsonAnswer, type JsonSchema, type Operation, ref } from "./operation.ts";
 
@@ -12,7 +12,7 @@ function counts(...names: string[]): JsonSchema {
   };
 }
 
-/** `GET /health`. */
+/** The operation of `GET /health`. */
 export const healthOperation: Operation = {
   operationId: "health",
   summary: "Health check",
@@ -33,7 +33,7 @@ export const healthOperation: Operation = {
   anonymous: true,
 };
 
-/** `GET /metrics`. */
+/** The operation of `GET /metrics`. */
 export const metricsOperation: Operation = {
   operationId: "metrics",
   summary: "Metrics",
@@ -62,7 +62,7 @@ export const metricsOperation: Operation = {
   },
 };
 
-/** `GET /openapi.json`. */
+/** The operation of `GET /openapi.json`. */
 export const openApiOperation: Operation = {
   operationId: "openapi",
   summary: "The OpenAPI document",

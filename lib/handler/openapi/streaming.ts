@@ -1,4 +1,7 @@
-/** What `/streaming` and the streams under it take and answer, in each of Spillway's own formats. */
+/**
+ * The OpenAPI operations of `/streaming` and of the streams under it, in each of Spillway's own
+ * formats.
+ */
 import {
   BODY_PROBLEMS,
   eventSchema,
@@ -67,7 +70,7 @@ const EVENTS = {
   itemSchema: anyOf("TokenEvent", "TextEvent", "StructuredEvent", "DoneEvent", "FailedEvent"),
 };
 
-/** A stream in the format that was asked for. */
+/** The response of a stream in the format that was asked for. */
 const stream: ResponseObject = {
   description: "The stream. A body that ends without `done` or `failed` was cut off.",
   content: {
@@ -86,7 +89,7 @@ const format: ParameterObject = {
   schema: { enum: ["json", "text", "ndjson", "plain"] },
 };
 
-/** `POST /streaming`. `Input` is the schema that the handler was given. */
+/** The operation of `POST /streaming`. `Input` is the schema that the handler was given. */
 export const streamOperation: Operation = {
   operationId: "stream",
   summary: "Create a stream",
@@ -107,7 +110,7 @@ const streamId: ParameterObject = {
   schema: { type: "string" },
 };
 
-/** `GET /streaming/{id}`. */
+/** The operation of `GET /streaming/{id}`. */
 export const resumeOperation: Operation = {
   operationId: "resume",
   summary: "Join or resume a stream",
@@ -130,7 +133,7 @@ export const resumeOperation: Operation = {
   resumable: true,
 };
 
-/** `DELETE /streaming/{id}`. */
+/** The operation of `DELETE /streaming/{id}`. */
 export const stopOperation: Operation = {
   operationId: "stop",
   summary: "Stop a generation",

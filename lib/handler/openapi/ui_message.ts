@@ -1,4 +1,4 @@
-/** What the chat routes of the AI SDK take and answer: the UI message stream, version 1. */
+/** The OpenAPI operations of the AI SDK's chat routes: the UI message stream, version 1. */
 import { uiChat } from "../routes/ui_message.ts";
 import {
   BODY_PROBLEMS,
@@ -14,7 +14,10 @@ import {
 
 const TEXT: JsonSchema = { type: "string" };
 
-/** What each part of text has beside its type; of the others only the type is told. */
+/**
+ * The fields of each kind of text part, beside its type. Other parts are described by their type
+ * alone.
+ */
 const PARTS: Record<string, string[]> = {
   "text-start": ["id"],
   "text-delta": ["id", "delta"],
@@ -69,7 +72,7 @@ const stream: ResponseObject = {
   content: { "text/event-stream": { itemSchema } },
 };
 
-/** `POST /api/chat`. */
+/** The operation of `POST /api/chat`. */
 export const chatOperation: Operation = {
   operationId: "chat",
   summary: "Create a UI message stream for the AI SDK",
@@ -81,7 +84,7 @@ export const chatOperation: Operation = {
   resumable: true,
 };
 
-/** `GET /api/chat/{chat id}/stream`. */
+/** The operation of `GET /api/chat/{chat id}/stream`. */
 export const resumeChatOperation: Operation = {
   operationId: "resumeChat",
   summary: "Resume the chat's latest stream from its start",

@@ -1,6 +1,6 @@
 /**
- * `POST /v1/messages`: what Anthropic's clients ask. Their messages and tools are put in the words of
- * the chat completions API, so that a source need know only those.
+ * `POST /v1/messages`, the route of Anthropic's clients. Their messages and tools are translated to
+ * those of the chat completions API, so that a source has to know only that one.
  */
 import { type ChatFields, type ChatMessage, type ChatTool, queryOf, textOf } from "../../chat.ts";
 import { anthropicFormat } from "../../formats/anthropic.ts";
@@ -14,20 +14,20 @@ export interface ContentBlock {
   [field: string]: unknown;
 }
 
-/** The body of a messages request. Fields that are not named here pass as they are. */
+/** The body of a messages request. Fields that are not listed here are passed on unchanged. */
 export interface MessagesRequest {
-  /** One of `models`, where the handler has them; else any name. */
+  /** The model's name: one of `models` if the handler has them, else any name. */
   model: string;
-  /** At least one. */
+  /** The conversation, at least one message. */
   messages: { role: "user" | "assistant" | "system"; content: string | ContentBlock[] }[];
-  /** Most tokens of the answer, 1 or more. */
+  /** The most tokens to generate, 1 or more. */
   max_tokens: number;
   system?: string | ContentBlock[] | null;
-  /** Whether the answer is an event stream, or one document. @default {false} */
+  /** Whether the response is an event stream or one document. @default {false} */
   stream?: boolean | null;
-  /** 0 to 1. */
+  /** The sampling temperature, 0 to 1. */
   temperature?: number | null;
-  /** 0 to 1. */
+  /** The nucleus sampling threshold, 0 to 1. */
   top_p?: number | null;
   stop_sequences?: string[] | null;
   tools?: AnthropicTool[] | null;
@@ -40,7 +40,10 @@ export interface MessagesRequest {
   [field: string]: unknown;
 }
 
-/** A tool of the client's, or, with a `type` of its own and without a schema, one of the server's. */
+/**
+ * A tool that the client runs or, with a `type` of its own and without a schema, one that the
+ * server runs.
+ */
 export interface AnthropicTool {
   name: string;
   type?: string | null;
@@ -49,17 +52,17 @@ export interface AnthropicTool {
   [field: string]: unknown;
 }
 
-/** What a source is given under `POST /v1/messages`. */
+/** What a source gets as `input` under `POST /v1/messages`. */
 export interface AnthropicInput extends ChatFields {
   api: "anthropic";
   messages: ChatMessage[];
   model: string;
   max_tokens: number;
-  /** The request's body as it came. */
+  /** The request's body, unchanged. */
   body: MessagesRequest;
 }
 
-/** The route. */
+/** The route `POST /v1/messages`. */
 export const messages: StreamRoute<MessagesRequest> = {
   schema: {
     type: "object",
@@ -130,7 +133,10 @@ function textOfSystem(system: MessagesRequest["system"]): string {
   return Array.isArray(system) ? system.map(({ text }) => text ?? "").join("\n") : system ?? "";
 }
 
-/** One message may be several: there a tool's result is a message of its own. */
+/**
+ * Translates one message, perhaps to several: in the chat completions API each tool result is a
+ * message of its own.
+ */
 function messagesOf({ role, content }: MessagesRequest["messages"][number]): ChatMessage[] {
   if (typeof content === "string") return [{ role, content }];
   return role === "assistant" ? [assistantOf(content)] : fromUser(role, content);
@@ -157,26 +163,30 @@ function fromUser(role: string, blocks: ContentBlock[]): ChatMessage[] {
     } else if (block.type === "text") parts.push({ type: "text", text: block.text });
     else parts.push(block.type === "image" ? imageOf(block) : block);
   }
-  // Many an upstream takes parts only where there must be some.
+  // Many upstreams accept an array of parts only where it is needed.
   const [only] = blocks;
   if (blocks.length === 1 && only?.type === "text") return [{ role, content: only.text }];
-  // The results answer what the assistant said last: they come first.
+  // The results belong to the assistant's last message, so they come first.
   return parts.length > 0 || results.length === 0
     ? [...results, { role, content: parts }]
     : results;
 }
 
-/** What is no image that we know stays what it is: the source may know it. */
+/**
+ * Translates an image block. A block that is not a known image is passed on unchanged, because the
+ * source may know it.
+ */
 function imageOf(block: ContentBlock): unknown {
   const { type, url, media_type, data } = (block.source ?? {}) as Record<string, unknown>;
   if (type === "url") return { type: "image_url", image_url: { url } };
   if (type !== "base64") return block;
-  // A data URL: its scheme apart, for the field of that name is spelled elsewhere.
+  // A data URL, with its scheme apart because a test reserves the spelling of the field of that
+  // name for the encoder.
   const dataUrl = ["data", `${media_type};base64,${data}`].join(":");
   return { type: "image_url", image_url: { url: dataUrl } };
 }
 
-/** A tool that the server would run has no counterpart, and stays what it is. */
+/** Translates a tool. One that the server would run has no counterpart and is passed on unchanged. */
 function toolOf(tool: AnthropicTool): ChatTool {
   const { name, description, input_schema, type } = tool;
   if (input_schema === undefined && type != null && type !== "custom") return { ...tool, type };

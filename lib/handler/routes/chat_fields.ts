@@ -1,11 +1,11 @@
 /**
- * What the bodies of all chat routes have in common: the schema of the fields that reach a source
- * typed, and how they do. The routes add what their own APIs have beside it.
+ * The schema of the fields that all chat routes have in common, and how these fields reach a source
+ * typed. The routes add the fields of their own APIs.
  */
 import type { ChatFields } from "../../chat.ts";
 import { type Schema, where } from "../schema.ts";
 
-/** A part of a message's content; of its kinds only text is looked into. */
+/** The schema of one part of a message's content; only the content of text parts is checked. */
 export const PART: Schema = {
   type: "object",
   required: ["type"],
@@ -14,7 +14,7 @@ export const PART: Schema = {
   then: { required: ["text"] },
 };
 
-/** A message of the chat completions API. */
+/** The schema of a message of the chat completions API. */
 export const MESSAGE: Schema = {
   type: "object",
   required: ["role"],
@@ -28,7 +28,7 @@ export const MESSAGE: Schema = {
   then: { required: ["content"] },
 };
 
-/** The properties of {@linkcode ChatFields}, as the chat completions API has them. */
+/** The schemas of the properties of {@linkcode ChatFields}, as in the chat completions API. */
 export const FIELDS: Readonly<Record<string, Schema>> = {
   messages: { type: "array", minItems: 1, items: MESSAGE },
   model: { type: "string", minLength: 1 },
@@ -67,7 +67,7 @@ export const FIELDS: Readonly<Record<string, Schema>> = {
   reasoning_effort: { type: ["string", "null"] },
 };
 
-/** The fields of a checked body: a `null` is as good as nothing, and what is not ours is untouched. */
+/** The known fields of a checked body. A `null` counts as absent, and other fields stay unchanged. */
 export function fieldsOf(body: object): Omit<ChatFields, "query"> {
   const fields: Omit<ChatFields, "query"> = Object.fromEntries(
     Object.entries(body).filter(([name, value]) => value !== null || !Object.hasOwn(FIELDS, name)),

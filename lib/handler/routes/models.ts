@@ -1,24 +1,25 @@
 /**
- * `GET /v1/models` and `GET /v1/models/{model}`: which names may be asked for. One document serves the
- * clients of both APIs, which look for it at the same place and for different fields in it.
+ * `GET /v1/models` and `GET /v1/models/{model}`: the model names that requests may use. One
+ * document serves the clients of OpenAI's and Anthropic's API, which read different fields at the
+ * same path.
  */
 import { jsonResponse } from "../../http/response.ts";
 import { InvalidInput } from "../schema.ts";
 
-/** A model as OpenAI's clients read it (`object`, `created`, `owned_by`) and as Anthropic's do. */
+/** A model with the fields of OpenAI's clients (`object`, `created`, `owned_by`) and of Anthropic's. */
 export interface ModelEntry {
   id: string;
   object: "model";
-  /** Seconds of Unix time: when the handler was made. */
+  /** When the handler was made, in seconds of Unix time. */
   created: number;
   owned_by: string;
   type: "model";
   display_name: string;
-  /** The same time, RFC 3339. */
+  /** When the handler was made, as RFC 3339 text. */
   created_at: string;
 }
 
-/** The names that a handler serves. */
+/** The model names that a handler serves. */
 export class Models {
   readonly #entries: readonly ModelEntry[];
 
@@ -45,7 +46,11 @@ export class Models {
     });
   }
 
-  /** @throws {StreamError} `model_not_found`. */
+  /**
+   * The entry of one model as a response.
+   *
+   * @throws {StreamError} `model_not_found`.
+   */
   retrieve(name: string): Response {
     const entry = this.#entries.find(({ id }) => id === name);
     if (entry === undefined) throw unknownModel(name);
@@ -53,7 +58,7 @@ export class Models {
   }
 }
 
-/** The refusal of a name that is not served. */
+/** The error for a model name that is not served. */
 export function unknownModel(name: string): InvalidInput {
   const faults = [{ pointer: "/model", detail: "Expected a model that is served here" }];
   return new InvalidInput(faults, "model_not_found", {

@@ -1,54 +1,54 @@
-/** `POST /v1/chat/completions`: what OpenAI's clients ask, and every client that speaks their API. */
+/** `POST /v1/chat/completions`, the route of OpenAI's clients and of all others that use their API. */
 import { type ChatFields, type ChatMessage, type ChatTool, queryOf } from "../../chat.ts";
 import { openaiFormat } from "../../formats/openai.ts";
 import { FIELDS, fieldsOf } from "./chat_fields.ts";
 import type { StreamRoute } from "./stream_route.ts";
 
-/** The body of a chat completion request. Fields that are not named here pass as they are. */
+/** The body of a chat completion request. Fields that are not listed here are passed on unchanged. */
 export interface ChatCompletionRequest {
-  /** One of `models`, where the handler has them; else any name. */
+  /** The model's name: one of `models` if the handler has them, else any name. */
   model: string;
-  /** At least one. */
+  /** The conversation, at least one message. */
   messages: ChatMessage[];
-  /** Whether the answer is an event stream, or one document. @default {false} */
+  /** Whether the response is an event stream or one document. @default {false} */
   stream?: boolean | null;
-  /** `include_usage`: a last chunk tells the tokens that were used. */
+  /** Options of the stream. `include_usage`: a last chunk has the usage. */
   stream_options?: { include_usage?: boolean | null; [field: string]: unknown } | null;
-  /** 0 to 2. */
+  /** The sampling temperature, 0 to 2. */
   temperature?: number | null;
-  /** 0 to 1. */
+  /** The nucleus sampling threshold, 0 to 1. */
   top_p?: number | null;
-  /** Most tokens of the answer, 1 or more. */
+  /** The most tokens to generate, 1 or more. */
   max_tokens?: number | null;
-  /** The newer name of the same. */
+  /** The most tokens to generate, under the newer name of `max_tokens`. */
   max_completion_tokens?: number | null;
   stop?: string | string[] | null;
-  /** How many answers: one. */
+  /** The number of choices to generate, which must be 1. */
   n?: 1 | null;
   tools?: ChatTool[] | null;
   tool_choice?: string | Record<string, unknown> | null;
   parallel_tool_calls?: boolean | null;
   response_format?: Record<string, unknown> | null;
   seed?: number | null;
-  /** -2 to 2. */
+  /** The presence penalty, -2 to 2. */
   presence_penalty?: number | null;
-  /** -2 to 2. */
+  /** The frequency penalty, -2 to 2. */
   frequency_penalty?: number | null;
   reasoning_effort?: string | null;
   user?: string | null;
   [field: string]: unknown;
 }
 
-/** What a source is given under `POST /v1/chat/completions`. */
+/** What a source gets as `input` under `POST /v1/chat/completions`. */
 export interface OpenAiInput extends ChatFields {
   api: "openai";
   messages: ChatMessage[];
   model: string;
-  /** The request's body as it came. */
+  /** The request's body, unchanged. */
   body: ChatCompletionRequest;
 }
 
-/** The route. */
+/** The route `POST /v1/chat/completions`. */
 export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
   schema: {
     type: "object",

@@ -1,6 +1,7 @@
 /**
- * What all routes that stream do: read the body and check it, find the source, start it, and send its
- * items as the route's clients read them. A route says how; none of them answers by itself.
+ * What all routes that stream have in common: read the body and check it, find the source, start
+ * it, and send its items in the format of the route's clients. A route only describes itself; the
+ * response is made here.
  */
 import { StreamError } from "../../error.ts";
 import type { Format } from "../../formats/format.ts";
@@ -11,34 +12,34 @@ import { resumed } from "../../http/resume.ts";
 import { faultsOf, InvalidInput, type Schema } from "../schema.ts";
 import { respond, type SseOptions, type StreamExtras } from "../../http/sse.ts";
 
-/** One route that streams. `Body` is what its schema lets through. */
+/** One route that streams. `Body` is the type of a body that fits its schema. */
 export interface StreamRoute<Body> {
-  /** Without it the body is the input, and the handler's schema says what it has to be. */
+  /** The schema of the body. Without it the body is the input, and the handler's schema checks it. */
   readonly schema?: Schema;
-  /** The status of a body that breaks the schema. */
+  /** The status of the response to a body that does not fit the schema. */
   readonly invalidStatus: 400 | 422;
-  /** Whether the body's `model` says which source answers. */
+  /** Whether the body's `model` selects the source. */
   readonly picksModel?: boolean;
-  /** What the source is given, if it fits the handler's schema. */
+  /** Makes the source's input from the body; it still has to fit the handler's schema. */
   input(body: Body): unknown;
-  /** How the answer is written. Without it the request chooses. */
+  /** The format of the response. Without it the request selects one. */
   format?(body: Body): Format;
-  /** The name of that format, by which a reader that comes back is known. */
+  /** The name of that format, against which a resumed stream is checked. */
   readonly formatName?: string;
-  /** The chat that is answered, where the request names one. */
+  /** The id of the chat, if the request has one. */
   chatId?(body: Body): string | undefined;
 }
 
-/** What the handler has for every route that streams. */
+/** What the handler provides for every route that streams. */
 export interface StreamService {
   readonly options: SseOptions;
   readonly limits: BodyLimits;
-  /** What every input has to be, if the user says so. */
+  /** The schema of every input, if the user has set one. */
   readonly schema: StandardSchema | undefined;
-  /** What it has to be under a route without a schema, if the user does not. */
+  /** The schema of the input under a route without a schema, if the user has set none. */
   readonly fallback: StandardSchema;
   /**
-   * The source of a model, or, without a name, of whoever does not pick one.
+   * The source of a model; without a name, the source of routes that select none.
    *
    * @throws {StreamError} `model_not_found`.
    */
@@ -46,7 +47,7 @@ export interface StreamService {
 }
 
 /**
- * Answers a stream, or the problem that came before it.
+ * Responds with a stream, or with the error that came before it.
  *
  * @throws {StreamError} If the request is at fault.
  */
@@ -59,7 +60,7 @@ export async function answerStream<Body>(
 ): Promise<Response> {
   const { log } = options;
   if (request.headers.has("last-event-id")) {
-    // Whoever comes back sends the same body again, and it must not start anything.
+    // A client that resumes sends the same body again, and it must not start anything.
     await readBody(request, limits);
     if (log === undefined) throw new StreamError("not_found");
     const { heartbeatMs, stallMs, headers } = options;

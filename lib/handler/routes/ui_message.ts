@@ -1,6 +1,6 @@
 /**
- * `POST /api/chat`: what the AI SDK's `useChat` asks. Its messages are put in the words of the chat
- * completions API, so that a source need know only those.
+ * `POST /api/chat`, the route of the AI SDK's `useChat`. Its messages are translated to those of
+ * the chat completions API, so that a source has to know only that one.
  */
 import { type ChatFields, type ChatMessage, queryOf, textOf } from "../../chat.ts";
 import { uiMessageFormat } from "../../formats/ui_message.ts";
@@ -22,29 +22,29 @@ export interface UiMessage {
   [field: string]: unknown;
 }
 
-/** The body of `useChat`'s request; what the front end adds to it (`body`) passes as it is. */
+/** The body of a `useChat` request; what the front end adds to it (`body`) is passed on unchanged. */
 export interface UiChatRequest {
   /** The chat's id. */
   id?: string;
-  /** At least one. */
+  /** The conversation, at least one message. */
   messages: UiMessage[];
   trigger?: "submit-message" | "regenerate-message" | null;
-  /** The message that is to be made anew. */
+  /** The id of the message that is to be generated again. */
   messageId?: string | null;
   [field: string]: unknown;
 }
 
-/** What a source is given under `POST /api/chat`. */
+/** What a source gets as `input` under `POST /api/chat`. */
 export interface UiMessageInput extends ChatFields {
   api: "ui-message";
   messages: ChatMessage[];
   /** The chat's id, if the client sent one. */
   chatId: string | undefined;
-  /** The request's body as it came. */
+  /** The request's body, unchanged. */
   body: UiChatRequest;
 }
 
-/** The route. */
+/** The route `POST /api/chat`. */
 export const uiChat: StreamRoute<UiChatRequest> = {
   schema: {
     type: "object",
@@ -88,10 +88,10 @@ export const uiChat: StreamRoute<UiChatRequest> = {
   chatId: ({ id }) => id,
   format({ messages }) {
     const last = messages.at(-1);
-    // Tools have answered, and the same message goes on.
+    // After tool results the same message continues.
     const messageId = last?.role === "assistant" ? last.id : undefined;
     const options = messageId === undefined ? {} : { messageId };
-    // Outside `/v1` every refusal is a problem; a front end shows its body, whatever it is.
+    // Outside `/v1` every error is a problem object; a front end shows its body, whatever it is.
     const { errorBody: _errorBody, ...format } = uiMessageFormat.with(options);
     return format;
   },
@@ -101,7 +101,7 @@ function messagesOf({ role, parts }: UiMessage): ChatMessage[] {
   if (role === "system") return [{ role, content: textOf(parts) }];
   if (role === "assistant") return stepsOf(parts).flatMap(assistantOf);
   const content = parts.filter(({ type }) => type === "text" || type === "file").map(userPartOf);
-  // Many an upstream takes parts only where there must be some.
+  // Many upstreams accept an array of parts only where it is needed.
   const plain = content.length === 0 || (content.length === 1 && parts[0]?.type === "text");
   return [{ role, content: plain ? textOf(parts) : content }];
 }
@@ -113,7 +113,7 @@ function userPartOf({ type, text, mediaType, url, filename }: UiPart): unknown {
     : { type: "file", file: { filename, file_data: url } };
 }
 
-/** What the assistant did between two calls of the model. */
+/** Splits the assistant's parts into steps: what it did between two calls of the model. */
 function stepsOf(parts: UiPart[]): UiPart[][] {
   const steps: UiPart[][] = [[]];
   for (const part of parts) {
@@ -123,10 +123,10 @@ function stepsOf(parts: UiPart[]): UiPart[][] {
   return steps;
 }
 
-/** A step's text and the tools it used, and what these answered. */
+/** The messages of one step: its text, the tools that it used, and their results. */
 function assistantOf(parts: UiPart[]): ChatMessage[] {
   const text = textOf(parts);
-  // A model refuses a conversation in which a call was never answered.
+  // Models reject a conversation in which a call has no result.
   const used = parts.filter((part) => isTool(part) && resultOf(part) !== undefined);
   if (used.length === 0) return text === "" ? [] : [{ role: "assistant", content: text }];
   const tool_calls = used.map((part) => ({

@@ -1,22 +1,24 @@
 /**
- * What `RedisLog` asks of a Redis client, and the few lines that make three of them answer it. They stand
- * apart because they are all that knows one client from another: they import none, they ask for shapes.
+ * What `RedisLog` requires of a Redis client, and the adapters for three of them. Separate from the
+ * store because only this file distinguishes clients. It imports none of them and requires only
+ * their shapes.
  */
 
-/** A client of Redis: one connection for commands, and a second one for what is published. */
+/** A Redis client: one connection for commands, and a second one for what is published. */
 export interface RedisConnection {
-  /** Sends a command. May wait for as long as it likes: nobody waits for it longer than 2 s. */
+  /** Sends a command. It may take any time: callers wait for at most 2 s. */
   send(command: string, args: string[]): Promise<unknown>;
   /**
-   * Hears what is published on a channel. Called again with the same listener, once the call before has
-   * settled, it MUST subscribe anew where that was lost, and call the listener once a message.
+   * Subscribes to a channel. If it is called again with the same listener, after the previous call
+   * has settled, it MUST subscribe anew where the subscription was lost, and MUST call the listener
+   * once per message.
    */
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
-  /** Closes what it has opened itself; the client that it was given is the giver's. */
+  /** Closes what the connection has opened itself; a client that was passed in stays open. */
   close?(): unknown;
 }
 
-/** What is asked of Bun's built-in `RedisClient`. */
+/** The part of Bun's built-in `RedisClient` that is used. */
 export interface BunRedisClient {
   readonly connected: boolean;
   connect(): Promise<unknown>;
@@ -28,7 +30,7 @@ export interface BunRedisClient {
 }
 
 /**
- * Bun's built-in client, for `RedisLog`.
+ * An adapter for Bun's built-in client, for `RedisLog`.
  *
  * @param client `new RedisClient(url)` of the package `bun`; it connects when it is needed.
  */
@@ -40,7 +42,8 @@ export function bunRedis(client: BunRedisClient): RedisConnection {
       try {
         return await client.send(command, args);
       } catch (error) {
-        // After ten attempts, half a minute, Bun 1.4 gives up for good: somebody has to say it again.
+        // After ten attempts, half a minute, Bun 1.4 gives up for good unless it is told to connect
+        // again.
         if (!client.connected) {
           connecting ??= client.connect().catch(() => {}).finally(() => connecting = undefined);
         }
@@ -54,7 +57,7 @@ export function bunRedis(client: BunRedisClient): RedisConnection {
       try {
         await own.unsubscribe(channel);
       } catch {
-        // It throws where there is nothing to unsubscribe from.
+        // Unsubscribing throws where there is no subscription.
       }
       await own.subscribe(channel, listener);
     },
@@ -62,7 +65,7 @@ export function bunRedis(client: BunRedisClient): RedisConnection {
   };
 }
 
-/** What is asked of a client of the package `redis`, also known as node-redis. */
+/** The part of a client of the package `redis`, also known as node-redis, that is used. */
 export interface NodeRedisClient {
   readonly isOpen: boolean;
   connect(): Promise<unknown>;
@@ -74,14 +77,14 @@ export interface NodeRedisClient {
 }
 
 /**
- * A client of the package `redis` (node-redis, 5 or later), for `RedisLog`.
+ * An adapter for a client of the package `redis` (node-redis, 5 or later), for `RedisLog`.
  *
- * @param client `createClient({ url })`, with a listener for `error` of yours, or the process ends with
- * the first lost connection. It is connected when it is needed.
+ * @param client `createClient({ url })`, with your own listener for `error`: without one the
+ * process ends with the first lost connection. It is connected when it is needed.
  */
 export function nodeRedis(client: NodeRedisClient): RedisConnection {
   let subscriber: NodeRedisClient | undefined;
-  /** It goes on trying by itself, and what is sent meanwhile waits. */
+  /** Connects if need be. The client retries by itself, and commands wait meanwhile. */
   const open = (one: NodeRedisClient) => one.isOpen || one.connect().catch(() => {});
   return {
     send(command, args) {
@@ -91,7 +94,7 @@ export function nodeRedis(client: NodeRedisClient): RedisConnection {
     async subscribe(channel, listener) {
       if (subscriber === undefined) {
         subscriber = client.duplicate();
-        // What goes wrong with it goes wrong with the other one too, and is told there.
+        // Its errors are those of the other client too, and are reported there.
         subscriber.on("error", () => {});
       }
       open(subscriber);
@@ -101,7 +104,7 @@ export function nodeRedis(client: NodeRedisClient): RedisConnection {
   };
 }
 
-/** What is asked of a client of the package `ioredis`. */
+/** The part of a client of the package `ioredis` that is used. */
 export interface IoRedisClient {
   call(command: string, ...args: string[]): Promise<unknown>;
   duplicate(): IoRedisClient;
@@ -112,9 +115,10 @@ export interface IoRedisClient {
 }
 
 /**
- * A client of the package `ioredis` (5 or later), for `RedisLog`.
+ * An adapter for a client of the package `ioredis` (5 or later), for `RedisLog`.
  *
- * @param client `new Redis(url)`, with a listener for `error` of yours, or each failure is printed.
+ * @param client `new Redis(url)`, with your own listener for `error`: without one each failure is
+ * printed.
  */
 export function ioRedis(client: IoRedisClient): RedisConnection {
   let subscriber: IoRedisClient | undefined;

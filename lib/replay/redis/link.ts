@@ -1,27 +1,30 @@
 /**
- * The way to Redis, with a limit on each wait: what the rest of `RedisLog` knows of outages. It stands
- * apart because clients queue for ever while they are offline, and a reader must not.
+ * The connection to Redis, with a limit on each wait; it detects outages for the rest of
+ * `RedisLog`. Separate from the adapters because clients queue commands for ever while they are
+ * offline, and a reader must not wait for that.
  */
 import { StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
 import type { RedisConnection } from "./clients.ts";
 
-/** What a link calls. None of it may throw. */
+/** What a link calls. No method may throw. */
 export interface LinkOwner {
-  /** A write that costs nothing: it is tried during an outage. */
+  /** A cheap write that is tried during an outage. */
   probe(): [command: string, args: string[]];
-  /** Redis answers again. */
+  /** Called when Redis responds again. */
   recovered(): void;
-  /** Redis does not answer, or refuses: told once an outage. */
+  /** Called once per outage, when Redis does not respond or rejects a command. */
   report(error: unknown): void;
 }
 
-/** How long an answer is waited for. */
+/** How long a reply is waited for. */
 const TIMEOUT_MS = 2000;
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 5000;
 
 /**
+ * A connection to Redis that fails fast during an outage.
+ *
  * ```
  *   up ──a command failed, or took 2 s──▶ down       one command at a time is let through, and a probe
  *    ▲                                      │        goes after 100 ms to 5 s of waiting
@@ -33,7 +36,7 @@ export class RedisLink {
   readonly #owner: LinkOwner;
   #state: "up" | "down" | "closed" = "up";
   #recoveredMs = -Infinity;
-  /** Commands that are waited for. */
+  /** Number of commands that are waited for. */
   #pending = 0;
   #tries = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -47,14 +50,20 @@ export class RedisLink {
     return this.#state === "up";
   }
 
-  /** Whether Redis has answered without a break for so long, as far as this process knows. */
+  /** Whether Redis has responded without a break for so long, as far as this process knows. */
   wasUpFor(ms: number): boolean {
     return this.#state === "up" && performance.now() - this.#recoveredMs >= ms;
   }
 
-  /** @throws {StreamError} `log_unavailable` (503) if Redis fails to answer within 2 s, or is known to be away. */
+  /**
+   * Sends a command and returns its reply.
+   *
+   * @throws {StreamError} `log_unavailable` (503) if Redis does not reply within 2 s, or is known
+   * to be down.
+   */
   async send(command: string, args: string[]): Promise<unknown> {
-    // What is queued in a client that is offline is forgotten here, and sent all the same later.
+    // A client that is offline queues its commands: nobody waits for them here, but they are sent
+    // later all the same.
     if (this.#state === "closed" || (this.#state === "down" && this.#pending > 0)) {
       throw unavailable();
     }
@@ -87,7 +96,7 @@ export class RedisLink {
   #down(error: unknown): void {
     if (this.#state !== "up") return;
     this.#state = "down";
-    // What works only for a moment is not tried faster for it.
+    // A connection that worked only for a moment gets no shorter backoff.
     if (performance.now() - this.#recoveredMs > LAST_BACKOFF_MS) this.#tries = 0;
     this.#retry();
     this.#owner.report(error);
@@ -99,7 +108,7 @@ export class RedisLink {
       try {
         await this.send(...this.#owner.probe());
       } catch {
-        // It is known to be down already.
+        // The link is down already, and that was reported.
         if (this.#state === "down") this.#retry();
       }
     }, most * (0.5 + Math.random() / 2));
@@ -111,7 +120,7 @@ function unavailable(cause?: unknown): StreamError {
   return new StreamError("log_unavailable", { retryAfter: 1, cause });
 }
 
-/** The answer, or an error after 2 s. A late answer is nobody's any more. */
+/** The reply, or an error after 2 s. A later reply is ignored. */
 function within(answer: Promise<unknown>): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(

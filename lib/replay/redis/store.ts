@@ -1,36 +1,39 @@
 /**
- * Everything that is said to Redis about streams: the names of its keys, and the scripts that write and
- * read them. They stand apart so that each step that must not be torn is one script, on one page.
+ * The schema of a stream in Redis: the names of its keys, and the scripts that write and read them.
+ * Separate from the writer and the reader so that each step that must be atomic is one script, and
+ * all scripts stand together.
  *
  * | key | what |
  * | --- | --- |
- * | `{prefix}stream:{id}` | hash: `by` the process that makes it, `info`, `last` event, `end` event once it has ended, `lost` if another process said so |
- * | `{prefix}events:{id}` | stream: an entry has whole events, `f` the number of the first, its id that of the last, `d` their bytes as text |
+ * | `{prefix}stream:{id}` | hash: `by` its process, `info`, `last` event, `end` event, `lost` if others set it |
+ * | `{prefix}events:{id}` | entries: `f` first event, id the last event, `d` the bytes of the events as text |
  * | `{prefix}chat:{owner and chat}` | the id of the chat's latest stream |
  * | `{prefix}process:{process}` | lease: the process lives |
- * | `{prefix}inbox:{process}` | channel: what others tell that process |
+ * | `{prefix}inbox:{process}` | channel: messages of other processes to that one |
  *
- * All of them expire. Numbers travel as text: each client has its own idea of the others.
+ * All of them expire. Numbers are sent as text, because each client converts the other types
+ * differently.
  */
 import type { RedisLink } from "./link.ts";
 
-/** How long a process counts as alive after its last word, in ms. */
+/** How long a process counts as alive after its last write, in ms. */
 export const LEASE_MS = 10_000;
-/** What a live stream is kept for beyond `keepMs` after its last word, 10 s more or less. */
+/** How long a live stream is kept beyond `keepMs` after its last write, in ms, within 10 s. */
 const LIVE_MS = 60_000;
-/** The expiry is put off when so much of it is over, and not with each write. */
+/** The expiry is renewed once this much of it is over, in ms, and not with each write. */
 const RENEW_MS = 10_000;
-/** What is read of one stream in one go. */
+/** The most that is read of one stream at once, in bytes. */
 const READ_BYTES = 64 * 1024;
 
 /**
  * Renews the lease and appends to streams. The id of an entry is its last event, so that writing it
- * twice changes nothing; and what does not follow the last event is refused while the producer still
- * holds what is missing.
+ * twice changes nothing. Events that do not follow the last one are rejected while the producer
+ * still holds the missing ones.
  *
- * A stream comes as its name and its numbers in one argument, then its info if it has one, then its texts; and
- * beside how many they were, only what is not well is answered for: each argument and each answer costs the client
- * in the producer's process more than it costs Redis (benchmark case: redis).
+ * A stream is passed as its name and its numbers in one argument, then its info if it has one, then
+ * its texts. The reply has the number of streams, and details only of those that failed: each
+ * argument and each reply costs the client in the producer's process more than it costs Redis
+ * (benchmark case: redis).
  */
 const APPEND = `
 local by, leaseMs, liveMs, keepMs = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -88,7 +91,7 @@ end
 return {count, replies}
 `;
 
-/** What is known of a stream. */
+/** Reads the state of a stream. */
 const FIND = `
 local held = redis.call("HMGET", KEYS[1], "by", "info", "last", "end", "lost")
 if not held[1] then return false end
@@ -97,10 +100,10 @@ if not first and held[3] ~= "0" then return false end
 return {held[1], held[2], held[3], held[4] or "", held[5] or "", first and first[2][2] or "1"}
 `;
 
-/** The latest stream of a chat. */
+/** Reads the id of the latest stream of a chat. */
 const LATEST = `return redis.call("GET", KEYS[1])`;
 
-/** What comes after an event, of each of some streams, and how they are. */
+/** Reads the events after a position, and the state, of each of several streams. */
 const READ = `
 local function read(meta, events, lease, from)
   local held = redis.call("HMGET", meta, "last", "end", "lost")
@@ -127,8 +130,8 @@ return replies
 `;
 
 /**
- * Ends a stream whose process is gone, unless that lives, or has said something meanwhile. A Redis that
- * is younger than a lease gives it the time to say that it lives.
+ * Ends a stream whose process is gone, unless that process lives or has written something
+ * meanwhile. If Redis has run for less than a lease, every process gets that time to renew its own.
  */
 const MARK_LOST = `
 local caller, by, last, text, to, leaseMs, keepMs = unpack(ARGV)
@@ -148,7 +151,7 @@ redis.call("PEXPIRE", KEYS[2], keepMs)
 return 1
 `;
 
-/** Takes a stream back. */
+/** Removes a stream that was never announced to a client. */
 const FORGET = `
 if redis.call("HGET", KEYS[1], "by") ~= ARGV[1] then return 0 end
 redis.call("DEL", KEYS[1], KEYS[2])
@@ -156,7 +159,7 @@ if redis.call("GET", KEYS[3]) == ARGV[2] then redis.call("DEL", KEYS[3]) end
 return 1
 `;
 
-/** Whole events of a stream, as they are kept. */
+/** Complete events of a stream, as they are stored. */
 export interface Piece {
   first: number;
   last: number;
@@ -168,57 +171,64 @@ export interface Append {
   streamId: string;
   owner: string | undefined;
   chatId: string | undefined;
-  /** What is kept beside the events, where the stream is new to Redis; else empty. */
+  /** The info that is stored beside the events, if the stream is new to Redis; else empty. */
   info: string;
   /** The first event that the producer holds. */
   first: number;
-  /** The last event that Redis should have after this. */
+  /** The last event that Redis should have after this write. */
   final: number;
-  /** From where the events say how the stream ended, if `final` is the last event of all. */
+  /** The first event of the end, if `final` is the last event of all. */
   end: number | undefined;
   pieces: Piece[];
 }
 
 /**
- * What became of it. `ok` all is there; `behind` Redis has come to event `last` only; `missing` Redis does
- * not know the stream, and wants its info; `taken` the name is another process's; `lost` another process
- * has said that this one is gone; `failed` Redis refuses.
+ * The result of a write. `ok`: everything was written. `behind`: Redis has only the events up to
+ * `last`. `missing`: Redis does not have the stream, and needs its info. `taken`: the stream id
+ * belongs to another process. `lost`: another process has marked this one as lost. `failed`: Redis
+ * rejects the write.
  */
 export type Appended =
   | { state: "ok" | "behind"; last: number }
   | { state: "missing" | "taken" | "lost" }
   | { state: "failed"; error: string };
 
-/** A stream as Redis knows it. */
+/** A stream as Redis has it. */
 export interface Held {
-  /** The process that makes it. */
+  /** The id of the process that makes the stream. */
   producerId: string;
   info: string;
   first: number;
   last: number;
   end: number | undefined;
-  /** Whether it has ended because its process is gone. */
+  /** Whether the stream has ended because its process is gone. */
   isLost: boolean;
 }
 
-/** What is to be read. */
+/** What is to be read of one stream. */
 export interface Wanted {
   streamId: string;
   producerId: string;
   after: number;
 }
 
-/** What comes after the wanted event, at most 64 KiB and a piece; `undefined` where the stream is not known. */
+/**
+ * What comes after the wanted event, at most 64 KiB and a piece; `undefined` if Redis does not have
+ * the stream.
+ */
 export type ReadReply = {
   last: number;
   end: number | undefined;
   isLost: boolean;
-  /** Whether the process that makes it lives. */
+  /** Whether the process that makes the stream lives. */
   isAlive: boolean;
   pieces: Piece[];
 } | undefined;
 
-/** The scripts as functions. Each throws a {@linkcode StreamError} `log_unavailable` where the link does. */
+/**
+ * The scripts as functions. Each throws a {@linkcode StreamError} `log_unavailable` where the link
+ * does.
+ */
 export class RedisScripts {
   readonly #link: RedisLink;
   readonly #prefix: string;
@@ -229,16 +239,16 @@ export class RedisScripts {
     this.#link = link;
     this.#prefix = prefix;
     this.#process = process;
-    // Redis has no such thing as a key that expires at once.
+    // Redis has no keys that expire at once.
     this.#keepMs = Math.max(1, Math.round(keepMs));
   }
 
-  /** The channel on which a process is told things. */
+  /** The channel on which a process gets its messages. */
   inbox(process: string): string {
     return `${this.#prefix}inbox:${process}`;
   }
 
-  /** The lease alone, as a command. */
+  /** The renewal of the lease alone, as a command. */
   renewal(): [command: string, args: string[]] {
     return command(APPEND, [this.#lease(this.#process)], this.#terms());
   }
@@ -321,7 +331,7 @@ export class RedisScripts {
     );
   }
 
-  /** Ends a stream after its event `last` with these `events` and no others. Answers whether it did. */
+  /** Ends a stream after its event `last` with exactly these `events`. Returns whether it did. */
   async markProducerLost(
     streamId: string,
     by: string,
@@ -334,7 +344,7 @@ export class RedisScripts {
     return await this.#link.send(...command(MARK_LOST, keys, args)) === 1;
   }
 
-  /** Takes back a stream of this process. */
+  /** Removes a stream of this process. */
   async forget(
     streamId: string,
     owner: string | undefined,
@@ -344,7 +354,7 @@ export class RedisScripts {
     await this.#link.send(...command(FORGET, keys, [this.#process, streamId]));
   }
 
-  /** Says that this process is no more. */
+  /** Ends the lease of this process. */
   async leave(): Promise<void> {
     const lease = this.#lease(this.#process);
     await this.#link.send(...command(`return redis.call("DEL", KEYS[1])`, [lease], []));
@@ -354,7 +364,7 @@ export class RedisScripts {
     return [`${this.#prefix}stream:${streamId}`, `${this.#prefix}events:${streamId}`];
   }
 
-  /** Where there is no chat, one that no chat is called. */
+  /** The key of a chat; without a chat, a key that no chat has. */
   #chat(owner: string | undefined, chatId: string | undefined): string {
     return `${this.#prefix}chat:${chatId === undefined ? "" : JSON.stringify([owner, chatId])}`;
   }

@@ -1,30 +1,36 @@
 /**
- * What processes tell each other through Redis, besides what they write down. It stands apart because
- * none of it is promised to arrive: whoever sends a message says it again, or does without.
+ * Messages between processes through Redis, besides the events. Separate from the writer and the
+ * reader because no message is guaranteed to arrive: senders repeat it, or do without.
  */
 import { unref } from "../../pipeline/scheduler.ts";
 import type { RedisConnection } from "../redis/clients.ts";
 import type { RedisLink } from "../redis/link.ts";
 
-/** One message, from one process to another. */
+/** One message from one process to another. */
 export interface PeerMessage {
   readonly from: string;
-  /** Streams that have something new. */
+  /** Ids of streams that have new events. */
   readonly wake: Set<string>;
-  /** Streams that the sender has readers of, with the last event that the fastest of them has. */
+  /** Ids of streams that the sender has readers of, with the last event that the fastest reader has. */
   readonly here: Map<string, number>;
-  /** Streams that the sender has no readers of any more. */
+  /** Ids of streams that the sender has no readers of any more. */
   readonly gone: Set<string>;
-  /** Streams to be stopped, and why. */
+  /** Ids of streams to be stopped, with the reason. */
   readonly stop: Map<string, string>;
 }
 
-/** How long messages are collected. */
+/** How long messages are collected, in ms. */
 const COLLECT_MS = 50;
-/** What is silent for longer than this, although it is spoken to each second, has lost its subscription. */
+/**
+ * The silence after which a subscription counts as lost, in ms: this process sends itself a message
+ * each second.
+ */
 const SILENT_MS = 3500;
 
-/** What one process tells the others: one channel to hear on, and what is collected for another goes there as one message. */
+/**
+ * The messages of one process: it listens on one channel, and collects what it sends to another
+ * process into one message.
+ */
 export class PeerChannel {
   readonly #connection: RedisConnection;
   readonly #link: RedisLink;
@@ -50,7 +56,7 @@ export class PeerChannel {
     this.#receive = receive;
   }
 
-  /** The next message to a process, to be added to. */
+  /** The next message to a process, to be filled. */
   to(process: string): PeerMessage {
     let message = this.#outgoing.get(process);
     if (message === undefined) {
@@ -62,35 +68,35 @@ export class PeerChannel {
     return message;
   }
 
-  /** Sends what was collected. */
+  /** Sends the messages that were collected. */
   send(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     for (const [process, { from, wake, here, gone, stop }] of this.#outgoing) {
       const text = JSON.stringify([from, [...wake], [...here], [...gone], [...stop]]);
-      // Lost messages are made up for by those who sent them.
+      // Lost messages are made up for by their senders.
       this.#link.send("PUBLISH", [this.#channelOf(process), text]).catch(() => {});
     }
     this.#outgoing.clear();
   }
 
-  /** Sends it with whatever else is said in this turn. */
+  /** Sends the messages at the end of this turn. */
   sendSoon(): void {
     queueMicrotask(() => this.send());
   }
 
-  /** Begins to listen, or begins anew. */
+  /** Subscribes, or subscribes again. */
   listen(): void {
     this.#heardMs = performance.now();
     if (this.#subscribing) return;
     this.#subscribing = true;
     this.#connection.subscribe(this.#channelOf(this.#process), this.#hear)
-      // It is tried again when nothing is heard.
+      // `tick` tries again while nothing is heard.
       .catch(() => {})
       .finally(() => this.#subscribing = false);
   }
 
-  /** Called each second: a client may have lost its subscription, and Redis may be away. */
+  /** Called each second, because the subscription may be lost, or Redis down. */
   tick(): void {
     if (performance.now() - this.#heardMs > SILENT_MS) this.listen();
     this.to(this.#process);
@@ -112,7 +118,7 @@ function emptyMessage(from: string): PeerMessage {
   return { from, wake: new Set(), here: new Map(), gone: new Set(), stop: new Map() };
 }
 
-/** Anybody who may publish can write nonsense. */
+/** Parses a message. Any client of that Redis can publish, so its text is not trusted. */
 function parse(message: string): PeerMessage | undefined {
   try {
     const [from, wake, here, gone, stop] = JSON.parse(message);

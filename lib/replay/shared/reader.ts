@@ -1,6 +1,6 @@
 /**
- * From Redis to readers: streams that another process makes, or made. It stands apart from the writer
- * because a reader here waits for Redis, and a generation never does.
+ * Serves streams of other processes to readers here, from Redis. Separate from the writer because a
+ * reader here waits for Redis, and a generation never does.
  */
 import { StreamError } from "../../error.ts";
 import { numberLost } from "../../sse/encode.ts";
@@ -17,32 +17,35 @@ import {
 } from "../redis/store.ts";
 import type { RemoteInfo } from "./writer.ts";
 
-/** A stream as it was found. */
+/** A stream as it was found in Redis. */
 export interface Found {
   readonly streamId: string;
-  /** The process that makes it. */
+  /** The id of the process that makes the stream. */
   readonly producerId: string;
   readonly info: RemoteInfo;
   readonly end: number | undefined;
 }
 
-/** Below this a reader's next events are fetched, so that at most 64 KiB and a piece more wait for it. */
+/**
+ * If less than this waits for a reader, its next events are fetched, so that at most 64 KiB and a
+ * piece more wait.
+ */
 const LOW_BYTES = 32 * 1024;
-/** Streams that are read in one command. */
+/** Number of streams that are read in one command. */
 const BATCH_STREAMS = 32;
-/** How long a reader waits for a Redis that does not answer. */
+/** How long a reader waits for a Redis that does not respond. */
 const OUTAGE_MS = 30_000;
 
 const encoder = new TextEncoder();
 
-/** Whole events, encoded once for all readers who are given them. */
+/** Complete events, encoded once for all readers that are given them. */
 interface Part extends Piece {
   bytes: Uint8Array;
 }
 
 type Batch = (Omit<NonNullable<ReadReply>, "pieces"> & { pieces: Part[] }) | undefined;
 
-/** Readers who are after the same events of the same stream: they are read once. */
+/** A pending read, shared by all readers that wait for the same events of the same stream. */
 interface PendingRead {
   readonly wanted: Wanted;
   readonly answer: Promise<Batch>;
@@ -73,12 +76,12 @@ export class LogReader {
     return stream.follow(after, follower);
   }
 
-  /** There is something new in these streams. */
+  /** Called when these streams have new events. */
   wake(streamIds: Iterable<string>): void {
     for (const streamId of streamIds) this.#streams.get(streamId)?.wake();
   }
 
-  /** Called each second: a message may have been lost, or a process. */
+  /** Called each second, because a message may be lost, or a process. */
   tick(): void {
     for (const stream of this.#streams.values()) stream.tick();
   }
@@ -90,7 +93,7 @@ export class LogReader {
 
   // What streams call.
 
-  /** What comes after an event. Who asks in one turn is answered by one command. */
+  /** Reads what comes after an event. Reads of one turn are sent in one command. */
   read(wanted: Wanted): Promise<Batch> {
     const key = `${wanted.streamId}.${wanted.after}`;
     let request = this.#requests.get(key);
@@ -120,7 +123,7 @@ export class LogReader {
     }
   }
 
-  /** Readers have come so far, or have all left. */
+  /** Reports to the producer how far its readers here have come, or that none is left. */
   reportPosition({ streamId, producerId }: Found, event: number | undefined): void {
     const { here, gone } = this.#peers.to(producerId);
     if (event === undefined) {
@@ -136,14 +139,14 @@ export class LogReader {
     this.#peers.sendSoon();
   }
 
-  /** Nobody reads the stream any more. */
+  /** Removes a stream that has no readers any more. */
   remove(stream: RemoteStream): void {
     this.#streams.delete(stream.found.streamId);
   }
 
   /**
-   * The process that made a stream is gone: it has ended after event `last`. Answers whether it is so;
-   * after an outage a process is given a lease's time to say that it lives.
+   * Ends a stream after event `last` because its process is gone. Returns whether that was done:
+   * after an outage each process first gets the time of a lease to show that it lives.
    */
   async markProducerLost(found: Found, last: number, isOurs = false): Promise<boolean> {
     if (!isOurs && !this.#link.wasUpFor(LEASE_MS)) return false;
@@ -210,7 +213,10 @@ class RemoteStream {
     return this.#owner.read({ streamId, producerId, after });
   }
 
-  /** The producer keeps pace with its readers, wherever they are. */
+  /**
+   * Reports the position of the fastest reader: the producer keeps pace with its readers, wherever
+   * they are.
+   */
   moved(): void {
     if (this.#hasEnded) return;
     let fastest = 0;
@@ -228,14 +234,17 @@ class RemoteStream {
     this.#hasEnded = true;
   }
 
-  /** Nothing comes after event `last`, and its process does not say that it lives. */
+  /**
+   * Checks whether the producer is gone: nothing comes after event `last`, and its lease has run
+   * out.
+   */
   async checkProducer(last: number): Promise<void> {
     if (this.#isChecking) return;
     this.#isChecking = true;
     try {
       if (await this.#owner.markProducerLost(this.found, last)) this.wake();
     } catch {
-      // Redis is away: it is judged again when that is back.
+      // Redis is down: the check is repeated when it is back.
     } finally {
       this.#isChecking = false;
     }
@@ -252,16 +261,16 @@ class RemoteReader implements Followed {
   readonly #follower: Follower;
   #state: "reading" | "over" = "reading";
   /**
-   * `held`: enough waits, and the reader has yet to take it. `stale`: what is being fetched may be old by
-   * the time that it comes.
+   * The state of fetching. `held`: enough waits, and the reader has yet to take it. `stale`: what
+   * is being fetched may be outdated when it arrives.
    */
   #fetching: "no" | "held" | "yes" | "stale" = "no";
-  /** The last event that was fetched, and the last one that the reader took. */
+  /** The last event that was fetched; `#taken` is the last one that the reader took. */
   #after: number;
   #taken: number;
   #parts: Uint8Array[] = [HEARTBEAT];
   #waiting: number = HEARTBEAT.length;
-  /** Since when Redis does not know the stream, or does not answer. */
+  /** Since when Redis does not have the stream, or does not respond, in ms. */
   #missingMs: number | undefined;
   #failingMs: number | undefined;
 
@@ -335,7 +344,7 @@ class RemoteReader implements Followed {
     this.#follower.run();
   }
 
-  /** Looks whether there is more, unless enough waits. */
+  /** Fetches more events, unless enough of them wait. */
   fetch(): void {
     if (this.over || this.#fetching === "held") return;
     if (this.#fetching !== "no") {
@@ -364,7 +373,7 @@ class RemoteReader implements Followed {
     this.#missingMs = undefined;
     const { last, end, isLost, isAlive, pieces } = batch;
     for (const piece of pieces) {
-      // A gap is a failure, and never text.
+      // A gap is a failure, and is never skipped in silence.
       if (piece.first > this.#after + 1) return this.drop(new StreamError("lagged"));
       this.#push(rest(piece, this.#after));
       this.#after = piece.last;
@@ -373,7 +382,7 @@ class RemoteReader implements Followed {
     if (end !== undefined) {
       this.#stream.ended();
       if (this.#after > last && !isLost) return this.drop(new StreamError("bad_request"));
-      // A reader that is ahead of where its lost producer had come is told of the loss.
+      // A reader that is further than its lost producer had come gets the failure as well.
       if (this.#after > last) {
         this.#after = end - 1;
         isDue = true;
@@ -383,7 +392,10 @@ class RemoteReader implements Followed {
     if (pieces.length > 0 || this.over) this.#follower.run();
   }
 
-  /** Redis does not know the stream: it was flushed, and the producer may write it anew. */
+  /**
+   * Called when Redis does not have the stream: it was flushed, and the producer may write it
+   * again.
+   */
   #miss(): void {
     const nowMs = performance.now();
     this.#missingMs ??= nowMs;
@@ -392,7 +404,7 @@ class RemoteReader implements Followed {
     }
   }
 
-  /** Redis does not answer. */
+  /** Called when Redis does not respond. */
   #fail(): void {
     this.#fetching = "no";
     const nowMs = performance.now();
@@ -401,7 +413,7 @@ class RemoteReader implements Followed {
   }
 }
 
-/** What of a piece comes after event `after`: events end in a blank line and hold none. */
+/** The events of a piece after number `after`: events end in a blank line and hold none. */
 function rest({ first, text, bytes }: Part, after: number): Uint8Array {
   if (first > after) return bytes;
   let at = 0;

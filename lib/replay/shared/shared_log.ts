@@ -1,6 +1,6 @@
 /**
- * The replay log of many machines, on a Redis that the user has: generations stay in the memory of the
- * process that makes them, as with `MemoryLog`, and a copy of their events goes to Redis for everybody else.
+ * The replay log of many machines, on the user's Redis. Generations stay in the memory of their own
+ * process, as with `MemoryLog`, and a copy of their events goes to Redis for all other processes.
  */
 import { report, StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
@@ -23,37 +23,44 @@ import { type Held, LEASE_MS, RedisScripts } from "../redis/store.ts";
 import { LogWriter } from "./writer.ts";
 
 /**
- * Limits of a {@linkcode RedisLog}. Those of `MemoryLog` hold here as well: per stream in memory and in
- * Redis, in all (`maxBytes`) for what this process still has to write there.
+ * Limits of a {@linkcode RedisLog}. Those of `MemoryLog` apply here as well: per stream in memory
+ * and in Redis, and in all (`maxBytes`) to what this process still has to write there.
  */
 export interface RedisLogOptions extends MemoryLogOptions {
   /**
-   * What the names of keys and channels begin with; logs of one prefix share their streams. On a cluster
-   * it has to put all of them in one slot, as `{spillway}:` does. @default {"spillway:"}
+   * Prefix of the names of keys and channels; logs with one prefix share their streams. On a
+   * cluster it has to put all of them in one slot, as `{spillway}:` does. @default {"spillway:"}
    */
   prefix?: string;
-  /** Called once an outage of Redis, and when Redis refuses something. @default {console.error} */
+  /** Called once per outage of Redis, and when Redis rejects something. @default {console.error} */
   onError?: (error: unknown) => void;
 }
 
 const KEEP_MS = 300_000;
 const TICK_MS = 1000;
-/** A reader may have joined on another machine while the last one left here: a generation that ends with its readers waits for that word. */
+/**
+ * How long a generation that ends with its readers waits for messages: a reader may have joined on
+ * another machine while the last one left here.
+ */
 const PEER_MESSAGE_MS = 100;
-/** How often a stop is said, and how long its effect is waited for. */
+/** How often a stop is sent again, and how long its effect is waited for. */
 const STOP_AGAIN_MS = 500;
 const STOP_LOOK_MS = 25;
 const STOP_MS = 5000;
-/** A stream that is not known is asked for again: its process writes a new name within 25 ms. */
+/**
+ * How often the look-up of an unknown stream is repeated: its process writes a new stream id within
+ * 25 ms.
+ */
 const FIND_TRIES = 3;
 const FIND_AGAIN_MS = 60;
-/** Nothing comes after this. */
+/** A position after every event. */
 const NO_EVENT = 1e15;
 
 /**
- * Keeps streams where every machine finds them. Two connections per process (commands, and one
- * subscription); two writes a second for a stream, at most twenty while it is read elsewhere or makes more
- * than 128 KiB a second. A generation and its readers on the same machine never wait for Redis, nor end with it.
+ * A replay log that all machines share. It uses two connections per process (commands, and one
+ * subscription). It makes two writes a second for a stream, at most twenty while it is read
+ * elsewhere or makes more than 128 KiB a second. A generation and its readers on the same machine
+ * never wait for Redis, nor end with it.
  *
  * @example
  * ```ts ignore
@@ -65,7 +72,7 @@ const NO_EVENT = 1e15;
  * ```
  */
 export class RedisLog implements ReplayLog {
-  /** This process, to the others. */
+  /** The id of this process among the others. */
   readonly #process = randomId();
   readonly #connection: RedisConnection;
   readonly #keepMs: number;
@@ -76,12 +83,17 @@ export class RedisLog implements ReplayLog {
   readonly #peers: PeerChannel;
   readonly #writer: LogWriter;
   readonly #reader: LogReader;
-  /** Names of streams that have gone to Redis to their end, oldest first, and until when they are taken. */
+  /**
+   * Ids of streams that were written to Redis to their end, oldest first, and until when they are
+   * taken.
+   */
   readonly #taken = new Map<string, number>();
   readonly #ticker: ReturnType<typeof setInterval>;
 
   /**
-   * @param connection A client of yours, through `bunRedis`, `nodeRedis` or `ioRedis`.
+   * Creates a log and connects it.
+   *
+   * @param connection Your client, through `bunRedis`, `nodeRedis` or `ioRedis`.
    * @throws {RangeError} If a limit is out of its bounds.
    */
   constructor(connection: RedisConnection, options: RedisLogOptions = {}) {
@@ -89,7 +101,8 @@ export class RedisLog implements ReplayLog {
     this.#connection = connection;
     this.#onError = onError;
     this.#keepMs = keepMs;
-    // What has ended stays until Redis has it, and without Redis for as long as that might be away.
+    // A stream that has ended stays until Redis has it; if Redis is down, for as long as an outage
+    // may last.
     const memoryMs = keepMs >= 0 ? Math.max(keepMs, LEASE_MS) : keepMs;
     this.#memory = new MemoryLog({ ...limits, keepMs: memoryMs }, {
       appended: (recording) => this.#writer.touch(recording),
@@ -122,7 +135,7 @@ export class RedisLog implements ReplayLog {
     // Both connections are made now, and not with the first stream.
     this.#peers.listen();
     this.#link.send(...this.#scripts.renewal()).catch(() => {
-      // The link has said so.
+      // The link has reported it.
     });
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     unref(this.#ticker);
@@ -145,7 +158,7 @@ export class RedisLog implements ReplayLog {
     const mine = await this.#memory.find(streamId);
     if (mine !== undefined) return mine;
     let held = await this.#scripts.find(streamId);
-    // A reader may come back sooner than its first event has been written down.
+    // A client may resume sooner than its first event was written.
     for (let tries = 0; held === undefined && tries < FIND_TRIES; tries++) {
       await new Promise((resolve) => setTimeout(resolve, FIND_AGAIN_MS));
       held = await this.#scripts.find(streamId);
@@ -155,7 +168,7 @@ export class RedisLog implements ReplayLog {
 
   async latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined> {
     const mine = await this.#memory.latest(owner, chatId);
-    // What Redis has not heard of is newer than what it knows.
+    // A stream that Redis does not have yet is newer than any that it has.
     if (mine !== undefined && !this.#writer.isKnown(mine.info.streamId)) return mine;
     try {
       const streamId = await this.#scripts.latest(owner, chatId);
@@ -166,14 +179,17 @@ export class RedisLog implements ReplayLog {
     }
   }
 
-  /** `degraded` while Redis does not answer: readers of this process's streams notice nothing of it. */
+  /**
+   * The health of the log: `degraded` while Redis does not respond. Readers of this process's own
+   * streams are not affected.
+   */
   health(): "ok" | "degraded" {
     return this.#link.isUp ? "ok" : "degraded";
   }
 
   /**
-   * Waits until Redis has what was recorded so far, `timeoutMs` at most (5000 by default). Answers
-   * whether it has.
+   * Waits until Redis has what was recorded so far, at most `timeoutMs` (5000 by default). Resolves
+   * to whether it has.
    */
   async flush({ timeoutMs = 5000 }: { timeoutMs?: number } = {}): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
@@ -188,15 +204,16 @@ export class RedisLog implements ReplayLog {
   }
 
   /**
-   * Lets go of Redis: `flush` before it, for nothing is written any more. Closes the subscription; the
-   * client that was given is its giver's. Generations that go on are known as lost to the others.
+   * Disconnects from Redis. Call `flush` before, because nothing is written any more. Closes the
+   * subscription; the client that was passed in stays open. Other processes see the generations
+   * that go on as lost.
    */
   async close(): Promise<void> {
     clearInterval(this.#ticker);
     this.#reader.drop(new StreamError("shutting_down"));
     this.#peers.send();
     await this.#scripts.leave().catch(() => {
-      // Redis is away, and will find out by itself.
+      // Redis is down: the lease runs out by itself.
     });
     this.#peers.close();
     this.#writer.close();
@@ -204,13 +221,13 @@ export class RedisLog implements ReplayLog {
     await this.#connection.close?.();
   }
 
-  /** What may be done with a stream that is in Redis. */
+  /** The operations on a stream that is in Redis. */
   readonly #remotes: Remotes = {
     follow: (found, after, follower) => this.#reader.follow(found, after, follower),
     stop: (found, reason) => this.#stop(found, reason),
   };
 
-  /** Has a stream of another process stopped, and waits until it has ended; 5 s at most. */
+  /** Stops a stream of another process, and waits until it has ended; at most 5 s. */
   async #stop(found: Found, reason = ""): Promise<void> {
     const { streamId, producerId } = found;
     const startMs = performance.now();
@@ -247,21 +264,28 @@ export class RedisLog implements ReplayLog {
     this.#reader.wake(message.wake);
   }
 
-  /** Others believe that a stream is made here, and it is not: it was given up, or its end did not reach Redis. */
+  /**
+   * Ends a stream that other processes take for one of this process and that is not: it was
+   * dropped, or its end did not reach Redis.
+   */
   async #endOrphan(streamId: string): Promise<void> {
     try {
       const held = await this.#scripts.find(streamId);
       if (held === undefined || held.end !== undefined || held.producerId !== this.#process) return;
       await this.#reader.markProducerLost(foundOf(streamId, held), held.last, true);
     } catch {
-      // Redis is away: they will ask again.
+      // Redis is down: the other processes will ask again.
     }
   }
 }
 
 interface Remotes {
   follow(found: Found, after: number, follower: Follower): Followed;
-  /** @throws {StreamError} `log_unavailable` (503) if it does not end. */
+  /**
+   * Stops a stream and waits for its end.
+   *
+   * @throws {StreamError} `log_unavailable` (503) if it does not end.
+   */
   stop(found: Found, reason?: string): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /**
- * From memory to Redis: what generations of this process have made is written down in batches, and
- * readers elsewhere are counted among theirs. It stands apart because a generation and its readers here never
- * wait for any of it.
+ * Writes the generations of this process to Redis in batches, and counts readers elsewhere among
+ * their readers. Separate from the recording because a generation and its readers here never wait
+ * for any of this.
  */
 import { StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
@@ -11,7 +11,7 @@ import type { RedisLink } from "../redis/link.ts";
 import type { PeerChannel, PeerMessage } from "./peers.ts";
 import { type Append, type Appended, LEASE_MS, type RedisScripts } from "../redis/store.ts";
 
-/** How a stream is described to those who read it elsewhere. */
+/** The description of a stream for its readers in other processes. */
 export interface RemoteInfo {
   format: string;
   headers: Record<string, string>;
@@ -23,44 +23,55 @@ export interface RemoteInfo {
   lost: string;
 }
 
-/** What a writer calls. None of it may throw. */
+/** What a writer calls. No method may throw. */
 export interface LogWriterOwner {
-  /** All of it is in Redis, or never will be. */
+  /** Called when all of a recording is in Redis, or never will be. */
   release(recording: Recording): void;
-  /** Somebody reads, or would stop, a stream of this process that it does not know. */
+  /** Called when another process reads, or would stop, a stream that this process does not have. */
   unknownStream(streamId: string): void;
   report(error: unknown): void;
 }
 
 /**
- * At most twenty writes a second for a stream that somebody reads elsewhere, or that has ended; two for any other,
- * which loses so much more if its process is killed. Twenty for each took Deno half as long again for a token
- * (benchmark case: redis, paced).
+ * The shortest time between two writes of a stream, in ms. At most twenty writes a second for a
+ * stream that is read elsewhere, or that has ended; two for any other, which loses so much more if
+ * its process is killed. Twenty for each made a token take Deno half as long again (benchmark case:
+ * redis, paced).
  */
 const READ_MS = 50;
 const UNREAD_MS = 500;
-/** So much that Redis does not have is as good as somebody who waits for it. */
+/** Unwritten bytes from which a stream is written as often as one that is read elsewhere. */
 const AWAITED_BYTES = 64 * 1024;
-/** How often it is looked which are due, and how many of them are written then: others would wait for what is more. */
+/**
+ * How often due streams are looked for, and how many of them are written at once: more would delay
+ * the others.
+ */
 const TICK_MS = 25;
 const TICK_STREAMS = 16;
 const TICK_SHARE = 1 / 10;
-/** What is written to Redis in one command. */
+/** The most that is written to Redis in one command, in bytes. */
 const BATCH_BYTES = 256 * 1024;
 const BATCH_STREAMS = 50;
 /**
- * What is on its way to Redis in all, but for names, which are never held up. More would wait in the client, which has
- * no limit, and on a core that is full so long that Redis seems to be away: node-redis on Deno sends and hears one
- * piece a turn of the loop.
+ * The most that is on its way to Redis in all, in bytes. Stream ids are not counted and never
+ * delayed. More would wait in the client, which has no limit, and on a busy core for so long that
+ * Redis would seem to be down: node-redis on Deno sends and receives one piece per turn of the
+ * event loop.
  */
 const FLIGHT_BYTES = 4 * 1024 * 1024;
-/** A stream is written to at least so often, for its expiry, and to notice where Redis has lost it. */
+/**
+ * The longest time between two writes of a stream, in ms: for its expiry, and to notice if Redis
+ * has lost it.
+ */
 const TOUCH_MS = 3000;
-/** A reader elsewhere is gone when nothing was heard of it for so long; while Redis is away, after a minute. */
+/**
+ * The silence after which a reader elsewhere counts as gone, in ms; during and just after an outage
+ * of Redis it is a minute.
+ */
 const SUBSCRIBER_MS = 6000;
 const SUBSCRIBER_OUTAGE_MS = 60_000;
 const NEVER = -Infinity;
-/** The failures that a reader of another process may be told. */
+/** Codes of the failures that a reader in another process may get. */
 const FAILURES = [
   new StreamError("lagged"),
   new StreamError("log_unavailable"),
@@ -73,7 +84,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** The readers that another process has of a recording: one subscriber for all of them. */
 class RemoteSubscriber implements Subscriber {
   readonly #recording: Recording;
-  /** The last event that the fastest of them has. */
+  /** The last event that the fastest of these readers has. */
   #event = 0;
   position = 0;
   seenMs = 0;
@@ -92,17 +103,17 @@ class RemoteSubscriber implements Subscriber {
     this.seenMs = performance.now();
   }
 
-  /** They are woken after each write. */
+  /** Does nothing: these readers are woken after each write. */
   run(): void {}
 }
 
-/** A recording on its way to Redis. */
+/** A recording and how much of it is in Redis. */
 interface StreamState {
   readonly recording: Recording;
   readonly fail: RecordOptions["fail"];
-  /** Whether Redis has heard of it. */
+  /** Whether Redis has the stream. */
   isKnown: boolean;
-  /** The last event that Redis has, and where it ends in bytes of the stream. */
+  /** The last event that Redis has; `position` is where it ends, in bytes of the stream. */
   event: number;
   position: number;
   writtenMs: number;
@@ -110,7 +121,7 @@ interface StreamState {
   readonly subscribers: Map<string, RemoteSubscriber>;
 }
 
-/** What is written of a stream, and how far that brings Redis. */
+/** One write of a stream, and how far Redis is after it. */
 interface PendingAppend {
   stream: StreamState;
   append: Append;
@@ -125,11 +136,11 @@ export class LogWriter {
   readonly #owner: LogWriterOwner;
   readonly #streams = new Map<string, StreamState>();
   readonly #dirty = new Set<StreamState>();
-  /** Whether a name that was just heard of is on its way. */
+  /** Whether a new stream's id is on its way. */
   #isAnnouncing = false;
-  /** Bytes of events that Redis has not answered for. */
+  /** Bytes of events that Redis has not confirmed. */
   #inFlight = 0;
-  /** Whether something is due and found no room. */
+  /** Whether a stream is due and there was no room for it. */
   #isHeldUp = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -149,12 +160,15 @@ export class LogWriter {
     return false;
   }
 
-  /** Whether Redis has heard of a stream of this process. */
+  /** Whether Redis has a stream of this process. */
   isKnown(streamId: string): boolean {
     return this.#streams.get(streamId)?.isKnown === true;
   }
 
-  /** Its name is written at once, or with the next tick: who knows it may ask for it elsewhere. */
+  /**
+   * Adds a recording. Its id is written at once, or with the next tick, because a client that knows
+   * it may ask for the stream elsewhere.
+   */
   add(recording: Recording, fail: RecordOptions["fail"]): void {
     const stream: StreamState = {
       recording,
@@ -168,14 +182,14 @@ export class LogWriter {
     };
     this.#streams.set(recording.info.streamId, stream);
     this.#dirty.add(stream);
-    // A thousand that begin together would each wait for the commands of all before it.
+    // Of a thousand streams that begin together, each would wait for the commands of all before it.
     if (this.#isAnnouncing) return this.#arm();
     if (!this.#link.isUp) return;
     this.#isAnnouncing = true;
     queueMicrotask(() => this.#writeStreams([stream]).finally(() => this.#isAnnouncing = false));
   }
 
-  /** There is something to be written of it. */
+  /** Called when there is something to be written of a recording. */
   touch(recording: Recording): void {
     const stream = this.#streams.get(recording.info.streamId);
     if (stream === undefined) return;
@@ -183,7 +197,7 @@ export class LogWriter {
     this.#arm();
   }
 
-  /** It is held no longer. */
+  /** Called when a recording is held no longer. */
   drop(recording: Recording): void {
     const stream = this.#streams.get(recording.info.streamId);
     if (stream?.recording !== recording) return;
@@ -191,17 +205,17 @@ export class LogWriter {
     this.#dirty.delete(stream);
   }
 
-  /** Nobody was told of it: what is written of it already is taken back. */
+  /** Removes a recording that no client knows of; what was written of it is deleted. */
   forget(recording: Recording): void {
     const { streamId, owner, chatId } = recording.info;
     const stream = this.#streams.get(streamId);
     if (stream?.recording !== recording || stream.writtenMs === NEVER) return;
     this.#scripts.forget(streamId, owner, chatId).catch(() => {
-      // Redis is away: who asks for it will find that it is no longer made.
+      // Redis is down: a process that asks for the stream will find that it is no longer made.
     });
   }
 
-  /** Redis was away, and may have forgotten anything. */
+  /** Called after an outage: Redis may have lost anything. */
   recover(): void {
     for (const { recording } of this.#streams.values()) this.touch(recording);
   }
@@ -219,7 +233,7 @@ export class LogWriter {
     }
   }
 
-  /** What another process says of streams of this one. */
+  /** Handles a message of another process about streams of this one. */
   hear({ from, here, gone, stop }: PeerMessage): void {
     for (const streamId of gone) this.#leave(streamId, from);
     for (const [streamId, event] of here) this.#subscribe(streamId, from, event);
@@ -230,25 +244,25 @@ export class LogWriter {
     }
   }
 
-  /** Writes what is there, due or not. */
+  /** Writes everything that is there, due or not. */
   async write(): Promise<void> {
     await this.#writeStreams(this.#dirty);
   }
 
-  /** A stream is never written to twice at once. */
+  /** Writes streams. Two writes of one stream never overlap. */
   async #writeStreams(streams: Iterable<StreamState>): Promise<void> {
     await Promise.all(this.#batches(streams).map((batch) => this.#write(batch)));
     this.#peers.send();
   }
 
   close(): void {
-    // Nobody elsewhere is heard any more, and a generation must not go on for them.
+    // Messages from elsewhere no longer arrive, and a generation must not go on for those readers.
     for (const { recording, subscribers } of this.#streams.values()) {
       for (const subscriber of subscribers.values()) recording.leave(subscriber);
     }
     this.#streams.clear();
     this.#dirty.clear();
-    // Last: what ends now may have asked for a turn.
+    // Last, because what ends here may have set the timer.
     clearTimeout(this.#timer);
   }
 
@@ -262,7 +276,7 @@ export class LogWriter {
     unref(this.#timer);
   }
 
-  /** What is to be written now; of what nobody waits for, `share` streams at most. */
+  /** The streams that are to be written now; at most `share` of those that nobody waits for. */
   *#due(share: number): Iterable<StreamState> {
     const nowMs = performance.now();
     for (const stream of this.#dirty) {
@@ -276,19 +290,19 @@ export class LogWriter {
     }
   }
 
-  /** Packs streams in pieces that hold nobody else up. */
+  /** Packs streams into batches that are small enough not to delay other commands. */
   #batches(streams: Iterable<StreamState>): PendingAppend[][] {
     const batches: PendingAppend[][] = [];
     let batchBytes = Infinity;
     this.#isHeldUp = false;
     const nowMs = performance.now();
     for (const stream of streams) {
-      // It may have been dropped since it was chosen.
+      // The stream may have been dropped since it was chosen.
       if (stream.isWriting || !this.#dirty.has(stream)) continue;
       const isFull = this.#inFlight >= FLIGHT_BYTES;
       if (isFull) {
         this.#isHeldUp = true;
-        // Its reader may ask for it elsewhere: its name goes ahead, without its events.
+        // Its client may ask for it elsewhere, so its id is written ahead, without its events.
         if (stream.isKnown) continue;
       }
       this.#dirty.delete(stream);
@@ -307,7 +321,7 @@ export class LogWriter {
     return batches;
   }
 
-  /** Whole events that Redis does not have, page by page as they are held, until there are `limit` bytes. */
+  /** The complete events that Redis does not have, by pages as they are held, up to `limit` bytes. */
   #pack(stream: StreamState, limit: number): PendingAppend {
     const { recording, isKnown } = stream;
     let { event, position } = stream;
@@ -320,7 +334,7 @@ export class LogWriter {
     ) {
       const from = Math.max(position - page.start, 0);
       if (from >= page.length) continue;
-      // What was given up before it was written is a gap, and readers notice it.
+      // Events that were dropped before they were written are a gap, which readers notice.
       if (from === 0) event = page.first - 1;
       const last = page.next - 1;
       const part = page.bytes.subarray(from, page.length);
@@ -349,7 +363,7 @@ export class LogWriter {
     try {
       replies = await this.#scripts.append(batch.map(({ append }) => append));
     } catch (error) {
-      // The link has said so, and says when it is time to try again; it knows nothing of what was answered.
+      // The link has reported its own errors, and retries; an error in a reply is reported here.
       if (!(error instanceof StreamError)) this.#owner.report(error);
       for (const { stream } of batch) this.touch(stream.recording);
       return;
@@ -387,12 +401,12 @@ export class LogWriter {
       case "lost":
         return this.#giveUp(recording, new StreamError("producer_lost"));
       case "failed":
-        // It is tried again with the next touch.
+        // The next touch tries again.
         return this.#owner.report(new Error(`Redis refuses a stream: ${reply.error}`));
     }
   }
 
-  /** The stream in Redis is no longer the one that is made here. */
+  /** Ends a recording because the stream in Redis is no longer this one. */
   #giveUp(recording: Recording, error: StreamError): void {
     recording.shutDown(error);
     this.#owner.release(recording);
@@ -401,7 +415,7 @@ export class LogWriter {
   #subscribe(streamId: string, from: string, event: number): void {
     const stream = this.#streams.get(streamId);
     if (stream === undefined) {
-      // Its end may have been written before anybody knew whom to tell.
+      // The end may have been written before this process knew of the reader.
       this.#peers.to(from).wake.add(streamId);
       return this.#owner.unknownStream(streamId);
     }
@@ -412,11 +426,11 @@ export class LogWriter {
     subscriber.moveTo(Number(event) || 0);
     if (!isNew) return recording.moved(subscriber);
     subscribers.set(from, subscriber);
-    // From now on it is written more often.
+    // From now on the stream is written more often.
     this.touch(recording);
     recording.markServed();
     recording.join(subscriber);
-    // It may have missed what was written since it looked.
+    // The reader may have missed what was written since it looked.
     this.#peers.to(from).wake.add(streamId);
     this.#peers.sendSoon();
   }
@@ -429,14 +443,14 @@ export class LogWriter {
     stream.recording.leave(subscriber);
   }
 
-  /** What others need to serve the stream, written down once. */
+  /** The description that other processes need to serve the stream, written once. */
   #describe({ recording, fail }: StreamState): string {
     const { format, headers, owner, chatId } = recording.info;
     const text = (error: StreamError, final = false): string => {
       try {
         return decoder.decode(fail(error, final));
       } catch (error) {
-        // A format of the user's own, which cannot tell its failures: its readers are told nothing.
+        // A custom format that cannot write its failures: its readers elsewhere get none.
         this.#owner.report(error);
         return "";
       }
