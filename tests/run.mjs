@@ -29,7 +29,6 @@ const INTEROP = "tests/interop";
 const BROWSER = "tests/browser";
 const SCHEMAS = "tests/schemas";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
-const interop = filesOf(INTEROP, ".interop.ts");
 const redis = (...names) => names.map((name) => `./tests/replay/redis/${name}.interop.ts`);
 const BUN_TEST = ["bun", "test", "--timeout", "60000"];
 const BUN_PATIENT = ["bun", "test", "--timeout", "120000"];
@@ -46,12 +45,17 @@ const allOfRedis = redis(
 /** Suites with limits so short that a busy neighbour breaks them. */
 const TIMED = [
   "behaviour/departure", // nothing is left 100 ms after a client has disconnected
+  "http/resume/post", // a stream is joined within 100 ms
   "http/resume/readers", // a stop reaches every client within 100 ms; sockets fill at their own pace
   "pipeline/stream", // response headers within 30 ms
   "server", // a process ends within a second of its signal
   "sources/openai_pace", // the upstream learns of a departure within 100 ms
+  "sources/response", // likewise
 ].map((name) => `./tests/${name}_test.ts`);
+/** Likewise, with the real packages: the upstream learns of a departure within 150 ms. */
+const TIMED_INTEROP = [`./${INTEROP}/recipes.interop.ts`];
 const suite = filesOf("tests", "_test.ts").filter((file) => !TIMED.includes(file));
+const interop = filesOf(INTEROP, ".interop.ts").filter((file) => !TIMED_INTEROP.includes(file));
 
 /** What the tests use and the module does not is installed in `tests/`, and nowhere else. */
 const INSTALL = [
@@ -108,8 +112,8 @@ const lanes = [
 
 /** These have the machine to themselves when the lanes have ended. */
 const alone = [
-  ["timed tests on Bun", [...BUN_TEST, ...TIMED], bunCounts],
-  ["timed tests on Deno", [...DENO_TEST, ...TIMED], denoCounts],
+  ["timed tests on Bun", [...BUN_TEST, ...TIMED, ...TIMED_INTEROP], bunCounts, PACKAGES],
+  ["timed tests on Deno", [...DENO_TEST, ...TIMED, ...TIMED_INTEROP], denoCounts, PACKAGES],
 ];
 
 /** What a release wants to see, and a change of its room. */
