@@ -24,8 +24,9 @@ export {
   uiMessageFormat,
   type UiMessageFormatOptions,
 } from "./lib/formats/ui_message.ts";
-export { type Disconnect, sse, type SseOptions } from "./lib/http/sse.ts";
-export { resume, type ResumeOptions, stop, type StopOptions } from "./lib/http/resume.ts";
+export { sse } from "./lib/http/sse.ts";
+export type { ResumeOptions, SseOptions, StopOptions } from "./lib/http/options.ts";
+export { resume, stop } from "./lib/http/resume.ts";
 export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
 export { RedisLog, type RedisLogOptions } from "./lib/replay/shared/shared_log.ts";
 export {
@@ -37,7 +38,7 @@ export {
   type NodeRedisClient,
   type RedisConnection,
 } from "./lib/replay/redis/clients.ts";
-export type { LoggedStream, ReplayLog } from "./lib/http/replay_log.ts";
+export type { Disconnect, ReplayLog } from "./lib/http/replay_log.ts";
 export type { AccessOptions } from "./lib/handler/access.ts";
 export type { BodyLimits } from "./lib/handler/body.ts";
 export type {
@@ -77,3 +78,4 @@ export type { Frame as EventFrame } from "./lib/sse/utf8.ts";
 export { echo, type EchoOptions } from "./lib/sources/echo.ts";
 export { openai, type OpenAiOptions } from "./lib/sources/openai.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./lib/sources/langchain.ts";
+export { relay, type RelayOptions } from "./lib/sources/relay.ts";

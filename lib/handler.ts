@@ -33,16 +33,11 @@ import { resumeOperation, stopOperation, streamOperation } from "./handler/opena
 import { chatOperation, resumeChatOperation } from "./handler/openapi/ui_message.ts";
 import { StreamLimit, type StreamLimits } from "./handler/stream_limit.ts";
 import type { BodyLimits } from "./handler/body.ts";
-import { jsonResponse, problemResponse } from "./http/response.ts";
+import { errorResponse, jsonResponse } from "./http/response.ts";
 import { InvalidInput } from "./handler/schema.ts";
-import { checkOptions, type SseOptions } from "./http/sse.ts";
-import {
-  type OpenStream,
-  resumed,
-  type ResumeOptions,
-  stop,
-  type StreamObserver,
-} from "./http/resume.ts";
+import { checkOptions, type ResumeOptions, type SseOptions } from "./http/options.ts";
+import type { OpenStream, StreamObserver } from "./http/replay_log.ts";
+import { stop } from "./http/resume.ts";
 import {
   answerStream,
   definedOf,
@@ -269,8 +264,8 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     if (log === undefined && which.chatId !== undefined) return nothing();
     if (log === undefined) throw new StreamError("not_found");
     const { heartbeatMs, stallMs, headers } = options;
-    const asked = { log, ...which, ...definedOf({ owner, heartbeatMs, stallMs, headers }) };
-    return await admit(owner, (observer) => resumed(request, asked, observer), true);
+    const asked = { ...which, ...definedOf({ owner, heartbeatMs, stallMs, headers }) };
+    return await admit(owner, (observer) => log.resume(request, asked, observer), true);
   }
 
   async function stops({ name: streamId, owner }: Call): Promise<Response> {
@@ -365,7 +360,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     }
     const headers = new Headers(options.headers);
     headers.set("allow", allow.join(", "));
-    return problemResponse(new StreamError("method_not_allowed"), headers, undefined, errorBody);
+    return errorResponse(new StreamError("method_not_allowed"), headers, { errorBody });
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {
@@ -379,7 +374,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     } catch (error) {
       if (!(error instanceof StreamError)) report(error);
       const faults = error instanceof InvalidInput ? error.faults : undefined;
-      response = problemResponse(error, options.headers, faults, errorBody);
+      response = errorResponse(error, options.headers, { errors: faults, errorBody });
     }
     if (request.method === "HEAD") {
       const { status, headers } = response;
@@ -460,7 +455,7 @@ function checkSource(name: string, source: unknown): void {
 function check<Schema extends StandardSchema>(options: HandlerOptions<Schema>): void {
   const { log, ...common } = options;
   checkOptions(common, log !== false);
-  if (log !== undefined && log !== false && typeof log?.record !== "function") {
+  if (log !== undefined && log !== false && typeof log?.resume !== "function") {
     throw new TypeError("Cannot create the handler: log is no replay log");
   }
   if (options.authorize !== undefined && typeof options.authorize !== "function") {

@@ -19,6 +19,7 @@ import { active } from "../lib/counters.ts";
 import { collect, type CollectOptions, fail, pause, script, stall } from "../lib/testing.ts";
 import { root, total } from "./support/child.ts";
 import { serve, until } from "./support/serve.ts";
+import { relay } from "../lib/sources/relay.ts";
 
 const request = (): Request => new Request("http://localhost/", { method: "POST" });
 const quiet = { onError: () => {} };
@@ -165,7 +166,7 @@ test("collect() leaves what follows the end out of the answer, and keeps it in e
 test("collect() reads another API's events on their way through as the stream that they are in", async () => {
   const chunk = { object: "chat.completion.chunk", choices: [{ delta: { content: "a" } }] };
   const upstream = stream(`data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n`);
-  const answer = await collect(sse(request(), upstream, { format: "json" }));
+  const answer = await collect(sse(request(), relay(upstream), { format: "json" }));
   assert.equal(answer.end, "completed");
 });
 

@@ -5,11 +5,12 @@ import {
   DOCUMENT_FORMAT,
   type End,
   EVENT_STREAM_FORMAT,
+  type EventSink,
   type Format,
   type FormatContext,
 } from "./format.ts";
 import { BlockFramer, type BlockKind, inputOf, type ToolCall } from "./parts.ts";
-import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
 import { type Part, Transcript } from "./transcript.ts";
 
@@ -48,13 +49,13 @@ class MessageFramer extends BlockFramer {
     this.#model = model;
   }
 
-  start(out: EventWriter): void {
+  start(out: EventSink): void {
     const usage = { input_tokens: 0, output_tokens: 0 };
     const message = messageOf(this.#context, this.#model, [], null, usage);
     write(out, "message_start", { message });
   }
 
-  protected blockBegan(out: EventWriter, kind: BlockKind): Frame {
+  protected blockBegan(out: EventSink, kind: BlockKind): Frame {
     const index = this.#begin(out, blockOf({ kind, text: "" }));
     const name = kind === "text" ? "text" : "thinking";
     const before = `{"type":"content_block_delta","index":${index},"delta":` +
@@ -62,40 +63,40 @@ class MessageFramer extends BlockFramer {
     return eventFrame("content_block_delta", before, '"}}');
   }
 
-  protected blockEnded(out: EventWriter): void {
+  protected blockEnded(out: EventSink): void {
     write(out, "content_block_stop", { index: this.#blocks - 1 });
   }
 
-  protected callBegan(out: EventWriter, call: ToolCall, fragment: string): void {
+  protected callBegan(out: EventSink, call: ToolCall, fragment: string): void {
     this.turn(out);
     const { id, name } = call;
     this.#callBlocks.push(this.#begin(out, { type: "tool_use", id, name, input: {} }));
     if (fragment !== "") this.callWent(out, call, fragment);
   }
 
-  protected callWent(out: EventWriter, call: ToolCall, fragment: string): void {
+  protected callWent(out: EventSink, call: ToolCall, fragment: string): void {
     const delta = { type: "input_json_delta", partial_json: fragment };
     write(out, "content_block_delta", { index: this.#callBlocks[call.index], delta });
   }
 
-  protected callEnded(out: EventWriter, call: ToolCall): void {
+  protected callEnded(out: EventSink, call: ToolCall): void {
     write(out, "content_block_stop", { index: this.#callBlocks[call.index] });
   }
 
-  end(out: EventWriter, given: End): void {
-    const end = this.endOf(given);
+  end(out: EventSink, given: End): void {
+    const end = given;
     this.endAll(out);
     const delta = { stop_reason: stopReason(end, this.calls), stop_sequence: null };
     write(out, "message_delta", { delta, usage: usageFor(end) });
     write(out, "message_stop", {});
   }
 
-  fail(out: EventWriter, problem: Problem): void {
+  fail(out: EventSink, problem: Problem): void {
     out.event({ event: "error", data: errorBody(problem) });
   }
 
   /** Begins a block and returns its index. */
-  #begin(out: EventWriter, block: unknown): number {
+  #begin(out: EventSink, block: unknown): number {
     const index = this.#blocks++;
     write(out, "content_block_start", { index, content_block: block });
     return index;
@@ -112,17 +113,17 @@ class Message extends Transcript {
     this.#model = model;
   }
 
-  end(out: EventWriter, given: End): void {
-    const end = this.endOf(given);
+  end(out: EventSink, given: End): void {
+    const end = given;
     const stop = stopReason(end, this.calls);
     const blocks = this.parts.map(blockOf);
     const message = messageOf(this.#context, this.#model, blocks, stop, usageFor(end));
-    out.utf8(JSON.stringify(message));
+    out.text(JSON.stringify(message));
   }
 }
 
 /** Writes an event under the name of its type: the clients skip events without a name. */
-function write(out: EventWriter, type: string, fields: object): void {
+function write(out: EventSink, type: string, fields: object): void {
   out.event({ event: type, data: JSON.stringify({ type, ...fields }) });
 }
 

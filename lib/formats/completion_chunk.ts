@@ -32,6 +32,16 @@ interface ToolCallDelta {
   function?: { name?: string; arguments?: string };
 }
 
+/** The chunk that a text is; `undefined` if it is no JSON object. */
+export function parseChunk(json: string): CompletionChunk | undefined {
+  try {
+    const value: unknown = JSON.parse(json);
+    return isObject(value) && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether the chunk is a failure, in OpenAI's shape or in the one of older vLLM versions. */
 export function isFailure(chunk: CompletionChunk): boolean {
   return Boolean(chunk.error) || chunk.object === "error";
@@ -95,7 +105,7 @@ export class TextChunks {
     const tail = data.slice(head.length + text.length);
     // A name or a text may look like the field: what is found must be what was inserted.
     const summary: Summary = {};
-    const found = readChunk(parse(head + MARK + tail), summary);
+    const found = readChunk(parseChunk(head + MARK + tail) ?? {}, summary);
     const isText = found.length === 1 && found[0] === MARK && Object.keys(summary).length === 0;
     if (isText) [this.#head, this.#tail] = [head, tail];
   }
@@ -118,15 +128,6 @@ function itemsOf(delta: Delta): Item[] {
     });
   }
   return items;
-}
-
-function parse(json: string): CompletionChunk {
-  try {
-    return Object(JSON.parse(json));
-  } catch {
-    // The mark ended up beside a string and not in one: then there is no template.
-    return {};
-  }
 }
 
 function isObject(value: unknown): value is object {

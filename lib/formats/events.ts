@@ -6,11 +6,12 @@ import type { Problem } from "../error.ts";
 import {
   type End,
   EVENT_STREAM_FORMAT,
+  type EventSink,
   type Format,
   type FormatContext,
   type Framer,
 } from "./format.ts";
-import { DATA, eventFrame, type EventWriter } from "../sse/encode.ts";
+import { DATA, eventFrame } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 
@@ -28,27 +29,28 @@ class JsonFramer implements Framer {
     this.#context = context;
   }
 
-  token(out: EventWriter, text: string): void {
+  token(out: EventSink, text: string): void {
     out.frame(TOKEN, text);
   }
 
-  structured(out: EventWriter, event: string | undefined, json: string): void {
+  structured(out: EventSink, event: string | undefined, json: string): void {
     out.event(event === undefined ? { data: json } : { event, data: json });
   }
 
-  relayed(out: EventWriter, { event, data }: ServerSentEvent): void {
+  relayed(out: EventSink, { event, data }: ServerSentEvent): boolean {
     out.event({ event: event === "message" ? "" : event, data });
+    return true;
   }
 
-  end(out: EventWriter, end: End): void {
+  end(out: EventSink, end: End): void {
     this.#last(out, "done", end);
   }
 
-  fail(out: EventWriter, problem: Problem): void {
+  fail(out: EventSink, problem: Problem): void {
     this.#last(out, "failed", problem);
   }
 
-  #last(out: EventWriter, event: string, value: End | Problem): void {
+  #last(out: EventSink, event: string, value: End | Problem): void {
     const id = this.#context.lastId;
     const data = JSON.stringify(value);
     out.event(id === undefined ? { event, data } : { event, data, id });
@@ -62,13 +64,13 @@ class TextFramer extends JsonFramer {
    */
   override frame: Frame | undefined = DATA;
 
-  override token(out: EventWriter, text: string): void {
+  override token(out: EventSink, text: string): void {
     if (this.frame === undefined && text.charCodeAt(0) === LF) text = text.slice(1);
     this.frame = text.charCodeAt(text.length - 1) === CR ? undefined : DATA;
     if (text !== "") out.data(text);
   }
 
-  override structured(out: EventWriter, event: string | undefined, json: string): void {
+  override structured(out: EventSink, event: string | undefined, json: string): void {
     // Without an event name the client could not distinguish it from a token.
     if (event !== undefined) super.structured(out, event, json);
   }

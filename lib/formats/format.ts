@@ -4,8 +4,7 @@
  */
 import type { Problem } from "../error.ts";
 import type { Summary } from "../item.ts";
-import type { EventWriter } from "../sse/encode.ts";
-import type { ServerSentEvent } from "../sse/event.ts";
+import type { ServerSentEvent, ServerSentEventInit } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 
 /** How a stream ended without a failure. */
@@ -26,13 +25,39 @@ export interface FormatContext {
   readonly lastId: string | undefined;
 }
 
+/** What a format writes through. Every text is escaped as its place needs. */
+export interface EventSink {
+  /**
+   * Writes any event.
+   *
+   * @throws {TypeError} If a name or an id holds CR, LF or NUL, or a field is of the wrong type.
+   * @throws {RangeError} If `retry` is not an integer from 100 to 60 000.
+   */
+  event(init: ServerSentEventInit): void;
+  /** Writes an event that has data alone. */
+  data(text: string): void;
+  /** Writes an event in a prepared frame, which {@linkcode eventFrame} makes: the fastest way. */
+  frame(frame: Frame, text: string): void;
+  /** Writes a comment, which no client shows. */
+  comment(text: string): void;
+  /** Writes text as it is, for formats that are no event streams. */
+  text(text: string): void;
+}
+
+/** Where a reader is in its stream. */
+export interface Position {
+  readonly streamId: string;
+  /** Number of the last event that the reader has, from 1; 0 if it has none, or events have no ids. */
+  readonly lastEvent: number;
+}
+
 /**
  * Turns one stream's items into bytes. Each method MUST leave the writer between two events, and
  * MUST NOT keep it.
  */
 export interface Framer {
   /** Writes what comes before the first item. */
-  start?(out: EventWriter): void;
+  start?(out: EventSink): void;
   /**
    * The frame in which tokens MAY be written without a call of `token`. While it is set, it holds
    * for all tokens that follow each other.
@@ -42,25 +67,31 @@ export interface Framer {
    * Writes a token, which is never empty. Always called for a token that ends in CR or in half a
    * surrogate pair.
    */
-  token(out: EventWriter, text: string): void;
+  token(out: EventSink, text: string): void;
   /**
    * Writes structured data as JSON, under the event name that the source gave. `data` is the value
-   * that the JSON was made from.
+   * that the JSON was made from. A format without this method drops structured data.
    */
-  structured(out: EventWriter, event: string | undefined, json: string, data: unknown): void;
-  /** Writes an event of an upstream, to be passed on unchanged. */
-  relayed(out: EventWriter, event: ServerSentEvent): void;
+  structured?(out: EventSink, event: string | undefined, json: string, data: unknown): void;
+  /**
+   * Passes on an event of an upstream unchanged, and returns whether it did. If not, and in a format
+   * without this method, the items that the event stands for are written.
+   */
+  relayed?(out: EventSink, event: ServerSentEvent): boolean;
   /** Writes the normal end. */
-  end(out: EventWriter, end: End): void;
-  /** Writes the failure. A format without this method fails by breaking off the body. */
-  fail?(out: EventWriter, problem: Problem): void;
+  end(out: EventSink, end: End): void;
+  /**
+   * Writes the failure; also called on a framer that saw no item, for a reader that comes back. A
+   * format without this method fails by breaking off the body.
+   */
+  fail?(out: EventSink, problem: Problem, position: Position): void;
 }
 
 /**
- * Writes the opening comment and the heartbeat of event streams. One line only: with a blank line
+ * Writes the heartbeat of most event streams, a comment. One line only: with a blank line
  * after it, some clients take it for an event.
  */
-export function commentHeartbeat(out: EventWriter): void {
+export function commentHeartbeat(out: EventSink): void {
   out.comment("");
 }
 
@@ -70,22 +101,31 @@ export interface Format {
   readonly name: string;
   /** The `content-type` of the response. */
   readonly contentType: string;
-  /** Media types in `Accept` that select this format. */
-  readonly mediaTypes: readonly string[];
+  /** Media types in `Accept` that select this format, if it is one of Spillway's own. */
+  readonly mediaTypes?: readonly string[];
   /** Further response headers. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Writes the opening comment and heartbeats; without this function none are sent. */
-  readonly heartbeat?: (out: EventWriter) => void;
+  /**
+   * Writes a heartbeat to one reader, which is sent after a silence and not logged. A format with
+   * this function is an event stream: it opens with a comment, and can be resumed. Without it there
+   * is neither.
+   */
+  readonly heartbeat?: (out: EventSink, position: Position) => void;
   /**
    * How long an `EventSource` waits before it reconnects, in ms. Sent once in a stream that can be
    * resumed.
    */
   readonly retryMs?: number;
   /**
-   * Whether a lone surrogate arrives unchanged, as in JSON. Otherwise half a pair waits for its
-   * other half.
+   * Whether each event of a stream that can be resumed carries an id. Events are counted in any case.
+   * @default {true}
    */
-  readonly lossless: boolean;
+  readonly ids?: boolean;
+  /**
+   * Whether a lone surrogate arrives unchanged, as in JSON. Otherwise half a pair waits for its
+   * other half. @default {false}
+   */
+  readonly lossless?: boolean;
   /**
    * Whether the response is one document, written at the end. Its headers are sent with it,
    * whatever `commitAfterMs` says.

@@ -1,16 +1,19 @@
 /** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
-import { pathOf, type Problem } from "../error.ts";
+import { pathOf, type Problem, upstreamFailed } from "../error.ts";
+import { isFailure, parseChunk, readChunk } from "./completion_chunk.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
   DOCUMENT_FORMAT,
   type End,
   EVENT_STREAM_FORMAT,
+  type EventSink,
   type Format,
   type FormatContext,
 } from "./format.ts";
 import { PartFramer, type ToolCall } from "./parts.ts";
-import type { Item } from "../item.ts";
-import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import type { Summary } from "../item.ts";
+import { eventFrame } from "../sse/encode.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 import { Transcript } from "./transcript.ts";
 
@@ -49,6 +52,8 @@ class ChunkFramer extends PartFramer {
   frame: Frame | undefined;
   #reasoning: Frame | undefined;
   #begun = false;
+  /** What the chunks of an upstream said of their end. */
+  readonly #relayedEnd: Summary = {};
 
   constructor(context: FormatContext, model: string, includeUsage: boolean) {
     super(`call_${context.streamId}`);
@@ -58,54 +63,60 @@ class ChunkFramer extends PartFramer {
     this.#token = this.#deltaFrame("content");
   }
 
-  token(out: EventWriter, text: string): void {
+  token(out: EventSink, text: string): void {
     if (!this.#begun) this.#begin(out);
     out.frame(this.#token, text);
   }
 
-  protected reasoning(out: EventWriter, text: string): void {
+  protected reasoning(out: EventSink, text: string): void {
     if (!this.#begun) this.#begin(out);
     out.frame(this.#reasoning ??= this.#deltaFrame("reasoning_content"), text);
   }
 
-  protected callBegan(out: EventWriter, { index, id, name }: ToolCall, fragment: string): void {
+  protected callBegan(out: EventSink, { index, id, name }: ToolCall, fragment: string): void {
     this.#call(out, { index, id, type: "function", function: { name, arguments: fragment } });
   }
 
-  protected callWent(out: EventWriter, { index }: ToolCall, fragment: string): void {
+  protected callWent(out: EventSink, { index }: ToolCall, fragment: string): void {
     this.#call(out, { index, function: { arguments: fragment } });
   }
 
-  /** Writes an upstream's chunk unchanged, its id and its role included. */
-  protected override chunk(out: EventWriter, data: string, _items: Item[]): void {
+  /** Passes on a chunk of an upstream unchanged, with its id and its role. */
+  relayed(out: EventSink, { event, data }: ServerSentEvent): boolean {
+    const chunk = event === "message" ? parseChunk(data) : undefined;
+    if (chunk === undefined) return false;
+    if (isFailure(chunk)) throw upstreamFailed(data);
+    if (!("choices" in chunk)) return false;
+    readChunk(chunk, this.#relayedEnd);
     this.#begun = true;
     out.data(data);
+    return true;
   }
 
-  end(out: EventWriter, end: End): void {
+  end(out: EventSink, end: End): void {
     if (!this.#begun) this.#begin(out);
-    if (this.relayedEnd.finishReason === undefined) {
+    if (this.#relayedEnd.finishReason === undefined) {
       out.data(this.#choice("{}", `"${finishOf(end, this.calls)}"`));
     }
-    if (this.#includeUsage && this.relayedEnd.usage === undefined) {
+    if (this.#includeUsage && this.#relayedEnd.usage === undefined) {
       out.data(`${this.#head}],"usage":${JSON.stringify(usageFor(end))}}`);
     }
     out.data(DONE);
   }
 
-  fail(out: EventWriter, problem: Problem): void {
+  fail(out: EventSink, problem: Problem): void {
     out.data(errorBody(problem));
     out.data(DONE);
   }
 
   /** Writes the role, which the clients' helpers require first. */
-  #begin(out: EventWriter): void {
+  #begin(out: EventSink): void {
     this.#begun = true;
     this.frame = this.#token;
     out.data(this.#choice('{"role":"assistant","content":""}'));
   }
 
-  #call(out: EventWriter, call: unknown): void {
+  #call(out: EventSink, call: unknown): void {
     if (!this.#begun) this.#begin(out);
     out.data(this.#choice(`{"tool_calls":[${JSON.stringify(call)}]}`));
   }
@@ -132,8 +143,8 @@ class Completion extends Transcript {
     this.#model = model;
   }
 
-  end(out: EventWriter, given: End): void {
-    const end = this.endOf(given);
+  end(out: EventSink, given: End): void {
+    const end = given;
     const text = this.joined("text");
     const reasoning = this.joined("reasoning");
     const calls = this.calls.map(({ id, name, arguments: json }) => ({
@@ -156,7 +167,7 @@ class Completion extends Transcript {
     };
     const identity = identityOf(this.#context, "chat.completion", this.#model);
     const rest = `"choices":[${JSON.stringify(choice)}],"usage":${JSON.stringify(usageFor(end))}`;
-    out.utf8(`{${identity},${rest}}`);
+    out.text(`{${identity},${rest}}`);
   }
 }
 

@@ -3,12 +3,8 @@
  * formats of model APIs because all of them must find the same parts in the same items; each one
  * only writes them.
  */
-import { isFailure, readChunk } from "./completion_chunk.ts";
-import { StreamError, upstreamFailed } from "../error.ts";
-import type { End, Framer } from "./format.ts";
-import type { Item, Summary } from "../item.ts";
-import type { EventWriter } from "../sse/encode.ts";
-import type { ServerSentEvent } from "../sse/event.ts";
+import { StreamError } from "../error.ts";
+import type { End, EventSink, Framer } from "./format.ts";
 import type { Frame } from "../sse/utf8.ts";
 
 /**
@@ -47,18 +43,12 @@ interface Fragment {
  *   the first fragment names the tool. An id that differs from the call's id begins another call,
  *   because some upstreams give all calls the index 0.
  * - Any other structured item is `other`.
- * - An event of an upstream is read as the item that it represents: an OpenAI chunk is its text,
- *   reasoning and tool calls, Spillway's `{"token"}` is text, and a named event is a structured
- *   item. An event without a name whose data is not a JSON object is text. An event that is a
- *   failure fails the stream.
  */
 export abstract class PartFramer implements Framer {
   /** The calls so far, in the order in which they began. */
   protected readonly calls: ToolCall[] = [];
   /** The calls whose arguments have grown since the format last cleared this set. */
   protected readonly grown: Set<ToolCall> = new Set();
-  /** The finish reason and usage that an upstream's chunks gave. */
-  protected readonly relayedEnd: Summary = {};
   /** The current call for each index that the source uses. */
   readonly #current = new Map<unknown, ToolCall>();
   readonly #callIds: string;
@@ -73,54 +63,26 @@ export abstract class PartFramer implements Framer {
     this.#callIds = callIds;
   }
 
-  abstract token(out: EventWriter, text: string): void;
-  protected abstract reasoning(out: EventWriter, text: string): void;
+  abstract token(out: EventSink, text: string): void;
+  protected abstract reasoning(out: EventSink, text: string): void;
   /** Called when a call begins; `fragment` is the start of its arguments, perhaps empty. */
-  protected abstract callBegan(out: EventWriter, call: ToolCall, fragment: string): void;
+  protected abstract callBegan(out: EventSink, call: ToolCall, fragment: string): void;
   /** Called when the arguments of a call continue; `fragment` is never empty. */
-  protected abstract callWent(out: EventWriter, call: ToolCall, fragment: string): void;
+  protected abstract callWent(out: EventSink, call: ToolCall, fragment: string): void;
   /**
    * Handles a structured item that is no part of a response: dropped, unless the format has a place
    * for it.
    */
-  protected other(_out: EventWriter, _event: string | undefined, _json: string): void {}
-  abstract end(out: EventWriter, end: End): void;
+  protected other(_out: EventSink, _event: string | undefined, _json: string): void {}
+  abstract end(out: EventSink, end: End): void;
 
-  structured(out: EventWriter, event: string | undefined, json: string, data: unknown): void {
+  structured(out: EventSink, event: string | undefined, json: string, data: unknown): void {
     if (
       event === "reasoning" && isObject(data) && "text" in data && typeof data.text === "string"
     ) {
       if (data.text !== "") this.reasoning(out, data.text);
     } else if (event === "tool_call" && isObject(data)) this.#takeFragment(out, data);
     else this.other(out, event, json);
-  }
-
-  relayed(out: EventWriter, { event, data }: ServerSentEvent): void {
-    const value = parse(data);
-    if (event !== "message") {
-      const json = value === undefined ? JSON.stringify(data) : oneLine(data);
-      this.structured(out, event, json, value ?? data);
-    } else if (!isObject(value) || Array.isArray(value)) {
-      if (data !== "") this.token(out, data);
-    } else if (isFailure(value)) throw upstreamFailed(data);
-    else if ("choices" in value) this.chunk(out, data, readChunk(value, this.relayedEnd));
-    else if (!("token" in value && typeof value.token === "string")) {
-      this.structured(out, undefined, oneLine(data), value);
-    } else if (value.token !== "") this.token(out, value.token);
-  }
-
-  /** Handles an upstream's chunk and the items that were found in it. */
-  protected chunk(out: EventWriter, _data: string, items: Item[]): void {
-    for (const item of items) {
-      if (typeof item === "string") this.token(out, item);
-      // Reasoning and tool calls: their JSON is not used.
-      else this.structured(out, item.event, "", item.data);
-    }
-  }
-
-  /** The end as the source gave it, or as the relayed upstream gave it. */
-  protected endOf(end: End): End {
-    return { ...this.relayedEnd, ...end };
   }
 
   /**
@@ -133,7 +95,7 @@ export abstract class PartFramer implements Framer {
     if (this.#keptBytes > MAX_KEPT_BYTES) throw new StreamError("answer_too_large");
   }
 
-  #takeFragment(out: EventWriter, given: Fragment): void {
+  #takeFragment(out: EventSink, given: Fragment): void {
     const { index, id, name } = given;
     const fragment = typeof given.arguments === "string"
       ? given.arguments
@@ -187,22 +149,22 @@ export abstract class BlockFramer extends PartFramer {
   #delta!: Frame;
 
   /** Writes the beginning of a block and returns the frame of its text. */
-  protected abstract blockBegan(out: EventWriter, kind: BlockKind): Frame;
-  protected abstract blockEnded(out: EventWriter, kind: BlockKind): void;
+  protected abstract blockBegan(out: EventSink, kind: BlockKind): Frame;
+  protected abstract blockEnded(out: EventSink, kind: BlockKind): void;
   /** Called when a call is complete. `json` is its arguments on one line, if they are JSON. */
-  protected abstract callEnded(out: EventWriter, call: ToolCall, json: string | undefined): void;
+  protected abstract callEnded(out: EventSink, call: ToolCall, json: string | undefined): void;
 
-  override token(out: EventWriter, text: string): void {
+  override token(out: EventSink, text: string): void {
     if (this.#open !== "text") this.#begin(out, "text");
     out.frame(this.#delta, text);
   }
 
-  protected override reasoning(out: EventWriter, text: string): void {
+  protected override reasoning(out: EventSink, text: string): void {
     if (this.#open !== "reasoning") this.#begin(out, "reasoning");
     out.frame(this.#delta, text);
   }
 
-  #begin(out: EventWriter, kind: BlockKind): void {
+  #begin(out: EventSink, kind: BlockKind): void {
     this.turn(out);
     this.#delta = this.blockBegan(out, kind);
     this.#open = kind;
@@ -210,14 +172,14 @@ export abstract class BlockFramer extends PartFramer {
   }
 
   /** Ends the open block of text or reasoning. */
-  protected endBlock(out: EventWriter): void {
+  protected endBlock(out: EventSink): void {
     if (this.#open !== undefined) this.blockEnded(out, this.#open);
     this.#open = undefined;
     this.frame = undefined;
   }
 
   /** Called when another part begins: ends what cannot continue. */
-  protected turn(out: EventWriter): void {
+  protected turn(out: EventSink): void {
     this.endBlock(out);
     for (const call of this.grown) {
       const json = completeJson(call);
@@ -227,14 +189,14 @@ export abstract class BlockFramer extends PartFramer {
   }
 
   /** Ends every open part at the end of the response. */
-  protected endAll(out: EventWriter): void {
+  protected endAll(out: EventSink): void {
     this.turn(out);
     for (const call of this.calls) {
       if (!call.ended) this.#endCall(out, call, inputOf(call));
     }
   }
 
-  #endCall(out: EventWriter, call: ToolCall, json: string | undefined): void {
+  #endCall(out: EventSink, call: ToolCall, json: string | undefined): void {
     call.ended = true;
     this.callEnded(out, call, json);
   }

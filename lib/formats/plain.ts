@@ -1,13 +1,10 @@
 /** The `plain` format: only the text, for `curl` and for clients that want no framing. */
-import type { Format, Framer } from "./format.ts";
-import type { EventWriter } from "../sse/encode.ts";
+import type { EventSink, Format, Framer } from "./format.ts";
 import { BARE } from "../sse/utf8.ts";
 
 const framer: Framer = {
   frame: BARE,
-  token: (out: EventWriter, text: string): void => out.utf8(text),
-  structured: (): void => {},
-  relayed: (): void => {},
+  token: (out: EventSink, text: string): void => out.text(text),
   end: (): void => {},
 };
 

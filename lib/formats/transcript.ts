@@ -3,7 +3,7 @@
  * streaming framers because its memory grows with the response and is bounded here.
  */
 import { type BlockKind, PartFramer, type ToolCall, utf8Length } from "./parts.ts";
-import type { EventWriter } from "../sse/encode.ts";
+import type { EventSink } from "./format.ts";
 
 /** A part of the response: neighbouring tokens of one kind, or a tool call. */
 export type Part =
@@ -19,15 +19,15 @@ export abstract class Transcript extends PartFramer {
   /** The parts, in the order in which they began. */
   protected readonly parts: Part[] = [];
 
-  token(_out: EventWriter, text: string): void {
+  token(_out: EventSink, text: string): void {
     this.#add("text", text);
   }
 
-  protected reasoning(_out: EventWriter, text: string): void {
+  protected reasoning(_out: EventSink, text: string): void {
     this.#add("reasoning", text);
   }
 
-  protected callBegan(_out: EventWriter, call: ToolCall): void {
+  protected callBegan(_out: EventSink, call: ToolCall): void {
     this.parts.push({ kind: "call", call });
   }
 

@@ -1,9 +1,15 @@
 /** The AI SDK's UI message stream, version 1, for `useChat` and other clients of that protocol. */
 import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf } from "./finish.ts";
-import { type End, EVENT_STREAM_FORMAT, type Format, type FormatContext } from "./format.ts";
+import {
+  type End,
+  EVENT_STREAM_FORMAT,
+  type EventSink,
+  type Format,
+  type FormatContext,
+} from "./format.ts";
 import { BlockFramer, type BlockKind, type ToolCall } from "./parts.ts";
-import { eventFrame, type EventWriter } from "../sse/encode.ts";
+import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
 
 /** Options of {@linkcode uiMessageFormat}. */
@@ -33,32 +39,32 @@ class PartsFramer extends BlockFramer {
     this.#messageId = messageId;
   }
 
-  start(out: EventWriter): void {
+  start(out: EventSink): void {
     write(out, { type: "start", messageId: this.#messageId });
     write(out, { type: "start-step" });
   }
 
-  protected blockBegan(out: EventWriter, kind: BlockKind): Frame {
+  protected blockBegan(out: EventSink, kind: BlockKind): Frame {
     this.#id = `${kind}-${++this.#blocks}`;
     write(out, { type: `${kind}-start`, id: this.#id });
     return eventFrame(undefined, `{"type":"${kind}-delta","id":"${this.#id}","delta":"`, '"}');
   }
 
-  protected blockEnded(out: EventWriter, kind: BlockKind): void {
+  protected blockEnded(out: EventSink, kind: BlockKind): void {
     write(out, { type: `${kind}-end`, id: this.#id });
   }
 
-  protected callBegan(out: EventWriter, call: ToolCall, fragment: string): void {
+  protected callBegan(out: EventSink, call: ToolCall, fragment: string): void {
     this.turn(out);
     write(out, { type: "tool-input-start", toolCallId: call.id, toolName: call.name });
     if (fragment !== "") this.callWent(out, call, fragment);
   }
 
-  protected callWent(out: EventWriter, call: ToolCall, fragment: string): void {
+  protected callWent(out: EventSink, call: ToolCall, fragment: string): void {
     write(out, { type: "tool-input-delta", toolCallId: call.id, inputTextDelta: fragment });
   }
 
-  protected callEnded(out: EventWriter, call: ToolCall, json: string | undefined): void {
+  protected callEnded(out: EventSink, call: ToolCall, json: string | undefined): void {
     const names = { toolCallId: call.id, toolName: call.name };
     if (json === undefined) {
       const errorText = "The arguments of the tool call are not JSON";
@@ -71,25 +77,25 @@ class PartsFramer extends BlockFramer {
   }
 
   /** Writes a note beside the open text part: a note in mid-sentence must not make two paragraphs. */
-  protected override other(out: EventWriter, event: string | undefined, json: string): void {
+  protected override other(out: EventSink, event: string | undefined, json: string): void {
     out.data(`{"type":${JSON.stringify(`data-${event ?? "item"}`)},"data":${json}}`);
   }
 
-  end(out: EventWriter, given: End): void {
+  end(out: EventSink, given: End): void {
     if (given.reason === "cancelled") {
       // After a stop the open calls are not announced: the client would run them.
       this.endBlock(out);
       write(out, { type: "abort" });
     } else {
       this.endAll(out);
-      const kind = finishKind(this.endOf(given), this.calls.length > 0);
+      const kind = finishKind(given, this.calls.length > 0);
       write(out, { type: "finish-step" });
       write(out, { type: "finish", finishReason: FINISH_REASONS[kind] });
     }
     out.data(DONE);
   }
 
-  fail(out: EventWriter, problem: Problem): void {
+  fail(out: EventSink, problem: Problem): void {
     write(out, { type: "error", errorText: sentenceOf(problem) });
     out.data(DONE);
   }
@@ -105,7 +111,7 @@ const FINISH_REASONS: Readonly<Record<FinishKind, string>> = {
   other: "other",
 };
 
-function write(out: EventWriter, part: unknown): void {
+function write(out: EventSink, part: unknown): void {
   out.data(JSON.stringify(part));
 }
 

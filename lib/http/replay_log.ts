@@ -1,79 +1,81 @@
 /**
- * The interface of a replay log, between generations that are recorded and readers that come, leave
- * and return. Separate from its implementations so that a log of one process and one of many
- * machines are used alike.
+ * A replay log, as a stream sees it. It is what `MemoryLog` and `SharedLog` are, and nothing that a
+ * user implements: an `EventStore` is.
  */
 import type { StreamError } from "../error.ts";
-import type { ByteProducer, Generation, Sink } from "../pipeline/generation.ts";
+import type { Format } from "../formats/format.ts";
+import type { GenerationInit, GenerationOptions } from "../pipeline/generation.ts";
+import type { Body, ReaderOptions } from "../pipeline/stream.ts";
 
-/** What a log keeps beside the events of a stream. */
-export interface StreamInfo {
-  /** The stream id: 128 random bits as base64url, or what the embedder chose. */
-  readonly streamId: string;
-  /** The name of the one format that the stream is written in. */
-  readonly format: string;
-  /** Response headers of the format, beside those of every event stream. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** The owner of the stream; for every other owner the stream does not exist. */
-  readonly owner: string | undefined;
-  /** The id of the chat that the stream belongs to, if any. */
-  readonly chatId: string | undefined;
-}
+/** What happens to a logged generation when its last client disconnects. */
+export type Disconnect = "cancel" | "continue" | { continueForMs: number };
 
-/** How a generation is recorded. */
-export interface RecordOptions {
-  /** How far the source may run ahead of the fastest reader, in bytes. */
-  readonly highWaterMark: number;
-  /** How long the generation goes on without a reader, in ms; `Infinity` is to its end. */
-  readonly continueForMs: number;
+/** Options of a stream that is recorded. */
+export interface LoggedOptions {
   /**
-   * Writes a failure in the stream's format, without an id: one that ends a reader and not the
-   * generation or, with `final`, one that ends both.
+   * The stream's name in the log, 1 to 128 of `A-Z a-z 0-9 _ -`. Whoever knows it can ask for the
+   * stream. @default {128 random bits}
    */
-  readonly fail: (error: StreamError, final?: boolean) => Uint8Array<ArrayBuffer>;
-  /** Called once, when the generation has ended. */
-  readonly onEnd: () => void;
-}
-
-/** The reader of a log, as the log calls it. */
-export interface Follower {
-  /** Called when events wait, or the end has come: the reader may take them at once. Must not throw. */
-  run(): void;
-}
-
-/** The byte producer that a log serves one reader from. */
-export interface Followed extends ByteProducer {
-  /** Ends this reader alone, if the generation belongs to another process and goes on there. */
-  drop?(error: StreamError): void;
-}
-
-/** A stream that a log holds. */
-export interface LoggedStream {
-  readonly info: StreamInfo;
-  /** Number of the first event that is still held; one past the last where none is. */
-  readonly firstEvent: number;
-  /** Number of the last event so far; 0 where there is none. */
-  readonly lastEvent: number;
-  /** Number of the first event that belongs to the end; `undefined` while the stream may go on. */
-  readonly endEvent: number | undefined;
+  streamId?: string;
+  /** The owner of a logged stream; only the owner can resume or stop it. */
+  owner?: string;
+  /** The chat that a logged stream belongs to; {@linkcode resume} finds the stream by it. */
+  chatId?: string;
   /**
-   * Whether the stream ended because its producer was lost: readers may have come further than the
-   * log.
+   * What happens when the last client disconnects: the generation is cancelled, goes on to its end,
+   * or goes on for so many ms (0 to 2 147 483 647). Without a log it is cancelled.
+   * @default {{ continueForMs: 10_000 }}
    */
-  readonly isLost?: boolean;
-  /** Follows the stream after event number `after`. Ends when the reader leaves or has everything. */
-  follow(after: number, reader: Follower): Followed;
-  /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */
-  stop(reason?: string): Promise<void>;
+  disconnect?: Disconnect;
 }
 
-/** A stream that is being recorded. */
-export interface Recorder extends LoggedStream, Sink {
-  /** Records `generation` and starts it. */
-  start(generation: Generation): void;
-  /** Ends the generation with a failure that is logged. */
+/** What a client that comes back asks for. */
+export interface ResumeRequest extends ReaderOptions {
+  /** The stream id. @default {the one in `Last-Event-ID`} */
+  streamId?: string;
+  /**
+   * A chat id in place of a stream id: the chat's latest stream, from its start; 204 if none is
+   * going on, 410 if its start is held no longer.
+   */
+  chatId?: string;
+  /** The owner who asks; another owner's stream is 404, like one that never existed. */
+  owner?: string;
+  /** The name of the format that is wanted; another one is 406. @default {the one that it was recorded in} */
+  format?: string;
+  /**
+   * Formats that a stream of another process may be recorded in, besides `json` and `text`; a stream
+   * in a format that is unknown here is 406.
+   */
+  formats?: readonly Format[];
+  /** Further response headers. */
+  headers?: HeadersInit;
+}
+
+/** Which generation is to be stopped. */
+export interface StopRequest {
+  streamId: string;
+  /** The owner who asks; another owner's stream is not stopped. */
+  owner?: string;
+  /** The reason, for the source's `signal.reason`. */
+  reason?: string;
+}
+
+/** An open stream that can be ended from outside. */
+export interface OpenStream {
+  /** Ends the stream with a failure that its clients get. */
   shutDown(error: StreamError): void;
 }
+
+/** Callbacks with which the handler observes the streams that it opens. */
+export interface StreamObserver {
+  /** Called when a generation begins, or a reader joins one. If it throws, neither happens. */
+  onOpen?: (openStream: OpenStream) => void;
+  /** Called when the generation or the reader has ended. */
+  onEnd?: (openStream: OpenStream) => void;
+}
+
+/** Makes the response of a body; `streamId` is the stream that the client may come back to. */
+export type Respond = (body: Body, streamId?: string) => Response;
 
 /**
  * Keeps the events of streams for a while, so that a client that lost its connection loses nothing
@@ -81,20 +83,25 @@ export interface Recorder extends LoggedStream, Sink {
  */
 export interface ReplayLog {
   /**
-   * Begins the recording of a new stream.
+   * Starts a generation that is recorded, and serves it to its first client.
    *
    * @throws {StreamError} `log_full` (503) where there is no room; `stream_exists` (409) where the
-   * stream id is taken.
+   * stream id is taken; whatever came before the first item.
    */
-  record(info: StreamInfo, options: RecordOptions): Recorder;
+  open(
+    init: GenerationInit,
+    options: ReaderOptions & GenerationOptions & LoggedOptions,
+    observer: StreamObserver,
+    respond: Respond,
+  ): Promise<Response>;
   /**
-   * Finds a stream by its id. The caller has to check its owner.
+   * Serves a stream to a client that comes back.
    *
-   * @throws {StreamError} `log_unavailable` (503) while the log cannot be reached.
+   * @throws {StreamError} If nothing can be resumed.
    */
-  find(streamId: string): Promise<LoggedStream | undefined>;
-  /** Finds the latest stream of a chat of that owner. */
-  latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
+  resume(request: Request, options: ResumeRequest, observer: StreamObserver): Promise<Response>;
+  /** Ends a generation, wherever it runs. Resolves to whether there is such a stream. */
+  stop(options: StopRequest): Promise<boolean>;
   /**
    * Whether all parts of the log work. While it is `degraded`, what needs another machine may have
    * to wait.

@@ -1,16 +1,19 @@
 /** Responses that are not streams, made in one place so that each of them has all its headers. */
 import { type Problem, problemOf, publicError } from "../error.ts";
 
-/**
- * An error as a response: an RFC 9457 problem, or the JSON that a model API defines for it.
- *
- * @param errorBody Writes an error as that API does.
- */
-export function problemResponse(
+/** How an error is written. */
+export interface ErrorResponseOptions {
+  /** Faults of the input. */
+  readonly errors?: Problem["errors"] | undefined;
+  /** Writes the error as a model API does; without it, it is an RFC 9457 problem. */
+  readonly errorBody?: ((problem: Problem) => string) | undefined;
+}
+
+/** An error as a response, with the status of its code. The only way from one to the other. */
+export function errorResponse(
   error: unknown,
   init: HeadersInit = {},
-  errors?: Problem["errors"],
-  errorBody?: (problem: Problem) => string,
+  { errors, errorBody }: ErrorResponseOptions = {},
 ): Response {
   const problem = problemOf(error);
   const { retryAfter } = publicError(error);

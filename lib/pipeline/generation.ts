@@ -1,23 +1,17 @@
 /**
- * One run of a source: its items become bytes once, whatever number of readers it has. Separate
- * from the stream because a generation may have no reader, one, or many, and ends by itself.
+ * One run of a source, from its start to its one ending. Separate from the stream because a
+ * generation may have no reader, one, or many, and ends by itself.
  */
 import { active } from "../counters.ts";
 import { callSafely, problemOf, publicError, report, StreamError } from "../error.ts";
-import type { End, Format, FormatContext, Framer } from "../formats/format.ts";
-import {
-  nameOf,
-  Pump,
-  type PumpOwner,
-  Relayed,
-  release,
-  type Source,
-  type SourceContext,
-} from "./pump.ts";
+import type { Format, FormatContext, Position } from "../formats/format.ts";
 import type { Item } from "../item.ts";
-import { AsyncQueue, type AsyncQueueOptions, type QueueReader } from "./queue.ts";
-import { EventWriter } from "../sse/encode.ts";
 import { createStreamId } from "../stream_id.ts";
+import type { ByteProducer, ProducerPhase, ReaderOutcome, Sink } from "./byte_producer.ts";
+import { type EncoderOwner, ItemEncoder } from "./item_encoder.ts";
+import { Pump, type PumpOwner, release, type Source, type SourceContext } from "./pump.ts";
+import { AsyncQueue, type AsyncQueueOptions } from "./queue.ts";
+import { type Clock, systemClock } from "./scheduler.ts";
 
 /** How a generation ended. */
 export interface StreamReport {
@@ -45,6 +39,8 @@ export interface GenerationOptions extends AsyncQueueOptions {
   onClose?: (report: StreamReport) => void;
   /** Called once for each error, with the entire error. @default {console.error} */
   onError?: (error: unknown) => void;
+  /** Time and timers, for tests. @default {the runtime's} */
+  clock?: Clock;
 }
 
 /** What a generation is made of, beside its options. */
@@ -59,95 +55,41 @@ export interface GenerationInit {
   readonly streamId?: string | undefined;
 }
 
-/** The destination of a generation's bytes: its one stream, or a log. No method may throw. */
-export interface Sink {
-  /** Whether more than `maxBufferedBytes` is an overflow; if not, the sink makes room. */
-  readonly bounded: boolean;
-  /**
-   * How full a queue with so many waiting bytes seems to its source: less full where a turn serves
-   * many readers and may be longer, `Infinity` where the source has to wait however little is
-   * encoded.
-   */
-  pressure(bytes: number): number;
-  /** Called when bytes wait to be taken, or the source has ended. */
-  wake(): void;
-  /** Called when so much waits that it must be taken now. */
-  flush(): void;
-}
-
-/** The origin of a reader's bytes: a generation, or the log of one. */
-export interface ByteProducer {
-  /** Whether the response headers may be sent: an item was sent, or there will be none. */
-  readonly begun: boolean;
-  /** Whether nothing will come but what waits. */
-  readonly over: boolean;
-  /** Number of bytes that wait. */
-  readonly waiting: number;
-  /** The error that ended the stream, if one did. */
-  readonly failure: { error: unknown } | undefined;
-  /** Whether the failure came before any item, so that the response is an error with its own status. */
-  readonly failedBeforeHeaders: boolean;
-  /** The failure to break off the body with, because the format cannot write it. */
-  readonly breakOff: StreamError | undefined;
-  /** Writes the end if it has come. Returns whether nothing will follow. */
-  conclude(): boolean;
-  /** Takes the bytes that wait, in a buffer that nothing else uses: a sink may transfer it. */
-  take(): Uint8Array<ArrayBuffer>;
-  /** Lends the bytes that wait to one call that copies them. */
-  lend(borrow: (bytes: Uint8Array) => void): void;
-  /** Writes a heartbeat. */
-  heartbeat(): void;
-  /** Called when the bytes that were taken have been handed to the runtime. */
-  drained(): void;
-  /** Called when the reader was given everything. */
-  finish(): void;
-  /** Called if the client had disconnected before it was served at all; `end` follows. */
-  unread?(): void;
-  /** Called when the client disconnected, was dropped, or could not be served. */
-  end(outcome: "failed" | "cancelled", error: unknown): void;
-}
-
 /**
- * Limit of one encoded item, 1 MiB. No character takes more than 8 bytes, so shorter text is not
- * measured.
+ * The life of a generation.
+ *
+ * ```
+ *   created ──start()──▶ running ──end(), or an overflow──▶ settled
+ *      └──────────────── end() ─────────────────────────────▲
+ * ```
+ *
+ * While it runs, its source fills the queue, whose items an {@linkcode ItemEncoder} turns into bytes
+ * for the sink. `settled`: the source is released and the operator has the report. After an overflow
+ * the sink still takes what waits, and `conclude` writes the failure behind it.
  */
-const MAX_ITEM_BYTES = 1024 * 1024;
-const MAX_UNCHECKED_LENGTH = MAX_ITEM_BYTES / 8 - 1024;
-/** Encoded bytes at which a sink without a bound has to take them at once. */
-const FLUSH_BYTES = 64 * 1024;
-const CR = 0x0d;
-const RESERVED = new Set(["done", "failed", "open", "error"]);
-
-/**
- * Encodes one run of a source. Each token is written once, when it is sent, into the generation's
- * own buffer: that is what a token costs. What a flush costs depends on the sink.
- */
-export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
+export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   readonly queue: AsyncQueue<Item>;
   readonly #init: GenerationInit;
   readonly #sink: Sink;
-  readonly #framer: Framer;
+  readonly #encoder: ItemEncoder;
+  readonly #opening: Opening;
   readonly #pump: Pump;
   readonly #resumable: boolean;
   /** The queue that is read: the context's, or the source's own. */
   #read: AsyncQueue<Item>;
-  /** Encoded bytes that wait for the sink. */
-  readonly #out: EventWriter = new EventWriter();
-  /** The first half of a surrogate pair whose second half is in a later token. */
-  #half = "";
-  #state: "waiting" | "running" | "ended" = "waiting";
-  #concluded = false;
+  #state: "created" | "running" | "settled" = "created";
   /** Number of events that were taken, if events have ids. */
   #takenEvents = 0;
+  /** Number of the event that the end begins with; `undefined` until the end is written. */
   #endEvent: number | undefined;
   /** Why the source was cancelled from outside, if it was. */
   #letGo: StreamError | undefined;
   #hasReportedLate = false;
   #id: string | undefined;
 
-  readonly #startMs: number = performance.now();
+  readonly #clock: Clock;
+  readonly #startMs: number;
   #ttftMs: number | undefined;
-  #tokens = 0;
   #bytes = 0;
 
   /**
@@ -157,13 +99,17 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
    */
   constructor(init: GenerationInit, sink: Sink, resumable: boolean) {
     this.#init = init;
+    this.#clock = init.options.clock ?? systemClock;
+    this.#startMs = this.#clock.now();
     this.#sink = sink;
     this.#resumable = resumable;
     this.#id = init.streamId;
     this.queue = this.#read = new AsyncQueue<Item>(init.options);
     this.#pump = new Pump(this.queue, this);
-    this.#framer = init.format.open(new Opening(this, init.request, resumable));
-    if (resumable) this.#out.identify(this.streamId, init.format.retryMs);
+    this.#opening = new Opening(this, init.request, resumable);
+    const framer = init.format.open(this.#opening);
+    this.#encoder = new ItemEncoder(framer, init.format, sink, this);
+    if (resumable) this.#encoder.out.identify(this.streamId, init.format.retryMs, init.format.ids);
   }
 
   get streamId(): string {
@@ -177,9 +123,10 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
    */
   start(): void {
     this.#run();
-    this.queue.attach(this);
-    this.heartbeat();
-    this.#framer.start?.(this.#out);
+    this.queue.attach(this.#encoder);
+    // A log writes the opening comment for each of its readers.
+    if (!this.#resumable && this.#init.format.heartbeat) this.#encoder.out.comment("");
+    this.#encoder.start();
     this.#pump.run(this.#init.source, contextOf(this, this.#init));
   }
 
@@ -189,30 +136,27 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     active.sources++;
   }
 
-  /** Whether an item was sent, or none will be. */
-  get begun(): boolean {
-    return this.#ttftMs !== undefined || this.over;
-  }
-
-  /** Whether the failure came before any item. */
-  get failedBeforeHeaders(): boolean {
-    return this.#ttftMs === undefined && this.failure !== undefined && !this.#isStopped;
-  }
-
-  /** Whether the generation was stopped on request, which is a normal end. */
-  get #isStopped(): boolean {
-    const { state, error } = this.#read;
-    return state === "cancelled" && this.#wasLetGo(error);
-  }
-
   /** Whether the source has ended, with or without a failure. */
   get over(): boolean {
     return this.#read.state !== "open";
   }
 
+  /** The phase of its bytes. A buffered document is `starting` until its end, and never half sent. */
+  get phase(): ProducerPhase {
+    const { buffered } = this.#init.format;
+    if (!this.over) return this.#ttftMs === undefined || buffered ? "starting" : "running";
+    if (!this.#hasFailed) return "ended";
+    if (buffered || (this.#ttftMs === undefined && this.#endEvent === undefined)) return "rejected";
+    return this.#encoder.canFail ? "ended" : "broken";
+  }
+
+  get error(): unknown {
+    return this.#read.error;
+  }
+
   /** Number of bytes that wait. */
   get waiting(): number {
-    return this.#out.length;
+    return this.#encoder.out.length;
   }
 
   /** Number of the event that the end begins with, if events have ids; `undefined` before the end. */
@@ -222,20 +166,22 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
 
   /** Number of events that were encoded so far, if events have ids. */
   get events(): number {
-    return this.#out.events;
+    return this.#encoder.out.events;
   }
 
-  /** The error that ended the source, if one did. */
-  get failure(): { error: unknown } | undefined {
+  /** Whether an error ended the source. A stop is a normal end. */
+  get #hasFailed(): boolean {
+    const { state } = this.#read;
+    return state === "failed" || (state === "cancelled" && !this.#isStopped);
+  }
+
+  get #isStopped(): boolean {
     const { state, error } = this.#read;
-    return state === "failed" || state === "cancelled" ? { error } : undefined;
+    return state === "cancelled" && this.#wasLetGo(error);
   }
 
-  /** The failure to break off the body with, because the format cannot write it. */
-  get breakOff(): StreamError | undefined {
-    const { failure } = this;
-    if (failure === undefined || this.#framer.fail !== undefined) return undefined;
-    return publicError(failure.error);
+  #wasLetGo(error: unknown): boolean {
+    return this.#letGo !== undefined && error === this.#letGo;
   }
 
   /** Ends a generation that has lost its last client: like `fail`, but the outcome is `cancelled`. */
@@ -257,69 +203,22 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     this.#read.cancel(this.#letGo);
   }
 
-  // What the queue and the pump call.
+  // What the pump and the encoder call.
 
   /** Reads from a queue that the source has made itself. */
   adopt(queue: AsyncQueue<Item>): void {
-    queue.attach(this);
+    queue.attach(this.#encoder);
     this.#read = queue;
     // Two producers would each need an end, so the context's queue is closed.
     this.queue.close();
     this.wake();
   }
 
-  /** Whether a queue that is too full has failed. */
-  get bounded(): boolean {
-    return this.#sink.bounded;
-  }
-
-  /**
-   * Encodes an item when it is sent. A token that needs no check is written into its frame at once:
-   * the path from `send` to the bytes is what a token costs (benchmark case: burst).
-   */
-  write(item: Item): number {
-    const out = this.#out;
-    const { frame } = this.#framer;
-    if (
-      frame === undefined || typeof item !== "string" || out.length === 0 ||
-      this.#ttftMs === undefined || this.#half !== "" || needsSlowPath(item)
-    ) return this.#writeAny(item);
-    out.frame(frame, item);
-    this.#tokens++;
-    return this.#written();
-  }
-
-  #writeAny(item: Item): number {
-    const out = this.#out;
-    const before = out.length;
-    const events = out.events;
-    try {
-      if (typeof item !== "string") this.#writeStructured(item);
-      else {
-        if (this.#half !== "" || needsSlowPath(item)) this.#writeSlow(item);
-        else this.#framer.token(out, item);
-        this.#tokens++;
-      }
-    } catch (error) {
-      // Half an event would swallow the failure that follows.
-      out.rewind(before, events);
-      throw error;
-    }
-    if (this.#ttftMs === undefined) {
-      this.#ttftMs = performance.now() - this.#startMs;
-      this.wake();
-    } else if (before === 0 && out.length > 0) this.wake();
-    return this.#written();
-  }
-
-  #written(): number {
-    const { length } = this.#out;
-    if (length >= FLUSH_BYTES) this.#sink.flush();
-    return this.#sink.pressure(this.#out.length);
-  }
-
   /** Called when an item waits, or the source has ended. */
   wake(): void {
+    if (this.#ttftMs === undefined && this.#encoder.hasItems) {
+      this.#ttftMs = this.#clock.now() - this.#startMs;
+    }
     if (this.#read.state === "failed" && isOverflow(this.#read.error)) {
       // The producer is notified at once; the reader still gets what waits.
       if (this.#read !== this.queue) this.queue.cancel(this.#read.error);
@@ -346,39 +245,41 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
   /** Writes the end if it has come. Returns whether nothing will follow. */
   conclude(): boolean {
     if (!this.over) return false;
-    if (this.#concluded) return true;
-    this.#concluded = true;
-    const { state } = this.#read;
+    if (this.#endEvent !== undefined) return true;
+    const { out } = this.#encoder;
+    const { state, summary } = this.#read;
     // Cancelling drops what waits, but a stop is a kind of end.
     const stopped = this.#isStopped;
-    if (state === "cancelled" && !stopped) this.#out.rewind(0, this.#takenEvents);
-    else if (this.#half !== "") this.#writeHalf();
-    this.#endEvent = this.#out.events + 1;
-    if (state === "closed") this.#writeEnd("completed");
-    else if (stopped) this.#writeEnd("cancelled");
-    const { failure } = this;
-    if (failure !== undefined && !stopped) this.#framer.fail?.(this.#out, problemOf(failure.error));
+    if (state === "cancelled" && !stopped) out.rewind(0, this.#takenEvents);
+    else this.#encoder.writeHalf();
+    this.#endEvent = out.events + 1;
+    if (state === "closed" || stopped) {
+      try {
+        this.#encoder.end(stopped ? "cancelled" : "completed", summary);
+      } catch (error) {
+        this.#read.failAfterClose(error);
+      }
+    }
+    if (this.#hasFailed) this.#encoder.fail(problemOf(this.#read.error), this.#opening);
     return true;
   }
 
   /** Takes the bytes that wait, for a sink that may transfer them. */
   take(): Uint8Array<ArrayBuffer> {
-    this.#bytes += this.#out.length;
-    return this.#out.take();
+    const { out } = this.#encoder;
+    this.#bytes += out.length;
+    return out.take();
   }
 
-  /**
-   * Writes a heartbeat: the first bytes after the response headers, or a sign of life in a silence.
-   * A log holds none.
-   */
   heartbeat(): void {
-    if (!this.#resumable) this.#init.format.heartbeat?.(this.#out);
+    this.#init.format.heartbeat?.(this.#encoder.out, this.#opening);
   }
 
   lend(borrow: (bytes: Uint8Array) => void): void {
-    this.#bytes += this.#out.length;
-    this.#takenEvents = this.#out.events;
-    this.#out.lend(borrow);
+    const { out } = this.#encoder;
+    this.#bytes += out.length;
+    this.#takenEvents = out.events;
+    out.lend(borrow);
   }
 
   /** Called when the bytes that were taken are gone: senders that wait for room go on. */
@@ -387,38 +288,33 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
     if (this.#read !== this.queue) this.queue.drained();
   }
 
-  /** Ends the generation with the outcome of its source, after its last byte was taken. */
-  finish(): void {
-    const { failure } = this;
-    if (failure === undefined) this.end("completed");
-    else this.end(this.#wasLetGo(failure.error) ? "cancelled" : "failed", failure.error);
-  }
-
-  #wasLetGo(error: unknown): boolean {
-    return this.#letGo !== undefined && error === this.#letGo;
-  }
-
   /** Ends the generation. The only way to end, and idempotent: whatever comes first is the outcome. */
-  end(outcome: StreamReport["outcome"], error?: unknown): void {
-    if (this.#state === "waiting") {
+  end(outcome: ReaderOutcome, error?: unknown): void {
+    if (this.#state === "created") {
       // The source was never started, but what it holds has to be released all the same.
       this.#run();
       release(this.#init.source, error);
+    }
+    const { state } = this.#read;
+    if (outcome === "completed" && (state === "failed" || state === "cancelled")) {
+      // The reader has all of it: the outcome is the source's.
+      error = this.#read.error;
+      outcome = this.#wasLetGo(error) ? "cancelled" : "failed";
     }
     if (outcome !== "completed") {
       // If the source failed, its queue has that error already; then this only drops what waits.
       this.queue.cancel(error);
       this.#read.cancel(error);
     }
-    this.#concluded = true;
-    this.#out.truncate(0);
-    this.#settle(outcome, error);
+    this.#endEvent ??= this.events + 1;
+    this.#encoder.out.truncate(0);
+    this.#settle(outcome === "unread" ? "cancelled" : outcome, error);
   }
 
-  /** Settles an ended generation: its source is cancelled and the operator gets the report. */
+  /** Settles the generation: its source is cancelled and the operator gets the report. */
   #settle(outcome: StreamReport["outcome"], error?: unknown): void {
     if (this.#state !== "running") return;
-    this.#state = "ended";
+    this.#state = "settled";
     active.streams--;
     active.sources--;
     this.#pump.cancel();
@@ -431,90 +327,12 @@ export class Generation implements QueueReader<Item>, PumpOwner, ByteProducer {
       outcome,
       ...code === undefined ? {} : { code },
       ttftMs: this.#ttftMs,
-      durationMs: performance.now() - this.#startMs,
-      tokens: this.#tokens,
+      durationMs: this.#clock.now() - this.#startMs,
+      tokens: this.#encoder.tokens,
       bytes: this.#bytes,
     };
     callSafely(onClose, report, (broken) => this.report(broken));
   }
-
-  #writeEnd(reason: End["reason"]): void {
-    const before = this.#out.length;
-    const events = this.#out.events;
-    const { finishReason, usage } = this.#read.summary;
-    const end: End = { reason, tokens: this.#tokens };
-    if (typeof finishReason === "string") end.finishReason = finishReason;
-    if (typeof usage === "object" && usage !== null) end.usage = usage;
-    try {
-      this.#framer.end(this.#out, end);
-    } catch (error) {
-      this.#out.rewind(before, events);
-      this.#read.failAfterClose(error);
-    }
-  }
-
-  /** Writes a token that begins or ends in half a surrogate pair, or might be too large. */
-  #writeSlow(token: string): void {
-    if (this.#half !== "") {
-      token = this.#half + token;
-      this.#half = "";
-    }
-    if ((token.charCodeAt(token.length - 1) & 0xfc00) === 0xd800) {
-      this.#half = token.slice(-1);
-      if (token.length === 1) return;
-      token = token.slice(0, -1);
-    }
-    this.#writeLarge(token.length, (out) => this.#framer.token(out, token));
-  }
-
-  #writeStructured(item: Exclude<Item, string>): void {
-    if (typeof item !== "object" || !("data" in item)) {
-      throw new TypeError(`Cannot stream ${nameOf(item)}: an item is a string or { event?, data }`);
-    }
-    // In JSON both halves survive on their own, and the order of the items is kept.
-    if (this.#half !== "" && this.#init.format.lossless) this.#writeHalf();
-    if (item instanceof Relayed) {
-      this.#tokens++;
-      return this.#writeLarge(
-        item.data.length,
-        (out) => this.#framer.relayed(out, item.upstream),
-      );
-    }
-    const { event, data } = item;
-    if (event !== undefined && typeof event !== "string") {
-      throw new TypeError(`Cannot stream an event named by ${nameOf(event)}`);
-    }
-    if (event !== undefined && RESERVED.has(event)) {
-      throw new TypeError(`Cannot stream an event named ${event}: the name is reserved`);
-    }
-    const json: string | undefined = JSON.stringify(data);
-    if (json === undefined) throw new TypeError(`Cannot stream ${nameOf(data)} as JSON`);
-    this.#writeLarge(
-      json.length,
-      (out) => this.#framer.structured(out, event || undefined, json, data),
-    );
-  }
-
-  /** Writes an item that might be too large. */
-  #writeLarge(length: number, write: (out: EventWriter) => void): void {
-    const out = this.#out;
-    const before = out.length;
-    if (length <= MAX_ITEM_BYTES) write(out);
-    if (length > MAX_ITEM_BYTES || out.length - before > MAX_ITEM_BYTES) {
-      throw new StreamError("item_too_large");
-    }
-  }
-
-  #writeHalf(): void {
-    this.#framer.token(this.#out, this.#half);
-    this.#half = "";
-  }
-}
-
-/** Whether a token ends in something that the next one may complete, or might be too large. */
-function needsSlowPath(token: string): boolean {
-  const last = token.charCodeAt(token.length - 1);
-  return last === CR || (last & 0xfc00) === 0xd800 || token.length > MAX_UNCHECKED_LENGTH;
 }
 
 /**
@@ -539,8 +357,8 @@ function contextOf(
   };
 }
 
-/** The context that a format gets of its generation, without the rest of it. */
-class Opening implements FormatContext {
+/** What a format gets of its generation, without the rest of it. */
+class Opening implements FormatContext, Position {
   readonly request: Request;
   readonly #generation: Generation;
   readonly #resumable: boolean;
@@ -553,6 +371,10 @@ class Opening implements FormatContext {
 
   get streamId(): string {
     return this.#generation.streamId;
+  }
+
+  get lastEvent(): number {
+    return this.#generation.events;
   }
 
   /** Lets an `EventSource` that asks again after the end be told to stop. */

@@ -3,6 +3,7 @@
  * would cost each token 0.4 µs (Bun) to 1.9 µs (Deno) in re-arming.
  */
 import { active } from "../counters.ts";
+import { type Clock, systemClock } from "./scheduler.ts";
 
 /** Something that has to be checked from time to time. `sweep` must not throw. */
 export interface Swept {
@@ -11,40 +12,67 @@ export interface Swept {
   sweep(nowMs: number): void;
 }
 
-const registered = new Set<Swept>();
-let timer: ReturnType<typeof setInterval> | undefined;
-let periodMs = 0;
-
 /** The period of the timer: a limit of 5 s is checked twice a second, a limit of 100 ms every 25 ms. */
 function periodFor(limitMs: number): number {
   return Math.min(500, Math.max(25, limitMs / 10));
 }
 
-/** Checks `stream` until `unregister`, often enough for its shortest limit. */
-export function register(stream: Swept): void {
-  registered.add(stream);
-  const wanted = periodFor(stream.shortestMs);
-  if (timer !== undefined && periodMs <= wanted) return;
-  stopTimer();
-  periodMs = wanted;
-  timer = setInterval(sweepAll, periodMs);
-  active.timers++;
+/** Checks what is registered, as long as anything is. */
+class Sweeper {
+  readonly #clock: Clock;
+  readonly #registered = new Set<Swept>();
+  #timer: unknown;
+  #periodMs = Infinity;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Checks `stream` until `unregister`, often enough for its shortest limit. */
+  register(stream: Swept): void {
+    this.#registered.add(stream);
+    const wanted = periodFor(stream.shortestMs);
+    if (this.#periodMs <= wanted) return;
+    this.#stop();
+    this.#periodMs = wanted;
+    active.timers++;
+    this.#arm();
+  }
+
+  /** Stops checking; the timer goes with the last one. */
+  unregister(stream: Swept): void {
+    if (this.#registered.delete(stream) && this.#registered.size === 0) this.#stop();
+  }
+
+  #arm(): void {
+    this.#timer = this.#clock.setTimer(() => this.#sweep(), this.#periodMs);
+  }
+
+  #stop(): void {
+    if (this.#periodMs === Infinity) return;
+    this.#clock.clearTimer(this.#timer);
+    this.#periodMs = Infinity;
+    active.timers--;
+  }
+
+  #sweep(): void {
+    this.#arm();
+    // Half a period early rather than a period late.
+    const nowMs = this.#clock.now() + this.#periodMs / 2;
+    for (const stream of this.#registered) stream.sweep(nowMs);
+  }
 }
 
-/** Ends the checks of `stream`; the timer stops with the last one. */
-export function unregister(stream: Swept): void {
-  if (registered.delete(stream) && registered.size === 0) stopTimer();
-}
+const systemSweeper = new Sweeper(systemClock);
+const others = new WeakMap<Clock, Sweeper>();
 
-function stopTimer(): void {
-  if (timer === undefined) return;
-  clearInterval(timer);
-  timer = undefined;
-  active.timers--;
-}
-
-function sweepAll(): void {
-  // Rather a little early than a period late.
-  const nowMs = performance.now() + periodMs / 2;
-  for (const stream of registered) stream.sweep(nowMs);
+/** The sweeper of a clock. */
+export function sweeperOf(clock: Clock): Sweeper {
+  if (clock === systemClock) return systemSweeper;
+  let sweeper = others.get(clock);
+  if (sweeper === undefined) {
+    sweeper = new Sweeper(clock);
+    others.set(clock, sweeper);
+  }
+  return sweeper;
 }

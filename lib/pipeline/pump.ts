@@ -5,9 +5,7 @@
 import { StreamError } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
 import { accepted, AsyncQueue } from "./queue.ts";
-import type { ServerSentEvent } from "../sse/event.ts";
 import { FOR_AWAIT_IS_FASTER, schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
-import { isLast, readUpstream } from "../sources/upstream.ts";
 
 /** What a source function gets. */
 export interface SourceContext<Input = unknown> {
@@ -32,8 +30,7 @@ export type StartedSource =
   | Iterable<Item | null | undefined, Summary | void, undefined>
   | ReadableStream<Item>
   | AsyncQueue<Item>
-  | AsyncQueue<string>
-  | Response;
+  | AsyncQueue<string>;
 
 /** A function that makes a source, or fills `context.queue` and returns nothing. */
 export type SourceFunction<Input = unknown> = (
@@ -51,18 +48,6 @@ export type Source<Input = unknown> =
   | StartedSource
   | SourceFunction<Input>
   | Promise<StartedSource | SourceFunction<Input>>;
-
-/** An upstream's event that is passed on, with its data unchanged. */
-export class Relayed {
-  readonly upstream: ServerSentEvent;
-  /** The text whose length the queue counts. */
-  readonly data: string;
-
-  constructor(upstream: ServerSentEvent) {
-    this.upstream = upstream;
-    this.data = upstream.data;
-  }
-}
 
 /** What the pump hands over to its owner. */
 export interface PumpOwner {
@@ -163,7 +148,11 @@ export class Pump {
   #drain(source: unknown): unknown {
     if (typeof source === "string") return void this.#queue.send(source);
     if (typeof source === "object" && source !== null) {
-      if (source instanceof Response) return this.#relay(source);
+      if (source instanceof Response) {
+        throw new TypeError(
+          "Cannot stream a Response: to pass on its events, give relay(response)",
+        );
+      }
       if (Symbol.iterator in source) {
         return this.#loop((source as Iterable<Item>)[Symbol.iterator]());
       }
@@ -243,19 +232,6 @@ export class Pump {
     }
   }
 
-  /** Passes on an upstream's events, unchanged, up to its end. */
-  async #relay(response: Response): Promise<unknown> {
-    const queue = this.#queue;
-    let summary: unknown;
-    const complete = await readUpstream(response, queue.signal, (event) => {
-      if (!isLast(event)) return queue.send(new Relayed(event));
-      if (event.event === "done") summary = parseQuietly(event.data);
-      return "last";
-    });
-    if (!complete && !queue.closed) throw new StreamError("truncated");
-    return summary;
-  }
-
   #letGo(iterator: Puller): void {
     try {
       const returned = iterator.return?.();
@@ -290,6 +266,7 @@ export function release(source: unknown, reason: unknown): void {
   // If it cannot be cancelled, because it is locked or has ended, nothing is left to release.
   const ignore = () => {};
   if (isThenable(source)) source.then((made) => release(made, reason), ignore);
+  else if (isReleasable(source)) source[RELEASE](reason);
   else if (source instanceof AsyncQueue) source.cancel(reason);
   else if (source instanceof Response) source.body?.cancel().catch(ignore);
   else if (source instanceof ReadableStream) source.cancel(reason).catch(ignore);
@@ -299,18 +276,16 @@ export function release(source: unknown, reason: unknown): void {
   }
 }
 
+/** The method of a source function that holds something which has to be let go if it is never called. */
+export const RELEASE: unique symbol = Symbol("release");
+
+function isReleasable(value: unknown): value is { [RELEASE](reason: unknown): void } {
+  return typeof value === "function" && RELEASE in value;
+}
+
 function isReturnable(value: unknown): value is { return(): unknown } {
   return typeof value === "object" && value !== null && "return" in value &&
     typeof value.return === "function";
-}
-
-/** Parses another server's summary. One that is not JSON is no failure. */
-function parseQuietly(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }
 
 const AsyncGeneratorFunction = (async function* () {}).constructor;

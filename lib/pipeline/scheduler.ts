@@ -58,7 +58,32 @@ let users = 0;
 let due: Task[] = [];
 let closing = false;
 
-/** Lets a process that has nothing else to do end although `timer` is armed. */
+/** Time and timers, so that what waits can be tested without waiting. */
+export interface Clock {
+  /** The time in ms, from any start; it never goes back. */
+  now(): number;
+  /**
+   * Calls `run` once, after `ms`.
+   *
+   * @param isBackground Whether a process that has nothing else to do may end before.
+   * @returns The timer, for `clearTimer`.
+   */
+  setTimer(run: () => void, ms: number, isBackground?: boolean): unknown;
+  /** Takes a timer back. One that has run, or `undefined`, is ignored. */
+  clearTimer(timer: unknown): void;
+}
+
+/** The runtime's own time. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimer(run, ms, isBackground = false) {
+    const timer: unknown = setTimeout(run, ms);
+    if (isBackground) unref(timer);
+    return timer;
+  },
+  clearTimer: (timer) => clearTimeout(timer as number | undefined),
+};
+
 export function unref(timer: unknown): void {
   const deno = (globalThis as { Deno?: { unrefTimer(timer: unknown): void } }).Deno;
   if (typeof timer === "number") deno?.unrefTimer(timer);

@@ -5,9 +5,9 @@
  */
 import { active } from "../counters.ts";
 import { publicError, StreamError } from "../error.ts";
-import type { ByteProducer, Sink } from "./generation.ts";
-import { register, type Swept, unregister } from "./heartbeat.ts";
-import { enter, leave, schedule, type Task } from "./scheduler.ts";
+import type { ByteProducer, ReaderOutcome, Sink } from "./byte_producer.ts";
+import { sweeperOf, type Swept } from "./heartbeat.ts";
+import { type Clock, enter, leave, schedule, systemClock, type Task } from "./scheduler.ts";
 
 /** Options for how one client is served. */
 export interface ReaderOptions {
@@ -20,28 +20,26 @@ export interface ReaderOptions {
    * @default {60 000}
    */
   stallMs?: number;
+  /** Time and timers, for tests. @default {the runtime's} */
+  clock?: Clock;
 }
 
 /** What a stream is made of, beside its options. */
 export interface StreamInit {
   readonly request: Request;
+  /** With `commitAfterMs` at `Infinity` the response headers wait for an item or the end. */
   readonly options: ReaderOptions;
-  /** Whether heartbeats are sent in silence. */
-  readonly heartbeats: boolean;
-  /** Whether the response headers wait for the end. */
-  readonly buffered: boolean;
   /** Called once, when the reader was served or is gone. */
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
 
-/**
- * What a response is made from: its body, or the error that came before it. Bytes are lent, so the
- * callee has to copy them.
- */
-export type Opened =
-  | ReadableStream<Uint8Array<ArrayBuffer>>
-  | Uint8Array
-  | StreamError;
+interface Settle {
+  opened(body: Body): void;
+  failed(error: unknown): void;
+}
+
+/** The body of a response. Bytes are lent, so the callee has to copy them. */
+export type Body = ReadableStream<Uint8Array<ArrayBuffer>> | Uint8Array;
 
 /**
  * The largest response that is sent as one body, in bytes, if all of it exists before the headers
@@ -74,45 +72,51 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
 
   #state: "opening" | "idle" | "wanting" | "ended" = "opening";
   readonly #init: StreamInit;
+  readonly #clock: Clock;
   readonly #heartbeatMs: number;
   readonly #stallMs: number;
   #producer!: ByteProducer;
-  /** Makes the response that `open` resolves to. Called once, then dropped with all that it holds. */
-  #answer: ((opened: Opened) => void) | undefined;
+  /** Settles what `open` returned. Called once, then dropped with all that it holds. */
+  #settle: Settle | undefined;
   /** The controller of the body; absent if a short response was one body. */
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   /** The request's signal, once the stream listens to it. */
   #signal: AbortSignal | undefined;
-  #commitTimer: ReturnType<typeof setTimeout> | undefined;
+  #commitTimer: unknown;
   #lastWriteMs = 0;
 
   constructor(init: StreamInit) {
     this.#init = init;
-    this.#heartbeatMs = init.heartbeats ? init.options.heartbeatMs ?? 5000 : 0;
-    this.#stallMs = init.options.stallMs ?? 60_000;
+    const { heartbeatMs = 5000, stallMs = 60_000, clock = systemClock } = init.options;
+    this.#heartbeatMs = heartbeatMs;
+    this.#stallMs = stallMs;
+    this.#clock = clock;
     this.shortestMs = Math.min(this.#heartbeatMs || Infinity, this.#stallMs || Infinity);
   }
 
   /**
-   * Serves the reader from `producer`.
+   * Serves the reader from `producer`. The promise rejects with a {@linkcode StreamError} if the
+   * error came before the response headers.
    *
    * @param start Called at once; a client that has disconnected already is noticed a turn later.
-   * @param answer Makes the response from the body, or from the error that came before it. Called
-   * once.
+   * @param respond Makes the response from its body.
    */
   open<Result>(
     producer: ByteProducer,
     start: () => void,
-    answer: (opened: Opened) => Result,
+    respond: (body: Body) => Result,
   ): Promise<Result> {
     this.#producer = producer;
-    const answered = new Promise<Result>((resolve, reject) => {
-      this.#answer = (opened) => {
-        try {
-          resolve(answer(opened));
-        } catch (error) {
-          reject(error);
-        }
+    const opened = new Promise<Result>((resolve, reject) => {
+      this.#settle = {
+        opened(body) {
+          try {
+            resolve(respond(body));
+          } catch (error) {
+            reject(error);
+          }
+        },
+        failed: reject,
       };
     });
     enter();
@@ -120,7 +124,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     this.#guard(start);
     // A stream that has ended already would ask for a turn that nothing ends.
     if (this.#state !== "ended") schedule(this);
-    return answered;
+    return opened;
   }
 
   /**
@@ -134,10 +138,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
       this.#signal = this.#init.request.signal;
       this.#signal.addEventListener("abort", this);
       active.listeners++;
-      if (this.#signal.aborted) {
-        this.#producer.unread?.();
-        this.handleEvent();
-      }
+      if (this.#signal.aborted) this.#fail("unread", new StreamError("disconnected"));
     }
     return this.#signal.aborted;
   }
@@ -155,12 +156,12 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
 
   /** Whether nothing is left to send but what waits. */
   get #ends(): boolean {
-    return this.#state !== "ended" && this.#producer.over && this.#producer.waiting > 0;
+    return this.#state !== "ended" && this.#isOver && this.#producer.waiting > 0;
   }
 
   /** Called when bytes wait, or the producer has ended. */
   wake(): void {
-    if (this.#state === "opening" && this.#producer.over) {
+    if (this.#state === "opening" && this.#isOver) {
       // The response is complete: it is sent while its bytes are in the processor's cache
       // (benchmark case: burst).
       queueMicrotask(() => this.run());
@@ -184,14 +185,12 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     if (this.#state === "wanting") {
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
-      const producer = this.#producer;
-      if (!producer.over && this.#hasLeft()) return;
-      if (this.#init.buffered && !producer.over) return;
+      if (!this.#isOver && this.#hasLeft()) return;
       const { commitAfterMs = 250 } = this.#init.options;
-      if (producer.begun || commitAfterMs === 0) this.#commit();
-      else if (this.#commitTimer === undefined) {
+      if (this.#producer.phase !== "starting" || commitAfterMs === 0) this.#commit();
+      else if (this.#commitTimer === undefined && commitAfterMs < Infinity) {
         active.timers++;
-        this.#commitTimer = setTimeout(() => this.#guard(this.#commit), commitAfterMs);
+        this.#commitTimer = this.#clock.setTimer(() => this.#guard(this.#commit), commitAfterMs);
       }
     }
   }
@@ -226,8 +225,14 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     this.#enqueue();
   }
 
+  /** Whether nothing will come but what waits. */
+  get #isOver(): boolean {
+    const { phase } = this.#producer;
+    return phase !== "running" && phase !== "starting";
+  }
+
   get #waits(): boolean {
-    return this.#producer.waiting > 0 || this.#producer.over;
+    return this.#producer.waiting > 0 || this.#isOver;
   }
 
   // What the ReadableStream calls.
@@ -254,44 +259,40 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   #commit(): void {
     if (this.#state !== "opening") return;
     const producer = this.#producer;
-    const { failure } = producer;
-    if (failure !== undefined && (producer.failedBeforeHeaders || this.#init.buffered)) {
-      return this.#fail("failed", failure.error);
-    }
-    const last = producer.conclude();
-    const broken = this.#init.buffered ? producer.failure : undefined;
-    // The end could not be written: an error status is worth more than half a document.
-    if (broken !== undefined) return this.#fail("failed", broken.error);
+    // An end that cannot be written may reject a document that was complete until then.
+    const last = producer.phase !== "rejected" && producer.conclude();
+    if (producer.phase === "rejected") return this.#fail("failed", producer.error);
+    const breaksOff = producer.phase === "broken";
     this.#disarm();
     this.#state = "idle";
-    if (last && producer.breakOff === undefined && producer.waiting <= MAX_BODY_BYTES) {
+    if (last && !breaksOff && producer.waiting <= MAX_BODY_BYTES) {
       // The response is complete before its headers are sent: one body, without the cost of a
       // stream.
-      producer.lend((bytes) => this.#opened(bytes));
+      producer.lend((bytes) => this.#settled().opened(bytes));
       producer.drained();
       return this.#finish();
     }
     const body = new ReadableStream(this, NO_PREFETCH);
-    if (this.shortestMs < Infinity) register(this);
-    this.#lastWriteMs = performance.now();
+    if (this.shortestMs < Infinity) sweeperOf(this.#clock).register(this);
+    this.#lastWriteMs = this.#clock.now();
     this.#enqueue();
-    this.#opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
-    if (last && producer.breakOff === undefined && producer.waiting === 0) this.#finish();
+    this.#settled().opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
+    if (last && !breaksOff && producer.waiting === 0) this.#finish();
     else if (this.#state === "idle") this.#hasLeft();
   }
 
-  #opened(opened: Opened): void {
-    const answer = this.#answer;
-    this.#answer = undefined;
-    answer!(opened);
+  /** Settles what `open` returned, which happens once. */
+  #settled(): Settle {
+    const settle = this.#settle;
+    this.#settle = undefined;
+    return settle!;
   }
 
   #flush(): void {
     const producer = this.#producer;
     const last = producer.conclude();
     // Breaking off in the turn in which the text was taken loses that text: wait for the next pull.
-    const later = producer.breakOff !== undefined &&
-      (producer.waiting > 0 || this.#state === "idle");
+    const later = producer.phase === "broken" && (producer.waiting > 0 || this.#state === "idle");
     this.#enqueue();
     if (last && !later && producer.waiting === 0) this.#finish();
   }
@@ -299,7 +300,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
   #enqueue(): void {
     const producer = this.#producer;
     if (producer.waiting > 0) {
-      this.#lastWriteMs = performance.now();
+      this.#lastWriteMs = this.#clock.now();
       this.#state = "idle";
       this.#controller!.enqueue(producer.take());
     }
@@ -308,10 +309,10 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
 
   /** Ends the stream after its last byte was written, or when only breaking off is left. */
   #finish(): void {
-    const { breakOff } = this.#producer;
+    const { phase, error } = this.#producer;
     if (!this.#end()) return;
-    this.#producer.finish();
-    this.#close(breakOff);
+    this.#producer.end("completed");
+    this.#close(phase === "broken" ? publicError(error) : undefined);
   }
 
   /**
@@ -321,11 +322,11 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
    * @param breakOff The error to break off the body with, where closing it would look like a normal
    * end.
    */
-  #fail(outcome: "failed" | "cancelled", error: unknown, breakOff?: unknown): void {
+  #fail(outcome: ReaderOutcome, error: unknown, breakOff?: unknown): void {
     const committed = this.#state !== "opening";
     if (!this.#end()) return;
     this.#producer.end(outcome, error);
-    if (!committed) this.#opened(publicError(error));
+    if (!committed) this.#settled().failed(publicError(error));
     this.#close(breakOff);
   }
 
@@ -334,7 +335,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     if (this.#state === "ended") return false;
     this.#state = "ended";
     this.#disarm();
-    unregister(this);
+    sweeperOf(this.#clock).unregister(this);
     if (this.#signal !== undefined) {
       this.#signal.removeEventListener("abort", this);
       active.listeners--;
@@ -356,7 +357,7 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
 
   #disarm(): void {
     if (this.#commitTimer === undefined) return;
-    clearTimeout(this.#commitTimer);
+    this.#clock.clearTimer(this.#commitTimer);
     this.#commitTimer = undefined;
     active.timers--;
   }

@@ -1,7 +1,8 @@
 /** The replay log of one process: nothing to install, and gone with the process. */
 import { StreamError } from "../error.ts";
 import { unref } from "../pipeline/scheduler.ts";
-import type { LoggedStream, RecordOptions, ReplayLog, StreamInfo } from "../http/replay_log.ts";
+import { BaseLog } from "./base_log.ts";
+import type { LoggedStream, RecordOptions, StreamInfo } from "./event_log.ts";
 import { Recording, type RecordingOwner } from "./recording.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */
@@ -34,7 +35,7 @@ type RecordingEvents = Partial<
 >;
 
 /** A replay log in memory, bounded in each direction. */
-export class MemoryLog implements ReplayLog {
+export class MemoryLog extends BaseLog {
   readonly #options: Required<MemoryLogOptions>;
   readonly #recordings = new Map<string, Recording>();
   /** The time at which each finished stream ended, oldest first. */
@@ -59,6 +60,7 @@ export class MemoryLog implements ReplayLog {
    * @throws {RangeError} If a limit is out of its bounds.
    */
   constructor(options: MemoryLogOptions = {}, above: RecordingEvents = {}) {
+    super();
     this.#options = check(options);
     this.#above = above;
     this.#recordingOwner = {
@@ -84,7 +86,7 @@ export class MemoryLog implements ReplayLog {
     return this.#recordings.size;
   }
 
-  record(info: StreamInfo, options: RecordOptions): Recording {
+  override record(info: StreamInfo, options: RecordOptions): Recording {
     this.#expire();
     if (this.#recordings.has(info.streamId)) throw new StreamError("stream_exists");
     const bytes = infoBytes(info);
@@ -98,12 +100,12 @@ export class MemoryLog implements ReplayLog {
     return recording;
   }
 
-  find(streamId: string): Promise<LoggedStream | undefined> {
+  override find(streamId: string): Promise<LoggedStream | undefined> {
     this.#expire();
     return Promise.resolve(this.#recordings.get(streamId));
   }
 
-  latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined> {
+  override latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined> {
     this.#expire();
     return Promise.resolve(this.#chats.get(chatKey(owner, chatId)));
   }

@@ -5,9 +5,10 @@
  */
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
-import type { ByteProducer, Generation } from "../pipeline/generation.ts";
+import type { ByteProducer, ProducerPhase, ReaderOutcome } from "../pipeline/byte_producer.ts";
+import type { Generation } from "../pipeline/generation.ts";
 import { enter, leave, schedule, type Task } from "../pipeline/scheduler.ts";
-import type { Follower, Recorder, RecordOptions, StreamInfo } from "../http/replay_log.ts";
+import type { Follower, ReaderFrames, Recorder, RecordOptions, StreamInfo } from "./event_log.ts";
 
 /** The owner of recordings: a log. No method may throw. */
 export interface RecordingOwner {
@@ -163,9 +164,11 @@ export class Recording implements Recorder, Task {
     return held;
   }
 
-  /** Whether an item was sent, or none will be. */
-  get begun(): boolean {
-    return this.#generation?.begun !== false;
+  /** The phase of what its readers are served from. */
+  get phase(): ProducerPhase {
+    if (this.#state === "discarded") return "rejected";
+    if (this.#state === "ended") return "ended";
+    return this.#generation?.phase === "starting" ? "starting" : "running";
   }
 
   /** Whether no more events will come. */
@@ -173,9 +176,9 @@ export class Recording implements Recorder, Task {
     return this.#state !== "live";
   }
 
-  /** The failure that came before any item, if no client got a response before it. */
-  get failureBeforeHeaders(): { error: unknown } | undefined {
-    return this.#state === "discarded" ? this.#generation?.failure : undefined;
+  /** The error that came before any item, if the recording is `rejected`. */
+  get error(): unknown {
+    return this.#state === "discarded" ? this.#generation?.error : undefined;
   }
 
   /** Called by the owner before it reads all events: `appended` is called again for later ones. */
@@ -211,7 +214,7 @@ export class Recording implements Recorder, Task {
   }
 
   follow(after: number, follower: Follower): ByteProducer {
-    const reader = new Reader(this, after, follower, this.#options.fail);
+    const reader = new Reader(this, after, follower, this.#options.frames);
     this.join(reader);
     return reader;
   }
@@ -301,7 +304,7 @@ export class Recording implements Recorder, Task {
   run(): void {
     const generation = this.#generation;
     if (generation === undefined || this.#state !== "live") return;
-    if (generation.failedBeforeHeaders && !this.#isServed) {
+    if (generation.phase === "rejected" && !this.#isServed) {
       return this.#failBeforeHeaders(generation);
     }
     if (generation.over) {
@@ -395,7 +398,7 @@ export class Recording implements Recorder, Task {
     this.#disarm();
     this.#shrink();
     generation.drained();
-    generation.finish();
+    generation.end("completed");
     leave();
     this.#owner.ended(this);
     this.#options.onEnd();
@@ -414,7 +417,7 @@ export class Recording implements Recorder, Task {
     this.#disarm();
     leave();
     for (const reader of this.#readers) reader.run();
-    generation.finish();
+    generation.end("completed");
     this.#owner.forget(this);
     this.#options.onEnd();
   }
@@ -450,16 +453,15 @@ function emptyPage(first: number, start: number, size: number): EventPage {
 const ENDED: RecordOptions = {
   highWaterMark: Infinity,
   continueForMs: Infinity,
-  fail: () => NOTHING,
+  frames: { heartbeat: () => HEARTBEAT, fail: () => NOTHING },
   onEnd: () => {},
 };
 
 /** One reader's position in a recording. */
 class Reader implements ByteProducer {
-  readonly breakOff = undefined;
   readonly #recording: Recording;
   readonly #follower: Follower;
-  readonly #fail: RecordOptions["fail"];
+  readonly #frames: ReaderFrames;
   /** The last event that the reader has. */
   readonly #after: number;
   /** Bytes of the stream that the reader has; unknown while the stream is not as far as the reader. */
@@ -468,7 +470,6 @@ class Reader implements ByteProducer {
   #page: EventPage | undefined;
   /** What goes before the next events: the first heartbeat, or one after a silence. */
   #lead: Uint8Array = HEARTBEAT;
-  #isUnread = false;
   /** The failure that ends this reader and not the generation. */
   #dropped: Uint8Array<ArrayBuffer> | undefined;
 
@@ -476,12 +477,12 @@ class Reader implements ByteProducer {
     recording: Recording,
     after: number,
     follower: Follower,
-    fail: RecordOptions["fail"],
+    frames: ReaderFrames,
   ) {
     this.#recording = recording;
     this.#after = after;
     this.#follower = follower;
-    this.#fail = fail;
+    this.#frames = frames;
   }
 
   run(): void {
@@ -503,20 +504,12 @@ class Reader implements ByteProducer {
     return this.#page;
   }
 
-  get begun(): boolean {
-    return this.#recording.begun;
+  get phase(): ProducerPhase {
+    return this.#dropped === undefined ? this.#recording.phase : "ended";
   }
 
-  get over(): boolean {
-    return this.#dropped !== undefined || this.#recording.isOver;
-  }
-
-  get failure(): { error: unknown } | undefined {
-    return this.#recording.failureBeforeHeaders;
-  }
-
-  get failedBeforeHeaders(): boolean {
-    return this.#recording.failureBeforeHeaders !== undefined;
+  get error(): unknown {
+    return this.#recording.error;
   }
 
   get waiting(): number {
@@ -528,7 +521,7 @@ class Reader implements ByteProducer {
 
   conclude(): boolean {
     this.#locate();
-    return this.over;
+    return this.#dropped !== undefined || this.#recording.isOver;
   }
 
   take(): Uint8Array<ArrayBuffer> {
@@ -581,23 +574,15 @@ class Reader implements ByteProducer {
   }
 
   heartbeat(): void {
-    this.#lead = HEARTBEAT;
+    this.#lead = this.#frames.heartbeat(this.#recording.lastEvent);
   }
 
   drained(): void {
     this.#recording.moved(this);
   }
 
-  finish(): void {
-    this.#recording.leave(this);
-  }
-
-  unread(): void {
-    this.#isUnread = true;
-  }
-
-  end(): void {
-    this.#recording.leave(this, this.#isUnread);
+  end(outcome: ReaderOutcome): void {
+    this.#recording.leave(this, outcome === "unread");
   }
 
   /** Finds the reader's position, and drops the reader if that is held no longer. */
@@ -631,7 +616,7 @@ class Reader implements ByteProducer {
   }
 
   #drop(error: StreamError): void {
-    this.#dropped = this.#fail(error);
+    this.#dropped = this.#frames.fail(error, this.#recording.lastEvent);
   }
 }
 

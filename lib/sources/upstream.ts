@@ -3,7 +3,7 @@
  * counted and closed. Separate from the pump because every relaying source needs it.
  */
 import { active } from "../counters.ts";
-import { StreamError, upstreamFailed } from "../error.ts";
+import { StreamError } from "../error.ts";
 import { accepted } from "../pipeline/queue.ts";
 import { EventDecoder, type EventDecoderOptions } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
@@ -113,14 +113,4 @@ function readerOf({ url }: Response, body: ReadableStream<Uint8Array>): ChunkRea
 /** Closes a response that will not be read: its content must not reach our client. */
 export function discard(response: Response): void {
   response.body?.cancel().catch(() => {});
-}
-
-/**
- * Whether an event is the end of a stream: `[DONE]` or Spillway's `done`.
- *
- * @throws {StreamError} `upstream_failed` if the event is a failure.
- */
-export function isLast({ event, data }: ServerSentEvent): boolean {
-  if (event === "failed" || event === "error") throw upstreamFailed(data);
-  return data === "[DONE]" || event === "done";
 }

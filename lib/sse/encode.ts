@@ -37,11 +37,16 @@ export class EventWriter extends ByteWriter {
   #id: IdLine | undefined;
   #events = 0;
   #retryMs: number | undefined;
+  #hidesIds = false;
 
-  /** Gives each later event `id: {streamId}.{sequence}`, and the first one `retry` as well. */
-  identify(streamId: string, retryMs: number | undefined): void {
+  /**
+   * Counts each later event, and gives it `id: {streamId}.{sequence}` where `ids` says so; the first
+   * one gets `retry` as well.
+   */
+  identify(streamId: string, retryMs: number | undefined, ids = true): void {
     this.#id = new IdLine(checkLine("id", streamId), this.#events);
     this.#retryMs = retryMs;
+    this.#hidesIds = !ids;
   }
 
   /** The sequence number of the last event that was written. */
@@ -59,8 +64,10 @@ export class EventWriter extends ByteWriter {
   /** Begins an event with its id. */
   #begin(id: IdLine): void {
     this.#events++;
-    id.next();
-    this.raw(id.line);
+    if (!this.#hidesIds) {
+      id.next();
+      this.raw(id.line);
+    }
     if (this.#events === 1 && this.#retryMs !== undefined) {
       this.write(RETRY, String(this.#retryMs));
     }

@@ -181,7 +181,7 @@ export class ByteWriter {
   }
 
   /** Appends text as UTF-8. A lone surrogate becomes U+FFFD. */
-  utf8(text: string): void {
+  text(text: string): void {
     this.write(BARE, text);
   }
 

@@ -354,7 +354,10 @@ test("anthropicFormat names each status as the API does, before the head and in 
     const problem = { type: "about:blank", title: "No", status: Number(status), code: "c" };
     const json = `{"type":"error","error":{"type":"${type}","message":"No"}}`;
     assert.equal(anthropicFormat.errorBody?.(problem), json);
-    const wire = written(anthropicFormat, (framer, out) => framer.fail?.(out, problem));
+    const wire = written(
+      anthropicFormat,
+      (framer, out) => framer.fail?.(out, problem, { streamId: "s", lastEvent: 0 }),
+    );
     assert.ok(wire.endsWith(`\n\nevent: error\ndata: ${json}\n\n`));
   }
 });

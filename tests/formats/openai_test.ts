@@ -524,7 +524,10 @@ test("openaiFormat.with() refuses a model that is no string and keeps the name",
 test("openaiFormat never writes half an event where a failure comes first", () => {
   const problem = { type: "about:blank", title: "No", status: 500, code: "internal" };
   const error = '{"error":{"message":"No","type":"server_error","param":null,"code":"internal"}}';
-  const wire = written(openaiFormat, (framer, out) => framer.fail?.(out, problem));
+  const wire = written(
+    openaiFormat,
+    (framer, out) => framer.fail?.(out, problem, { streamId: "s", lastEvent: 0 }),
+  );
   assert.equal(wire, `data: ${error}\n\ndata: [DONE]\n\n`);
 });
 

@@ -261,7 +261,10 @@ test("uiMessageFormat tells a failure in the stream, and never a finish", async 
 
 test("uiMessageFormat writes a failure that comes first as an error part", () => {
   const problem = { type: "about:blank", title: "No", status: 500, code: "internal" };
-  const wire = written(uiMessageFormat, (framer, out) => framer.fail?.(out, problem));
+  const wire = written(
+    uiMessageFormat,
+    (framer, out) => framer.fail?.(out, problem, { streamId: "s", lastEvent: 0 }),
+  );
   assert.ok(wire.endsWith('data: {"type":"error","errorText":"No"}\n\ndata: [DONE]\n\n'));
 });
 

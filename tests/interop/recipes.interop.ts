@@ -210,7 +210,7 @@ test("response relays another event stream", async () => {
       "fetch",
       (_url: string, init: RequestInit) => real(upstream.url, init),
     );
-    const { fetch } = await load("response", "mock");
+    const { fetch } = await load("relay", "mock");
     const answer = await read(await fetch(request(TEXT)));
     redirected.mock.restore();
     assert.deepEqual([answer.text, answer.end], [TEXT, "done"]);

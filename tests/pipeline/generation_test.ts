@@ -9,7 +9,8 @@ import { StreamError } from "../../lib/error.ts";
 import type { Format } from "../../lib/formats/format.ts";
 import { jsonFormat } from "../../lib/formats/events.ts";
 import { plainFormat } from "../../lib/formats/plain.ts";
-import { Generation, type Sink, type StreamReport } from "../../lib/pipeline/generation.ts";
+import { Generation, type StreamReport } from "../../lib/pipeline/generation.ts";
+import type { Sink } from "../../lib/pipeline/byte_producer.ts";
 import type { Source, SourceContext } from "../../lib/pipeline/pump.ts";
 import type { Item } from "../../lib/item.ts";
 import { AsyncQueue, type AsyncQueueOptions } from "../../lib/pipeline/queue.ts";
@@ -93,7 +94,7 @@ class Scene {
   conclude(): void {
     assert(this.generation.conclude());
     this.take();
-    this.generation.finish();
+    this.generation.end("completed");
   }
 
   /** The events that were taken. */
@@ -194,8 +195,8 @@ for (const [name, way] of Object.entries(WAYS)) {
         way.do(scene);
         assert(scene.tray.wakes > wakes, "the outlet is woken");
         assert.equal(scene.generation.over, true);
-        assert.equal(scene.generation.begun, true);
-        assert.equal(scene.generation.failedBeforeHeaders, tokens === 0 && !way.normal);
+        const phase = tokens === 0 && !way.normal ? "rejected" : "ended";
+        assert.equal(scene.generation.phase, phase);
         assert.equal(scene.end, undefined, "it ends when its last byte was taken");
         assert.equal(scene.generation.conclude(), true);
         const { waiting } = scene.generation;
@@ -441,17 +442,18 @@ test("what a format cannot tell is for the outlet to break off with", async () =
   scene.generation.start();
   await turn();
   scene.queue.send("text");
-  const breakOff = () => scene.generation.breakOff;
-  assert.equal(breakOff(), undefined);
-  scene.queue.fail(new Error("secret"));
-  assert.equal(breakOff()?.code, "internal");
-  assert.notEqual(breakOff()?.message, "secret");
+  assert.equal(scene.generation.phase, "running");
+  const error = new Error("secret");
+  scene.queue.fail(error);
+  assert.equal(scene.generation.phase, "broken");
+  assert.equal(scene.generation.error, error);
   scene.conclude();
   assert.equal(scene.written, "text");
   const told = new Scene();
   told.generation.start();
+  told.queue.send("text");
   told.queue.fail(new Error("secret"));
-  assert.equal(told.generation.breakOff, undefined);
+  assert.equal(told.generation.phase, "ended");
   told.conclude();
 });
 
@@ -466,8 +468,8 @@ test("a format that breaks in start() is no unhandled matter", () => {
           throw error;
         },
         token: (...token) => framer.token(...token),
-        structured: (...item) => framer.structured(...item),
-        relayed: (...event) => framer.relayed(...event),
+        structured: (...item) => framer.structured!(...item),
+        relayed: (...event) => framer.relayed!(...event),
         end: (...end) => framer.end(...end),
         fail: (...failure) => framer.fail!(...failure),
       };

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { AsyncQueue, createHandler, sse, type SseOptions, StreamError } from "../../mod.ts";
+import { relay } from "../../lib/sources/relay.ts";
 
 const request = (init: RequestInit = {}, path = "/") =>
   new Request(`http://localhost${path}`, init);
@@ -75,7 +76,7 @@ for (const [name, [init, path]] of Object.entries(refusals)) {
     assert.equal(queue.state, "cancelled");
     let cancelled = false;
     const body = new ReadableStream({ cancel: () => void (cancelled = true) });
-    await sse(request(init, path), new Response(body));
+    await sse(request(init, path), relay(new Response(body)));
     await settle();
     assert(cancelled);
   });
@@ -141,13 +142,13 @@ test("a framer that throws in the middle of an event leaves none of it", async (
       return {
         token: (out: Parameters<typeof framer.token>[0], text: string) => {
           if (text === "b") {
-            out.utf8("data: half");
+            out.text("data: half");
             throw new Error("framer");
           }
           framer.token(out, text);
         },
-        structured: framer.structured.bind(framer),
-        relayed: framer.relayed.bind(framer),
+        structured: framer.structured!.bind(framer),
+        relayed: framer.relayed!.bind(framer),
         end: framer.end.bind(framer),
         fail: framer.fail!.bind(framer),
       };

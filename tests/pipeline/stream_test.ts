@@ -1,13 +1,17 @@
 /**
- * `TokenStream` over a supply that the test holds in its hands: each way through its states, whoever
+ * `TokenStream` over a producer that the test holds in its hands: each way through its states, whoever
  * makes the bytes.
  */
 import assert from "node:assert/strict";
 import test, { afterEach } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
-import type { ByteProducer } from "../../lib/pipeline/generation.ts";
-import { type Opened, type ReaderOptions, TokenStream } from "../../lib/pipeline/stream.ts";
+import type {
+  ByteProducer,
+  ProducerPhase,
+  ReaderOutcome,
+} from "../../lib/pipeline/byte_producer.ts";
+import { type ReaderOptions, TokenStream } from "../../lib/pipeline/stream.ts";
 import { total } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 
@@ -15,20 +19,17 @@ const encoder = new TextEncoder();
 const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A supply that says what the test tells it to, and notes what it is told. */
+/** A producer that says what the test tells it to, and notes what it is told. */
 class Hand implements ByteProducer {
-  begun = false;
-  over = false;
-  failure: { error: unknown } | undefined;
-  failedBeforeHeaders = false;
-  breakOff: StreamError | undefined;
+  phase: ProducerPhase = "starting";
+  error: unknown;
   /** What `take` hands out, one after the other. */
   readonly pieces: string[] = [];
   /** What `conclude` adds. */
   last: string | undefined;
   readonly told: string[] = [];
   /** Why it was ended. */
-  error: unknown;
+  reason: unknown;
   broken: Error | undefined;
 
   get waiting(): number {
@@ -36,7 +37,7 @@ class Hand implements ByteProducer {
   }
 
   conclude(): boolean {
-    if (!this.over) return false;
+    if (this.phase === "starting" || this.phase === "running") return false;
     if (this.last !== undefined) this.pieces.push(this.last);
     this.last = undefined;
     return true;
@@ -59,13 +60,9 @@ class Hand implements ByteProducer {
     this.told.push("drained");
   }
 
-  finish(): void {
-    this.told.push("finish");
-  }
-
-  end(outcome: "failed" | "cancelled", error: unknown): void {
+  end(outcome: ReaderOutcome, error?: unknown): void {
     this.told.push(outcome);
-    this.error = error;
+    this.reason = error;
   }
 
   /** How it was ended: once. */
@@ -77,7 +74,8 @@ class Hand implements ByteProducer {
 interface Scene {
   readonly hand: Hand;
   readonly stream: TokenStream;
-  readonly opened: Promise<Opened>;
+  /** The body, or the error that came before it. */
+  readonly opened: Promise<unknown>;
   readonly abort: AbortController;
   /** How often its end was told. */
   ended: number;
@@ -85,14 +83,12 @@ interface Scene {
 }
 
 interface SceneOptions extends ReaderOptions {
-  buffered?: boolean;
-  heartbeats?: boolean;
   isGone?: boolean;
   start?: (hand: Hand) => void;
 }
 
 function open(
-  { buffered = false, heartbeats = true, isGone = false, start, ...options }: SceneOptions = {},
+  { isGone = false, start, ...options }: SceneOptions = {},
 ): Scene {
   const abort = new AbortController();
   if (isGone) abort.abort();
@@ -101,28 +97,26 @@ function open(
   const stream = new TokenStream({
     request,
     options,
-    heartbeats,
-    buffered,
     onEnd: () => scene.ended++,
   });
   const scene = { hand, stream, abort, ended: 0, started: 0, opened: undefined as unknown };
   scene.opened = stream.open(hand, () => {
     scene.started++;
     start?.(hand);
-  }, (opened) => opened);
+  }, (body) => body).catch((error) => error);
   return scene as Scene;
 }
 
 /** Something is there to be sent. */
 function give({ hand, stream }: Scene, ...pieces: string[]): void {
-  hand.begun = true;
+  if (hand.phase === "starting") hand.phase = "running";
   hand.pieces.push(...pieces);
   stream.wake();
 }
 
 /** There will be no more. */
-function finish({ hand, stream }: Scene, last?: string): void {
-  hand.begun = hand.over = true;
+function finish({ hand, stream }: Scene, last?: string, phase: ProducerPhase = "ended"): void {
+  hand.phase = phase;
   hand.last = last;
   stream.wake();
 }
@@ -156,7 +150,7 @@ test("what is all there before the head is one body, and no stream", async () =>
   const body = await scene.opened;
   assert(body instanceof Uint8Array);
   assert.equal(new TextDecoder().decode(body), "all of it");
-  assert.deepEqual(scene.hand.ends, ["finish"]);
+  assert.deepEqual(scene.hand.ends, ["completed"]);
   assert.equal(scene.ended, 1);
 });
 
@@ -167,7 +161,7 @@ test("what is more than 64 KiB is a stream, though all of it is there", async ()
   const reader = await readerOf(scene);
   assert.equal((await textOf(reader))?.length, 64 * 1024);
   assert.equal(await textOf(reader), "end");
-  assert.deepEqual(scene.hand.ends, ["finish"]);
+  assert.deepEqual(scene.hand.ends, ["completed"]);
   assert.equal(await textOf(reader), undefined);
 });
 
@@ -200,9 +194,10 @@ test("the head leaves after commitAfterMs of silence, or at once where that is 0
   }
 });
 
-test("a document's head waits for its end, whatever commitAfterMs says", async () => {
-  const scene = open({ commitAfterMs: 0, buffered: true });
-  give(scene, "half");
+test("a document's head waits for its end: without a commitAfterMs it is open when its producer says so", async () => {
+  const scene = open({ commitAfterMs: Infinity });
+  scene.hand.pieces.push("half");
+  scene.stream.wake();
   let isOpen = false;
   scene.opened.then(() => isOpen = true);
   await sleep(20);
@@ -212,31 +207,35 @@ test("a document's head waits for its end, whatever commitAfterMs says", async (
   assert((await scene.opened) instanceof Uint8Array);
 });
 
-test("a refusal is the answer, and so is any failure of a document", async () => {
-  for (const buffered of [false, true]) {
-    const scene = open({ buffered, commitAfterMs: 0 });
-    if (buffered) give(scene, "half a document");
-    const error = new StreamError("quota");
-    scene.hand.failure = { error };
-    scene.hand.failedBeforeHeaders = !buffered;
-    finish(scene);
+test("a rejected producer's error is the answer, also where its end turns out not to be writable", async () => {
+  for (const isLate of [false, true]) {
+    const scene = open({ commitAfterMs: 0 });
+    if (isLate) scene.hand.pieces.push("half a document");
+    const error = scene.hand.error = new StreamError("quota");
+    if (isLate) {
+      scene.hand.conclude = () => {
+        scene.hand.phase = "rejected";
+        return true;
+      };
+    }
+    finish(scene, undefined, isLate ? "ended" : "rejected");
     assert.equal(await scene.opened, error);
     assert.deepEqual(scene.hand.ends, ["failed"]);
-    assert.equal(scene.hand.error, error);
+    assert.equal(scene.hand.reason, error);
     assert.equal(scene.ended, 1);
   }
 });
 
-test("a failure after an item is the supply's to tell", async () => {
+test("a failure after an item is the producer's to tell", async () => {
   const scene = open();
-  scene.hand.failure = { error: new Error("broken") };
+  scene.hand.error = new Error("broken");
   give(scene, "text");
   finish(scene);
   assert((await scene.opened) instanceof Uint8Array);
-  assert.deepEqual(scene.hand.ends, ["finish"]);
+  assert.deepEqual(scene.hand.ends, ["completed"]);
 });
 
-test("a start that throws is the answer, and is told to the supply", async () => {
+test("a start that throws is the answer, and is told to the producer", async () => {
   const error = new Error("broken");
   const scene = open({
     start: () => {
@@ -246,7 +245,7 @@ test("a start that throws is the answer, and is told to the supply", async () =>
   const opened = await scene.opened;
   assert(opened instanceof StreamError && opened.code === "internal" && opened.cause === error);
   assert.deepEqual(scene.hand.ends, ["failed"]);
-  assert.equal(scene.hand.error, error);
+  assert.equal(scene.hand.reason, error);
 });
 
 // Readers that leave
@@ -258,7 +257,7 @@ test("a reader that has left before the start is noticed in the first turn", asy
   assert(opened instanceof StreamError && opened.code === "disconnected");
   assert(performance.now() - fromMs < 50, "before commitAfterMs");
   assert.equal(scene.started, 1);
-  assert.deepEqual(scene.hand.ends, ["cancelled"]);
+  assert.deepEqual(scene.hand.ends, ["unread"]);
   assert.equal(scene.ended, 1);
 });
 
@@ -272,7 +271,7 @@ test("a stream that is committed in its first turn listens to the signal as well
   assert.deepEqual(scene.hand.ends, ["cancelled"]);
 });
 
-test("a reader that leaves before the head is told to the supply once", async () => {
+test("a reader that leaves before the head is told to the producer once", async () => {
   for (const isTimed of [false, true]) {
     const scene = open({ commitAfterMs: 1000 });
     if (isTimed) {
@@ -286,7 +285,7 @@ test("a reader that leaves before the head is told to the supply once", async ()
     give(scene, "late");
     finish(scene);
     await turn();
-    assert.deepEqual(scene.hand.ends, ["cancelled"]);
+    assert.deepEqual(scene.hand.ends, [isTimed ? "cancelled" : "unread"]);
     assert.equal(scene.ended, 1);
   }
 });
@@ -310,9 +309,9 @@ for (const how of ["abort", "cancel", "both"] as const) {
       if (how !== "cancel") scene.abort.abort();
       if (how !== "abort") await reader.cancel("gone");
       await read;
-      assert.deepEqual(scene.hand.ends, [when === "ended" ? "finish" : "cancelled"]);
+      assert.deepEqual(scene.hand.ends, [when === "ended" ? "completed" : "cancelled"]);
       if (when !== "ended") {
-        const { error } = scene.hand;
+        const { reason: error } = scene.hand;
         assert(error instanceof StreamError && error.code === "disconnected");
         assert.equal(error.cause, how === "cancel" ? "gone" : undefined);
       }
@@ -361,7 +360,7 @@ test("an end without a last byte closes the body", async () => {
     finish(scene);
     await turn();
     assert.equal(await (read ?? textOf(reader)), undefined);
-    assert.deepEqual(scene.hand.ends, ["finish"]);
+    assert.deepEqual(scene.hand.ends, ["completed"]);
   }
 });
 
@@ -374,7 +373,7 @@ test("a supply that breaks ends the stream, and no exception leaves it", async (
   give(scene, "two");
   await assert.rejects(reader.read(), StreamError);
   assert.deepEqual(scene.hand.ends, ["failed"]);
-  assert.equal(scene.hand.error, scene.hand.broken);
+  assert.equal(scene.hand.reason, scene.hand.broken);
   assert.equal(scene.ended, 1);
 });
 
@@ -383,9 +382,8 @@ test("a supply that breaks ends the stream, and no exception leaves it", async (
 test("breaking off comes one read after the last text", async () => {
   const breakOff = new StreamError("internal");
   const failing = (scene: Scene, last?: string) => {
-    scene.hand.failure = { error: breakOff };
-    scene.hand.breakOff = breakOff;
-    finish(scene, last);
+    scene.hand.error = breakOff;
+    finish(scene, last, "broken");
   };
   const cases: Record<string, (scene: Scene) => void> = {
     "with the text": (scene) => {
@@ -395,17 +393,17 @@ test("breaking off comes one read after the last text", async () => {
     "with its last": (scene) => failing(scene, "text"),
   };
   for (const [name, run] of Object.entries(cases)) {
-    const scene = open({ heartbeats: false });
+    const scene = open({ heartbeatMs: 0 });
     run(scene);
     const reader = await readerOf(scene);
     assert.equal(await textOf(reader), "text", name);
     assert.deepEqual(scene.hand.ends, [], name);
     await assert.rejects(reader.read(), (error) => error === breakOff);
-    assert.deepEqual(scene.hand.ends, ["finish"], name);
+    assert.deepEqual(scene.hand.ends, ["completed"], name);
     assert.equal(scene.ended, 1);
   }
   // The text was read long ago: there is nothing to wait for.
-  const late = open({ heartbeats: false });
+  const late = open({ heartbeatMs: 0 });
   give(late, "text");
   const reader = await readerOf(late);
   assert.equal(await textOf(reader), "text");
@@ -413,7 +411,7 @@ test("breaking off comes one read after the last text", async () => {
   await turn();
   failing(late);
   await assert.rejects(read, (error) => error === breakOff);
-  assert.deepEqual(late.hand.ends, ["finish"]);
+  assert.deepEqual(late.hand.ends, ["completed"]);
 });
 
 // Silence and stalls
@@ -439,10 +437,10 @@ test("a reader that takes nothing for stallMs is dropped, and its body is broken
   const reader = await readerOf(scene);
   await until(() => scene.ended === 1, 2000, "it is dropped");
   assert.deepEqual(scene.hand.ends, ["cancelled"]);
-  assert(scene.hand.error instanceof StreamError && scene.hand.error.code === "stalled");
+  assert(scene.hand.reason instanceof StreamError && scene.hand.reason.code === "stalled");
   await assert.rejects(async () => {
     while (!(await reader.read()).done);
-  }, (error) => error === scene.hand.error);
+  }, (error) => error === scene.hand.reason);
 });
 
 test("a reader that waits is never dropped, nor is any where stallMs is 0", async () => {
@@ -478,10 +476,10 @@ for (const when of ["opening", "idle", "wanting"] as const) {
       }
     }
     scene.hand.pieces.push("x".repeat(70_000), "y".repeat(70_000));
-    scene.hand.begun = scene.hand.over = true;
+    scene.hand.phase = "ended";
     scene.hand.last = "end";
     scene.stream.shutDown();
-    assert.deepEqual(scene.hand.ends, ["finish"]);
+    assert.deepEqual(scene.hand.ends, ["completed"]);
     assert.equal(scene.ended, 1);
     reader ??= await readerOf(scene);
     let text = await read ?? "";

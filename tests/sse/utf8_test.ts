@@ -23,26 +23,26 @@ function inJson(writer: ByteWriter): string {
   return JSON.parse(`"${decoder.decode(writer.take())}"`);
 }
 
-test("ByteWriter.utf8() equals TextEncoder for every UTF-16 unit and around every pair", () => {
+test("ByteWriter.text() equals TextEncoder for every UTF-16 unit and around every pair", () => {
   const writer = new ByteWriter();
   for (let code = 0; code < 0x10000; code++) {
     const text = String.fromCharCode(code);
-    writer.utf8(text);
+    writer.text(text);
     if (decoder.decode(writer.take()) !== text.toWellFormed()) assert.fail(code.toString(16));
   }
   for (const code of [0x10000, 0x10ffff, 0x1f600, 0x103ff, 0xffff, 0x800, 0x7ff, 0x80, 0x7f]) {
     const text = String.fromCodePoint(code);
-    writer.utf8(text);
+    writer.text(text);
     assert.deepEqual(writer.take(), encoder.encode(text));
   }
 });
 
-test("ByteWriter.utf8() equals TextEncoder for any string, lone surrogates too", () => {
+test("ByteWriter.text() equals TextEncoder for any string, lone surrogates too", () => {
   const writer = new ByteWriter();
   for (let seed = 0; seed < 1000; seed++) {
     const chance = random(seed);
     const text = int(chance, 2) === 0 ? hostile(chance, 20) : anyUnits(chance, 60);
-    writer.utf8(text);
+    writer.text(text);
     assert.deepEqual(writer.take(), encoder.encode(text), `seed ${seed}`);
   }
 });
@@ -75,7 +75,7 @@ test("ByteWriter grows for one string of a MiB, whatever each character takes", 
     const long = text.repeat(1024 * 1024 / text.length);
     const writer = new ByteWriter();
     writer.raw(new Constant("<"));
-    writer.utf8(long);
+    writer.text(long);
     writer.raw(new Constant(">"));
     assert.ok(decoder.decode(writer.take()) === `<${long.toWellFormed()}>`, JSON.stringify(text));
     writer.write(JSON_INSIDE, long);
@@ -99,7 +99,7 @@ test("ByteWriter grows at every fill of its scratch", () => {
         const writer = new ByteWriter();
         writer.raw(new Constant(filler.slice(room)));
         writer.write(jsonFrame("", tail), text);
-        writer.utf8(text);
+        writer.text(text);
         const written = decoder.decode(writer.take());
         if (written !== filler.slice(room) + escaped + tail + plain) {
           assert.fail(`${JSON.stringify(text)}, room ${room}`);
@@ -115,7 +115,7 @@ test("ByteWriter keeps many small strings in order", () => {
   const chance = random(1);
   for (let i = 0; i < 20_000; i++) {
     const piece = hostile(chance, 3);
-    writer.utf8(piece);
+    writer.text(piece);
     text += piece.toWellFormed();
   }
   assert.equal(writer.length, encoder.encode(text).length);
@@ -124,10 +124,10 @@ test("ByteWriter keeps many small strings in order", () => {
 
 test("ByteWriter.take() gives independent copies and starts anew", () => {
   const writer = new ByteWriter();
-  writer.utf8("first");
+  writer.text("first");
   const first = writer.take();
   assert.equal(writer.length, 0);
-  writer.utf8("second");
+  writer.text("second");
   const second = writer.take();
   assert.equal(decoder.decode(first), "first");
   assert.equal(decoder.decode(second), "second");
@@ -137,19 +137,19 @@ test("ByteWriter.take() gives independent copies and starts anew", () => {
   first.fill(0);
   // A sink may transfer the buffer away.
   structuredClone(second.buffer, { transfer: [second.buffer] });
-  writer.utf8("third");
+  writer.text("third");
   assert.equal(decoder.decode(writer.take()), "third");
   assert.equal(writer.take().length, 0);
 });
 
 test("ByteWriter.truncate() forgets what came after", () => {
   const writer = new ByteWriter();
-  writer.utf8("keep");
+  writer.text("keep");
   const { length } = writer;
-  writer.utf8("x".repeat(200_000));
+  writer.text("x".repeat(200_000));
   writer.truncate(length);
   assert.equal(writer.length, length);
-  writer.utf8("!");
+  writer.text("!");
   assert.equal(decoder.decode(writer.take()), "keep!");
 });
 
@@ -189,7 +189,7 @@ test("ByteWriter writers do not share what they have written", () => {
       else if (decoder.decode(writer.take()) !== texts[index]) assert.fail(`step ${step}`);
       texts[index] = "";
     } else {
-      writer.utf8(text);
+      writer.text(text);
       texts[index] += text.toWellFormed();
     }
     assert.equal(writer.length === 0, texts[index] === "");

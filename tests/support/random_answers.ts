@@ -19,6 +19,8 @@ import {
 } from "../../mod.ts";
 import { EventWriter } from "../../lib/sse/encode.ts";
 import { chunks, hostile, int, pick, random } from "./random.ts";
+import type { SourceFunction } from "../../lib/pipeline/pump.ts";
+import { relay } from "../../lib/sources/relay.ts";
 
 /** A part of an answer, as a client has it in the end. */
 export type Part =
@@ -197,20 +199,22 @@ export function framed(format: Format, items: Item[], end: Partial<End> = {}): s
   return written(format, (framer, out) => {
     for (const item of items) {
       if (typeof item === "string") framer.token(out, item);
-      else framer.structured(out, item.event, JSON.stringify(item.data), item.data);
+      else framer.structured?.(out, item.event, JSON.stringify(item.data), item.data);
     }
     framer.end(out, { reason: "completed", tokens: 2, ...end });
   });
 }
 
 /** An upstream's event stream. */
-export function upstream(...events: (string | [event: string, data: string])[]): Response {
+export function upstream(
+  ...events: (string | [event: string, data: string])[]
+): SourceFunction<unknown> {
   const body = events.map((event) => {
     const [name, data] = typeof event === "string" ? ["", event] : event;
     const lines = data.split("\n").map((line) => `data: ${line}\n`).join("");
     return `${name === "" ? "" : `event: ${name}\n`}${lines}\n`;
   }).join("");
-  return new Response(body, { headers: { "content-type": "text/event-stream" } });
+  return relay(new Response(body, { headers: { "content-type": "text/event-stream" } }));
 }
 
 /** A chunk as another server writes it. */

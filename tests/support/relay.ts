@@ -1,7 +1,8 @@
 /** What the tests of relaying sources share: a client, and the check that nothing was left open. */
 import assert from "node:assert/strict";
 import { active } from "../../lib/counters.ts";
-import { sse, type SseOptions } from "../../lib/http/sse.ts";
+import type { SseOptions } from "../../lib/http/options.ts";
+import { sse } from "../../lib/http/sse.ts";
 import type { Item } from "../../lib/item.ts";
 import { openai, type OpenAiOptions } from "../../lib/sources/openai.ts";
 import { collect } from "../../lib/testing.ts";

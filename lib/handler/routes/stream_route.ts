@@ -8,9 +8,9 @@ import type { Format } from "../../formats/format.ts";
 import type { Source } from "../../pipeline/pump.ts";
 import { checkInput, type StandardSchema } from "../input.ts";
 import { type BodyLimits, readBody, readJson } from "../body.ts";
-import { resumed } from "../../http/resume.ts";
 import { faultsOf, InvalidInput, type Schema } from "../schema.ts";
-import { respond, type SseOptions, type StreamExtras } from "../../http/sse.ts";
+import type { SseOptions } from "../../http/options.ts";
+import { respond, type StreamExtras } from "../../http/sse.ts";
 
 /** One route that streams. `Body` is the type of a body that fits its schema. */
 export interface StreamRoute<Body> {
@@ -65,8 +65,7 @@ export async function answerStream<Body>(
     if (log === undefined) throw new StreamError("not_found");
     const { heartbeatMs, stallMs, headers } = options;
     const format = route.formatName;
-    return await resumed(request, {
-      log,
+    return await log.resume(request, {
       ...definedOf({ owner, heartbeatMs, stallMs, headers, format }),
     }, extras);
   }

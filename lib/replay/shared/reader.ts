@@ -4,7 +4,8 @@
  */
 import { StreamError } from "../../error.ts";
 import { numberLost } from "../../sse/encode.ts";
-import type { Followed, Follower } from "../../http/replay_log.ts";
+import type { Followed, Follower } from "../event_log.ts";
+import type { ProducerPhase } from "../../pipeline/byte_producer.ts";
 import { HEARTBEAT } from "../recording.ts";
 import type { RedisLink } from "../redis/link.ts";
 import type { PeerChannel } from "./peers.ts";
@@ -253,10 +254,7 @@ class RemoteStream {
 
 /** One reader of a stream that is in Redis. */
 class RemoteReader implements Followed {
-  readonly begun = true;
-  readonly failure = undefined;
-  readonly failedBeforeHeaders = false;
-  readonly breakOff = undefined;
+  readonly error = undefined;
   readonly #stream: RemoteStream;
   readonly #follower: Follower;
   #state: "reading" | "over" = "reading";
@@ -284,8 +282,8 @@ class RemoteReader implements Followed {
     return this.#taken;
   }
 
-  get over(): boolean {
-    return this.#state === "over";
+  get phase(): ProducerPhase {
+    return this.#state === "over" ? "ended" : "running";
   }
 
   get waiting(): number {
@@ -293,7 +291,7 @@ class RemoteReader implements Followed {
   }
 
   conclude(): boolean {
-    return this.over;
+    return this.#state === "over";
   }
 
   take(): Uint8Array<ArrayBuffer> {
@@ -317,7 +315,7 @@ class RemoteReader implements Followed {
   }
 
   drained(): void {
-    if (this.#waiting > 0 || this.over) return;
+    if (this.#waiting > 0 || (this.#state === "over")) return;
     if (this.#taken !== this.#after) {
       this.#taken = this.#after;
       this.#stream.moved();
@@ -327,10 +325,6 @@ class RemoteReader implements Followed {
     this.fetch();
   }
 
-  finish(): void {
-    this.end();
-  }
-
   end(): void {
     this.#state = "over";
     this.#stream.leave(this);
@@ -338,7 +332,7 @@ class RemoteReader implements Followed {
 
   /** Ends the reader and not the generation. */
   drop(error: StreamError): void {
-    if (this.over) return;
+    if ((this.#state === "over")) return;
     this.#state = "over";
     this.#push(encoder.encode(this.#stream.found.info.fail[error.code] ?? ""));
     this.#follower.run();
@@ -346,7 +340,7 @@ class RemoteReader implements Followed {
 
   /** Fetches more events, unless enough of them wait. */
   fetch(): void {
-    if (this.over || this.#fetching === "held") return;
+    if ((this.#state === "over") || this.#fetching === "held") return;
     if (this.#fetching !== "no") {
       this.#fetching = "stale";
       return;
@@ -368,7 +362,7 @@ class RemoteReader implements Followed {
     const isStale = this.#fetching === "stale";
     this.#fetching = "no";
     this.#failingMs = undefined;
-    if (this.over) return;
+    if ((this.#state === "over")) return;
     if (batch === undefined) return this.#miss();
     this.#missingMs = undefined;
     const { last, end, isLost, isAlive, pieces } = batch;
@@ -389,7 +383,7 @@ class RemoteReader implements Followed {
       } else if (this.#after === last) this.#state = "over";
     } else if (pieces.length === 0 && !isAlive) this.#stream.checkProducer(last);
     if (isDue) this.fetch();
-    if (pieces.length > 0 || this.over) this.#follower.run();
+    if (pieces.length > 0 || (this.#state === "over")) this.#follower.run();
   }
 
   /**

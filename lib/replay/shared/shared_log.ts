@@ -5,15 +5,15 @@
 import { report, StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
 import { createStreamId as randomId } from "../../stream_id.ts";
+import { BaseLog } from "../base_log.ts";
 import type {
   Followed,
   Follower,
   LoggedStream,
   Recorder,
   RecordOptions,
-  ReplayLog,
   StreamInfo,
-} from "../../http/replay_log.ts";
+} from "../event_log.ts";
 import { MemoryLog, type MemoryLogOptions } from "../memory.ts";
 import type { RedisConnection } from "../redis/clients.ts";
 import { type Found, LogReader } from "./reader.ts";
@@ -71,7 +71,7 @@ const NO_EVENT = 1e15;
  * export default createHandler({ source: "Hello", log });
  * ```
  */
-export class RedisLog implements ReplayLog {
+export class RedisLog extends BaseLog {
   /** The id of this process among the others. */
   readonly #process = randomId();
   readonly #connection: RedisConnection;
@@ -97,6 +97,7 @@ export class RedisLog implements ReplayLog {
    * @throws {RangeError} If a limit is out of its bounds.
    */
   constructor(connection: RedisConnection, options: RedisLogOptions = {}) {
+    super();
     const { prefix = "spillway:", onError, keepMs = KEEP_MS, ...limits } = options;
     this.#connection = connection;
     this.#onError = onError;
@@ -141,7 +142,7 @@ export class RedisLog implements ReplayLog {
     unref(this.#ticker);
   }
 
-  record(info: StreamInfo, options: RecordOptions): Recorder {
+  override record(info: StreamInfo, options: RecordOptions): Recorder {
     const nowMs = performance.now();
     for (const [streamId, untilMs] of this.#taken) {
       if (untilMs > nowMs) break;
@@ -150,11 +151,11 @@ export class RedisLog implements ReplayLog {
     if (this.#taken.has(info.streamId)) throw new StreamError("stream_exists");
     const continueForMs = Math.max(options.continueForMs, PEER_MESSAGE_MS);
     const recording = this.#memory.record(info, { ...options, continueForMs });
-    this.#writer.add(recording, options.fail);
+    this.#writer.add(recording, options.frames);
     return recording;
   }
 
-  async find(streamId: string): Promise<LoggedStream | undefined> {
+  override async find(streamId: string): Promise<LoggedStream | undefined> {
     const mine = await this.#memory.find(streamId);
     if (mine !== undefined) return mine;
     let held = await this.#scripts.find(streamId);
@@ -166,7 +167,10 @@ export class RedisLog implements ReplayLog {
     return held && new RemoteStream(foundOf(streamId, held), held, this.#remotes);
   }
 
-  async latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined> {
+  override async latest(
+    owner: string | undefined,
+    chatId: string,
+  ): Promise<LoggedStream | undefined> {
     const mine = await this.#memory.latest(owner, chatId);
     // A stream that Redis does not have yet is newer than any that it has.
     if (mine !== undefined && !this.#writer.isKnown(mine.info.streamId)) return mine;

@@ -5,7 +5,7 @@
  */
 import { StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
-import type { RecordOptions } from "../../http/replay_log.ts";
+import type { ReaderFrames } from "../event_log.ts";
 import type { EventPage, Recording, Subscriber } from "../recording.ts";
 import type { RedisLink } from "../redis/link.ts";
 import type { PeerChannel, PeerMessage } from "./peers.ts";
@@ -110,7 +110,7 @@ class RemoteSubscriber implements Subscriber {
 /** A recording and how much of it is in Redis. */
 interface StreamState {
   readonly recording: Recording;
-  readonly fail: RecordOptions["fail"];
+  readonly frames: ReaderFrames;
   /** Whether Redis has the stream. */
   isKnown: boolean;
   /** The last event that Redis has; `position` is where it ends, in bytes of the stream. */
@@ -169,10 +169,10 @@ export class LogWriter {
    * Adds a recording. Its id is written at once, or with the next tick, because a client that knows
    * it may ask for the stream elsewhere.
    */
-  add(recording: Recording, fail: RecordOptions["fail"]): void {
+  add(recording: Recording, frames: ReaderFrames): void {
     const stream: StreamState = {
       recording,
-      fail,
+      frames,
       isKnown: false,
       event: 0,
       position: 0,
@@ -444,11 +444,11 @@ export class LogWriter {
   }
 
   /** The description that other processes need to serve the stream, written once. */
-  #describe({ recording, fail }: StreamState): string {
+  #describe({ recording, frames }: StreamState): string {
     const { format, headers, owner, chatId } = recording.info;
     const text = (error: StreamError, final = false): string => {
       try {
-        return decoder.decode(fail(error, final));
+        return decoder.decode(frames.fail(error, 0, final));
       } catch (error) {
         // A custom format that cannot write its failures: its readers elsewhere get none.
         this.#owner.report(error);

@@ -1,13 +1,14 @@
-/** `sse()`: an upstream's `Response` as the source. */
+/** `sse()`: an upstream's response as the source. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeEvents, sse } from "../../../mod.ts";
 import { collect } from "../../../lib/testing.ts";
 import { until } from "../../support/serve.ts";
 import { assertProblem, counting, post, recorded } from "./setup.ts";
+import { relay } from "../../../lib/sources/relay.ts";
 
-const upstream = (body: BodyInit | null, init: ResponseInit = {}): Response =>
-  new Response(body, { headers: { "content-type": "text/event-stream" }, ...init });
+const upstream = (body: BodyInit | null, init: ResponseInit = {}) =>
+  relay(new Response(body, { headers: { "content-type": "text/event-stream" }, ...init }));
 
 test("sse() relays an upstream's events unchanged and ends with its end", async () => {
   const opened = counting();
@@ -114,7 +115,7 @@ test("sse() fails with bad_upstream for another status or media type, and drops 
       cancel: () => void cancelled++,
     });
     const { options, errors } = recorded();
-    const response = await sse(post(), () => new Response(body, init), options);
+    const response = await sse(post(), () => relay(new Response(body, init)), options);
     const problem = await assertProblem(response, 502, "bad_upstream");
     assert.ok(!JSON.stringify(problem).includes("secret"));
     assert.equal(errors.length, 1);
@@ -143,8 +144,9 @@ test("sse() fails for an upstream whose body breaks off, after what came before"
 
 test("sse() fails for an upstream whose body somebody has read, and counts it away", async () => {
   const opened = counting();
-  const answer = upstream("data: a\n\n");
-  answer.body!.getReader();
-  await assertProblem(await sse(post(), answer, recorded().options), 500, "internal");
+  const headers = { "content-type": "text/event-stream" };
+  const read = new Response("data: a\n\n", { headers });
+  read.body!.getReader();
+  await assertProblem(await sse(post(), relay(read), recorded().options), 500, "internal");
   assert.deepEqual(opened(), {});
 });

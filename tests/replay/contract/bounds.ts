@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Reading, same } from "../../support/event_reader.ts";
 import { type Abilities, Counter, KIB, type Rule, sleep, Tap } from "./rule.ts";
 
-export function boundsRules(rule: Rule, { limitedInAll, outlastsExpiry }: Abilities): void {
+export function boundsRules(rule: Rule, { limitedInAll, outlastsExpiry = true }: Abilities): void {
   rule("a stream is forgotten keepMs after its end, and not before", async (scene) => {
     const whole = await scene.finished(["a"]);
     const fromMs = performance.now();

@@ -119,8 +119,8 @@ export function readingRules(rule: Rule): void {
             encoded++;
             framer.token(out, text);
           },
-          structured: (...item) => framer.structured(...item),
-          relayed: (...item) => framer.relayed(...item),
+          structured: (...item) => framer.structured!(...item),
+          relayed: (...item) => framer.relayed!(...item),
           end: (...end) => framer.end(...end),
           fail: (...failure) => framer.fail!(...failure),
         };

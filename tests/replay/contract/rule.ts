@@ -5,7 +5,6 @@ import { respond, type StreamExtras } from "../../../lib/http/sse.ts";
 import {
   type AsyncQueue,
   type Item,
-  type ReplayLog,
   resume,
   type ResumeOptions,
   type Source,
@@ -18,6 +17,7 @@ import {
 import { total } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 import { Reading } from "../../support/event_reader.ts";
+import type { BaseLog } from "../../../lib/replay/base_log.ts";
 
 /** The limits that a rule may set; a log ignores those that it has not. */
 export interface Limits {
@@ -30,9 +30,9 @@ export interface Limits {
 /** A log under test. */
 export interface Made {
   /** Where generations are recorded. */
-  readonly log: ReplayLog;
+  readonly log: BaseLog;
   /** The same streams as seen from another machine; the same object where there is but one. */
-  readonly elsewhere: ReplayLog;
+  readonly elsewhere: BaseLog;
   close(): void | Promise<void>;
 }
 
@@ -134,8 +134,8 @@ export class Counter {
 
 /** A log, and what was told of the generations in it. */
 export class Scene {
-  readonly log: ReplayLog;
-  readonly elsewhere: ReplayLog;
+  readonly log: BaseLog;
+  readonly elsewhere: BaseLog;
   readonly reports: StreamReport[] = [];
   readonly errors: unknown[] = [];
   readonly #readings: Reading[] = [];

@@ -2,7 +2,7 @@
  * Sources whose client disconnects, each at a different moment. Tests run them in their own process, to
  * look into them, and in another one, where a crash would show.
  */
-import type { SseOptions } from "../../../lib/http/sse.ts";
+import type { SseOptions } from "../../../lib/http/options.ts";
 import type { SourceFunction } from "../../../lib/pipeline/pump.ts";
 
 /** What a scene's source lets be seen. */

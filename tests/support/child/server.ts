@@ -2,7 +2,8 @@
 import { EventEmitter } from "node:events";
 import process from "node:process";
 import { active } from "../../../lib/counters.ts";
-import { sse, type SseOptions } from "../../../lib/http/sse.ts";
+import type { SseOptions } from "../../../lib/http/options.ts";
+import { sse } from "../../../lib/http/sse.ts";
 import type { Item } from "../../../lib/item.ts";
 import type { AsyncQueue } from "../../../lib/pipeline/queue.ts";
 import type { Source, SourceFunction } from "../../../lib/pipeline/pump.ts";

@@ -5,13 +5,15 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { active } from "../../lib/counters.ts";
-import { sse, type SseOptions } from "../../lib/http/sse.ts";
+import type { SseOptions } from "../../lib/http/options.ts";
+import { sse } from "../../lib/http/sse.ts";
 import type { Source } from "../../lib/pipeline/pump.ts";
 import { openai } from "../../lib/sources/openai.ts";
 import { collect } from "../../lib/testing.ts";
 import { DEPARTURES, rawRequest, serve, type Served, until } from "../support/serve.ts";
 import { type Mock, startMock } from "../support/upstream/mock.ts";
 import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "../support/relay.ts";
+import { relay } from "../../lib/sources/relay.ts";
 
 let mock: Mock;
 let first: Served;
@@ -36,7 +38,9 @@ before(async () => {
     const messages = () => [{ role: "user", content }];
     return openai({ baseUrl: mock.url, apiKey: KEY, model, messages, tokenTimeoutMs: 200 });
   });
-  second = hop((_model, { search }) => ({ signal }) => fetch(`${first.url}/${search}`, { signal }));
+  second = hop((_model, { search }) => ({ signal }) =>
+    relay(fetch(`${first.url}/${search}`, { signal }))
+  );
 });
 after(async () => {
   await second.close();
@@ -141,7 +145,7 @@ test("a Response is let go when the reader leaves, though its fetch was given no
       messages: [{ role: "user", content: TEXT }],
     });
     const careless = serve((request) =>
-      sse(request, () => fetch(`${mock.url}/chat/completions`, { method: "POST", body }))
+      sse(request, () => relay(fetch(`${mock.url}/chat/completions`, { method: "POST", body })))
     );
     try {
       const raw = await rawRequest(careless.port);
@@ -160,7 +164,7 @@ test("a Response is let go when the reader leaves, though its fetch was given no
 
 function answer(response: Response, options: SseOptions = {}) {
   const request = new Request("http://localhost/");
-  return sse(request, () => Promise.resolve(response), { onError: () => {}, ...options });
+  return sse(request, () => relay(Promise.resolve(response)), { onError: () => {}, ...options });
 }
 
 const EVENTS = { headers: { "content-type": "text/event-stream" } };

@@ -1,0 +1,118 @@
+/**
+ * The options of `sse()`, `resume()` and `stop()`, and their one check. Separate from them because
+ * the handler checks its options once and not with every request.
+ */
+import type { Format } from "../formats/format.ts";
+import type { GenerationOptions } from "../pipeline/generation.ts";
+import { checkLimits } from "../pipeline/queue.ts";
+import type { ReaderOptions } from "../pipeline/stream.ts";
+import type { LoggedOptions, ReplayLog, ResumeRequest, StopRequest } from "./replay_log.ts";
+
+/** Options of {@linkcode sse}. */
+export interface SseOptions extends ReaderOptions, GenerationOptions, LoggedOptions {
+  /** The format of the stream. @default {`?format=`, else what `Accept` likes best, else `json`} */
+  format?: "json" | "text" | "plain" | "ndjson" | Format;
+  /** Further response headers; they may not replace `content-type`. */
+  headers?: HeadersInit;
+  /**
+   * The log that makes event streams resumable: their events get ids and are kept there. Other
+   * formats are not logged.
+   */
+  log?: ReplayLog;
+}
+
+/** Options of {@linkcode resume}. */
+export interface ResumeOptions extends ResumeRequest {
+  /** The log in which the stream was recorded. */
+  log: ReplayLog;
+}
+
+/** Options of {@linkcode stop}. */
+export interface StopOptions extends StopRequest {
+  /** The log in which the stream was recorded. */
+  log: ReplayLog;
+}
+
+const CHECKED: unique symbol = Symbol("checked");
+
+/** Options that {@linkcode checkOptions} has checked; a copy with other names in it still counts. */
+export interface CheckedOptions extends SseOptions {
+  readonly [CHECKED]: true;
+}
+
+/**
+ * Checks every stream option, unless that has been done.
+
+ *
+ * @throws {RangeError} If an option is out of its bounds; the message names it.
+ * @throws {TypeError} If an option is of the wrong type.
+ */
+export function checkOptions(
+  options: SseOptions,
+  isLogged: boolean = options.log !== undefined,
+): CheckedOptions {
+  if (isChecked(options)) return options;
+  const { heartbeatMs, commitAfterMs, stallMs } = options;
+  checkLimits(options);
+  for (const name of ["onClose", "onError"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "function") {
+      throw new TypeError(`Cannot stream: ${name} is a ${typeof options[name]}, not a function`);
+    }
+  }
+  if (options.headers !== undefined) checkHeaders(new Headers(options.headers));
+  checkMs("heartbeatMs", heartbeatMs, 100, 60_000);
+  checkMs("stallMs", stallMs, 100, 2 ** 31 - 1);
+  checkMs("commitAfterMs", commitAfterMs, 0, 5000);
+  checkReplay(options, isLogged);
+  return { ...options, [CHECKED]: true };
+}
+
+function checkReplay({ streamId, disconnect }: SseOptions, isLogged: boolean): void {
+  if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
+    throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
+  }
+  if (disconnect === undefined || disconnect === "cancel") return;
+  if (!isLogged) {
+    throw new TypeError("Cannot stream: disconnect needs a log to be anything but cancel");
+  }
+  if (disconnect === "continue") return;
+  if (typeof disconnect !== "object" || disconnect === null) {
+    throw new TypeError(`Cannot stream: disconnect is ${disconnect}, not cancel or continue`);
+  }
+  const { continueForMs } = disconnect;
+  if (!(continueForMs >= 0 && continueForMs < 2 ** 31)) {
+    throw new RangeError(`Cannot stream: continueForMs is ${continueForMs}, not 0 to 2147483647`);
+  }
+}
+
+/**
+ * Headers that belong to one connection, or describe how the body is framed: the runtime sends
+ * them.
+ */
+const NOT_OURS = [
+  "connection",
+  "content-encoding",
+  "content-length",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+];
+
+function checkHeaders(headers: Headers): void {
+  const name = NOT_OURS.find((name) => headers.has(name));
+  if (name !== undefined) {
+    throw new TypeError(`Cannot stream: the header ${name} is not yours to set`);
+  }
+}
+
+function checkMs(name: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined || value === 0) return;
+  if (typeof value === "number" && value >= min && value <= max) return;
+  throw new RangeError(`Cannot stream: ${name} is ${value}, not 0 or ${min} to ${max}`);
+}
+
+function isChecked(options: SseOptions): options is CheckedOptions {
+  return CHECKED in options;
+}

@@ -1,0 +1,226 @@
+/**
+ * Items to bytes: the reader of a generation's queue. Separate from the generation because this is
+ * what a token costs, and a generation is a life cycle.
+ */
+import { type Problem, StreamError } from "../error.ts";
+import type { End, Format, Framer, Position } from "../formats/format.ts";
+import type { Item, Summary } from "../item.ts";
+import { EventWriter } from "../sse/encode.ts";
+import type { Sink } from "./byte_producer.ts";
+import { nameOf } from "./pump.ts";
+import type { QueueReader } from "./queue.ts";
+import { Relayed } from "./relayed.ts";
+
+/** What an encoder calls. No method may throw. */
+export interface EncoderOwner {
+  /** Called when bytes wait, or the source has ended. */
+  wake(): void;
+  /** Called when a value was sent after the normal end. */
+  sentAfterEnd(): void;
+}
+
+/**
+ * Limit of one encoded item, 1 MiB. No character takes more than 8 bytes, so shorter text is not
+ * measured.
+ */
+const MAX_ITEM_BYTES = 1024 * 1024;
+const MAX_UNCHECKED_LENGTH = MAX_ITEM_BYTES / 8 - 1024;
+/** Encoded bytes at which a sink without a bound has to take them at once. */
+const FLUSH_BYTES = 64 * 1024;
+const CR = 0x0d;
+const RESERVED = new Set(["done", "failed", "open", "error"]);
+
+/**
+ * Encodes each item when it is sent, in the order of the calls: `write` for each item, then `end` or
+ * `fail` once. What it has written waits in `out` until the sink takes it.
+ */
+export class ItemEncoder implements QueueReader<Item> {
+  /** Encoded bytes that wait for the sink. */
+  readonly out: EventWriter = new EventWriter();
+  readonly #framer: Framer;
+  readonly #lossless: boolean;
+  readonly #sink: Sink;
+  readonly #owner: EncoderOwner;
+  /** The first half of a surrogate pair whose second half is in a later token. */
+  #half = "";
+  #hasItems = false;
+  #tokens = 0;
+
+  constructor(framer: Framer, { lossless = false }: Format, sink: Sink, owner: EncoderOwner) {
+    this.#framer = framer;
+    this.#lossless = lossless;
+    this.#sink = sink;
+    this.#owner = owner;
+  }
+
+  /** Whether an item was sent. */
+  get hasItems(): boolean {
+    return this.#hasItems;
+  }
+
+  /** Number of tokens that were encoded. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /** Whether the format can write a failure; if not, the body has to be broken off. */
+  get canFail(): boolean {
+    return this.#framer.fail !== undefined;
+  }
+
+  /** Whether a queue that is too full has failed. */
+  get bounded(): boolean {
+    return this.#sink.bounded;
+  }
+
+  /** Writes what comes before the first item. */
+  start(): void {
+    this.#framer.start?.(this.out);
+  }
+
+  wake(): void {
+    this.#owner.wake();
+  }
+
+  sentAfterEnd(): void {
+    this.#owner.sentAfterEnd();
+  }
+
+  /**
+   * Encodes an item. A token that needs no check is written into its frame at once: the path from
+   * `send` to the bytes is what a token costs (benchmark case: burst).
+   */
+  write(item: Item): number {
+    const { out } = this;
+    const { frame } = this.#framer;
+    if (
+      frame === undefined || typeof item !== "string" || out.length === 0 || !this.#hasItems ||
+      this.#half !== "" || needsSlowPath(item)
+    ) return this.#writeAny(item);
+    out.frame(frame, item);
+    this.#tokens++;
+    return this.#written();
+  }
+
+  #writeAny(item: Item): number {
+    const { out } = this;
+    const before = out.length;
+    const events = out.events;
+    try {
+      this.#encode(item);
+    } catch (error) {
+      // Half an event would swallow the failure that follows.
+      out.rewind(before, events);
+      throw error;
+    }
+    if (!this.#hasItems) {
+      this.#hasItems = true;
+      this.#owner.wake();
+    } else if (before === 0 && out.length > 0) this.#owner.wake();
+    return this.#written();
+  }
+
+  #written(): number {
+    if (this.out.length >= FLUSH_BYTES) this.#sink.flush();
+    return this.#sink.pressure(this.out.length);
+  }
+
+  #encode(item: Item): void {
+    if (typeof item !== "string") return this.#writeStructured(item);
+    if (this.#half !== "" || needsSlowPath(item)) this.#writeSlow(item);
+    else this.#framer.token(this.out, item);
+    this.#tokens++;
+  }
+
+  /**
+   * Writes the normal end.
+   *
+   * @throws Whatever the format throws; nothing of the end is written then.
+   */
+  end(reason: End["reason"], { finishReason, usage }: Summary): void {
+    const before = this.out.length;
+    const events = this.out.events;
+    const end: End = { reason, tokens: this.#tokens };
+    if (typeof finishReason === "string") end.finishReason = finishReason;
+    if (typeof usage === "object" && usage !== null) end.usage = usage;
+    try {
+      this.#framer.end(this.out, end);
+    } catch (error) {
+      this.out.rewind(before, events);
+      throw error;
+    }
+  }
+
+  /** Writes the failure, if the format can. */
+  fail(problem: Problem, position: Position): void {
+    this.#framer.fail?.(this.out, problem, position);
+  }
+
+  /** Writes half a surrogate pair that nothing will complete. */
+  writeHalf(): void {
+    if (this.#half === "") return;
+    this.#framer.token(this.out, this.#half);
+    this.#half = "";
+  }
+
+  /** Writes a token that begins or ends in half a surrogate pair, or might be too large. */
+  #writeSlow(token: string): void {
+    if (this.#half !== "") {
+      token = this.#half + token;
+      this.#half = "";
+    }
+    if ((token.charCodeAt(token.length - 1) & 0xfc00) === 0xd800) {
+      this.#half = token.slice(-1);
+      if (token.length === 1) return;
+      token = token.slice(0, -1);
+    }
+    this.#writeLarge(token.length, (out) => this.#framer.token(out, token));
+  }
+
+  #writeStructured(item: Exclude<Item, string>): void {
+    if (typeof item !== "object" || !("data" in item)) {
+      throw new TypeError(`Cannot stream ${nameOf(item)}: an item is a string or { event?, data }`);
+    }
+    // In JSON both halves survive on their own, and the order of the items is kept.
+    if (this.#lossless) this.writeHalf();
+    if (item instanceof Relayed) return this.#writeRelayed(item);
+    const { event, data } = item;
+    if (event !== undefined && typeof event !== "string") {
+      throw new TypeError(`Cannot stream an event named by ${nameOf(event)}`);
+    }
+    if (event !== undefined && RESERVED.has(event)) {
+      throw new TypeError(`Cannot stream an event named ${event}: the name is reserved`);
+    }
+    const json: string | undefined = JSON.stringify(data);
+    if (json === undefined) throw new TypeError(`Cannot stream ${nameOf(data)} as JSON`);
+    this.#writeLarge(
+      json.length,
+      (out) => this.#framer.structured?.(out, event || undefined, json, data),
+    );
+  }
+
+  #writeRelayed({ upstream, items }: Relayed): void {
+    let isWritten = false;
+    this.#writeLarge(upstream.data.length, (out) => {
+      isWritten = this.#framer.relayed?.(out, upstream) ?? false;
+    });
+    if (isWritten) this.#tokens++;
+    else for (const item of items()) if (item !== "") this.#encode(item);
+  }
+
+  /** Writes an item that might be too large. */
+  #writeLarge(length: number, write: (out: EventWriter) => void): void {
+    const { out } = this;
+    const before = out.length;
+    if (length <= MAX_ITEM_BYTES) write(out);
+    if (length > MAX_ITEM_BYTES || out.length - before > MAX_ITEM_BYTES) {
+      throw new StreamError("item_too_large");
+    }
+  }
+}
+
+/** Whether a token ends in something that the next one may complete, or might be too large. */
+function needsSlowPath(token: string): boolean {
+  const last = token.charCodeAt(token.length - 1);
+  return last === CR || (last & 0xfc00) === 0xd800 || token.length > MAX_UNCHECKED_LENGTH;
+}

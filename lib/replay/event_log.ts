@@ -1,0 +1,100 @@
+/**
+ * A log, as its events are written and read. Separate from `ReplayLog`, which is what a stream asks
+ * of a log, so that the code of replay is in a program only with a log.
+ */
+import type { StreamError } from "../error.ts";
+import type { ByteProducer, Sink } from "../pipeline/byte_producer.ts";
+import type { Generation } from "../pipeline/generation.ts";
+
+/** What a log keeps beside the events of a stream. */
+export interface StreamInfo {
+  /** The stream id: 128 random bits as base64url, or what the embedder chose. */
+  readonly streamId: string;
+  /** The name of the one format that the stream is written in. */
+  readonly format: string;
+  /** Response headers of the format, beside those of every event stream. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The owner of the stream; for every other owner the stream does not exist. */
+  readonly owner: string | undefined;
+  /** The id of the chat that the stream belongs to, if any. */
+  readonly chatId: string | undefined;
+}
+
+/** What a reader gets beside the events of the log, in the format of the stream and without an id. */
+export interface ReaderFrames {
+  /** A sign of life after a silence; `lastEvent` is the number of the last event that the reader has. */
+  heartbeat(lastEvent: number): Uint8Array;
+  /** A failure that ends one reader and not the generation or, with `final`, one that ends both. */
+  fail(error: StreamError, lastEvent: number, final?: boolean): Uint8Array<ArrayBuffer>;
+}
+
+/** How a generation is recorded. */
+export interface RecordOptions {
+  /** How far the source may run ahead of the fastest reader, in bytes. */
+  readonly highWaterMark: number;
+  /** How long the generation goes on without a reader, in ms; `Infinity` is to its end. */
+  readonly continueForMs: number;
+  /** Writes what one reader gets beside the events of the log. */
+  readonly frames: ReaderFrames;
+  /** Called once, when the generation has ended. */
+  readonly onEnd: () => void;
+}
+
+/** The reader of a log, as the log calls it. */
+export interface Follower {
+  /** Called when events wait, or the end has come: the reader may take them at once. Must not throw. */
+  run(): void;
+}
+
+/** The byte producer that a log serves one reader from. */
+export interface Followed extends ByteProducer {
+  /** Ends this reader alone, if the generation belongs to another process and goes on there. */
+  drop?(error: StreamError): void;
+}
+
+/** A stream that a log holds. */
+export interface LoggedStream {
+  readonly info: StreamInfo;
+  /** Number of the first event that is still held; one past the last where none is. */
+  readonly firstEvent: number;
+  /** Number of the last event so far; 0 where there is none. */
+  readonly lastEvent: number;
+  /** Number of the first event that belongs to the end; `undefined` while the stream may go on. */
+  readonly endEvent: number | undefined;
+  /**
+   * Whether the stream ended because its producer was lost: readers may have come further than the
+   * log.
+   */
+  readonly isLost?: boolean;
+  /** Follows the stream after event number `after`. Ends when the reader leaves or has everything. */
+  follow(after: number, reader: Follower): Followed;
+  /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */
+  stop(reason?: string): Promise<void>;
+}
+
+/** A stream that is being recorded. */
+export interface Recorder extends LoggedStream, Sink {
+  /** Records `generation` and starts it. */
+  start(generation: Generation): void;
+  /** Ends the generation with a failure that is logged. */
+  shutDown(error: StreamError): void;
+}
+
+/** A log of events. */
+export interface EventLog {
+  /**
+   * Begins the recording of a new stream.
+   *
+   * @throws {StreamError} `log_full` (503) where there is no room; `stream_exists` (409) where the
+   * stream id is taken.
+   */
+  record(info: StreamInfo, options: RecordOptions): Recorder;
+  /**
+   * Finds a stream by its id. The caller has to check its owner.
+   *
+   * @throws {StreamError} `log_unavailable` (503) while the log cannot be reached.
+   */
+  find(streamId: string): Promise<LoggedStream | undefined>;
+  /** Finds the latest stream of a chat of that owner. */
+  latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
+}

@@ -1,0 +1,111 @@
+/**
+ * A generation that is recorded, and its first reader. Separate from `sse` so that this code is in a
+ * program only with a log.
+ */
+import { problemOf, StreamError } from "../error.ts";
+import { commentHeartbeat, type Format, type FormatContext } from "../formats/format.ts";
+import type { LoggedOptions, OpenStream, Respond, StreamObserver } from "../http/replay_log.ts";
+import { Generation, type GenerationInit, type GenerationOptions } from "../pipeline/generation.ts";
+import { release } from "../pipeline/pump.ts";
+import { checkLimits } from "../pipeline/queue.ts";
+import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
+import { EventWriter } from "../sse/encode.ts";
+import { createStreamId } from "../stream_id.ts";
+import type { EventLog, ReaderFrames, Recorder } from "./event_log.ts";
+import { HEARTBEAT } from "./recording.ts";
+
+/**
+ * Starts a generation that `log` records, with the sender of its request as its first reader.
+ *
+ * @throws {StreamError} If the log takes no stream, or if the generation fails before its first item.
+ */
+export async function openLogged(
+  log: EventLog,
+  init: GenerationInit,
+  options: ReaderOptions & GenerationOptions & LoggedOptions,
+  { onOpen, onEnd }: StreamObserver,
+  respond: Respond,
+): Promise<Response> {
+  const { request, format } = init;
+  const { disconnect = { continueForMs: 10_000 } } = options;
+  const streamId = init.streamId ?? createStreamId();
+  const stream = new TokenStream({ request, options, onEnd: ended });
+  let recorder: Recorder | undefined;
+  const openStream: OpenStream = {
+    shutDown(error) {
+      recorder?.shutDown(error);
+      stream.shutDown();
+    },
+  };
+  /**
+   * What has yet to end: the generation may go on without its reader, and the reader may still have
+   * to take what there is.
+   */
+  let left = 2;
+  function ended(): void {
+    if (--left === 0) onEnd?.(openStream);
+  }
+  let isOpen = false;
+  try {
+    onOpen?.(openStream);
+    isOpen = true;
+    recorder = log.record({
+      streamId,
+      format: format.name,
+      headers: format.headers ?? {},
+      owner: options.owner,
+      chatId: options.chatId,
+    }, {
+      highWaterMark: checkLimits(options).highWaterMark,
+      continueForMs: disconnect === "cancel"
+        ? 0
+        : disconnect === "continue"
+        ? Infinity
+        : disconnect.continueForMs,
+      frames: new FormatFrames(format, { request, streamId, lastId: undefined }),
+      onEnd: ended,
+    });
+  } catch (error) {
+    if (isOpen) onEnd?.(openStream);
+    release(init.source, error);
+    throw error;
+  }
+  const generation = new Generation({ ...init, streamId }, recorder, true);
+  const { start } = recorder;
+  const producer = recorder.follow(0, stream);
+  return await stream.open(
+    producer,
+    () => start.call(recorder, generation),
+    (body) => respond(body, streamId),
+  );
+}
+
+/** What a format writes for one reader, beside the events of the log. */
+export class FormatFrames implements ReaderFrames {
+  readonly #format: Format;
+  readonly #context: FormatContext;
+
+  constructor(format: Format, context: FormatContext) {
+    this.#format = format;
+    this.#context = context;
+  }
+
+  heartbeat(lastEvent: number): Uint8Array {
+    const { heartbeat } = this.#format;
+    if (heartbeat === undefined || heartbeat === commentHeartbeat) return HEARTBEAT;
+    const out = new EventWriter();
+    heartbeat(out, { streamId: this.#context.streamId, lastEvent });
+    return out.take();
+  }
+
+  fail(error: StreamError, lastEvent: number, final = false): Uint8Array<ArrayBuffer> {
+    const out = new EventWriter();
+    const problem = problemOf(error);
+    if (!final) problem.resume = true;
+    this.#format.open(this.#context).fail?.(out, problem, {
+      streamId: this.#context.streamId,
+      lastEvent,
+    });
+    return out.take();
+  }
+}

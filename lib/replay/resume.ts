@@ -1,0 +1,122 @@
+/** Serving a recorded stream to a client that comes back. */
+import { StreamError } from "../error.ts";
+import type { OpenStream, ResumeRequest, StreamObserver } from "../http/replay_log.ts";
+import { negotiate } from "../http/negotiate.ts";
+import { EVENT_STREAM_TYPE, streamHeaders } from "../http/response.ts";
+import { TokenStream } from "../pipeline/stream.ts";
+import type { EventLog, Followed, LoggedStream } from "./event_log.ts";
+
+/**
+ * A position: a stream id, a dot, the number of the last event that the client has, and `.lost` if
+ * that event reported the stream's loss.
+ */
+const POSITION = /^([\w-]{1,128})\.(\d{1,15})(\.lost)?$/;
+
+/**
+ * Resumes a stream of `log`.
+ *
+ * @throws {StreamError} If nothing can be resumed.
+ */
+export async function resumeLogged(
+  log: EventLog,
+  request: Request,
+  options: ResumeRequest,
+  observer: StreamObserver,
+): Promise<Response> {
+  const { owner, chatId } = options;
+  if (chatId !== undefined) {
+    const logged = await log.latest(owner, chatId);
+    const isLive = logged !== undefined && logged.endEvent === undefined;
+    if (!isLive) return nothing(options);
+    if (logged.firstEvent > 1) throw new StreamError("gone");
+    return replay(request, logged, 0, options, observer);
+  }
+  const position = positionOf(request);
+  const streamId = options.streamId ?? position?.streamId;
+  if (streamId === undefined) {
+    throw new StreamError("bad_request", { detail: "Last-Event-ID is missing" });
+  }
+  if (position !== undefined && position.streamId !== streamId) {
+    throw new StreamError("bad_request", { detail: "Last-Event-ID is of another stream" });
+  }
+  const logged = await log.find(streamId);
+  if (logged === undefined || logged.info.owner !== owner) throw new StreamError("not_found");
+  checkFormat(request, logged, options.format);
+  const { firstEvent, lastEvent, endEvent } = logged;
+  let after = position?.event ?? 0;
+  if (endEvent !== undefined && logged.isLost && position?.toldOfLoss !== true) {
+    // Its client may have come further than the log, and gets the failure wherever it is.
+    after = Math.min(after, endEvent - 1);
+  } else if (endEvent !== undefined && after >= lastEvent) {
+    if (after > lastEvent) {
+      throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
+    }
+    // A 204 would send a client that POSTs into a loop: it gets the end once more.
+    if (request.method === "GET" || request.method === "HEAD") return nothing(options);
+    after = endEvent - 1;
+  }
+  if (after + 1 < firstEvent) throw new StreamError("gone");
+  return replay(request, logged, after, options, observer);
+}
+
+function nothing({ headers }: ResumeRequest): Response {
+  return new Response(null, { status: 204, ...headers === undefined ? {} : { headers } });
+}
+
+function positionOf(
+  request: Request,
+): { streamId: string; event: number; toldOfLoss: boolean } | undefined {
+  const text = request.headers.get("last-event-id") ??
+    (request.url.includes("?") ? new URL(request.url).searchParams.get("lastEventId") : null);
+  if (text === null) return undefined;
+  const [, streamId, event, lost] = POSITION.exec(text) ?? [];
+  if (streamId === undefined) {
+    throw new StreamError("bad_request", { detail: "Last-Event-ID is malformed" });
+  }
+  return { streamId, event: Number(event), toldOfLoss: lost !== undefined };
+}
+
+function checkFormat(request: Request, { info }: LoggedStream, wanted: string | undefined): void {
+  const asked = wanted ??
+    (request.url.includes("?") ? new URL(request.url).searchParams.get("format") : null);
+  const accept = request.headers.get("accept");
+  const fits = asked === null || asked === info.format;
+  if (fits && (wanted !== undefined || negotiate(accept, [["text/event-stream"]]) === 0)) return;
+  throw new StreamError("not_acceptable", { detail: `The stream is recorded as ${info.format}` });
+}
+
+/** Serves what a log holds of a stream, after event number `after`. */
+async function replay(
+  request: Request,
+  logged: LoggedStream,
+  after: number,
+  options: ResumeRequest,
+  { onOpen, onEnd }: StreamObserver,
+): Promise<Response> {
+  const headers = new Headers(options.headers);
+  const { info } = logged;
+  for (const [name, value] of Object.entries(streamHeaders(EVENT_STREAM_TYPE, info.headers))) {
+    headers.set(name, value);
+  }
+  headers.set("x-stream-id", info.streamId);
+  if (request.method === "HEAD") return new Response(null, { headers });
+  const stream = new TokenStream({
+    request,
+    options: { ...options, commitAfterMs: 0 },
+    onEnd: onEnd && (() => onEnd(openStream)),
+  });
+  let followed: Followed | undefined = undefined;
+  const openStream: OpenStream = {
+    shutDown(error) {
+      followed?.drop?.(error);
+      stream.shutDown();
+    },
+  };
+  onOpen?.(openStream);
+  followed = logged.follow(after, stream);
+  return await stream.open(
+    followed,
+    () => {},
+    (body) => new Response(body as BodyInit, { headers }),
+  );
+}

@@ -1,0 +1,98 @@
+/** An upstream's event stream as a source: its events are passed on, or read where a format needs that. */
+import { StreamError, upstreamFailed } from "../error.ts";
+import { isFailure, parseChunk, readChunk } from "../formats/completion_chunk.ts";
+import type { Item, Summary } from "../item.ts";
+import { RELEASE, type SourceContext, type SourceFunction } from "../pipeline/pump.ts";
+import { Relayed } from "../pipeline/relayed.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
+import { discard, readUpstream } from "./upstream.ts";
+
+/** Options of {@linkcode relay}. */
+export interface RelayOptions {
+  /**
+   * Whether an event ends the stream, and how, in place of the rule of {@linkcode relay}. Such an
+   * event is not passed on.
+   */
+  end?: (event: ServerSentEvent) => "completed" | "failed" | undefined;
+}
+
+/** Names of events that end a stream: Spillway's own, Anthropic's, and OpenAI Responses'. */
+const ENDS = new Set(["done", "message_stop", "response.completed", "response.incomplete"]);
+const FAILURES = new Set(["failed", "error", "response.failed"]);
+/** AG-UI has no names of events: their types are in the data. */
+const RUN_ENDS = /"type":\s*"RUN_(FINISHED|ERROR)"/;
+
+/**
+ * A source that passes on the events of an upstream's response, without their ids and retry times:
+ * those are that server's. A response with another status than 200, or of another media type, is
+ * `bad_upstream`.
+ *
+ * The stream ends with `[DONE]` or an event `done`, `message_stop`, `response.completed`,
+ * `response.incomplete` or `RUN_FINISHED`, fails with `failed`, `error`, `response.failed` or
+ * `RUN_ERROR`, and is `truncated` without one of them. The summary of Spillway's `done` is kept. What
+ * an upstream says of its failure reaches `onError` alone.
+ *
+ * A format that has no events to pass on gets what they stand for: the text, reasoning and tool calls
+ * of OpenAI's chunks, the text of `{"token"}`, named events as structured data.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { relay, sse } from "spillway";
+ *
+ * const body = 'data: {"token":"Hello"}\n\nevent: done\ndata: {}\n\n';
+ * const upstream = new Response(body, { headers: { "content-type": "text/event-stream" } });
+ * const response = await sse(new Request("http://localhost/"), relay(upstream));
+ * assert((await response.text()).includes('data: {"token":"Hello"}'));
+ * ```
+ */
+export function relay(
+  response: Response | PromiseLike<Response>,
+  { end = endOf }: RelayOptions = {},
+): SourceFunction<unknown> {
+  async function run({ queue, signal }: SourceContext): Promise<void> {
+    const summary: Summary = {};
+    const isComplete = await readUpstream(await response, signal, (event) => {
+      const ended = end(event);
+      if (ended === "failed") throw upstreamFailed(event.data);
+      if (ended === undefined) return queue.send(new Relayed(event, () => itemsOf(event, summary)));
+      if (event.event === "done") Object.assign(summary, parse(event.data));
+      return "last";
+    });
+    if (!isComplete && !queue.closed) throw new StreamError("truncated");
+    queue.close(summary);
+  }
+  return Object.assign(run, {
+    [RELEASE]() {
+      // A response that never came has nothing to be closed.
+      Promise.resolve(response).then(discard, () => {});
+    },
+  });
+}
+
+function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOptions["end"]>> {
+  if (FAILURES.has(event)) return "failed";
+  if (data === "[DONE]" || ENDS.has(event)) return "completed";
+  const [, run] = RUN_ENDS.exec(data) ?? [];
+  if (run === undefined) return undefined;
+  return run === "FINISHED" ? "completed" : "failed";
+}
+
+/** The items that an event stands for. What its chunk says of the end goes into `summary`. */
+function itemsOf({ event, data }: ServerSentEvent, summary: Summary): Item[] {
+  if (event !== "message") return [{ event, data: parse(data) ?? data }];
+  const chunk: Record<string, unknown> | undefined = parseChunk(data) as Record<string, unknown>;
+  if (chunk === undefined) return [data];
+  if (isFailure(chunk)) throw upstreamFailed(data);
+  if ("choices" in chunk) return readChunk(chunk, summary);
+  return typeof chunk["token"] === "string" ? [chunk["token"]] : [{ data: chunk }];
+}
+
+/** The value of a text that is JSON; `undefined` if it is none. */
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
