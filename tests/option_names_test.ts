@@ -30,6 +30,7 @@ test("checkOptionNames() names what is unknown, and the nearest known name", () 
     baseUrl: "baseURL",
     baseurl: "baseURL",
     cor: "cors",
+    cros: "cors",
     logs: "log",
   };
   for (const [name, known] of Object.entries(nearest)) {
