@@ -24,6 +24,7 @@ const LAYERS = [
   "http",
   "replay",
   "handler",
+  "full_handler",
   "server",
   "testing",
 ];
