@@ -64,13 +64,9 @@ export type {
 } from "./lib/handler/routes/ui_message.ts";
 export type { ModelEntry } from "./lib/handler/routes/models.ts";
 export type { Stats } from "./lib/handler/metrics.ts";
-export {
-  type ChatInput,
-  createHandler,
-  type Handler,
-  type HandlerLimits,
-  type HandlerOptions,
-} from "./lib/handler.ts";
+export type { ChatInput, HandlerLimits } from "./lib/handler/options.ts";
+export type { Handler } from "./lib/handler.ts";
+export { createHandler, type FullHandlerOptions as HandlerOptions } from "./lib/full_handler.ts";
 export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
 export { encodeEvent, eventFrame, type EventWriter } from "./lib/sse/encode.ts";
 export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";

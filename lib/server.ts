@@ -3,7 +3,7 @@
  * environment, and the only one that knows which runtime it is on.
  */
 import process from "node:process";
-import { createHandler, type HandlerOptions } from "./handler.ts";
+import { createHandler, type FullHandlerOptions } from "./full_handler.ts";
 import { apiKeyAuth } from "./handler/api_keys.ts";
 import { help, readSettings, type Settings } from "./server/settings.ts";
 import { RedisLog } from "./replay/shared/shared_log.ts";
@@ -56,7 +56,7 @@ function read(): Settings {
 }
 
 /** The upstream if one is set, else the echo. */
-function source(): NonNullable<HandlerOptions["source"]> {
+function source(): NonNullable<FullHandlerOptions["source"]> {
   const { openaiBaseUrl: baseUrl, openaiApiKey: apiKey, openaiModel: model } = settings;
   if (!baseUrl) return echo({ delayMs: settings.tokenDelayMs });
   if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");

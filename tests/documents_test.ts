@@ -32,6 +32,7 @@ async function run(code: string): Promise<unknown> {
   try {
     const file = join(folder, "example.ts");
     const resolved = code.replaceAll('"spillway"', moduleAt("mod.ts"))
+      .replaceAll('"spillway/handler"', moduleAt("lib/handler.ts"))
       .replaceAll('"spillway/testing"', moduleAt("lib/testing.ts"));
     writeFileSync(file, resolved);
     return await import(pathToFileURL(file).href);
@@ -118,7 +119,8 @@ const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
   ["lib/pipeline/generation.ts", "GenerationOptions"],
   ["lib/http/options.ts", "SseOptions"],
   ["lib/http/replay_log.ts", "LoggedOptions"],
-  ["lib/handler.ts", "HandlerOptions"],
+  ["lib/handler/options.ts", "HandlerOptions"],
+  ["lib/full_handler.ts", "FullHandlerOptions"],
   ["lib/handler/access.ts", "AccessOptions"],
   ["lib/handler/stream_limit.ts", "StreamLimits", "limits."],
   ["lib/handler/body.ts", "BodyLimits", "limits."],

@@ -6,7 +6,14 @@ import test from "node:test";
 import { root } from "./support/child.ts";
 
 /** The ground: what everybody shares. */
-const GROUND = ["error.ts", "counters.ts", "stream_id.ts", "item.ts", "chat.ts"];
+const GROUND = [
+  "error.ts",
+  "counters.ts",
+  "stream_id.ts",
+  "item.ts",
+  "chat.ts",
+  "option_names.ts",
+];
 /** From below to above: a file imports what is in its own layer or in one before it. An entry is of the layer of its folder. */
 const LAYERS = [
   "ground",
@@ -17,6 +24,7 @@ const LAYERS = [
   "http",
   "replay",
   "handler",
+  "full_handler",
   "server",
   "testing",
 ];

@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
-import { createHandler, type HandlerOptions } from "../../lib/handler.ts";
+import { createHandler } from "../../lib/full_handler.ts";
+import type { HandlerOptions } from "../../lib/handler.ts";
 import { MemoryLog } from "../../lib/replay/memory.ts";
 import { createStreamId } from "../../lib/stream_id.ts";
 import { Reading } from "../support/event_reader.ts";

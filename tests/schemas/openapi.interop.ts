@@ -15,19 +15,8 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { createHandler, type Handler, type Item, StreamError } from "../../mod.ts";
 import { active } from "../../lib/counters.ts";
 import { queryInput } from "../../lib/handler/routes/streaming.ts";
-import { messagesOperation } from "../../lib/handler/openapi/anthropic.ts";
-import { type DescribedRoutes, openApiDocument } from "../../lib/handler/openapi/document.ts";
-import {
-  chatCompletionOperation,
-  modelOperation,
-  modelsOperation,
-} from "../../lib/handler/openapi/openai.ts";
-import {
-  resumeOperation,
-  stopOperation,
-  streamOperation,
-} from "../../lib/handler/openapi/streaming.ts";
-import { chatOperation, resumeChatOperation } from "../../lib/handler/openapi/ui_message.ts";
+import { type DescribedRoute, openApiDocument } from "../../lib/handler/openapi/document.ts";
+import { OPERATIONS } from "../../lib/handler/openapi/open_api.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
 import { total } from "../support/child.ts";
 import { serve } from "../support/serve.ts";
@@ -38,19 +27,10 @@ type Json = any;
 const here = fileURLToPath(new URL(".", import.meta.url));
 after(() => rmSync(`${here}.run`, { recursive: true, force: true }));
 
-const ALL: DescribedRoutes = {
-  "/streaming": { POST: { operation: streamOperation } },
-  "/streaming/{id}": {
-    GET: { operation: resumeOperation },
-    DELETE: { operation: stopOperation },
-  },
-  "/v1/chat/completions": { POST: { operation: chatCompletionOperation } },
-  "/v1/models": { GET: { operation: modelsOperation } },
-  "/v1/models/": { GET: { operation: modelOperation } },
-  "/v1/messages": { POST: { operation: messagesOperation } },
-  "/api/chat": { POST: { operation: chatOperation } },
-  "/api/chat/{id}/stream": { GET: { operation: resumeChatOperation } },
-};
+const ALL: readonly DescribedRoute[] = Object.entries(OPERATIONS).map(([name, operation]) => {
+  const [method, path] = name.split(" ") as [DescribedRoute["method"], string];
+  return { method, path, operation };
+});
 
 function everything(authorize: boolean, resumable: boolean): Json {
   return openApiDocument(ALL, {

@@ -7,6 +7,7 @@ import {
   type JsonSchema,
   jsonText,
   type Operation,
+  type Operations,
   ref,
   STREAM_PROBLEMS,
 } from "./operation.ts";
@@ -89,7 +90,7 @@ const itemSchema: JsonSchema = {
 };
 
 /** The operation of `POST /v1/messages`. */
-export const messagesOperation: Operation = {
+const messagesOperation: Operation = {
   operationId: "createMessage",
   summary: "Create a message",
   tags: ["anthropic"],
@@ -108,4 +109,9 @@ export const messagesOperation: Operation = {
   errorContent: { schema: ref("AnthropicError") },
   schemas,
   resumable: true,
+};
+
+/** The operations of Anthropic's API. */
+export const anthropicOperations: Operations = {
+  "POST /v1/messages": messagesOperation,
 };

@@ -1,9 +1,7 @@
-/**
- * The OpenAPI 3.2 document, built only from the routes that a handler serves: a route is in its
- * table if and only if it is in the document.
- */
+/** The OpenAPI 3.2 document, built from the routes that a handler serves and their operations. */
 import { CODES } from "../../error.ts";
 import type { StandardSchema } from "../input.ts";
+import type { Route } from "../routes/route.ts";
 import { embed, UNKNOWN } from "./embed.ts";
 import {
   type JsonSchema,
@@ -38,10 +36,10 @@ export interface DocumentOptions {
   readonly report: (error: unknown) => void;
 }
 
-/** Routes as a handler has them: by path, then by method. */
-export type DescribedRoutes = Readonly<
-  Record<string, Readonly<Record<string, { readonly operation: Operation }>>>
->;
+/** A route with its operation. */
+export interface DescribedRoute extends Pick<Route, "method" | "path" | "anonymous"> {
+  readonly operation: Operation;
+}
 
 const PROBLEM: JsonSchema = {
   type: "object",
@@ -104,25 +102,26 @@ const UNAUTHORIZED = { description: "Missing or invalid credentials." };
  * @throws {TypeError} If two operations share an id, two schemas share a name, or an error code is
  * unknown.
  */
-export function openApiDocument(routes: DescribedRoutes, options: DocumentOptions): JsonSchema {
+export function openApiDocument(
+  routes: readonly DescribedRoute[],
+  options: DocumentOptions,
+): JsonSchema {
   const { info, basePath, authorize } = options;
   const schemas: Record<string, JsonSchema> = { Problem: PROBLEM, ...inputSchemas(options) };
   const paths: Record<string, Record<string, JsonSchema>> = {};
   const ids = new Set<string>();
-  for (const [path, methods] of Object.entries(routes)) {
-    for (const [method, { operation }] of Object.entries(methods)) {
-      if (ids.has(operation.operationId)) {
-        throw new TypeError(`Cannot describe two routes as ${operation.operationId}`);
-      }
-      ids.add(operation.operationId);
-      for (const [name, schema] of Object.entries(operation.schemas ?? {})) {
-        if ((schemas[name] ??= schema) !== schema) {
-          throw new TypeError(`Cannot describe two schemas as ${name}`);
-        }
-      }
-      const item = paths[path] ??= {};
-      item[method.toLowerCase()] = describe(operation, options);
+  for (const { method, path, anonymous = false, operation } of routes) {
+    if (ids.has(operation.operationId)) {
+      throw new TypeError(`Cannot describe two routes as ${operation.operationId}`);
     }
+    ids.add(operation.operationId);
+    for (const [name, schema] of Object.entries(operation.schemas ?? {})) {
+      if ((schemas[name] ??= schema) !== schema) {
+        throw new TypeError(`Cannot describe two schemas as ${name}`);
+      }
+    }
+    const item = paths[path] ??= {};
+    item[method.toLowerCase()] = describe(operation, anonymous, options);
   }
   return {
     openapi: "3.2.0",
@@ -151,7 +150,8 @@ function inputSchemas({ schema, report }: DocumentOptions): Record<string, JsonS
 }
 
 function describe(
-  { problems, statuses, errorContent, schemas: _, resumable, anonymous, ...literal }: Operation,
+  { problems, statuses, errorContent, schemas: _, resumable, ...literal }: Operation,
+  anonymous: boolean,
   options: DocumentOptions,
 ): JsonSchema {
   const errorContents = errorContent ? { "application/json": errorContent } : AS_PROBLEM;

@@ -8,6 +8,7 @@ import {
   type JsonSchema,
   jsonText,
   type Operation,
+  type Operations,
   ref,
   STREAM_PROBLEMS,
 } from "./operation.ts";
@@ -139,7 +140,7 @@ const itemSchema: JsonSchema = {
 };
 
 /** The operation of `POST /v1/chat/completions`. */
-export const chatCompletionOperation: Operation = {
+const chatCompletionOperation: Operation = {
   operationId: "createChatCompletion",
   summary: "Create a chat completion",
   tags: ["openai"],
@@ -161,7 +162,7 @@ export const chatCompletionOperation: Operation = {
 };
 
 /** The operation of `GET /v1/models`. */
-export const modelsOperation: Operation = {
+const modelsOperation: Operation = {
   operationId: "listModels",
   summary: "List the models",
   tags: ["openai"],
@@ -172,7 +173,7 @@ export const modelsOperation: Operation = {
 };
 
 /** The operation of `GET /v1/models/{model}`. */
-export const modelOperation: Operation = {
+const modelOperation: Operation = {
   operationId: "retrieveModel",
   summary: "Retrieve a model",
   tags: ["openai"],
@@ -187,4 +188,11 @@ export const modelOperation: Operation = {
   problems: ["model_not_found"],
   errorContent: { schema: ref("OpenAiError") },
   schemas: modelSchemas,
+};
+
+/** The operations of OpenAI's API. */
+export const openaiOperations: Operations = {
+  "POST /v1/chat/completions": chatCompletionOperation,
+  "GET /v1/models": modelsOperation,
+  "GET /v1/models/{model}": modelOperation,
 };

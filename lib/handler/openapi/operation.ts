@@ -2,6 +2,7 @@
  * The type of a route's description: an OpenAPI 3.2 operation as a literal, and what the document
  * adds to it. Separate from the descriptions so that those are only data.
  */
+import type { Route } from "../routes/route.ts";
 
 /** A JSON Schema, draft 2020-12. */
 export interface JsonSchema {
@@ -28,6 +29,9 @@ export interface ParameterObject {
   readonly description: string;
   readonly schema: JsonSchema;
 }
+
+/** Descriptions of routes, by method and path: `GET /health`. */
+export type Operations = Readonly<Record<`${Route["method"]} ${Route["path"]}`, Operation>>;
 
 /** The description of a route. The first fields are OpenAPI's own. */
 export interface Operation {
@@ -57,8 +61,6 @@ export interface Operation {
    * stream id.
    */
   readonly resumable?: boolean;
-  /** Whether the route needs no credentials, even where the others do. */
-  readonly anonymous?: boolean;
 }
 
 /** A reference to a schema of the document, by name. */

@@ -1,5 +1,5 @@
 /** The OpenAPI operations of the HTML pages: the chat and the reference. */
-import type { Operation, ResponseObject } from "./operation.ts";
+import type { Operation, Operations, ResponseObject } from "./operation.ts";
 
 function page(description: string): Operation["responses"] {
   const html: ResponseObject = {
@@ -10,21 +10,25 @@ function page(description: string): Operation["responses"] {
 }
 
 /** The operation of `GET /`. */
-export const chatPageOperation: Operation = {
+const chatPageOperation: Operation = {
   operationId: "chatPage",
   summary: "The chat page",
   tags: ["pages"],
   responses: page("The page."),
   problems: [],
-  anonymous: true,
 };
 
 /** The operation of `GET /docs`. */
-export const docsPageOperation: Operation = {
+const docsPageOperation: Operation = {
   operationId: "docsPage",
   summary: "The API reference, with a live try-it for every route",
   tags: ["pages"],
   responses: page("The page."),
   problems: [],
-  anonymous: true,
+};
+
+/** The operations of the pages. */
+export const pageOperations: Operations = {
+  "GET /": chatPageOperation,
+  "GET /docs": docsPageOperation,
 };

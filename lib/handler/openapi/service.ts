@@ -1,6 +1,6 @@
 /** The OpenAPI operations of the server itself: health, metrics, and this document. */
 import { active } from "../../counters.ts";
-import { jsonAnswer, type JsonSchema, type Operation, ref } from "./operation.ts";
+import { jsonAnswer, type JsonSchema, type Operation, type Operations, ref } from "./operation.ts";
 
 const COUNT: JsonSchema = { type: "integer", minimum: 0 };
 
@@ -13,7 +13,7 @@ function counts(...names: string[]): JsonSchema {
 }
 
 /** The operation of `GET /health`. */
-export const healthOperation: Operation = {
+const healthOperation: Operation = {
   operationId: "health",
   summary: "Health check",
   tags: ["service"],
@@ -30,11 +30,10 @@ export const healthOperation: Operation = {
     }),
   },
   problems: [],
-  anonymous: true,
 };
 
 /** The operation of `GET /metrics`. */
-export const metricsOperation: Operation = {
+const metricsOperation: Operation = {
   operationId: "metrics",
   summary: "Metrics",
   tags: ["service"],
@@ -63,11 +62,17 @@ export const metricsOperation: Operation = {
 };
 
 /** The operation of `GET /openapi.json`. */
-export const openApiOperation: Operation = {
+const openApiOperation: Operation = {
   operationId: "openapi",
   summary: "The OpenAPI document",
   tags: ["service"],
   responses: { 200: jsonAnswer("An OpenAPI 3.2 document.", { type: "object" }) },
   problems: [],
-  anonymous: true,
+};
+
+/** The operations of the server itself. */
+export const serviceOperations: Operations = {
+  "GET /health": healthOperation,
+  "GET /metrics": metricsOperation,
+  "GET /openapi.json": openApiOperation,
 };

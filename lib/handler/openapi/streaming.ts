@@ -9,6 +9,7 @@ import {
   type JsonSchema,
   jsonText,
   type Operation,
+  type Operations,
   type ParameterObject,
   ref,
   type ResponseObject,
@@ -90,7 +91,7 @@ const format: ParameterObject = {
 };
 
 /** The operation of `POST /streaming`. `Input` is the schema that the handler was given. */
-export const streamOperation: Operation = {
+const streamOperation: Operation = {
   operationId: "stream",
   summary: "Create a stream",
   tags: ["streams"],
@@ -111,7 +112,7 @@ const streamId: ParameterObject = {
 };
 
 /** The operation of `GET /streaming/{id}`. */
-export const resumeOperation: Operation = {
+const resumeOperation: Operation = {
   operationId: "resume",
   summary: "Join or resume a stream",
   tags: ["streams"],
@@ -134,11 +135,18 @@ export const resumeOperation: Operation = {
 };
 
 /** The operation of `DELETE /streaming/{id}`. */
-export const stopOperation: Operation = {
+const stopOperation: Operation = {
   operationId: "stop",
   summary: "Stop a generation",
   tags: ["streams"],
   parameters: [streamId],
   responses: { 204: { description: "The generation has ended." } },
   problems: ["not_found"],
+};
+
+/** The operations of Spillway's own API. */
+export const streamingOperations: Operations = {
+  "POST /streaming": streamOperation,
+  "GET /streaming/{id}": resumeOperation,
+  "DELETE /streaming/{id}": stopOperation,
 };

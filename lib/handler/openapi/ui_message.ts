@@ -7,6 +7,7 @@ import {
   type JsonSchema,
   jsonText,
   type Operation,
+  type Operations,
   ref,
   type ResponseObject,
   STREAM_PROBLEMS,
@@ -73,7 +74,7 @@ const stream: ResponseObject = {
 };
 
 /** The operation of `POST /api/chat`. */
-export const chatOperation: Operation = {
+const chatOperation: Operation = {
   operationId: "chat",
   summary: "Create a UI message stream for the AI SDK",
   tags: ["ui-message"],
@@ -85,7 +86,7 @@ export const chatOperation: Operation = {
 };
 
 /** The operation of `GET /api/chat/{chat id}/stream`. */
-export const resumeChatOperation: Operation = {
+const resumeChatOperation: Operation = {
   operationId: "resumeChat",
   summary: "Resume the chat's latest stream from its start",
   tags: ["ui-message"],
@@ -99,4 +100,10 @@ export const resumeChatOperation: Operation = {
   responses: { 200: stream, 204: { description: "No stream of this chat is running." } },
   problems: ["gone", "too_many_streams"],
   schemas,
+};
+
+/** The operations of the AI SDK's chat API. */
+export const uiMessageOperations: Operations = {
+  "POST /api/chat": chatOperation,
+  "GET /api/chat/{id}/stream": resumeChatOperation,
 };

@@ -5,6 +5,7 @@
 import { type ChatFields, type ChatMessage, type ChatTool, queryOf, textOf } from "../../chat.ts";
 import { anthropicFormat } from "../../formats/anthropic.ts";
 import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
+import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
 
 /** A block of a message: text, an image, a tool's use or its result, and others. */
@@ -62,7 +63,7 @@ export interface AnthropicInput extends ChatFields {
   body: MessagesRequest;
 }
 
-/** The route `POST /v1/messages`. */
+/** What `POST /v1/messages` reads and writes. */
 export const messages: StreamRoute<MessagesRequest> = {
   schema: {
     type: "object",
@@ -127,6 +128,17 @@ export const messages: StreamRoute<MessagesRequest> = {
   },
   formatName: "anthropic",
   format: ({ model, stream }) => anthropicFormat.with({ model, buffered: stream !== true }),
+};
+
+/** Anthropic's API, as far as Spillway implements it. */
+export const anthropicApi: Api = {
+  routes: [{
+    method: "POST",
+    path: "/v1/messages",
+    answer: (call, context) => context.stream(call, messages),
+  }],
+  errors: { under: "/v1/messages", format: anthropicFormat },
+  formats: [anthropicFormat],
 };
 
 function textOfSystem(system: MessagesRequest["system"]): string {

@@ -1,7 +1,8 @@
-/** `POST /v1/chat/completions`, the route of OpenAI's clients and of all others that use their API. */
+/** `/v1`, the routes of OpenAI's clients and of all others that use their API. */
 import { type ChatFields, type ChatMessage, type ChatTool, queryOf } from "../../chat.ts";
 import { openaiFormat } from "../../formats/openai.ts";
 import { FIELDS, fieldsOf } from "./chat_fields.ts";
+import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
 
 /** The body of a chat completion request. Fields that are not listed here are passed on unchanged. */
@@ -48,7 +49,7 @@ export interface OpenAiInput extends ChatFields {
   body: ChatCompletionRequest;
 }
 
-/** The route `POST /v1/chat/completions`. */
+/** What `POST /v1/chat/completions` reads and writes. */
 export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
   schema: {
     type: "object",
@@ -81,4 +82,23 @@ export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
       buffered: stream !== true,
       includeUsage: stream_options?.include_usage === true,
     }),
+};
+
+/** OpenAI's API, as far as Spillway implements it. */
+export const openaiApi: Api = {
+  routes: [
+    {
+      method: "POST",
+      path: "/v1/chat/completions",
+      answer: (call, context) => context.stream(call, chatCompletions),
+    },
+    { method: "GET", path: "/v1/models", answer: (_call, { models }) => models.list() },
+    {
+      method: "GET",
+      path: "/v1/models/{model}",
+      answer: ({ name }, { models }) => models.retrieve(name),
+    },
+  ],
+  errors: { under: "/v1/", format: openaiFormat },
+  formats: [openaiFormat],
 };

@@ -1,7 +1,11 @@
-/** `POST /streaming`: a query in, tokens out, in the format that the request asks for. */
+/**
+ * `/streaming`: a query in, tokens out, in the format that the request asks for; and the streams
+ * under it, to join, resume or stop.
+ */
 import type { ChatFields } from "../../chat.ts";
 import { FIELDS, fieldsOf } from "./chat_fields.ts";
 import { type StandardSchema, standardSchema } from "../input.ts";
+import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
 
 /**
@@ -32,5 +36,25 @@ export const queryInput: StandardSchema<QueryInput, StreamingInput> = standardSc
   },
 );
 
-/** The route `POST /streaming`. */
-export const streaming: StreamRoute<unknown> = { invalidStatus: 422, input: (body) => body };
+const streaming: StreamRoute<unknown> = { invalidStatus: 422, input: (body) => body };
+
+/** Spillway's own API. */
+export const streamingApi: Api = {
+  routes: [
+    {
+      method: "POST",
+      path: "/streaming",
+      answer: (call, context) => context.stream(call, streaming),
+    },
+    {
+      method: "GET",
+      path: "/streaming/{id}",
+      answer: (call, context) => context.resume(call, { streamId: call.name }),
+    },
+    {
+      method: "DELETE",
+      path: "/streaming/{id}",
+      answer: (call, context) => context.stop(call, call.name),
+    },
+  ],
+};

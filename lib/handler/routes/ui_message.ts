@@ -1,10 +1,11 @@
 /**
- * `POST /api/chat`, the route of the AI SDK's `useChat`. Its messages are translated to those of
+ * `/api/chat`, the routes of the AI SDK's `useChat`. Its messages are translated to those of
  * the chat completions API, so that a source has to know only that one.
  */
 import { type ChatFields, type ChatMessage, queryOf, textOf } from "../../chat.ts";
 import { uiMessageFormat } from "../../formats/ui_message.ts";
 import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
+import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
 
 /** A part of a UI message: text, a file, a tool's use and its output, and others. */
@@ -44,7 +45,7 @@ export interface UiMessageInput extends ChatFields {
   body: UiChatRequest;
 }
 
-/** The route `POST /api/chat`. */
+/** What `POST /api/chat` reads and writes. */
 export const uiChat: StreamRoute<UiChatRequest> = {
   schema: {
     type: "object",
@@ -95,6 +96,23 @@ export const uiChat: StreamRoute<UiChatRequest> = {
     const { errorBody: _errorBody, ...format } = uiMessageFormat.with(options);
     return format;
   },
+};
+
+/** The chat API of the AI SDK. */
+export const uiMessageApi: Api = {
+  routes: [
+    {
+      method: "POST",
+      path: "/api/chat",
+      answer: (call, context) => context.stream(call, uiChat),
+    },
+    {
+      method: "GET",
+      path: "/api/chat/{id}/stream",
+      answer: (call, context) => context.resume(call, { chatId: call.name }),
+    },
+  ],
+  formats: [uiMessageFormat],
 };
 
 function messagesOf({ role, parts }: UiMessage): ChatMessage[] {

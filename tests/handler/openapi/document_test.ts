@@ -2,28 +2,17 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { CODES } from "../../../lib/error.ts";
-import { createHandler, type Handler } from "../../../lib/handler.ts";
+import { createHandler } from "../../../lib/full_handler.ts";
+import { chatPage, type Handler, referencePage, type Route } from "../../../lib/handler.ts";
 import type { StandardSchema } from "../../../lib/handler/input.ts";
 import { queryInput } from "../../../lib/handler/routes/streaming.ts";
-import { messagesOperation } from "../../../lib/handler/openapi/anthropic.ts";
 import {
-  type DescribedRoutes,
+  type DescribedRoute,
   type DocumentOptions,
   openApiDocument,
 } from "../../../lib/handler/openapi/document.ts";
-import {
-  chatCompletionOperation,
-  modelOperation,
-  modelsOperation,
-} from "../../../lib/handler/openapi/openai.ts";
+import { openApi, OPERATIONS } from "../../../lib/handler/openapi/open_api.ts";
 import type { Operation } from "../../../lib/handler/openapi/operation.ts";
-import { healthOperation } from "../../../lib/handler/openapi/service.ts";
-import {
-  resumeOperation,
-  stopOperation,
-  streamOperation,
-} from "../../../lib/handler/openapi/streaming.ts";
-import { chatOperation, resumeChatOperation } from "../../../lib/handler/openapi/ui_message.ts";
 
 // deno-lint-ignore no-explicit-any -- a document is looked into at many depths
 type Json = any;
@@ -37,21 +26,11 @@ const options: DocumentOptions = {
   report: assert.ifError,
 };
 
-/** Every operation that there is, at the places of the design. */
-const ALL: DescribedRoutes = {
-  "/streaming": { POST: { operation: streamOperation } },
-  "/streaming/{id}": {
-    GET: { operation: resumeOperation },
-    DELETE: { operation: stopOperation },
-  },
-  "/v1/chat/completions": { POST: { operation: chatCompletionOperation } },
-  "/v1/models": { GET: { operation: modelsOperation } },
-  "/v1/models/{model}": { GET: { operation: modelOperation } },
-  "/v1/messages": { POST: { operation: messagesOperation } },
-  "/api/chat": { POST: { operation: chatOperation } },
-  "/api/chat/{id}/stream": { GET: { operation: resumeChatOperation } },
-  "/health": { GET: { operation: healthOperation } },
-};
+/** Every operation that there is, as a route. */
+const ALL: readonly DescribedRoute[] = Object.entries(OPERATIONS).map(([name, operation]) => {
+  const [method, path] = name.split(" ") as [DescribedRoute["method"], string];
+  return { method, path, operation, ...path === "/health" ? { anonymous: true } : {} };
+});
 
 async function documentOf(handler: Handler, basePath = ""): Promise<Json> {
   const response = await handler.fetch(new Request(`http://localhost${basePath}/openapi.json`));
@@ -160,6 +139,32 @@ test("info is the user's", async () => {
   for (const wrong of [{ title: 1 }, { version: null }, { description: {} }]) {
     assert.throws(() => createHandler({ source: "text", info: wrong as never }), TypeError);
   }
+  const wrong = { titel: "Answers" };
+  const message = "Cannot describe the API: unknown option titel; did you mean title?";
+  assert.throws(() => openApi(wrong as never), { name: "TypeError", message });
+  assert.throws(() => createHandler({ source: "text", info: wrong as never }), { message });
+});
+
+test("every route has an operation, and every operation a route", async () => {
+  let served: readonly Route[] = [];
+  // A page that looks at what it is given.
+  const spy: Route = {
+    method: "GET",
+    path: "/spy",
+    answer(_call, { routes }) {
+      served = routes;
+      return new Response();
+    },
+  };
+  const pages = [{ routes: [spy] }, chatPage(), referencePage()];
+  const handler = createHandler({ source: "text", pages });
+  await handler.fetch(new Request("http://localhost/spy"));
+  const names = served.filter((route) => route !== spy)
+    .map(({ method, path }) => `${method} ${path}`);
+  assert(names.includes("POST /streaming"));
+  assert.deepEqual(names.sort(), Object.keys(OPERATIONS).sort());
+  // A route of the embedder's own is served, and not described.
+  assert.equal("/spy" in (await documentOf(handler)).paths, false);
 });
 
 test("servers are told where a basePath is", () => {
@@ -245,7 +250,7 @@ test("a route of another API refuses in that API's words, and with its statuses"
 test("codes are described with their status and title, and a try later with its header", () => {
   const { paths }: Json = openApiDocument(ALL, options);
   const { responses } = paths["/streaming"].post;
-  for (const code of streamOperation.problems) {
+  for (const code of OPERATIONS["POST /streaming"]!.problems) {
     const [status, title] = CODES[code]!;
     assert(responses[status].description.includes(`\`${code}\`: ${title}`), code);
   }
@@ -254,13 +259,14 @@ test("codes are described with their status and title, and a try later with its 
 });
 
 test("openApiDocument() refuses a table that contradicts itself", () => {
+  const health = OPERATIONS["GET /health"]!;
   const twice = (operation: Operation) =>
-    openApiDocument({
-      "/a": { GET: { operation: healthOperation } },
-      "/b": { GET: { operation } },
-    }, options);
-  assert.throws(() => twice(healthOperation), /two routes as health/);
-  const other = { ...healthOperation, operationId: "other" };
+    openApiDocument([
+      { method: "GET", path: "/a", operation: health },
+      { method: "GET", path: "/b", operation },
+    ], options);
+  assert.throws(() => twice(health), /two routes as health/);
+  const other = { ...health, operationId: "other" };
   assert.throws(() => twice({ ...other, schemas: { Problem: {} } }), /two schemas as Problem/);
   assert.throws(() => twice({ ...other, problems: ["nonsense"] }), /code nonsense/);
 });

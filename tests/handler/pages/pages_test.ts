@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import test from "node:test";
 import { StreamError } from "../../../lib/error.ts";
-import { createHandler, type Handler } from "../../../lib/handler.ts";
+import { createHandler } from "../../../lib/full_handler.ts";
+import type { Handler } from "../../../lib/handler.ts";
 import { root, startChild } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 
@@ -179,7 +180,7 @@ test("the chat page has a link to the reference where there is one", async () =>
 
 test("the pages are the same on Bun and on Deno", async () => {
   const code = `
-    const { createHandler } = await import(${JSON.stringify(`file://${root}lib/handler.ts`)});
+    const { createHandler } = await import(${JSON.stringify(`file://${root}lib/full_handler.ts`)});
     const { fetch } = createHandler({ source: "text" });
     for (const path of ${JSON.stringify(Object.values(PAGES))}) {
       console.log((await fetch(new Request("http://localhost" + path))).headers.get("etag"));

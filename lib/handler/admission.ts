@@ -1,0 +1,112 @@
+/**
+ * Which streams a handler takes on, and how it drains. Separate from the streams because what counts
+ * here is only that one begins, joins and ends.
+ */
+import { active } from "../counters.ts";
+import { StreamError } from "../error.ts";
+import type { OpenStream, StreamObserver } from "../http/replay_log.ts";
+import { type Clock, systemClock } from "../pipeline/scheduler.ts";
+import { StreamLimit, type StreamLimits } from "./stream_limit.ts";
+
+/** Opens a stream, and tells the observer when it begins and ends. */
+export type OpenFunction = (observer: StreamObserver) => Promise<Response>;
+
+/**
+ * The open streams of a handler.
+ *
+ * `begin()` and `join()` take a place, open the stream, and give the place back when the stream ends
+ * or does not come about. The state goes one way, from `serving` to `draining`; a draining handler
+ * begins no stream, and still lets clients join those that are open.
+ */
+export class Admission {
+  #state: "serving" | "draining" = "serving";
+  readonly #live = new Set<OpenStream>();
+  /** Streams that are open, and requests that are about to open one. */
+  readonly #begun: StreamLimit;
+  /**
+   * Clients that resume or join a stream. Counted separately, so that a full server still takes
+   * back those that lost their connection.
+   */
+  readonly #joined: StreamLimit;
+  /** The calls of `drain()` that wait for the last stream. */
+  readonly #drains = new Set<() => void>();
+
+  readonly #clock: Clock;
+
+  constructor(limits: StreamLimits, clock: Clock = systemClock) {
+    this.#clock = clock;
+    this.#begun = new StreamLimit(limits);
+    this.#joined = new StreamLimit(limits);
+  }
+
+  get state(): "serving" | "draining" {
+    return this.#state;
+  }
+
+  /**
+   * Opens a stream for `owner`.
+   *
+   * @throws {StreamError} `shutting_down` while draining, `too_many_streams` past a limit.
+   */
+  async begin(owner: string | undefined, open: OpenFunction): Promise<Response> {
+    const mayBegin = () => {
+      if (this.#state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
+    };
+    mayBegin();
+    // Reading the body takes time, and a drain may have begun.
+    return await this.#admit(this.#begun.take(owner), open, mayBegin);
+  }
+
+  /**
+   * Lets a client of `owner` join an open stream, also while draining.
+   *
+   * @throws {StreamError} `too_many_streams` past a limit.
+   */
+  async join(owner: string | undefined, open: OpenFunction): Promise<Response> {
+    return await this.#admit(this.#joined.take(owner), open);
+  }
+
+  /** Opens a stream in a place that is taken; `free` gives the place back. */
+  async #admit(free: () => void, open: OpenFunction, check?: () => void): Promise<Response> {
+    let opened = false;
+    try {
+      return await open({
+        onOpen: (stream) => {
+          check?.();
+          opened = true;
+          this.#live.add(stream);
+        },
+        onEnd: (stream) => {
+          free();
+          this.#live.delete(stream);
+          if (this.#live.size > 0) return;
+          for (const drained of this.#drains) drained();
+        },
+      });
+    } finally {
+      if (!opened) free();
+    }
+  }
+
+  /** Begins no further stream, and resolves when the open ones have ended, after `timeoutMs` by force. */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#state = "draining";
+    if (this.#live.size > 0 && timeoutMs > 0) await this.#drained(timeoutMs);
+    for (const stream of this.#live) stream.shutDown(new StreamError("shutting_down"));
+  }
+
+  /** Resolves when no stream is open, or after `timeoutMs`. */
+  #drained(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        if (!this.#drains.delete(done)) return;
+        this.#clock.clearTimer(timer);
+        active.timers--;
+        resolve();
+      };
+      const timer = this.#clock.setTimer(done, timeoutMs);
+      active.timers++;
+      this.#drains.add(done);
+    });
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The options of `createHandler`, and their checks. Separate from the handler so that every option is
+ * checked once, when the handler is made, and in one place.
+ */
+import { type CheckedOptions, checkOptions, type SseOptions } from "../http/options.ts";
+import type { ReplayLog } from "../http/replay_log.ts";
+import { checkOptionNames } from "../option_names.ts";
+import type { Source } from "../pipeline/pump.ts";
+import type { AccessOptions } from "./access.ts";
+import type { BodyLimits } from "./body.ts";
+import { isStandardSchema, type OutputOf, type StandardSchema } from "./input.ts";
+import type { AnthropicInput } from "./routes/anthropic.ts";
+import type { OpenAiInput } from "./routes/openai.ts";
+import type { Api } from "./routes/route.ts";
+import type { StreamingInput } from "./routes/streaming.ts";
+import type { UiMessageInput } from "./routes/ui_message.ts";
+import type { StreamLimits } from "./stream_limit.ts";
+
+/** Limits of a handler. */
+export interface HandlerLimits extends BodyLimits, StreamLimits {}
+
+/**
+ * What a source gets as `input`: always `query`, and under the chat routes the conversation and the
+ * other fields of the request, in the terms of the chat completions API. `api` names the route's
+ * API, and `body` is the request's body in that API's own shape.
+ */
+export type ChatInput = StreamingInput | OpenAiInput | AnthropicInput | UiMessageInput;
+
+/** Options of `createHandler`. */
+export interface HandlerOptions<
+  Schema extends StandardSchema = StandardSchema<unknown, ChatInput>,
+> extends Omit<SseOptions, "format" | "log" | "streamId" | "owner" | "chatId">, AccessOptions {
+  /** The source, which responds to each checked input. @default {the first of `models`} */
+  source?: Source<OutputOf<Schema>>;
+  /**
+   * The schema of a request's body, from any library that implements Standard Schema, such as zod,
+   * valibot and arktype. If the library offers it as JSON Schema, the document shows it. Under the
+   * chat routes it checks what they would give the source: `query`, `messages` and the rest.
+   *
+   * @default {`{ query: string }` and the fields of a chat, further ones let through}
+   */
+  input?: Schema;
+  /**
+   * The sources under `/v1`, by the model's name; other names are 404 there. `/streaming` and
+   * `/api/chat` use `source`. @default {every name uses `source`}
+   */
+  models?: Readonly<Record<string, Source<OutputOf<Schema>>>>;
+  /** The model name that `GET /v1/models` lists where there are no `models`. @default {"spillway"} */
+  model?: string;
+  /** The path under which the routes begin, as `/api`. @default {the root} */
+  basePath?: string;
+  limits?: HandlerLimits;
+  /**
+   * The log that keeps event streams so that clients can resume them; `false` is none.
+   * @default {a MemoryLog}
+   */
+  log?: ReplayLog | false;
+  /** The pages for people: what `chatPage()` and `referencePage()` return. @default {none} */
+  pages?: readonly Api[];
+  /** The description of the API: what `openApi()` returns. @default {none} */
+  document?: Api;
+}
+
+/** The options that a handler has in common with `sse`: it passes them on to each stream. */
+const STREAM_OPTIONS: Record<StreamOption, true> = {
+  headers: true,
+  heartbeatMs: true,
+  commitAfterMs: true,
+  stallMs: true,
+  highWaterMark: true,
+  maxBufferedBytes: true,
+  log: true,
+  disconnect: true,
+  onClose: true,
+  onError: true,
+  clock: true,
+};
+type StreamOption = keyof SseOptions & keyof HandlerOptions;
+
+/** The options that only a handler has. */
+const HANDLER_OPTIONS: Record<Exclude<keyof HandlerOptions, StreamOption>, true> = {
+  source: true,
+  input: true,
+  models: true,
+  model: true,
+  basePath: true,
+  limits: true,
+  authorize: true,
+  cors: true,
+  allowedHosts: true,
+  pages: true,
+  document: true,
+};
+const LIMITS: Record<keyof HandlerLimits, true> = {
+  maxStreams: true,
+  maxStreamsPerOwner: true,
+  maxBodyBytes: true,
+  maxBodyDepth: true,
+  bodyTimeoutMs: true,
+};
+
+/** The name of every option of a handler. */
+export const HANDLER_OPTION_NAMES: readonly string[] = [
+  ...Object.keys(STREAM_OPTIONS),
+  ...Object.keys(HANDLER_OPTIONS),
+];
+
+/** Options of a handler whose source takes whatever its schema makes. */
+type AnyOptions = HandlerOptions<StandardSchema>;
+
+/** The options that a handler passes on to each stream, except its log. */
+function streamOptionsOf(
+  options: Omit<AnyOptions, "source" | "models">,
+): Omit<SseOptions, "log"> {
+  const { log: _, ...common } = options;
+  return Object.fromEntries(
+    Object.entries(common).filter(([name, value]) =>
+      Object.hasOwn(STREAM_OPTIONS, name) && value !== undefined
+    ),
+  );
+}
+
+/**
+ * Checks every option of a handler, and returns those of its streams.
+ *
+ * @throws {RangeError} If an option is out of its bounds; the message names it.
+ * @throws {TypeError} If an option is unknown or of the wrong type.
+ */
+export function checkHandlerOptions<Schema extends StandardSchema>(
+  options: HandlerOptions<Schema>,
+): CheckedOptions {
+  checkOptionNames(ACTION, options, HANDLER_OPTION_NAMES);
+  const common = checkOptions(streamOptionsOf(options), options.log !== false);
+  checkSources(options);
+  checkAccessOptions(options);
+  checkRoutes(options);
+  const { log, input, limits = {} } = options;
+  if (log !== undefined && log !== false && typeof log?.resume !== "function") {
+    throw new TypeError(`${ACTION}: log is no replay log`);
+  }
+  if (input !== undefined && !isStandardSchema(input)) {
+    throw new TypeError(`${ACTION}: input is no Standard Schema of version 1`);
+  }
+  checkOptionNames(ACTION, limits, Object.keys(LIMITS), "limits");
+  for (const [name, value] of Object.entries(limits)) {
+    if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
+      throw new RangeError(`${ACTION}: limits.${name} is not a positive integer`);
+    }
+  }
+  return common;
+}
+
+/** What a check's message begins with. */
+export const ACTION = "Cannot create the handler";
+
+function checkSources<Schema extends StandardSchema>(
+  { source, models, model }: HandlerOptions<Schema>,
+): void {
+  if (models === undefined || source !== undefined) checkSource("source", source);
+  if (models !== undefined) {
+    // An array has indices for names.
+    if (typeof models !== "object" || models === null || Array.isArray(models)) {
+      throw new TypeError(`${ACTION}: models is not an object of sources`);
+    }
+    const entries = Object.entries(models);
+    if (entries.length === 0) throw new TypeError(`${ACTION}: models is empty`);
+    for (const [name, source] of entries) checkSource(`models[${JSON.stringify(name)}]`, source);
+  }
+  if (model !== undefined && (typeof model !== "string" || model === "")) {
+    throw new TypeError(`${ACTION}: model is not a name`);
+  }
+}
+
+function checkSource(name: string, source: unknown): void {
+  if (source === undefined || source === null) {
+    throw new TypeError(`${ACTION}: ${name} is missing`);
+  }
+  if (!["function", "object", "string"].includes(typeof source)) {
+    throw new TypeError(`${ACTION}: ${name} is a ${typeof source}`);
+  }
+}
+
+function checkAccessOptions(options: AccessOptions): void {
+  if (options.authorize !== undefined && typeof options.authorize !== "function") {
+    throw new TypeError(`${ACTION}: authorize is not a function`);
+  }
+  for (const name of ["cors", "allowedHosts"] as const) {
+    const value: unknown = options[name];
+    // A string has an `includes` of its own, which would grant every part of it.
+    if (value === undefined || (Array.isArray(value) && value.every(isString))) continue;
+    throw new TypeError(`${ACTION}: ${name} is not an array of strings`);
+  }
+  for (const origin of options.cors ?? []) {
+    if (origin === "*" || (URL.canParse(origin) && new URL(origin).origin === origin)) continue;
+    throw new TypeError(`${ACTION}: cors has ${origin}, not like https://a.com`);
+  }
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function checkRoutes(
+  { basePath = "", pages = [], document }: Pick<AnyOptions, "basePath" | "pages" | "document">,
+): void {
+  if (basePath !== "" && !/^(\/[\w.~-]+)+$/.test(basePath)) {
+    throw new TypeError(`${ACTION}: basePath ${basePath} is not like /api`);
+  }
+  if (!Array.isArray(pages) || !pages.every(isApi)) {
+    throw new TypeError(`${ACTION}: pages is not an array such as [chatPage()]`);
+  }
+  if (document !== undefined && !isApi(document)) {
+    throw new TypeError(`${ACTION}: document is not what openApi() returns`);
+  }
+  for (const { needs } of pages) {
+    if (needs === undefined || document?.routes.some(({ path }) => path === needs)) continue;
+    throw new TypeError(`${ACTION}: a page needs ${needs}, and document is missing`);
+  }
+}
+
+/** Whether a value has routes. A function that would make one is the likely mistake. */
+function isApi(value: unknown): value is Api {
+  return typeof value === "object" && value !== null && "routes" in value &&
+    Array.isArray(value.routes);
+}

@@ -1,0 +1,115 @@
+/**
+ * Finds the route of a request by its path and its method, and the shape of errors under a path.
+ * Separate from the handler because only paths matter here, not what is served under them.
+ */
+import { StreamError } from "../error.ts";
+import type { Format } from "../formats/format.ts";
+import type { Api, Route } from "./routes/route.ts";
+
+/** The routes of one path, by method. */
+type Methods = Map<string, Route>;
+
+/** What is served under a path. */
+export interface Found {
+  /** The routes by method. */
+  readonly methods: ReadonlyMap<string, Route>;
+  /** The part of the path in place of the parameter; empty if there is none. */
+  readonly name: string;
+}
+
+/** The error for a method that a path does not have. Its response says which ones there are. */
+export class MethodNotAllowed extends StreamError {
+  /** The methods that are allowed, as the `Allow` header has them. */
+  readonly allow: string;
+
+  constructor(allow: string) {
+    super("method_not_allowed");
+    this.allow = allow;
+  }
+}
+
+/** The table of routes. */
+export class Router {
+  readonly #paths = new Map<string, Methods>();
+  readonly #templates: (readonly [pattern: RegExp, methods: Methods])[] = [];
+  /** The longest prefix first. */
+  readonly #errors: readonly NonNullable<Api["errors"]>[];
+
+  /**
+   * Makes the table.
+   *
+   * @throws {TypeError} If two routes have the same path and method.
+   */
+  constructor(apis: readonly Api[]) {
+    const byPath = new Map<string, Methods>();
+    for (const { routes } of apis) {
+      for (const route of routes) {
+        const { method, path } = route;
+        const methods: Methods = byPath.get(path) ?? new Map();
+        if (methods.has(method)) {
+          throw new TypeError(`Cannot create the handler: ${method} ${path} is there twice`);
+        }
+        byPath.set(path, methods.set(method, route));
+      }
+    }
+    for (const [path, methods] of byPath) {
+      if (path.includes("{")) this.#templates.push([templateOf(path), methods]);
+      else this.#paths.set(path, methods);
+    }
+    this.#errors = apis.flatMap(({ errors }) => errors ?? [])
+      .sort((a, b) => b.under.length - a.under.length);
+  }
+
+  /**
+   * Finds what is served under a path.
+   *
+   * @throws {StreamError} `not_found`, or `bad_request` if the path is not valid UTF-8.
+   */
+  find(path: string): Found {
+    const methods = this.#paths.get(path);
+    if (methods !== undefined) return { methods, name: "" };
+    for (const [template, methods] of this.#templates) {
+      const found = template.exec(path);
+      if (found) return { methods, name: decoded(found[1]!) };
+    }
+    throw new StreamError("not_found");
+  }
+
+  /** How an error is written for the clients of a path; `undefined` is as a problem object. */
+  errorBodyOf(path: string): Format["errorBody"] {
+    return this.#errors.find(({ under }) => path.startsWith(under))?.format.errorBody;
+  }
+}
+
+/**
+ * The route for a method. HEAD is that of GET.
+ *
+ * @throws {MethodNotAllowed} If there is none.
+ */
+export function routeOf({ methods }: Found, method: string): Route {
+  const route = methods.get(method === "HEAD" ? "GET" : method);
+  if (route === undefined) throw new MethodNotAllowed(allowOf({ methods }));
+  return route;
+}
+
+/** The `Allow` header of what is served under a path. */
+export function allowOf({ methods }: Pick<Found, "methods">): string {
+  return [...methods.keys(), ...methods.has("GET") ? ["HEAD"] : [], "OPTIONS"].join(", ");
+}
+
+/** A pattern for a path with one parameter: one segment or, at its end, the rest of the path. */
+function templateOf(path: string): RegExp {
+  const pattern = path.replaceAll(".", "\\.").replace(/\{\w+\}$/, "(.+)").replace(
+    /\{\w+\}/,
+    "([^/]+)",
+  );
+  return new RegExp(`^${pattern}$`);
+}
+
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch (cause) {
+    throw new StreamError("bad_request", { detail: "The path is not valid UTF-8", cause });
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Starts, resumes and stops the streams of a handler: the body is read and checked, the source found
+ * and started, and its items sent in the format of the route's clients. A route only describes
+ * itself. Here alone is decided whether a request starts a stream or resumes one.
+ */
+import { StreamError } from "../error.ts";
+import type { ReplayLog, StreamObserver } from "../http/replay_log.ts";
+import type { Format } from "../formats/format.ts";
+import type { CheckedOptions } from "../http/options.ts";
+import { respond } from "../http/sse.ts";
+import type { Source } from "../pipeline/pump.ts";
+import type { Admission } from "./admission.ts";
+import { type BodyLimits, readBody, readJson } from "./body.ts";
+import { checkInput, type StandardSchema } from "./input.ts";
+import type { Call } from "./routes/route.ts";
+import type { StreamRoute } from "./routes/stream_route.ts";
+import { faultsOf, InvalidInput } from "./schema.ts";
+
+/** What the streams of a handler have in common. */
+export interface StreamsInit {
+  /** The options of each stream. */
+  readonly options: CheckedOptions;
+  /** The formats of the routes, in which streams may be recorded. */
+  readonly formats: readonly Format[];
+  readonly admission: Admission;
+  readonly limits: BodyLimits;
+  /** The schema of every input, if the user has set one. */
+  readonly schema: StandardSchema | undefined;
+  /** The schema of the input under a route without a schema, if the user has set none. */
+  readonly fallback: StandardSchema;
+  /**
+   * The source of a model; without a name, the source of routes that select none.
+   *
+   * @throws {StreamError} `model_not_found`.
+   */
+  sourceOf(model?: string): Source<never>;
+}
+
+/** The stream that a client wants to join or resume; by default that of `Last-Event-ID`. */
+interface Which {
+  readonly streamId?: string;
+  readonly chatId?: string;
+  /** The format that it has to be recorded in. */
+  readonly format?: string;
+}
+
+/** The streams of a handler. */
+export class Streams {
+  readonly #init: StreamsInit;
+  readonly #log: ReplayLog | undefined;
+
+  constructor(init: StreamsInit) {
+    this.#init = init;
+    this.#log = init.options.log;
+  }
+
+  /**
+   * Starts a stream or, for a client that comes back, resumes it.
+   *
+   * @throws {StreamError} If the request is at fault, or there is no place for a stream.
+   */
+  async stream<Body>(call: Call, route: StreamRoute<Body>): Promise<Response> {
+    // A client that resumes starts no generation.
+    if (call.request.headers.has("last-event-id")) {
+      return await this.resume(call, definedOf({ format: route.formatName }));
+    }
+    const { admission } = this.#init;
+    return await admission.begin(call.owner, (observer) => this.#start(call, route, observer));
+  }
+
+  async #start<Body>(
+    { request, owner }: Call,
+    route: StreamRoute<Body>,
+    observer: StreamObserver,
+  ): Promise<Response> {
+    const { options, limits, schema, fallback, sourceOf } = this.#init;
+    const value = await readJson(request, limits);
+    const faults = route.schema ? faultsOf(value, route.schema) : [];
+    if (faults.length > 0) {
+      throw new InvalidInput(faults, "invalid_input", { status: route.invalidStatus });
+    }
+    const body = value as Body;
+    const source = sourceOf(route.picksModel ? (body as { model: string }).model : undefined);
+    const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
+    const written: CheckedOptions = {
+      ...options,
+      ...definedOf({ owner, chatId, format: route.format?.(body) }),
+    };
+    const checks = schema ?? (route.schema ? undefined : fallback);
+    let input = route.input(body);
+    if (checks) input = await checkInput(checks, input, request.signal, route.invalidStatus);
+    return respond(request, source, written, { ...observer, input });
+  }
+
+  /**
+   * Joins or resumes a stream.
+   *
+   * @throws {StreamError} If the request is at fault, or there is no place for a reader.
+   */
+  async resume({ request, owner }: Call, which: Which): Promise<Response> {
+    const { options, formats, admission, limits } = this.#init;
+    const log = this.#log;
+    // A chat's page asks each time that it loads, and having nothing to resume is no error.
+    if (log === undefined && which.chatId !== undefined) return this.#nothing();
+    return await admission.join(owner, async (observer) => {
+      // A client that resumes by POST sends its body again. It is read within its limits and ignored.
+      if (request.method === "POST") await readBody(request, limits);
+      if (log === undefined) throw new StreamError("not_found");
+      const { heartbeatMs, stallMs, headers, clock } = options;
+      const asked = definedOf({ owner, heartbeatMs, stallMs, headers, clock });
+      return await log.resume(request, { ...which, ...asked, formats }, observer);
+    });
+  }
+
+  /**
+   * Stops the generation of a stream.
+   *
+   * @throws {StreamError} `not_found` if the owner has no such stream.
+   */
+  async stop({ owner }: Call, streamId: string): Promise<Response> {
+    const log = this.#log;
+    const stopped = await log?.stop({ streamId, ...definedOf({ owner }) });
+    if (!stopped) throw new StreamError("not_found");
+    return this.#nothing();
+  }
+
+  #nothing(): Response {
+    return new Response(null, { status: 204, headers: new Headers(this.#init.options.headers) });
+  }
+}
+
+type Defined<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
+
+/** The properties that have a value. */
+function definedOf<T extends object>(options: T): Defined<T> {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as Defined<T>;
+}

@@ -1,0 +1,57 @@
+/** The check of option names: what it lets through, what it rejects, and what it suggests. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { checkOptionNames } from "../lib/option_names.ts";
+
+const KNOWN = ["heartbeatMs", "stallMs", "baseURL", "cors", "log"];
+
+/** The message with which options are rejected. */
+function messageOf(options: unknown, group?: string): string {
+  try {
+    checkOptionNames("Cannot stream", options as object, KNOWN, group);
+  } catch (error) {
+    assert(error instanceof TypeError);
+    return error.message;
+  }
+  return "";
+}
+
+test("checkOptionNames() lets known names through, whatever their values", () => {
+  assert.equal(messageOf({}), "");
+  assert.equal(messageOf({ heartbeatMs: undefined, log: null, cors: "x" }), "");
+});
+
+test("checkOptionNames() names what is unknown, and the nearest known name", () => {
+  const nearest: Record<string, string> = {
+    hearbeatMs: "heartbeatMs",
+    heartbeatms: "heartbeatMs",
+    heartBeatTime: "heartbeatMs",
+    stalMs: "stallMs",
+    baseUrl: "baseURL",
+    baseurl: "baseURL",
+    cor: "cors",
+    cros: "cors",
+    logs: "log",
+  };
+  for (const [name, known] of Object.entries(nearest)) {
+    const expected = `Cannot stream: unknown option ${name}; did you mean ${known}?`;
+    assert.equal(messageOf({ stallMs: 1, [name]: undefined }), expected);
+  }
+});
+
+test("checkOptionNames() suggests nothing where nothing is near", () => {
+  for (const name of ["", "x", "temperature", "constructor", "__proto__", "toString"]) {
+    const options = Object.fromEntries([[name, 1]]);
+    assert.equal(messageOf(options), `Cannot stream: unknown option ${name}`);
+  }
+});
+
+test("checkOptionNames() names the group that an option is in", () => {
+  const expected = "Cannot stream: unknown option limits.stalMs; did you mean limits.stallMs?";
+  assert.equal(messageOf({ stalMs: 1 }, "limits"), expected);
+});
+
+test("checkOptionNames() rejects what is no object", () => {
+  assert.equal(messageOf(null), "Cannot stream: options is null, not an object");
+  assert.equal(messageOf(5, "limits"), "Cannot stream: limits is 5, not an object");
+});
