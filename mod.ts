@@ -18,11 +18,11 @@ export {
   anthropicFormat,
   type AnthropicFormatOptions,
 } from "./lib/formats/anthropic.ts";
-export { type OpenAiFormat, openaiFormat, type OpenAiFormatOptions } from "./lib/formats/openai.ts";
+export { type OpenAIFormat, openaiFormat, type OpenAIFormatOptions } from "./lib/formats/openai.ts";
 export {
-  type UiMessageFormat,
+  type UIMessageFormat,
   uiMessageFormat,
-  type UiMessageFormatOptions,
+  type UIMessageFormatOptions,
 } from "./lib/formats/ui_message.ts";
 export { sse } from "./lib/http/sse.ts";
 export type { ResumeOptions, SseOptions, StopOptions } from "./lib/http/options.ts";
@@ -49,7 +49,7 @@ export type {
 } from "./lib/handler/input.ts";
 export type { ApiInfo } from "./lib/handler/openapi/document.ts";
 export type { QueryInput, StreamingInput } from "./lib/handler/routes/streaming.ts";
-export type { ChatCompletionRequest, OpenAiInput } from "./lib/handler/routes/openai.ts";
+export type { ChatCompletionRequest, OpenAIInput } from "./lib/handler/routes/openai.ts";
 export type {
   AnthropicInput,
   AnthropicTool,
@@ -57,10 +57,10 @@ export type {
   MessagesRequest,
 } from "./lib/handler/routes/anthropic.ts";
 export type {
-  UiChatRequest,
-  UiMessage,
-  UiMessageInput,
-  UiPart,
+  UIChatRequest,
+  UIMessage,
+  UIMessageInput,
+  UIPart,
 } from "./lib/handler/routes/ui_message.ts";
 export type { ModelEntry } from "./lib/handler/routes/models.ts";
 export type { Stats } from "./lib/handler/metrics.ts";
@@ -72,6 +72,6 @@ export { encodeEvent, eventFrame, type EventWriter } from "./lib/sse/encode.ts";
 export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";
 export type { Frame as EventFrame } from "./lib/sse/utf8.ts";
 export { echo, type EchoOptions } from "./lib/sources/echo.ts";
-export { openai, type OpenAiOptions } from "./lib/sources/openai.ts";
+export { openai, type OpenAIOptions } from "./lib/sources/openai.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./lib/sources/langchain.ts";
 export { relay, type RelayOptions } from "./lib/sources/relay.ts";

@@ -57,11 +57,11 @@ function read(): Settings {
 
 /** The upstream if one is set, else the echo. */
 function source(): NonNullable<FullHandlerOptions["source"]> {
-  const { openaiBaseUrl: baseUrl, openaiApiKey: apiKey, openaiModel: model } = settings;
-  if (!baseUrl) return echo({ delayMs: settings.tokenDelayMs });
+  const { openaiBaseUrl: baseURL, openaiApiKey: apiKey, openaiModel: model } = settings;
+  if (!baseURL) return echo({ delayMs: settings.tokenDelayMs });
   if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
   try {
-    return openai({ baseUrl, model, ...apiKey ? { apiKey } : {} });
+    return openai({ baseURL, model, ...apiKey ? { apiKey } : {} });
   } catch (error) {
     // The message names the option and holds neither the key nor the URL.
     return fail(`OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ${(error as Error).message}`);

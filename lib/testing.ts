@@ -14,6 +14,7 @@ import {
 } from "./testing/answer.ts";
 
 export type { Answer, EventFormat };
+export { FakeClock } from "./testing/fake_clock.ts";
 export {
   fail,
   pause,

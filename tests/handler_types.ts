@@ -27,7 +27,7 @@ createHandler({
   },
 });
 createHandler({ source: echo() });
-createHandler({ source: openai({ baseUrl: "http://localhost", model: "m" }) });
+createHandler({ source: openai({ baseURL: "http://localhost", model: "m" }) });
 createHandler({ source: "text" });
 
 createHandler({ input: ask, source: ({ input }) => input.question.repeat(input.tries) });

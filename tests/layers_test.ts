@@ -37,7 +37,7 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "formats/transcript.ts",
     "formats/completion_chunk.ts",
   ],
-  sources: ["sources/upstream.ts"],
+  sources: ["sources/upstream.ts", "sources/deadline.ts"],
 };
 interface File {
   path: string;

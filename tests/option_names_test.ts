@@ -27,7 +27,6 @@ test("checkOptionNames() names what is unknown, and the nearest known name", () 
     heartbeatms: "heartbeatMs",
     heartBeatTime: "heartbeatMs",
     stalMs: "stallMs",
-    baseUrl: "baseURL",
     baseurl: "baseURL",
     cor: "cors",
     cros: "cors",

@@ -11,7 +11,7 @@ const messages = () => [{ role: "user", content: "Hello?" }];
 function sourceOf(url: string): Relay {
   const known = sources.get(url);
   if (known !== undefined) return known;
-  const source = openai<undefined>({ baseUrl: baseOf(url), model: "m", messages });
+  const source = openai<undefined>({ baseURL: baseOf(url), model: "m", messages });
   sources.set(url, source);
   return source;
 }

@@ -18,7 +18,7 @@ import type { Frame } from "../sse/utf8.ts";
 import { Transcript } from "./transcript.ts";
 
 /** Options of {@linkcode openaiFormat}. */
-export interface OpenAiFormatOptions {
+export interface OpenAIFormatOptions {
   /** The model's name in the response. @default {"spillway"} */
   model?: string;
   /** Whether a last chunk has the usage, as `stream_options.include_usage` asks. @default {false} */
@@ -31,13 +31,13 @@ export interface OpenAiFormatOptions {
 }
 
 /** The type of {@linkcode openaiFormat}: a format with a method that makes variants of it. */
-export interface OpenAiFormat extends Format {
+export interface OpenAIFormat extends Format {
   /**
    * Returns a variant of the format with these options.
    *
    * @throws {TypeError} If `model` is not a string.
    */
-  with(options: OpenAiFormatOptions): Format;
+  with(options: OpenAIFormatOptions): Format;
 }
 
 const DONE = "[DONE]";
@@ -212,7 +212,7 @@ function errorType(status: number): string {
   return status === 429 ? "rate_limit_error" : "invalid_request_error";
 }
 
-function variant(options: OpenAiFormatOptions = {}): Format {
+function variant(options: OpenAIFormatOptions = {}): Format {
   const { model = "spillway", includeUsage = false, buffered = false } = options;
   if (typeof model !== "string") {
     throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
@@ -259,4 +259,4 @@ function variant(options: OpenAiFormatOptions = {}): Format {
  * assert(choices[0].message.content === "Hello" && choices[0].finish_reason === "stop");
  * ```
  */
-export const openaiFormat: OpenAiFormat = { ...variant(), with: variant };
+export const openaiFormat: OpenAIFormat = { ...variant(), with: variant };

@@ -13,19 +13,19 @@ import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
 
 /** Options of {@linkcode uiMessageFormat}. */
-export interface UiMessageFormatOptions {
+export interface UIMessageFormatOptions {
   /** The id of the message that the stream makes. @default {the stream id} */
   messageId?: string;
 }
 
 /** The type of {@linkcode uiMessageFormat}: a format with a method that makes variants of it. */
-export interface UiMessageFormat extends Format {
+export interface UIMessageFormat extends Format {
   /**
    * Returns a variant of the format with these options.
    *
    * @throws {TypeError} If `messageId` is not a string.
    */
-  with(options: UiMessageFormatOptions): Format;
+  with(options: UIMessageFormatOptions): Format;
 }
 
 class PartsFramer extends BlockFramer {
@@ -120,7 +120,7 @@ function errorBody(problem: Problem): string {
   return JSON.stringify({ error: sentenceOf(problem), code: problem.code });
 }
 
-function variant(options: UiMessageFormatOptions = {}): Format {
+function variant(options: UIMessageFormatOptions = {}): Format {
   const { messageId } = options;
   if (messageId !== undefined && typeof messageId !== "string") {
     throw new TypeError(
@@ -162,4 +162,4 @@ function variant(options: UiMessageFormatOptions = {}): Format {
  * assert((await response.text()).includes('{"type":"text-delta","id":"text-1","delta":"Hel"}'));
  * ```
  */
-export const uiMessageFormat: UiMessageFormat = { ...variant(), with: variant };
+export const uiMessageFormat: UIMessageFormat = { ...variant(), with: variant };

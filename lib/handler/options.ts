@@ -10,10 +10,10 @@ import type { AccessOptions } from "./access.ts";
 import type { BodyLimits } from "./body.ts";
 import { isStandardSchema, type OutputOf, type StandardSchema } from "./input.ts";
 import type { AnthropicInput } from "./routes/anthropic.ts";
-import type { OpenAiInput } from "./routes/openai.ts";
+import type { OpenAIInput } from "./routes/openai.ts";
 import type { Api } from "./routes/route.ts";
 import type { StreamingInput } from "./routes/streaming.ts";
-import type { UiMessageInput } from "./routes/ui_message.ts";
+import type { UIMessageInput } from "./routes/ui_message.ts";
 import type { StreamLimits } from "./stream_limit.ts";
 
 /** Limits of a handler. */
@@ -24,7 +24,7 @@ export interface HandlerLimits extends BodyLimits, StreamLimits {}
  * other fields of the request, in the terms of the chat completions API. `api` names the route's
  * API, and `body` is the request's body in that API's own shape.
  */
-export type ChatInput = StreamingInput | OpenAiInput | AnthropicInput | UiMessageInput;
+export type ChatInput = StreamingInput | OpenAIInput | AnthropicInput | UIMessageInput;
 
 /** Options of `createHandler`. */
 export interface HandlerOptions<

@@ -13,6 +13,7 @@
  * Therefore Deno uses the channel and short turns, and the others `setImmediate` (benchmark case:
  * fairness).
  */
+import { active } from "../counters.ts";
 
 /** Something that asks for turns. `run` must not throw. */
 export interface Task {
@@ -83,6 +84,36 @@ export const systemClock: Clock = {
   },
   clearTimer: (timer) => clearTimeout(timer as number | undefined),
 };
+
+/**
+ * Resolves after `ms`, or when the signal aborts; without `ms` only then. The timer is cleared in both
+ * cases.
+ */
+export function sleep(
+  ms: number | undefined,
+  signal: AbortSignal,
+  clock: Clock = systemClock,
+): Promise<void> {
+  return new Promise((resolve) => {
+    let timer: unknown;
+    const wake = () => {
+      signal.removeEventListener("abort", wake);
+      active.listeners--;
+      if (ms !== undefined) {
+        clock.clearTimer(timer);
+        active.timers--;
+      }
+      resolve();
+    };
+    active.listeners++;
+    signal.addEventListener("abort", wake);
+    if (ms !== undefined) {
+      active.timers++;
+      timer = clock.setTimer(wake, ms);
+    }
+    if (signal.aborted) wake();
+  });
+}
 
 export function unref(timer: unknown): void {
   const deno = (globalThis as { Deno?: { unrefTimer(timer: unknown): void } }).Deno;

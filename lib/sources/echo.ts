@@ -1,11 +1,14 @@
 /** The demo source of the tutorial: it streams the query back, one character at a time. */
-import { active } from "../counters.ts";
+import { checkOptionNames } from "../option_names.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
+import { type Clock, sleep } from "../pipeline/scheduler.ts";
 
 /** Options of {@linkcode echo}. */
 export interface EchoOptions {
   /** Pause before each character but the first, in ms, 0 or more. @default {100} */
   delayMs?: number;
+  /** Time and timers, for tests. @default {the runtime's} */
+  clock?: Clock;
 }
 
 /**
@@ -32,32 +35,18 @@ export interface EchoOptions {
 export function echo(
   options: EchoOptions = {},
 ): (context: SourceContext<{ query: string }>) => AsyncGenerator<string, void, undefined> {
-  const { delayMs = 100 } = options;
+  checkOptionNames("Cannot echo", options, ["delayMs", "clock"]);
+  const { delayMs = 100, clock } = options;
   if (!(delayMs >= 0 && delayMs < 2 ** 31)) {
     throw new RangeError(`Cannot echo: delayMs is ${delayMs}, not 0 or more`);
   }
   return async function* ({ input, signal }) {
     let first = true;
     for (const character of input.query) {
-      if (!first && delayMs > 0) await sleep(delayMs, signal);
+      if (!first && delayMs > 0) await sleep(delayMs, signal, clock);
       if (signal.aborted) return;
       first = false;
       yield character;
     }
   };
-}
-
-/** Resolves after `ms`, or at once when the signal aborts; the timer is cleared in both cases. */
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", wake);
-      active.timers--;
-      resolve();
-    };
-    const timer = setTimeout(wake, ms);
-    signal.addEventListener("abort", wake);
-    active.timers++;
-  });
 }

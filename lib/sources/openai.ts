@@ -2,7 +2,6 @@
  * Relays any OpenAI-compatible upstream: its chat completion chunks become tokens and typed items,
  * and each of its failures becomes an error with a code of its own.
  */
-import { active } from "../counters.ts";
 import type { ChatFields, ChatMessage } from "../chat.ts";
 import {
   type CompletionChunk,
@@ -13,14 +12,17 @@ import {
 import { StreamError, upstreamFailed } from "../error.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 import type { Item, Summary } from "../item.ts";
+import { checkOptionNames } from "../option_names.ts";
 import { accepted, AsyncQueue } from "../pipeline/queue.ts";
+import type { Clock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+import { Deadline } from "./deadline.ts";
 import { discard, readUpstream } from "./upstream.ts";
 
 /** Options of {@linkcode openai}. */
-export interface OpenAiOptions<Input = unknown> {
+export interface OpenAIOptions<Input = unknown> {
   /** The base URL of the API, as `https://api.openai.com/v1`. */
-  baseUrl: string;
+  baseURL: string;
   /** The model's name. */
   model: string;
   /** Sent as a bearer token, to this origin only. */
@@ -54,6 +56,8 @@ export interface OpenAiOptions<Input = unknown> {
   maxEventBytes?: number;
   /** How often a request that failed before its first byte is sent again, 0 to 10. @default {0} */
   retries?: number;
+  /** Time and timers, for tests. @default {the runtime's} */
+  clock?: Clock;
 }
 
 /** What one run of the source needs to send its request and fill the queue. */
@@ -61,9 +65,26 @@ interface Relay {
   readonly url: string;
   readonly init: () => RequestInit;
   readonly apiKey: string | undefined;
-  readonly options: Required<Pick<OpenAiOptions, typeof LIMITS[number]>>;
+  readonly options: Required<Pick<OpenAIOptions, typeof LIMITS[number]>>;
+  readonly clock: Clock | undefined;
 }
 
+const NAMES: Record<keyof OpenAIOptions, true> = {
+  baseURL: true,
+  model: true,
+  apiKey: true,
+  messages: true,
+  body: true,
+  fields: true,
+  headers: true,
+  headTimeoutMs: true,
+  firstTokenTimeoutMs: true,
+  tokenTimeoutMs: true,
+  maxLineBytes: true,
+  maxEventBytes: true,
+  retries: true,
+  clock: true,
+};
 const LIMITS = [
   "headTimeoutMs",
   "firstTokenTimeoutMs",
@@ -119,20 +140,20 @@ const MAX_RETRY_AFTER = 60;
  * ```ts
  * import { createHandler, openai } from "spillway";
  *
- * const source = openai({ baseUrl: "http://127.0.0.1:11434/v1", model: "llama3.2" });
+ * const source = openai({ baseURL: "http://127.0.0.1:11434/v1", model: "llama3.2" });
  * export const handler = createHandler({ source });
  * ```
  *
  * @returns A function from the context to a queue, which is a source and async iterable.
- * @throws {TypeError} If `baseUrl` is not an http(s) URL, `model` is empty, `fields` is not an
+ * @throws {TypeError} If `baseURL` is not an http(s) URL, `model` is empty, `fields` is not an
  * array, or a header cannot be sent.
  * @throws {RangeError} If a limit is out of its bounds.
  */
 export function openai<Input = unknown>(
-  options: OpenAiOptions<Input>,
+  options: OpenAIOptions<Input>,
 ): (context: SourceContext<Input>) => AsyncQueue<Item> {
   const limits = check(options);
-  const url = new URL(options.baseUrl);
+  const url = new URL(options.baseURL);
   url.pathname = url.pathname.replace(/\/*$/, "/chat/completions");
   const headers = headersOf(options);
   return (context) => {
@@ -160,7 +181,8 @@ export function openai<Input = unknown>(
       body: new Blob([body]).stream(),
       duplex: "half",
     } as RequestInit);
-    fill(queue, { url: url.href, init, apiKey: options.apiKey, options: limits }).then(
+    const { apiKey, clock } = options;
+    fill(queue, { url: url.href, init, apiKey, options: limits, clock }).then(
       (summary) => queue.close(summary),
       (error) => queue.fail(error),
     );
@@ -171,7 +193,7 @@ export function openai<Input = unknown>(
 /** Fills the queue to the end. Whatever ends the queue aborts the request. */
 async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
   const { firstTokenTimeoutMs, tokenTimeoutMs } = relay.options;
-  const deadline = new Deadline(queue.signal);
+  const deadline = new Deadline(queue.signal, relay.clock);
   try {
     const response = await connect(relay, deadline);
     deadline.expect(firstTokenTimeoutMs);
@@ -289,93 +311,6 @@ class CompletionReader {
   }
 }
 
-/**
- * One timer for all time limits of a request, moved by an assignment. It also passes on the abort
- * of the queue's signal, so that the fetch has one signal to listen to.
- */
-class Deadline {
-  readonly #abort = new AbortController();
-  readonly #parent: AbortSignal;
-  #dueMs = Infinity;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer fires: at its due time, or before, and then it checks again. */
-  #firesMs = Infinity;
-  #hasTimedOut = false;
-  readonly #passOn = (): void => this.#abort.abort(this.#parent.reason);
-
-  constructor(parent: AbortSignal) {
-    this.#parent = parent;
-    parent.addEventListener("abort", this.#passOn);
-    active.listeners++;
-    if (parent.aborted) this.#passOn();
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  /** Sets the limit for the next step, in ms; `Infinity` is for ever. */
-  expect(limitMs: number): void {
-    this.#dueMs = performance.now() + limitMs;
-    if (this.#dueMs < this.#firesMs) this.#arm();
-  }
-
-  /**
-   * Throws if the request has to end.
-   *
-   * @throws {StreamError} `upstream_timeout` if a limit has passed; the abort's reason if it
-   * aborted.
-   */
-  check(): void {
-    if (this.#hasTimedOut) throw new StreamError("upstream_timeout");
-    if (this.#parent.aborted) throw this.#parent.reason;
-  }
-
-  /** Waits, unless the request is aborted meanwhile. */
-  async pause(ms: number): Promise<void> {
-    this.check();
-    active.timers++;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        resolve();
-      }, { once: true });
-    });
-    active.timers--;
-    this.check();
-  }
-
-  stop(): void {
-    this.#parent.removeEventListener("abort", this.#passOn);
-    active.listeners--;
-    this.#disarm();
-  }
-
-  #arm(): void {
-    this.#disarm();
-    active.timers++;
-    this.#firesMs = this.#dueMs;
-    this.#timer = setTimeout(() => {
-      this.#disarm();
-      if (performance.now() < this.#dueMs) {
-        if (this.#dueMs < Infinity) this.#arm();
-        return;
-      }
-      this.#hasTimedOut = true;
-      this.#abort.abort(new StreamError("upstream_timeout"));
-    }, Math.max(0, this.#dueMs - performance.now()));
-  }
-
-  #disarm(): void {
-    if (this.#timer === undefined) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#firesMs = Infinity;
-    active.timers--;
-  }
-}
-
 function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
@@ -403,7 +338,7 @@ function fieldsOf(input: unknown, names: readonly string[], fixed: object): Part
   return fields;
 }
 
-function headersOf({ headers: further, apiKey }: OpenAiOptions<never>): Headers {
+function headersOf({ headers: further, apiKey }: OpenAIOptions<never>): Headers {
   try {
     const headers = new Headers(further);
     headers.set("content-type", "application/json");
@@ -418,9 +353,10 @@ function headersOf({ headers: further, apiKey }: OpenAiOptions<never>): Headers 
   }
 }
 
-function check(options: OpenAiOptions<never>): Relay["options"] {
-  if (!/^https?:$/.test(URL.canParse(options.baseUrl) ? new URL(options.baseUrl).protocol : "")) {
-    throw new TypeError("Cannot relay: baseUrl is not an http or https URL");
+function check(options: OpenAIOptions<never>): Relay["options"] {
+  checkOptionNames("Cannot relay", options, Object.keys(NAMES));
+  if (!/^https?:$/.test(URL.canParse(options.baseURL) ? new URL(options.baseURL).protocol : "")) {
+    throw new TypeError("Cannot relay: baseURL is not an http or https URL");
   }
   if (typeof options.model !== "string" || options.model === "") {
     throw new TypeError("Cannot relay: model is missing");

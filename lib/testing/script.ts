@@ -3,14 +3,14 @@
  * Separate from `collect` because a test of a source needs only `collect`, and a test of a client
  * only this.
  */
-import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 import type { Item, Summary } from "../item.ts";
 import type { AsyncQueue } from "../pipeline/queue.ts";
+import { type Clock, sleep } from "../pipeline/scheduler.ts";
 
 /** One step of a script: an item, or a function to call, whose result is awaited and ignored. */
-export type Step = Item | ((context: SourceContext) => unknown);
+export type Step = Item | ((context: SourceContext, clock?: Clock) => unknown);
 
 /** Options of {@linkcode script}. */
 export interface ScriptOptions {
@@ -23,6 +23,8 @@ export interface ScriptOptions {
   kind?: "generator" | "callbacks";
   /** The summary that the source ends with. @default {nothing} */
   summary?: Summary;
+  /** Time and timers of the pauses, for tests. @default {the runtime's} */
+  clock?: Clock;
 }
 
 /** A record of one run of a scripted source. */
@@ -95,7 +97,7 @@ class Run implements ScriptRun {
  * @throws {TypeError} If `kind` is neither of the two.
  */
 export function script(steps: readonly Step[], options: ScriptOptions = {}): ScriptedSource {
-  const { paceMs = 0, kind = "generator", summary } = options;
+  const { paceMs = 0, kind = "generator" } = options;
   checkMs("paceMs", paceMs);
   if (kind !== "generator" && kind !== "callbacks") {
     throw new TypeError(`Cannot write the script: kind is ${kind}, not generator or callbacks`);
@@ -104,7 +106,7 @@ export function script(steps: readonly Step[], options: ScriptOptions = {}): Scr
   const start = (context: SourceContext) => {
     const run = new Run(context.signal);
     runs.push(run);
-    const items = play(steps, paceMs, summary, context, run);
+    const items = play(steps, options, context, run);
     return kind === "generator" ? items : send(items, context.queue);
   };
   return Object.assign(start, { runs });
@@ -112,8 +114,7 @@ export function script(steps: readonly Step[], options: ScriptOptions = {}): Scr
 
 async function* play(
   steps: readonly Step[],
-  paceMs: number,
-  summary: Summary | undefined,
+  { paceMs = 0, summary, clock }: ScriptOptions,
   context: SourceContext,
   run: Run,
 ): AsyncGenerator<Item, Summary | void, undefined> {
@@ -121,9 +122,9 @@ async function* play(
   try {
     for (const step of steps) {
       if (signal.aborted) return;
-      if (typeof step === "function") await step(context);
+      if (typeof step === "function") await step(context, clock);
       else {
-        if (run.given > 0 && paceMs > 0) await wait(signal, paceMs);
+        if (run.given > 0 && paceMs > 0) await sleep(paceMs, signal, clock);
         if (signal.aborted) return;
         run.given++;
         yield step;
@@ -158,12 +159,12 @@ async function send(
  */
 export function pause(ms: number): Step {
   checkMs("ms", ms);
-  return ({ signal }) => wait(signal, ms);
+  return ({ signal }, clock) => sleep(ms, signal, clock);
 }
 
 /** A step that waits until the source is cancelled, like a model that has stopped responding. */
 export function stall(): Step {
-  return ({ signal }) => wait(signal);
+  return ({ signal }) => sleep(undefined, signal);
 }
 
 /**
@@ -183,25 +184,6 @@ export function fail(error: unknown = new Error("The script fails here")): Step 
  */
 export function truncate(): Step {
   return fail(new StreamError("truncated"));
-}
-
-/**
- * Resolves after `ms`, if given, or when the signal aborts; the timer is cleared in both cases. The
- * signal must not have aborted yet.
- */
-function wait(signal: AbortSignal, ms?: number): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = () => {
-      signal.removeEventListener("abort", wake);
-      resolve();
-      if (timer === undefined) return;
-      clearTimeout(timer);
-      active.timers--;
-    };
-    signal.addEventListener("abort", wake);
-    const timer = ms === undefined ? undefined : setTimeout(wake, ms);
-    if (timer !== undefined) active.timers++;
-  });
 }
 
 function checkMs(name: string, ms: number): void {

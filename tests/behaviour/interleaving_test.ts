@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import process from "node:process";
-import test, { after, before, mock } from "node:test";
+import test, { after, before } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
 import { sse } from "../../lib/http/sse.ts";
@@ -14,6 +14,7 @@ import type { Source, SourceContext } from "../../lib/pipeline/pump.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../../lib/sse/event.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
+import { FakeClock } from "../../lib/testing/fake_clock.ts";
 import { total } from "../support/child.ts";
 import { int, pick, random } from "../support/random.ts";
 
@@ -45,18 +46,9 @@ const KINDS = ["producer", "plain producer", "generator", "own queue", "stuck ge
 
 const unhandled: unknown[] = [];
 const note = (error: unknown) => void unhandled.push(error);
-const realNow = performance.now;
-let aheadMs = 0;
-before(() => {
-  process.on("unhandledRejection", note);
-  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
-  performance.now = () => realNow.call(performance) + aheadMs;
-});
-after(() => {
-  performance.now = realNow;
-  mock.timers.reset();
-  process.off("unhandledRejection", note);
-});
+const clock = new FakeClock();
+before(() => process.on("unhandledRejection", note));
+after(() => process.off("unhandledRejection", note));
 
 /** A few turns of the event loop, with all that waits in them. */
 async function turn(count = 1): Promise<void> {
@@ -67,13 +59,6 @@ async function turn(count = 1): Promise<void> {
 function settled<T>(promises: Promise<T>[]): Promise<T[]> {
   const never = turn(20).then(() => Promise.reject(new Error("a promise was left waiting")));
   return Promise.race([Promise.all(promises), never]);
-}
-
-function pass(ms: number): void {
-  for (let at = 0; at < ms; at += 25) {
-    aheadMs += 25;
-    mock.timers.tick(25);
-  }
 }
 
 /** One stream and everything that is done to it. */
@@ -111,7 +96,7 @@ class Run {
     };
     this.done.push(kind, JSON.stringify(options));
     if (chance() < 0.05) this.#abort.abort();
-    this.#opened = sse(request, this.#source(kind), options).then((response) => {
+    this.#opened = sse(request, this.#source(kind), { ...options, clock }).then((response) => {
       if (response.status === 200) {
         this.#reader = response.body!.getReader() as ReadableStreamDefaultReader<Uint8Array>;
       }
@@ -200,9 +185,9 @@ class Run {
         this.#dropped = true;
         return this.#target?.cancel(new StreamError("stopped"));
       case "heartbeat":
-        return pass(100);
+        return clock.tick(100);
       case "stall":
-        return pass(350);
+        return clock.tick(350);
     }
   }
 
@@ -232,7 +217,7 @@ class Run {
     this.done.push(`end: ${way}`);
     this.#finish();
     if (this.#chance() < 0.5) this.#target?.close();
-    pass(250);
+    clock.tick(250);
     await turn(3);
     if (way === "read") {
       this.#target?.close();

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import {
   type Item,
   openaiFormat,
-  type OpenAiFormatOptions,
+  type OpenAIFormatOptions,
   type ServerSentEvent,
   StreamError,
 } from "../../mod.ts";
@@ -108,7 +108,7 @@ function read(all: ServerSentEvent[], includeUsage = false): Completion {
   return completion;
 }
 
-const complete = async (source: Parameters<typeof ask>[1], options: OpenAiFormatOptions = {}) =>
+const complete = async (source: Parameters<typeof ask>[1], options: OpenAIFormatOptions = {}) =>
   read(await events(await ask(openaiFormat.with(options), source)), options.includeUsage);
 
 test("openaiFormat brings every part of every answer exactly, its end last", async () => {

@@ -5,7 +5,7 @@ import {
   type Item,
   type ServerSentEvent,
   uiMessageFormat,
-  type UiMessageFormatOptions,
+  type UIMessageFormatOptions,
 } from "../../mod.ts";
 import { active } from "../../lib/counters.ts";
 import {
@@ -314,7 +314,7 @@ test("uiMessageFormat joins a surrogate pair that is split over two tokens", asy
 });
 
 test("uiMessageFormat.with() refuses a messageId that is no string and keeps the name", () => {
-  const wrong = { messageId: 7 } as unknown as UiMessageFormatOptions;
+  const wrong = { messageId: 7 } as unknown as UIMessageFormatOptions;
   assert.throws(() => uiMessageFormat.with(wrong), TypeError);
   assert.equal(uiMessageFormat.with({ messageId: "m" }).name, "ui-message");
 });

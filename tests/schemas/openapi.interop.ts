@@ -366,14 +366,14 @@ for (const [path, body] of Object.entries(ASKED)) {
 }
 
 interface GeneratedClient {
-  ask(baseUrl: string, body: { query: string }): Promise<{
+  ask(baseURL: string, body: { query: string }): Promise<{
     text: string;
     atMs: number[];
     done?: { reason: string; tokens: number };
     failed?: { code: string };
     errors: unknown[];
   }>;
-  isHealthy(baseUrl: string): Promise<boolean>;
+  isHealthy(baseURL: string): Promise<boolean>;
 }
 
 /** The client of a handler's document, compiled with a user of it. */

@@ -4,6 +4,7 @@ import test from "node:test";
 import { active } from "../../lib/counters.ts";
 import type { SourceContext } from "../../lib/pipeline/pump.ts";
 import { echo } from "../../lib/sources/echo.ts";
+import { FakeClock } from "../../lib/testing/fake_clock.ts";
 import { total } from "../support/child.ts";
 import { TEXT } from "../support/relay.ts";
 
@@ -19,32 +20,31 @@ test("echo() answers the query, one code point at a time", async () => {
 });
 
 test("echo() waits before each character but the first", async () => {
-  const tokens = echo({ delayMs: 30 })(contextOf("abc"));
-  const beganMs = performance.now();
+  const clock = new FakeClock();
+  const tokens = echo({ delayMs: 30, clock })(contextOf("abc"));
   await tokens.next();
-  assert(performance.now() - beganMs < 20);
-  for await (const _ of tokens);
-  const tookMs = performance.now() - beganMs;
-  assert(tookMs >= 58 && tookMs < 500, `${tookMs} ms`);
+  for (const character of ["b", "c"]) {
+    let isGiven = false;
+    const next = tokens.next().finally(() => isGiven = true);
+    await clock.advance(29);
+    assert.equal(isGiven, false);
+    await clock.advance(1);
+    assert.equal((await next).value, character);
+  }
+  assert.equal((await tokens.next()).done, true);
   assert.equal(total(active), 0);
 });
 
-test("echo() ends at once when the signal aborts, and leaves no timer", async (context) => {
-  const { clearTimeout } = globalThis;
-  const cleared: unknown[] = [];
-  globalThis.clearTimeout = ((timer: number) => {
-    cleared.push(timer);
-    clearTimeout(timer);
-  }) as typeof clearTimeout;
-  context.after(() => globalThis.clearTimeout = clearTimeout);
+test("echo() ends at once when the signal aborts, and leaves no timer", async () => {
+  const clock = new FakeClock();
   const abort = new AbortController();
-  const tokens = echo({ delayMs: 60_000 })(contextOf("abc", abort.signal));
+  const tokens = echo({ delayMs: 60_000, clock })(contextOf("abc", abort.signal));
   await tokens.next();
   const next = tokens.next();
   assert.equal(active.timers, 1);
   abort.abort();
   assert.deepEqual(await next, { done: true, value: undefined });
-  assert.equal(cleared.length, 1);
+  assert.equal(clock.armed, 0);
   assert.equal(total(active), 0);
 });
 

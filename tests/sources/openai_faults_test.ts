@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { createServer, type Server, type Socket } from "node:net";
 import test, { after, before } from "node:test";
 import { StreamError } from "../../lib/error.ts";
-import type { OpenAiOptions } from "../../lib/sources/openai.ts";
+import type { OpenAIOptions } from "../../lib/sources/openai.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { until } from "../support/serve.ts";
 import { faults, type Mock, startMock } from "../support/upstream/mock.ts";
@@ -32,7 +32,7 @@ interface Expected {
   code: string;
   /** How much of the text comes first. */
   text: "none" | "some" | "all";
-  limits?: Partial<OpenAiOptions<undefined>>;
+  limits?: Partial<OpenAIOptions<undefined>>;
   model?: string;
   finishReason?: string;
 }
@@ -43,7 +43,7 @@ const refused: Expected = { code: "bad_upstream", text: "none" };
 const broken: Expected = { code: "upstream_failed", text: "some" };
 const cutOff: Expected = { code: "truncated", text: "some" };
 const tooLong: Expected = { code: "line_too_large", text: "some" };
-const late = (limit: keyof OpenAiOptions, text: Expected["text"]): Expected => {
+const late = (limit: keyof OpenAIOptions, text: Expected["text"]): Expected => {
   return { code: "upstream_timeout", text, limits: { [limit]: SHORT_MS } };
 };
 
@@ -420,7 +420,7 @@ test("openai() keeps a key that the upstream repeats out of its errors", async (
     const errors: Error[] = [];
     const answer = await read(
       await relay(mock, "mock", {
-        source: { baseUrl: url },
+        source: { baseURL: url },
         stream: { commitAfterMs: 5000, onError: (error) => errors.push(error as Error) },
       }),
     );

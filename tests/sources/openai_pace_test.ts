@@ -34,7 +34,7 @@ before(async () => {
     const { searchParams } = new URL(request.url);
     const messages = () => [{ role: "user", content: TEXT.repeat(50) }];
     const model = searchParams.get("model")!;
-    return sse(request, openai({ baseUrl: mock.url, apiKey: KEY, model, messages }), {
+    return sse(request, openai({ baseURL: mock.url, apiKey: KEY, model, messages }), {
       commitAfterMs: Number(searchParams.get("commit") ?? 250),
       onError: (error) => errors.push(error),
       onClose: (report) => reports.push(report),

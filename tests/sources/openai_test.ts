@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import type { SourceContext } from "../../lib/pipeline/pump.ts";
-import { openai, type OpenAiOptions } from "../../lib/sources/openai.ts";
+import { openai, type OpenAIOptions } from "../../lib/sources/openai.ts";
 import { Completion, cut, DONE } from "../support/upstream/completion.ts";
 import { reasoning, toolCalls } from "../support/upstream/faults.ts";
 import { type Mock, startMock } from "../support/upstream/mock.ts";
@@ -23,7 +23,7 @@ interface Asked {
 }
 
 /** Relays one answer and gives back what the upstream was asked. */
-async function asked(options: Partial<OpenAiOptions<undefined>>) {
+async function asked(options: Partial<OpenAIOptions<undefined>>) {
   const answer = await read(await relay(mock, "mock", { source: options }));
   assert.deepEqual([answer.status, answer.end], [200, "done"]);
   const request = mock.requests.at(-1)!;
@@ -64,7 +64,7 @@ test("openai() keeps model, messages and stream its own, and lets stream_options
 
 test("openai() sends no Authorization without a key", async () => {
   for (const apiKey of [undefined, ""]) {
-    const source = { baseUrl: mock.url, model: "mock", messages: () => [] };
+    const source = { baseURL: mock.url, model: "mock", messages: () => [] };
     const queue = openai(apiKey === undefined ? source : { ...source, apiKey })({} as never);
     await Array.fromAsync(queue);
     assert.equal(mock.requests.at(-1)!.headers.authorization, undefined);
@@ -76,7 +76,7 @@ test("openai() sends no Authorization without a key", async () => {
 test("openai() builds its URL with or without a slash, and keeps a query", async () => {
   const urls = { "": "", "/": "", "//": "", "?api-version=1": "?api-version=1", "/#a": "" };
   for (const [tail, query] of Object.entries(urls)) {
-    const { path } = await asked({ baseUrl: mock.url + tail });
+    const { path } = await asked({ baseURL: mock.url + tail });
     assert.equal(path, `/v1/chat/completions${query}`, tail);
   }
 });
@@ -88,8 +88,8 @@ test("openai() takes input.messages, else input.query, unless messages says othe
     [{ query: "" }, [{ role: "user", content: "" }]],
     [{ query: "q", messages: one }, one],
   ];
-  const source = { baseUrl: mock.url, model: "mock" };
-  const ask = async (input: unknown, options: OpenAiOptions<{ n: number }>) => {
+  const source = { baseURL: mock.url, model: "mock" };
+  const ask = async (input: unknown, options: OpenAIOptions<{ n: number }>) => {
     const context = { input } as SourceContext<{ n: number }>;
     await Array.fromAsync(openai(options)(context));
     return (mock.requests.at(-1)!.body as Asked).messages;
@@ -139,8 +139,8 @@ test("openai() relays what the input says of the answer, and nothing else", asyn
     service_tier: "priority",
     user: "me",
   };
-  const source = { baseUrl: mock.url, model: "mock" };
-  const sent = async (input: unknown, options: Partial<OpenAiOptions> = {}) => {
+  const source = { baseURL: mock.url, model: "mock" };
+  const sent = async (input: unknown, options: Partial<OpenAIOptions> = {}) => {
     await Array.fromAsync(openai({ ...source, ...options })({ input } as SourceContext));
     const { model, stream, stream_options, messages, ...rest } = mock.requests.at(-1)!
       .body as Asked;
@@ -168,12 +168,12 @@ test("openai() relays what the input says of the answer, and nothing else", asyn
 });
 
 test("openai() names the option that is out of its bounds", () => {
-  const good = { baseUrl: "http://localhost/v1", model: "m" };
+  const good = { baseURL: "http://localhost/v1", model: "m" };
   const bad: [Record<string, unknown>, string, RegExp][] = [
-    [{ baseUrl: "localhost:11434/v1" }, "TypeError", /baseUrl/],
-    [{ baseUrl: "file:///v1" }, "TypeError", /baseUrl/],
-    [{ baseUrl: "" }, "TypeError", /baseUrl/],
-    [{ baseUrl: undefined }, "TypeError", /baseUrl/],
+    [{ baseURL: "localhost:11434/v1" }, "TypeError", /baseURL/],
+    [{ baseURL: "file:///v1" }, "TypeError", /baseURL/],
+    [{ baseURL: "" }, "TypeError", /baseURL/],
+    [{ baseURL: undefined }, "TypeError", /baseURL/],
     [{ model: "" }, "TypeError", /model/],
     [{ fields: "temperature" }, "TypeError", /fields/],
     [{ model: undefined }, "TypeError", /model/],
@@ -201,7 +201,7 @@ test("openai() names the option that is out of its bounds", () => {
 });
 
 test("openai() says that a key cannot be sent, and does not repeat it", () => {
-  const good = { baseUrl: "http://localhost/v1", model: "m" };
+  const good = { baseURL: "http://localhost/v1", model: "m" };
   for (const options of [{ apiKey: `${KEY}\n1` }, { headers: { "api-key": `${KEY}\r\nx: y` } }]) {
     assert.throws(() => openai({ ...good, ...options }), (error: Error) => {
       assert.equal(error.name, "TypeError");
@@ -329,14 +329,14 @@ test("openai() hands on the finish reason and the usage as the summary", async (
 });
 
 test("openai() is a source of its own: a queue that is async-iterable", async () => {
-  const queue = openai({ baseUrl: mock.url, model: "mock", apiKey: KEY })(
+  const queue = openai({ baseURL: mock.url, model: "mock", apiKey: KEY })(
     { input: { query: TEXT } } as never,
   );
   let text = "";
   for await (const item of queue) text += item;
   assert.equal(text, TEXT);
   assert.equal(queue.summary.finishReason, "stop");
-  const left = openai({ baseUrl: mock.url, model: "mock:endless", apiKey: KEY })(
+  const left = openai({ baseURL: mock.url, model: "mock:endless", apiKey: KEY })(
     { input: { query: TEXT } } as never,
   );
   for await (const _ of left) break;

@@ -36,7 +36,7 @@ before(async () => {
   first = hop((model, { searchParams }) => {
     const content = searchParams.has("long") ? LONG : TEXT;
     const messages = () => [{ role: "user", content }];
-    return openai({ baseUrl: mock.url, apiKey: KEY, model, messages, tokenTimeoutMs: 200 });
+    return openai({ baseURL: mock.url, apiKey: KEY, model, messages, tokenTimeoutMs: 200 });
   });
   second = hop((_model, { search }) => ({ signal }) =>
     relay(fetch(`${first.url}/${search}`, { signal }))

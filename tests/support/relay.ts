@@ -4,7 +4,7 @@ import { active } from "../../lib/counters.ts";
 import type { SseOptions } from "../../lib/http/options.ts";
 import { sse } from "../../lib/http/sse.ts";
 import type { Item } from "../../lib/item.ts";
-import { openai, type OpenAiOptions } from "../../lib/sources/openai.ts";
+import { openai, type OpenAIOptions } from "../../lib/sources/openai.ts";
 import { collect } from "../../lib/testing.ts";
 import { total } from "./child.ts";
 import { until } from "./serve.ts";
@@ -52,13 +52,13 @@ export function relay(
   model: string,
   { text = TEXT, source = {}, stream = {} }: {
     text?: string;
-    source?: Partial<OpenAiOptions<undefined>>;
+    source?: Partial<OpenAIOptions<undefined>>;
     stream?: SseOptions;
   } = {},
 ): Promise<Response> {
   const request = new Request("http://localhost/", { headers: { accept: "text/event-stream" } });
   const messages = () => [{ role: "user", content: text }];
-  return sse(request, openai({ baseUrl: mock.url, model, apiKey: KEY, messages, ...source }), {
+  return sse(request, openai({ baseURL: mock.url, model, apiKey: KEY, messages, ...source }), {
     onError: () => {},
     ...stream,
   });

@@ -22,6 +22,7 @@ import {
 } from "../../lib/testing.ts";
 import { total } from "../support/child.ts";
 import { until } from "../support/serve.ts";
+import { FakeClock } from "../../lib/testing/fake_clock.ts";
 
 const request = (): Request => new Request("http://localhost/", { method: "POST" });
 const quiet = { onError: () => {} };
@@ -204,20 +205,16 @@ test("script() ends the run when its iterator is returned without a signal", asy
 });
 
 test("script() clears the timer of a pause that it need not wait for", async () => {
-  const clear = globalThis.clearTimeout;
-  const cleared: unknown[] = [];
-  globalThis.clearTimeout = ((timer: number) => {
-    cleared.push(timer);
-    clear(timer);
-  }) as typeof clear;
-  try {
-    const source = script(["a", pause(60_000)]);
-    const wait = { until: ({ text }: { text: string }) => text === "a" };
-    await collect(sse(request(), source, { heartbeatMs: 0, stallMs: 0 }), wait);
-    assert.equal(cleared.length, 1);
-  } finally {
-    globalThis.clearTimeout = clear;
-  }
+  const clock = new FakeClock();
+  let armed = 0;
+  const source = script(["a", pause(60_000)], { clock });
+  const until = ({ text }: { text: string }) => {
+    armed = Math.max(armed, clock.armed);
+    return text === "a" && armed > 0;
+  };
+  await collect(sse(request(), source, { heartbeatMs: 100, stallMs: 0 }), { until });
+  assert.equal(armed, 1);
+  assert.equal(clock.armed, 0);
 });
 
 test("script() stops sending once its queue has ended", async () => {

@@ -89,7 +89,7 @@ const schemas: Record<string, JsonSchema> = {
     },
     required: ["id", "object", "created", "model", "choices"],
   },
-  OpenAiError: {
+  OpenAIError: {
     type: "object",
     properties: {
       error: {
@@ -108,7 +108,7 @@ const schemas: Record<string, JsonSchema> = {
 };
 
 const modelSchemas: Record<string, JsonSchema> = {
-  OpenAiError: schemas.OpenAiError!,
+  OpenAIError: schemas.OpenAIError!,
   Model: {
     type: "object",
     description: "A model in OpenAI's shape; from `type` on in Anthropic's.",
@@ -134,7 +134,7 @@ const modelSchemas: Record<string, JsonSchema> = {
 const itemSchema: JsonSchema = {
   anyOf: [
     eventSchema(undefined, jsonText(ref("ChatCompletionChunk")), "A piece of the answer."),
-    eventSchema(undefined, jsonText(ref("OpenAiError")), "The failure that ended the stream."),
+    eventSchema(undefined, jsonText(ref("OpenAIError")), "The failure that ended the stream."),
     eventSchema(undefined, { const: "[DONE]" }, "The last event."),
   ],
 };
@@ -156,7 +156,7 @@ const chatCompletionOperation: Operation = {
   },
   problems: [...BODY_PROBLEMS, "model_not_found", ...STREAM_PROBLEMS],
   statuses: { invalid_input: 400 },
-  errorContent: { schema: ref("OpenAiError") },
+  errorContent: { schema: ref("OpenAIError") },
   schemas,
   resumable: true,
 };
@@ -168,7 +168,7 @@ const modelsOperation: Operation = {
   tags: ["openai"],
   responses: { 200: jsonAnswer("The models.", ref("ModelList")) },
   problems: [],
-  errorContent: { schema: ref("OpenAiError") },
+  errorContent: { schema: ref("OpenAIError") },
   schemas: modelSchemas,
 };
 
@@ -186,7 +186,7 @@ const modelOperation: Operation = {
   }],
   responses: { 200: jsonAnswer("The model.", ref("Model")) },
   problems: ["model_not_found"],
-  errorContent: { schema: ref("OpenAiError") },
+  errorContent: { schema: ref("OpenAIError") },
   schemas: modelSchemas,
 };
 

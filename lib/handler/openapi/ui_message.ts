@@ -37,7 +37,7 @@ const OTHERS = {
 };
 
 const schemas: Record<string, JsonSchema> = {
-  UiChatRequest: {
+  UIChatRequest: {
     ...uiChat.schema,
     description: "Other fields are passed to the source.",
     examples: [{
@@ -45,7 +45,7 @@ const schemas: Record<string, JsonSchema> = {
       messages: [{ id: "1", role: "user", parts: [{ type: "text", text: "Hello?" }] }],
     }],
   },
-  UiMessagePart: {
+  UIMessagePart: {
     description: "A part of the UI message stream.",
     anyOf: [
       ...Object.entries(PARTS).map(([type, fields]) => ({
@@ -63,7 +63,7 @@ const schemas: Record<string, JsonSchema> = {
 
 const itemSchema: JsonSchema = {
   anyOf: [
-    eventSchema(undefined, jsonText(ref("UiMessagePart"))),
+    eventSchema(undefined, jsonText(ref("UIMessagePart"))),
     eventSchema(undefined, { const: "[DONE]" }, "The last event."),
   ],
 };
@@ -78,7 +78,7 @@ const chatOperation: Operation = {
   operationId: "chat",
   summary: "Create a UI message stream for the AI SDK",
   tags: ["ui-message"],
-  requestBody: jsonBody(ref("UiChatRequest")),
+  requestBody: jsonBody(ref("UIChatRequest")),
   responses: { 200: stream },
   problems: [...BODY_PROBLEMS, ...STREAM_PROBLEMS],
   schemas,

@@ -41,7 +41,7 @@ export interface ChatCompletionRequest {
 }
 
 /** What a source gets as `input` under `POST /v1/chat/completions`. */
-export interface OpenAiInput extends ChatFields {
+export interface OpenAIInput extends ChatFields {
   api: "openai";
   messages: ChatMessage[];
   model: string;
@@ -67,7 +67,7 @@ export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
   },
   invalidStatus: 400,
   picksModel: true,
-  input: (body): OpenAiInput => ({
+  input: (body): OpenAIInput => ({
     ...fieldsOf(body),
     model: body.model,
     messages: body.messages,

@@ -9,26 +9,26 @@ import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
 
 /** A part of a UI message: text, a file, a tool's use and its output, and others. */
-export interface UiPart {
+export interface UIPart {
   type: string;
   text?: string;
   [field: string]: unknown;
 }
 
 /** A message as `useChat` keeps it. */
-export interface UiMessage {
+export interface UIMessage {
   id?: string;
   role: "system" | "user" | "assistant";
-  parts: UiPart[];
+  parts: UIPart[];
   [field: string]: unknown;
 }
 
 /** The body of a `useChat` request; what the front end adds to it (`body`) is passed on unchanged. */
-export interface UiChatRequest {
+export interface UIChatRequest {
   /** The chat's id. */
   id?: string;
   /** The conversation, at least one message. */
-  messages: UiMessage[];
+  messages: UIMessage[];
   trigger?: "submit-message" | "regenerate-message" | null;
   /** The id of the message that is to be generated again. */
   messageId?: string | null;
@@ -36,17 +36,17 @@ export interface UiChatRequest {
 }
 
 /** What a source gets as `input` under `POST /api/chat`. */
-export interface UiMessageInput extends ChatFields {
+export interface UIMessageInput extends ChatFields {
   api: "ui-message";
   messages: ChatMessage[];
   /** The chat's id, if the client sent one. */
   chatId: string | undefined;
   /** The request's body, unchanged. */
-  body: UiChatRequest;
+  body: UIChatRequest;
 }
 
 /** What `POST /api/chat` reads and writes. */
-export const uiChat: StreamRoute<UiChatRequest> = {
+export const uiChat: StreamRoute<UIChatRequest> = {
   schema: {
     type: "object",
     required: ["messages"],
@@ -74,7 +74,7 @@ export const uiChat: StreamRoute<UiChatRequest> = {
     },
   },
   invalidStatus: 422,
-  input(body): UiMessageInput {
+  input(body): UIMessageInput {
     const messages = body.messages.flatMap(messagesOf);
     return {
       ...fieldsOf(body),
@@ -115,7 +115,7 @@ export const uiMessageApi: Api = {
   formats: [uiMessageFormat],
 };
 
-function messagesOf({ role, parts }: UiMessage): ChatMessage[] {
+function messagesOf({ role, parts }: UIMessage): ChatMessage[] {
   if (role === "system") return [{ role, content: textOf(parts) }];
   if (role === "assistant") return stepsOf(parts).flatMap(assistantOf);
   const content = parts.filter(({ type }) => type === "text" || type === "file").map(userPartOf);
@@ -124,7 +124,7 @@ function messagesOf({ role, parts }: UiMessage): ChatMessage[] {
   return [{ role, content: plain ? textOf(parts) : content }];
 }
 
-function userPartOf({ type, text, mediaType, url, filename }: UiPart): unknown {
+function userPartOf({ type, text, mediaType, url, filename }: UIPart): unknown {
   if (type === "text") return { type, text };
   return String(mediaType).startsWith("image/")
     ? { type: "image_url", image_url: { url } }
@@ -132,8 +132,8 @@ function userPartOf({ type, text, mediaType, url, filename }: UiPart): unknown {
 }
 
 /** Splits the assistant's parts into steps: what it did between two calls of the model. */
-function stepsOf(parts: UiPart[]): UiPart[][] {
-  const steps: UiPart[][] = [[]];
+function stepsOf(parts: UIPart[]): UIPart[][] {
+  const steps: UIPart[][] = [[]];
   for (const part of parts) {
     if (part.type === "step-start") steps.push([]);
     else steps.at(-1)!.push(part);
@@ -142,7 +142,7 @@ function stepsOf(parts: UiPart[]): UiPart[][] {
 }
 
 /** The messages of one step: its text, the tools that it used, and their results. */
-function assistantOf(parts: UiPart[]): ChatMessage[] {
+function assistantOf(parts: UIPart[]): ChatMessage[] {
   const text = textOf(parts);
   // Models reject a conversation in which a call has no result.
   const used = parts.filter((part) => isTool(part) && resultOf(part) !== undefined);
@@ -163,11 +163,11 @@ function assistantOf(parts: UiPart[]): ChatMessage[] {
   return [{ role: "assistant", content: text || null, tool_calls }, ...results];
 }
 
-function isTool({ type }: UiPart): boolean {
+function isTool({ type }: UIPart): boolean {
   return type === "dynamic-tool" || type.startsWith("tool-");
 }
 
-function resultOf({ state, output, errorText, approval }: UiPart): string | undefined {
+function resultOf({ state, output, errorText, approval }: UIPart): string | undefined {
   switch (state) {
     case "output-available":
       return typeof output === "string" ? output : JSON.stringify(output ?? null);

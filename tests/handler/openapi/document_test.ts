@@ -240,7 +240,7 @@ test("a route of another API refuses in that API's words, and with its statuses"
   const { responses } = paths["/v1/chat/completions"].post;
   for (const status of [400, 403, 429, 500, "default"]) {
     assert.deepEqual(responses[status].content, {
-      "application/json": { schema: { $ref: "#/components/schemas/OpenAiError" } },
+      "application/json": { schema: { $ref: "#/components/schemas/OpenAIError" } },
     }, String(status));
   }
   assert(responses[400].description.includes("`invalid_input`"));

@@ -13,7 +13,7 @@ export interface Report {
   nowBytes: number;
 }
 
-const baseUrl = process.argv[2]!;
+const baseURL = process.argv[2]!;
 const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(sync: boolean): void } };
 let highestBytes = 0;
 
@@ -36,7 +36,7 @@ const server = serve((request) => {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/report") return Response.json(report());
   const source = openai<undefined>({
-    baseUrl,
+    baseURL,
     model: searchParams.get("model") ?? "mock",
     messages: () => [{ role: "user", content: "Streaming responseのテスト" }],
     tokenTimeoutMs: 1500,
