@@ -37,6 +37,21 @@ export type { ChatInput, HandlerLimits, HandlerOptions } from "./handler/options
 export { chatPage } from "./handler/pages/chat.ts";
 export { referencePage } from "./handler/pages/docs.ts";
 export type { Api, Call, Route, RouteContext } from "./handler/routes/route.ts";
+export type { ModelEntry } from "./handler/routes/models.ts";
+export type {
+  AnthropicInput,
+  AnthropicTool,
+  ContentBlock,
+  MessagesRequest,
+} from "./handler/routes/anthropic.ts";
+export type { ChatCompletionRequest, OpenAIInput } from "./handler/routes/openai.ts";
+export type { QueryInput, StreamingInput } from "./handler/routes/streaming.ts";
+export type {
+  UIChatRequest,
+  UIMessage,
+  UIMessageInput,
+  UIPart,
+} from "./handler/routes/ui_message.ts";
 export type { StreamLimits } from "./handler/stream_limit.ts";
 
 /** The APIs that every handler serves. */

@@ -20,6 +20,10 @@ import {
 
 const blocks = blocksOf(guides);
 const examples = blocks.filter(({ language }) => language === "ts").map(({ code }) => code);
+/** Every entry of the module, by the name that a program imports. */
+const { imports: entries } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as {
+  imports: Record<string, string>;
+};
 const moduleAt = (path: string) => JSON.stringify(pathToFileURL(join(root, path)).href);
 
 interface Example {
@@ -31,9 +35,10 @@ async function run(code: string): Promise<unknown> {
   const folder = mkdtempSync(join(tmpdir(), "spillway-"));
   try {
     const file = join(folder, "example.ts");
-    const resolved = code.replaceAll('"spillway"', moduleAt("mod.ts"))
-      .replaceAll('"spillway/handler"', moduleAt("lib/handler.ts"))
-      .replaceAll('"spillway/testing"', moduleAt("lib/testing.ts"));
+    const resolved = Object.entries(entries).reduce(
+      (text, [name, path]) => text.replaceAll(`"${name}"`, moduleAt(path)),
+      code,
+    );
     writeFileSync(file, resolved);
     return await import(pathToFileURL(file).href);
   } finally {

@@ -2,15 +2,8 @@
  * What the compiler must say of `createHandler`'s types: checked by `tsc` and never run. Each expected
  * error is one that a user would want to be told.
  */
-import {
-  createHandler,
-  echo,
-  openai,
-  type OutputOf,
-  type QueryInput,
-  type Source,
-  type StandardSchema,
-} from "../mod.ts";
+import { createHandler, echo, openai, type Source } from "../mod.ts";
+import { type OutputOf, type QueryInput, type StandardSchema } from "../lib/handler.ts";
 
 declare const ask: StandardSchema<{ question: string }, { question: string; tries: number }>;
 

@@ -4,16 +4,8 @@
  * `/memory` is the same program with a `MemoryLog`, for a Redis client takes time and memory while it does nothing.
  */
 import process from "node:process";
-import {
-  bunRedis,
-  type BunRedisClient,
-  MemoryLog,
-  nodeRedis,
-  type NodeRedisClient,
-  RedisLog,
-  resume,
-  sse,
-} from "../../mod.ts";
+import { bunRedis, type BunRedisClient, nodeRedis, type NodeRedisClient } from "../../lib/redis.ts";
+import { MemoryLog, RedisLog, resume, sse } from "../../mod.ts";
 import { generate, query, serve } from "../producers.ts";
 
 const { REDIS = "", PRODUCER } = process.env;

@@ -2,10 +2,10 @@
 import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
-  DOCUMENT_FORMAT,
+  documentFormat,
   type End,
-  EVENT_STREAM_FORMAT,
   type EventSink,
+  eventStreamFormat,
   type Format,
   type FormatContext,
 } from "./format.ts";
@@ -212,13 +212,13 @@ function variant(options: AnthropicFormatOptions = {}): Format {
   }
   return buffered
     ? {
-      ...DOCUMENT_FORMAT,
+      ...documentFormat,
       name: "anthropic",
       errorBody,
       open: (context) => new Message(context, model),
     }
     : {
-      ...EVENT_STREAM_FORMAT,
+      ...eventStreamFormat,
       name: "anthropic",
       lossless: true,
       errorBody,

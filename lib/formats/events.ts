@@ -5,8 +5,8 @@
 import type { Problem } from "../error.ts";
 import {
   type End,
-  EVENT_STREAM_FORMAT,
   type EventSink,
+  eventStreamFormat,
   type Format,
   type FormatContext,
   type Framer,
@@ -78,7 +78,7 @@ class TextFramer extends JsonFramer {
 
 /** Spillway's `json` format: one token is `data: {"token":"Hel"}`, and any string arrives unchanged. */
 export const jsonFormat: Format = {
-  ...EVENT_STREAM_FORMAT,
+  ...eventStreamFormat,
   retryMs: RETRY_MS,
   name: "json",
   lossless: true,
@@ -87,7 +87,7 @@ export const jsonFormat: Format = {
 
 /** Spillway's `text` format: one token is its text in `data: ` lines; CRLF and CR arrive as LF. */
 export const textFormat: Format = {
-  ...EVENT_STREAM_FORMAT,
+  ...eventStreamFormat,
   retryMs: RETRY_MS,
   name: "text",
   lossless: false,

@@ -141,7 +141,7 @@ export interface Format {
 }
 
 /** Properties that all event stream formats share. */
-export const EVENT_STREAM_FORMAT: Required<
+export const eventStreamFormat: Required<
   Pick<Format, "contentType" | "mediaTypes" | "heartbeat">
 > = {
   contentType: "text/event-stream; charset=utf-8",
@@ -150,7 +150,7 @@ export const EVENT_STREAM_FORMAT: Required<
 };
 
 /** Properties that all formats of one JSON document share. */
-export const DOCUMENT_FORMAT: Required<
+export const documentFormat: Required<
   Pick<Format, "contentType" | "mediaTypes" | "lossless" | "buffered">
 > = {
   contentType: "application/json",

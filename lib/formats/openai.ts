@@ -3,10 +3,10 @@ import { pathOf, type Problem, upstreamFailed } from "../error.ts";
 import { isFailure, parseChunk, readChunk } from "./completion_chunk.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
-  DOCUMENT_FORMAT,
+  documentFormat,
   type End,
-  EVENT_STREAM_FORMAT,
   type EventSink,
+  eventStreamFormat,
   type Format,
   type FormatContext,
 } from "./format.ts";
@@ -219,13 +219,13 @@ function variant(options: OpenAIFormatOptions = {}): Format {
   }
   return buffered
     ? {
-      ...DOCUMENT_FORMAT,
+      ...documentFormat,
       name: "openai",
       errorBody,
       open: (context) => new Completion(context, model),
     }
     : {
-      ...EVENT_STREAM_FORMAT,
+      ...eventStreamFormat,
       name: "openai",
       lossless: true,
       errorBody,

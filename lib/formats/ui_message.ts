@@ -3,8 +3,8 @@ import type { Problem } from "../error.ts";
 import { type FinishKind, finishKind, sentenceOf } from "./finish.ts";
 import {
   type End,
-  EVENT_STREAM_FORMAT,
   type EventSink,
+  eventStreamFormat,
   type Format,
   type FormatContext,
 } from "./format.ts";
@@ -128,7 +128,7 @@ function variant(options: UIMessageFormatOptions = {}): Format {
     );
   }
   return {
-    ...EVENT_STREAM_FORMAT,
+    ...eventStreamFormat,
     name: "ui-message",
     headers: { "x-vercel-ai-ui-message-stream": "v1" },
     lossless: true,

@@ -10,7 +10,6 @@ import { active } from "../../lib/counters.ts";
 import { MemoryLog } from "../../lib/replay/memory.ts";
 import {
   AsyncQueue,
-  type Disconnect,
   type Item,
   resume,
   type Source,
@@ -19,6 +18,7 @@ import {
   StreamError,
   type StreamReport,
 } from "../../mod.ts";
+import { type Disconnect } from "../../lib/replay.ts";
 import { total } from "../support/child.ts";
 import { int, pick, random } from "../support/random.ts";
 import { Reading } from "../support/event_reader.ts";

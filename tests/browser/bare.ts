@@ -2,7 +2,8 @@
  * A server without a log, under a path, whose pages must do without ever resuming; and with a schema
  * that knows nothing of a conversation. For the browser tests; `bun` and `deno serve` both serve it.
  */
-import { createHandler, type Handler, type StandardSchema } from "../../mod.ts";
+import { createHandler, type Handler } from "../../mod.ts";
+import { type StandardSchema } from "../../lib/handler.ts";
 
 /** What a page must show, and not be. */
 const MARKUP = `<img src=x onerror="alert(8)"><a href="javascript:alert(9)">`;

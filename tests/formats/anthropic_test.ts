@@ -1,13 +1,8 @@
 /** `anthropicFormat`: the events and the document that Anthropic's clients read, by property and by the letter. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  anthropicFormat,
-  type AnthropicFormatOptions,
-  type Item,
-  type ServerSentEvent,
-  StreamError,
-} from "../../mod.ts";
+import { anthropicFormat, type Item, type ServerSentEvent, StreamError } from "../../mod.ts";
+import { type AnthropicFormatOptions } from "../../lib/formats.ts";
 import { active } from "../../lib/counters.ts";
 import {
   ask,

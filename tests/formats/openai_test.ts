@@ -1,13 +1,8 @@
 /** `openaiFormat`: the stream and the document that OpenAI's clients read, by property and by the letter. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  type Item,
-  openaiFormat,
-  type OpenAIFormatOptions,
-  type ServerSentEvent,
-  StreamError,
-} from "../../mod.ts";
+import { type Item, openaiFormat, type ServerSentEvent, StreamError } from "../../mod.ts";
+import { type OpenAIFormatOptions } from "../../lib/formats.ts";
 import { active } from "../../lib/counters.ts";
 import {
   ask,

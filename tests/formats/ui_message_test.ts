@@ -1,12 +1,8 @@
 /** `uiMessageFormat`: the stream that the AI SDK's `useChat` reads, by property and by the letter. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  type Item,
-  type ServerSentEvent,
-  uiMessageFormat,
-  type UIMessageFormatOptions,
-} from "../../mod.ts";
+import { type Item, type ServerSentEvent, uiMessageFormat } from "../../mod.ts";
+import { type UIMessageFormatOptions } from "../../lib/formats.ts";
 import { active } from "../../lib/counters.ts";
 import {
   ask,

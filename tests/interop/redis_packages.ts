@@ -1,7 +1,7 @@
 /** The Redis clients of the registry, made ready. */
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { ioRedis, nodeRedis, type RedisConnection } from "../../mod.ts";
+import { ioRedis, nodeRedis, type RedisConnection } from "../../lib/redis.ts";
 
 /** A connection, and how to be rid of it. */
 export interface Connected {

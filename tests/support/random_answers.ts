@@ -5,10 +5,8 @@
 import assert from "node:assert/strict";
 import {
   AsyncQueue,
-  type End,
   EventDecoder,
   type Format,
-  type Framer,
   type Item,
   type ServerSentEvent,
   type Source,
@@ -17,6 +15,7 @@ import {
   StreamError,
   type Summary,
 } from "../../mod.ts";
+import { type End, type Framer } from "../../lib/formats.ts";
 import { EventWriter } from "../../lib/sse/encode.ts";
 import { chunks, hostile, int, pick, random } from "./random.ts";
 import type { SourceFunction } from "../../lib/pipeline/pump.ts";

@@ -5,7 +5,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { bunRedis, type BunRedisClient, type RedisConnection } from "../../mod.ts";
+import { bunRedis, type BunRedisClient, type RedisConnection } from "../../lib/redis.ts";
 import { runtimeName, until } from "./serve.ts";
 
 /** Why tests that need a Redis are not run; on CI they are, and fail. */

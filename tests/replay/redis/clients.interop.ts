@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { pathToFileURL } from "node:url";
-import type { BunRedisClient, Handler } from "../../../mod.ts";
+import type { BunRedisClient } from "../../../lib/redis.ts";
+import type { Handler } from "../../../mod.ts";
 import { root } from "../../support/child.ts";
 import { runtimeName, until } from "../../support/serve.ts";
 import {
@@ -124,7 +125,8 @@ for (const [name, connect] of Object.entries(clients)) {
 async function machines(url: string): Promise<Handler[]> {
   const code = readFileSync(join(root, "tests/interop/recipes/many_machines.ts"), "utf8")
     .replace("redis://127.0.0.1:6379", url)
-    .replace('"spillway"', JSON.stringify(pathToFileURL(join(root, "mod.ts")).href));
+    .replace('"spillway"', JSON.stringify(pathToFileURL(join(root, "mod.ts")).href))
+    .replace('"spillway/redis"', JSON.stringify(pathToFileURL(join(root, "lib/redis.ts")).href));
   const folder = mkdtempSync(join(tmpdir(), "spillway-"));
   try {
     return await Promise.all(["one", "other"].map(async (name) => {

@@ -13,7 +13,8 @@ import {
   siteTest,
   sleep,
 } from "../../support/redis_machines.ts";
-import { type RedisConnection, resume, StreamError } from "../../../mod.ts";
+import { type RedisConnection } from "../../../lib/redis.ts";
+import { resume, StreamError } from "../../../mod.ts";
 import { Reading, same } from "../../support/event_reader.ts";
 import { type Connect, connectClient } from "../../support/redis_server.ts";
 

@@ -1,6 +1,7 @@
 /** `RedisLog` while Redis is away, slow, forgetful or deaf: readers where it is made notice nothing, and no text is wrong. */
 import assert from "node:assert/strict";
-import { createHandler, type RedisConnection, StreamError } from "../../../mod.ts";
+import { createHandler, StreamError } from "../../../mod.ts";
+import { type RedisConnection } from "../../../lib/redis.ts";
 import { int, random } from "../../support/random.ts";
 import { until } from "../../support/serve.ts";
 import {

@@ -1,0 +1,15 @@
+/**
+ * `spillway/redis`: streams that many machines share, on a Redis that you have.
+ *
+ * @module
+ */
+export {
+  bunRedis,
+  type BunRedisClient,
+  ioRedis,
+  type IoRedisClient,
+  nodeRedis,
+  type NodeRedisClient,
+  type RedisConnection,
+} from "./replay/redis/clients.ts";
+export { RedisLog, type RedisLogOptions } from "./replay/shared/shared_log.ts";

@@ -1,0 +1,9 @@
+/**
+ * `spillway/replay`: logs that make streams resumable.
+ *
+ * @module
+ */
+export type { ResumeOptions, StopOptions } from "./http/options.ts";
+export type { Disconnect, LoggedOptions, ReplayLog } from "./http/replay_log.ts";
+export { resume, stop } from "./http/resume.ts";
+export { MemoryLog, type MemoryLogOptions } from "./replay/memory.ts";

@@ -1,0 +1,13 @@
+/**
+ * `spillway/sources`: where tokens come from.
+ *
+ * @module
+ */
+export type { ChatFields, ChatMessage, ChatTool } from "./chat.ts";
+export type { Item, Summary } from "./item.ts";
+export type { Source, SourceContext, SourceFunction, StartedSource } from "./pipeline/pump.ts";
+export { AsyncQueue, type AsyncQueueOptions } from "./pipeline/queue.ts";
+export { echo, type EchoOptions } from "./sources/echo.ts";
+export { type LangChainCallbacks, langChainCallbacks } from "./sources/langchain.ts";
+export { openai, type OpenAIOptions } from "./sources/openai.ts";
+export { relay, type RelayOptions } from "./sources/relay.ts";
