@@ -19,15 +19,19 @@ const FORMATS: Readonly<Record<FormatName, "text" | "json" | Format>> = {
   "ui-message": uiMessageFormat,
 };
 
+/** As the README writes it. */
+async function* model(n: number, signal: AbortSignal): AsyncGenerator<string, void> {
+  for (let i = 0; i < n; i++) {
+    if (signal.aborted) return; // the client disconnected: stop paying
+    yield corpus.token(i);
+  }
+}
+
 serve((request) => {
   const asked = query(request.url);
   const { n, shape } = asked;
   const format = FORMATS[asked.format];
-  if (shape === "generator") {
-    return sse(request, async function* () {
-      for (let i = 0; i < asked.n; i++) yield corpus.token(i);
-    }, { format });
-  }
+  if (shape === "generator") return sse(request, ({ signal }) => model(n, signal), { format });
   if (iterates(shape)) return sse(request, () => generate(asked), { format });
   if (shape === "sync") return sse(request, iterate(n), { format });
   return sse(request, ({ queue }) => feed(asked, (token) => queue.send(token)), { format });

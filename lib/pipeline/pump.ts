@@ -4,8 +4,8 @@
  */
 import { StreamError } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
-import { accepted, AsyncQueue } from "./queue.ts";
-import { FOR_AWAIT_IS_FASTER, schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
+import { AsyncQueue } from "./queue.ts";
+import { schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
 
 /** What a source function gets. */
 export interface SourceContext<Input = unknown> {
@@ -73,14 +73,15 @@ export class Pump {
   readonly #queue: AsyncQueue<Item>;
   readonly #owner: PumpOwner;
   #pulled: Puller | undefined;
-  /** Bytes that may wait before the loop gives up its turn: at first as much as the queue takes. */
-  #turnBytes = Infinity;
+  /** Waiting bytes at which the loop gives its turn away: at first all that the queue takes. */
+  #mark: number;
   #turnItems = FIRST_ITEMS;
   /** Number of items since the loop last gave up its turn. */
   #streak = 0;
 
   constructor(queue: AsyncQueue<Item>, owner: PumpOwner) {
     this.#queue = queue;
+    this.#mark = queue.highWaterMark;
     this.#owner = owner;
   }
 
@@ -91,13 +92,11 @@ export class Pump {
       let started: unknown = source;
       let depth = 0;
       let awaited = false;
-      let plain = false;
       if (isThenable(started)) started = await started;
       while (typeof started === "function") {
         // A function that only ever returns functions would block the process for good.
         if (++depth > MAX_DEPTH) throw new TypeError("Cannot stream a source that makes no source");
         if (queue.closed) return;
-        plain = FOR_AWAIT_IS_FASTER && returnsNothing(started);
         started = started(context);
         if (isThenable(started)) {
           started = await started;
@@ -111,9 +110,7 @@ export class Pump {
       }
       if (started === queue) return;
       if (started instanceof AsyncQueue) return this.#adopt(started);
-      // `#iterate` and `#pull` end by themselves, and this function ends when they have started: an
-      // idle stream holds one of them and not both.
-      if (plain) return void this.#iterate(started as AsyncGenerator<Item, undefined, undefined>);
+      // The loop ends by itself, and this function with its start: an idle stream holds one of the two.
       const puller = pullerOf(started);
       if (puller !== undefined) return void this.#pull(puller);
       this.#close(await this.#drain(started));
@@ -164,47 +161,21 @@ export class Pump {
     if (this.#queue.closed) return this.#letGo(iterator);
     this.#pulled = iterator;
     try {
-      for (;;) {
-        const result = await iterator.next();
-        if (result.done) {
-          this.#pulled = undefined;
-          return this.#close(result.value);
-        }
+      let result: Result;
+      while (!(result = await iterator.next()).done) {
         if (this.#takes(result.value)) continue;
         if (!(await this.#pause())) return this.cancel();
       }
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  /**
-   * Pulls a generator that returns nothing. `for await` drops what is returned, but on Bun it is a
-   * fifth faster than any loop over `next()`, as in `#pull` (benchmark case: burst, generator).
-   */
-  async #iterate(generator: AsyncGenerator<Item, undefined, undefined>): Promise<void> {
-    this.#pulled = generator as unknown as Puller;
-    try {
-      for await (const item of generator) {
-        if (this.#takes(item)) continue;
-        if (!(await this.#pause())) break;
-      }
       this.#pulled = undefined;
-      this.#close();
+      this.#close(result.value);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /**
-   * Whether the loop may go on at once. A separate method because what an async function does and
-   * holds across its `await` costs Bun a fifth of the throughput (benchmark case: burst,
-   * generator).
-   */
+  /** Whether the loop may go on at once. */
   #takes(item: Item | null | undefined): boolean {
-    const queue = this.#queue;
-    return accepted(queue.send(item as Item)) && queue.bytes < this.#turnBytes &&
-      ++this.#streak < this.#turnItems;
+    return this.#queue.offer(item as Item) < this.#mark && ++this.#streak < this.#turnItems;
   }
 
   /** Waits for room, or for a turn where nothing waits: items that are skipped take time as well. */
@@ -214,7 +185,7 @@ export class Pump {
       await new Promise<void>((resolve) => schedule({ due: false, run: resolve }));
     }
     this.#streak = 0;
-    this.#turnBytes = TURN_BYTES;
+    this.#mark = Math.min(this.#mark, TURN_BYTES);
     this.#turnItems = TURN_ITEMS;
     return await queue.room();
   }
@@ -286,18 +257,6 @@ function isReleasable(value: unknown): value is { [RELEASE](reason: unknown): vo
 function isReturnable(value: unknown): value is { return(): unknown } {
   return typeof value === "object" && value !== null && "return" in value &&
     typeof value.return === "function";
-}
-
-const AsyncGeneratorFunction = (async function* () {}).constructor;
-
-/**
- * Whether a function is an async generator whose text has no `return` with a value; `false` in
- * doubt.
- */
-function returnsNothing(source: object): boolean {
-  if (!(source instanceof AsyncGeneratorFunction)) return false;
-  const text = Function.prototype.toString.call(source);
-  return !text.includes("[native code]") && !/\breturn\b(?!\s*[;}])/.test(text);
 }
 
 /**

@@ -133,25 +133,36 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
    * queued meanwhile), `false` if the queue has ended.
    */
   send(value: T): Promise<boolean> {
+    const bytes = this.offer(value);
+    if (bytes < this.#highWaterMark) return SENT;
+    return Number.isNaN(bytes) ? NOT_SENT : this.#waitForRoom();
+  }
+
+  /**
+   * Queues a value without a promise, for a loop that looks at the bytes itself.
+   *
+   * @returns The bytes that wait, 0 for a value that is skipped, or NaN if the queue has ended.
+   * @internal
+   */
+  offer(value: T): number {
     if (this.#state !== "open") {
       if (this.#state === "closed") this.#reader?.sentAfterEnd();
-      return NOT_SENT;
+      return NaN;
     }
-    if (value === "" || value === null || value === undefined) return SENT;
+    if (value === "" || value === null || value === undefined) return 0;
     if (this.#bytes >= this.#maxBufferedBytes && this.#reader?.bounded !== false) {
       this.fail(new StreamError("overflow"));
-      return NOT_SENT;
+      return NaN;
     }
     try {
       const bytes = this.#reader === undefined ? this.#keep(value) : this.#reader.write(value);
-      // A reader that was woken, or a value's own toJSON, may have cancelled the queue meanwhile.
-      if (this.state === "cancelled") return NOT_SENT;
-      this.#bytes = bytes;
+      // A reader that was woken, or a value's own toJSON, may have dropped it at once.
+      if (this.state === "cancelled") return NaN;
+      return this.#bytes = bytes;
     } catch (error) {
       this.fail(error);
-      return NOT_SENT;
+      return NaN;
     }
-    return this.#bytes < this.#highWaterMark ? SENT : this.#waitForRoom();
   }
 
   /** The summary that `close` got. */
@@ -216,6 +227,11 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     } catch (error) {
       this.failAfterClose(error);
     }
+  }
+
+  /** Waiting bytes from which `send` waits. @internal */
+  get highWaterMark(): number {
+    return this.#highWaterMark;
   }
 
   /** Number of bytes that wait. @internal */

@@ -36,12 +36,6 @@ export const TURN_BYTES: number = 16 * 1024;
 export const TURN_ITEMS: number = immediate === undefined ? 300 : 20_000;
 
 /**
- * Whether `for await` is the fast way through an async generator: Bun's engine has a special path
- * for it, V8 is a tenth slower that way.
- */
-export const FOR_AWAIT_IS_FASTER: boolean = "Bun" in globalThis;
-
-/**
  * How long an unused channel stays open, in ms. An open channel keeps Deno alive, whatever `unref`
  * says; opening and closing one costs 28 µs.
  */
