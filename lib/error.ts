@@ -1,7 +1,15 @@
 /** What can go wrong with a stream: one error class and one table of codes, for every layer. */
 
-/** The codes that Spillway itself uses, with the status and the title that a client gets. */
-export const CODES: Readonly<Record<string, readonly [status: number, title: string]>> = {
+/** Codes with the status and the title that a client gets. */
+export type CodesOf<Code extends string> = Readonly<
+  Record<Code, readonly [status: number, title: string]>
+>;
+
+/**
+ * The codes of a stream, and those that sources throw. Codes that one part alone throws stay with it,
+ * so that a program without that part does not hold them.
+ */
+export const CODES: CodesOf<string> = {
   internal: [500, "The source failed"],
   item_too_large: [500, "An item of the source is too large"],
   overflow: [503, "The client read too slowly and the queue is full"],
@@ -16,26 +24,15 @@ export const CODES: Readonly<Record<string, readonly [status: number, title: str
   stopped: [499, "The generation was stopped"],
   shutting_down: [503, "The server is shutting down"],
   bad_upstream: [502, "The upstream did not respond with an event stream"],
-  rate_limited: [429, "The upstream is limiting its requests"],
   upstream_timeout: [504, "The upstream did not respond in time"],
+  rate_limited: [429, "The upstream is limiting its requests"],
   upstream_failed: [502, "The upstream failed"],
   truncated: [502, "The upstream ended before its answer was complete"],
-  line_too_large: [502, "A line of the stream is too large"],
-  event_too_large: [502, "An event of the stream is too large"],
-  answer_too_large: [502, "The answer is too large to buffer"],
   bad_request: [400, "The request is malformed"],
   unauthorized: [401, "Missing or invalid credentials"],
   forbidden: [403, "The request is not allowed"],
   not_found: [404, "Not found"],
-  model_not_found: [404, "Model not found"],
-  method_not_allowed: [405, "Method not allowed"],
   not_acceptable: [406, "No acceptable media type"],
-  request_timeout: [408, "The request body did not arrive in time"],
-  payload_too_large: [413, "The request body is too large"],
-  unsupported_media_type: [415, "Unsupported media type"],
-  misdirected: [421, "This host is not served here"],
-  invalid_input: [422, "The input does not match the schema"],
-  too_many_streams: [503, "Too many open streams"],
 };
 
 /** Options of {@linkcode StreamError}. */
@@ -112,6 +109,16 @@ export class StreamError extends Error {
       throw new RangeError("Cannot create a StreamError: retryAfter is not 0 or more");
     }
   }
+}
+
+/** Makes errors with the codes of one part, which {@linkcode StreamError} does not know. */
+export function errorsOf<Code extends string>(
+  codes: CodesOf<Code>,
+): (code: Code, options?: StreamErrorOptions) => StreamError {
+  return (code, options) => {
+    const [status, title] = codes[code];
+    return new StreamError(code, { status, title, ...options });
+  };
 }
 
 /** A JSON pointer as people write it: `messages[0].role`; `""` is the entire value. */

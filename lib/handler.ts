@@ -25,7 +25,6 @@ import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
 import { errorResponse } from "./http/response.ts";
 import type { Source } from "./pipeline/pump.ts";
-import { MemoryLog } from "./replay/memory.ts";
 
 export type { AccessOptions, Authorization } from "./handler/access.ts";
 export type { BodyLimits } from "./handler/body.ts";
@@ -97,12 +96,10 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   options: HandlerOptions<Schema>,
 ): Handler {
   const common = checkHandlerOptions(options);
+  const { log } = common;
   const { basePath = "", pages = [], document } = options;
   const apis = [...APIS, ...document ? [document] : [], ...pages];
   const router = new Router(apis);
-  const log: ReplayLog | undefined = options.log === undefined
-    ? new MemoryLog()
-    : options.log || undefined;
   const admission = new Admission(options.limits ?? {}, options.clock);
   const totals = new Totals();
   const report = (error: unknown) => reportTo(options.onError, error);
@@ -176,7 +173,6 @@ function contextOf<Schema extends StandardSchema>(
   const streams = new Streams({
     options: {
       ...common,
-      ...log === undefined ? {} : { log },
       onClose: (report) => {
         totals.add(report);
         options.onClose?.(report);

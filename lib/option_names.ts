@@ -29,10 +29,10 @@ export function checkOptionNames(
   throw new TypeError(`${action}: unknown option ${full(unknown)}${hint}`);
 }
 
-/** The known name that differs least; `undefined` if more than a third of the name differs. */
+/** The known name that differs least; `undefined` if more than two characters and a third of the name differ. */
 function nearestOf(name: string, known: readonly string[]): string | undefined {
   let nearest: string | undefined;
-  let least = Math.max(1, Math.floor(name.length / 3)) + 1;
+  let least = Math.max(2, name.length / 3) + 1;
   for (const candidate of known) {
     const distance = distanceOf(name.toLowerCase(), candidate.toLowerCase());
     if (distance >= least) continue;
@@ -43,22 +43,18 @@ function nearestOf(name: string, known: readonly string[]): string | undefined {
 }
 
 /**
- * How many characters have to be added, removed, replaced, or swapped with their neighbour (the
- * optimal string alignment distance).
+ * How many characters have to be added, removed or replaced (the Levenshtein distance); neighbours
+ * that are swapped count as one more than one.
  */
 function distanceOf(from: string, to: string): number {
-  let before: number[] = [];
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= to.length; j++) {
-      const replaced = row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
-      const swaps = i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
-      const swapped = swaps ? before[j - 2]! + 1 : Infinity;
-      next.push(Math.min(replaced, swapped, row[j]! + 1, next[j - 1]! + 1));
+  let row = Array.from(`${to}.`, (_, column) => column);
+  for (const [i, character] of [...from].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j++) {
+      const replaced = row[j]! + (character === to[j] ? 0 : 1);
+      next.push(Math.min(replaced, row[j + 1]! + 1, next[j]! + 1));
     }
-    before = row;
     row = next;
   }
-  return row[to.length]!;
+  return row.at(-1)!;
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { CODES } from "../lib/error.ts";
+import { ALL_CODES } from "../lib/handler/openapi/all_codes.ts";
 import { help } from "../lib/server/settings.ts";
 import { createHandler } from "../mod.ts";
 import { root } from "./support/child.ts";
@@ -111,7 +111,7 @@ test("README: the first examples have about ten lines", () => {
 });
 
 test("the table of codes is the code's", () => {
-  for (const [code, [status, title]] of Object.entries(CODES)) {
+  for (const [code, [status, title]] of Object.entries(ALL_CODES)) {
     const row = new RegExp(`\\| \`${code}\`\\s*\\| ${status}\\s*\\| ${title}\\s*\\|`);
     assert.match(allGuides, row);
   }

@@ -32,6 +32,7 @@ const LAYERS = [
 /** Folders of peers behind one interface: what a file of theirs may import of its own folder. */
 const FAMILIES: Readonly<Record<string, readonly string[]>> = {
   formats: [
+    "formats/codes.ts",
     "formats/format.ts",
     "formats/parts.ts",
     "formats/finish.ts",

@@ -3,7 +3,7 @@
  * formats of model APIs because all of them must find the same parts in the same items; each one
  * only writes them.
  */
-import { StreamError } from "../error.ts";
+import { formatError } from "./codes.ts";
 import type { End, EventSink, Framer } from "./format.ts";
 import type { Frame } from "../sse/utf8.ts";
 
@@ -92,7 +92,7 @@ export abstract class PartFramer implements Framer {
    */
   protected keep(bytes: number): void {
     this.#keptBytes += bytes;
-    if (this.#keptBytes > MAX_KEPT_BYTES) throw new StreamError("answer_too_large");
+    if (this.#keptBytes > MAX_KEPT_BYTES) throw formatError("answer_too_large");
   }
 
   #takeFragment(out: EventSink, given: Fragment): void {

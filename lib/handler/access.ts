@@ -2,6 +2,7 @@
  * Access checks: the hosts that are served, and the origins that may call from a browser. They come
  * before every route, so that another site's page cannot spend the model's budget.
  */
+import { handlerError } from "./codes.ts";
 import { StreamError } from "../error.ts";
 
 /**
@@ -46,7 +47,7 @@ const TOKENS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/;
 export function checkAccess(request: Request, url: URL, options: AccessOptions): void {
   const { allowedHosts = [] } = options;
   if (allowedHosts.length > 0 && !allowedHosts.includes(url.hostname)) {
-    throw new StreamError("misdirected");
+    throw handlerError("misdirected");
   }
   // A link from elsewhere to one of our pages is a navigation and harmless.
   if (request.headers.get("sec-fetch-mode") === "navigate" && request.method === "GET") return;

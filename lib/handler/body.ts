@@ -1,4 +1,5 @@
 /** Reads the body of a request. Bodies are untrusted, so every length, depth and wait has a limit. */
+import { handlerError } from "./codes.ts";
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 
@@ -43,15 +44,15 @@ function checkMediaType(headers: Headers): void {
   const [type = "", ...parameters] = (headers.get("content-type") ?? "")
     .split(";").map((part) => part.trim().toLowerCase());
   if (type !== "application/json" && !/^application\/[\w.+-]+\+json$/.test(type)) {
-    throw new StreamError("unsupported_media_type", { detail: "Send application/json" });
+    throw handlerError("unsupported_media_type", { detail: "Send application/json" });
   }
   const charset = parameters.find((parameter) => parameter.startsWith("charset="));
   if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)) {
-    throw new StreamError("unsupported_media_type", { detail: "Send UTF-8" });
+    throw handlerError("unsupported_media_type", { detail: "Send UTF-8" });
   }
   const coding = headers.get("content-encoding")?.trim().toLowerCase() ?? "identity";
   if (coding !== "identity") {
-    throw new StreamError("unsupported_media_type", { detail: "Send the body uncompressed" });
+    throw handlerError("unsupported_media_type", { detail: "Send the body uncompressed" });
   }
 }
 
@@ -63,7 +64,7 @@ function checkMediaType(headers: Headers): void {
 export async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
   const maxBytes = limits.maxBodyBytes ?? 1024 * 1024;
   const tooLarge = () =>
-    new StreamError("payload_too_large", { detail: `The limit is ${maxBytes} bytes` });
+    handlerError("payload_too_large", { detail: `The limit is ${maxBytes} bytes` });
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
@@ -78,7 +79,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (isLate) throw new StreamError("request_timeout");
+      if (isLate) throw handlerError("request_timeout");
       if (done) break;
       size += value.length;
       if (size > maxBytes) {
@@ -89,7 +90,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
     }
   } catch (error) {
     if (error instanceof StreamError) throw error;
-    if (isLate) throw new StreamError("request_timeout");
+    if (isLate) throw handlerError("request_timeout");
     throw new StreamError("bad_request", { detail: "The body broke off", cause: error });
   } finally {
     clearTimeout(timer);

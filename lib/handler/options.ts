@@ -4,6 +4,7 @@
  */
 import { type CheckedOptions, checkOptions, type SseOptions } from "../http/options.ts";
 import type { ReplayLog } from "../http/replay_log.ts";
+import { MemoryLog } from "../replay/memory.ts";
 import { checkOptionNames } from "../option_names.ts";
 import type { Source } from "../pipeline/pump.ts";
 import type { AccessOptions } from "./access.ts";
@@ -130,7 +131,6 @@ export function checkHandlerOptions<Schema extends StandardSchema>(
   options: HandlerOptions<Schema>,
 ): CheckedOptions {
   checkOptionNames(ACTION, options, HANDLER_OPTION_NAMES);
-  const common = checkOptions(streamOptionsOf(options), options.log !== false);
   checkSources(options);
   checkAccessOptions(options);
   checkRoutes(options);
@@ -138,6 +138,10 @@ export function checkHandlerOptions<Schema extends StandardSchema>(
   if (log !== undefined && log !== false && typeof log?.resume !== "function") {
     throw new TypeError(`${ACTION}: log is no replay log`);
   }
+  const common = checkOptions({
+    ...streamOptionsOf(options),
+    ...log === false ? {} : { log: log ?? new MemoryLog() },
+  });
   if (input !== undefined && !isStandardSchema(input)) {
     throw new TypeError(`${ACTION}: input is no Standard Schema of version 1`);
   }

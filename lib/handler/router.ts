@@ -3,6 +3,7 @@
  * Separate from the handler because only paths matter here, not what is served under them.
  */
 import { StreamError } from "../error.ts";
+import { HANDLER_CODES } from "./codes.ts";
 import type { Format } from "../formats/format.ts";
 import type { Api, Route } from "./routes/route.ts";
 
@@ -23,7 +24,8 @@ export class MethodNotAllowed extends StreamError {
   readonly allow: string;
 
   constructor(allow: string) {
-    super("method_not_allowed");
+    const [status, title] = HANDLER_CODES.method_not_allowed;
+    super("method_not_allowed", { status, title });
     this.allow = allow;
   }
 }

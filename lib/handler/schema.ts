@@ -3,6 +3,7 @@
  * value against one. Separate from the routes and the OpenAPI operations so that what is checked
  * and what is documented are the same schema.
  */
+import { HANDLER_CODES, type HandlerCode } from "./codes.ts";
 import { pathOf, type Problem, StreamError, type StreamErrorOptions } from "../error.ts";
 
 type TypeName = "string" | "number" | "integer" | "boolean" | "object" | "array" | "null";
@@ -56,9 +57,19 @@ export class InvalidInput extends StreamError {
    *
    * @param options Without a `detail`, the first fault is the detail, with its path.
    */
-  constructor(faults: Faults, code = "invalid_input", options: StreamErrorOptions = {}) {
+  constructor(
+    faults: Faults,
+    code: HandlerCode = "invalid_input",
+    options: StreamErrorOptions = {},
+  ) {
     const { pointer, detail } = faults[0]!;
-    super(code, { detail: pointer === "" ? detail : `${pathOf(pointer)}: ${detail}`, ...options });
+    const [status, title] = HANDLER_CODES[code];
+    super(code, {
+      status,
+      title,
+      detail: pointer === "" ? detail : `${pathOf(pointer)}: ${detail}`,
+      ...options,
+    });
     this.faults = faults;
   }
 }

@@ -2,7 +2,7 @@
  * Limits on how many streams are served at once, in all and by owner. Separate from the handler
  * because the same rule counts two things: new streams, and clients that resume or join one.
  */
-import { StreamError } from "../error.ts";
+import { handlerError } from "./codes.ts";
 
 /** Limits on how many streams are served at once. */
 export interface StreamLimits {
@@ -36,11 +36,11 @@ export class StreamLimit {
    */
   take(owner: string | undefined): () => void {
     const { maxStreams = 10_000, maxStreamsPerOwner = 1000 } = this.#limits;
-    if (this.#taken >= maxStreams) throw new StreamError("too_many_streams", { retryAfter: 1 });
+    if (this.#taken >= maxStreams) throw handlerError("too_many_streams", { retryAfter: 1 });
     if (owner !== undefined) {
       const own = this.#owned.get(owner) ?? 0;
       if (own >= maxStreamsPerOwner) {
-        throw new StreamError("too_many_streams", { status: 429, retryAfter: 1 });
+        throw handlerError("too_many_streams", { status: 429, retryAfter: 1 });
       }
       this.#owned.set(owner, own + 1);
     }

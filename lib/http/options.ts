@@ -4,6 +4,7 @@
  */
 import type { Format } from "../formats/format.ts";
 import type { GenerationOptions } from "../pipeline/generation.ts";
+import { checkOptionNames } from "../option_names.ts";
 import { checkLimits } from "../pipeline/queue.ts";
 import type { ReaderOptions } from "../pipeline/stream.ts";
 import type { LoggedOptions, ReplayLog, ResumeRequest, StopRequest } from "./replay_log.ts";
@@ -40,19 +41,34 @@ export interface CheckedOptions extends SseOptions {
   readonly [CHECKED]: true;
 }
 
+const NAMES: Record<keyof SseOptions, true> = {
+  format: true,
+  headers: true,
+  heartbeatMs: true,
+  commitAfterMs: true,
+  stallMs: true,
+  highWaterMark: true,
+  maxBufferedBytes: true,
+  onClose: true,
+  onError: true,
+  log: true,
+  streamId: true,
+  owner: true,
+  chatId: true,
+  disconnect: true,
+  clock: true,
+};
+
 /**
  * Checks every stream option, unless that has been done.
-
  *
  * @throws {RangeError} If an option is out of its bounds; the message names it.
- * @throws {TypeError} If an option is of the wrong type.
+ * @throws {TypeError} If an option is unknown or of the wrong type.
  */
-export function checkOptions(
-  options: SseOptions,
-  isLogged: boolean = options.log !== undefined,
-): CheckedOptions {
+export function checkOptions(options: SseOptions): CheckedOptions {
   if (isChecked(options)) return options;
-  const { heartbeatMs, commitAfterMs, stallMs } = options;
+  checkOptionNames("Cannot stream", options, Object.keys(NAMES));
+  const { heartbeatMs, commitAfterMs, stallMs, disconnect, log } = options;
   checkLimits(options);
   for (const name of ["onClose", "onError"] as const) {
     if (options[name] !== undefined && typeof options[name] !== "function") {
@@ -63,26 +79,11 @@ export function checkOptions(
   checkMs("heartbeatMs", heartbeatMs, 100, 60_000);
   checkMs("stallMs", stallMs, 100, 2 ** 31 - 1);
   checkMs("commitAfterMs", commitAfterMs, 0, 5000);
-  checkReplay(options, isLogged);
-  return { ...options, [CHECKED]: true };
-}
-
-function checkReplay({ streamId, disconnect }: SseOptions, isLogged: boolean): void {
-  if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
-    throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
-  }
-  if (disconnect === undefined || disconnect === "cancel") return;
-  if (!isLogged) {
+  if (log !== undefined) log.check(options);
+  else if (disconnect !== undefined && disconnect !== "cancel") {
     throw new TypeError("Cannot stream: disconnect needs a log to be anything but cancel");
   }
-  if (disconnect === "continue") return;
-  if (typeof disconnect !== "object" || disconnect === null) {
-    throw new TypeError(`Cannot stream: disconnect is ${disconnect}, not cancel or continue`);
-  }
-  const { continueForMs } = disconnect;
-  if (!(continueForMs >= 0 && continueForMs < 2 ** 31)) {
-    throw new RangeError(`Cannot stream: continueForMs is ${continueForMs}, not 0 to 2147483647`);
-  }
+  return { ...options, [CHECKED]: true };
 }
 
 /**

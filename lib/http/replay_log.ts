@@ -83,6 +83,13 @@ export type Respond = (body: Body, streamId?: string) => Response;
  */
 export interface ReplayLog {
   /**
+   * Checks the options of a stream that is to be recorded.
+   *
+   * @throws {RangeError} If one is out of its bounds.
+   * @throws {TypeError} If one is of the wrong type.
+   */
+  check(options: LoggedOptions): void;
+  /**
    * Starts a generation that is recorded, and serves it to its first client.
    *
    * @throws {StreamError} `log_full` (503) where there is no room; `stream_exists` (409) where the

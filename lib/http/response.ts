@@ -18,9 +18,8 @@ export function errorResponse(
   const problem = problemOf(error);
   const { retryAfter } = publicError(error);
   const headers = new Headers(init);
-  headers.set("content-type", errorBody ? "application/json" : "application/problem+json");
-  headers.set("cache-control", "no-store");
-  headers.set("x-content-type-options", "nosniff");
+  const type = errorBody ? "application/json" : "application/problem+json";
+  for (const [name, value] of Object.entries(uncached(type))) headers.set(name, value);
   if (problem.status === 401) headers.set("www-authenticate", "Bearer");
   if (retryAfter !== undefined) headers.set("retry-after", String(Math.ceil(retryAfter)));
   if (errors !== undefined) problem.errors = errors;
@@ -32,12 +31,17 @@ export function errorResponse(
 export function jsonResponse(value: unknown, status = 200): Response {
   return new Response(JSON.stringify(value), {
     status,
-    headers: {
-      "content-type": "application/json",
-      "cache-control": "no-store",
-      "x-content-type-options": "nosniff",
-    },
+    headers: uncached("application/json"),
   });
+}
+
+/** The headers of a body that must not be cached. */
+function uncached(contentType: string): Record<string, string> {
+  return {
+    "content-type": contentType,
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  };
 }
 
 /** The media type of every event stream. */

@@ -3,9 +3,24 @@
  * that any framework can embed replay.
  */
 import { StreamError } from "../error.ts";
+import { checkOptionNames } from "../option_names.ts";
 import type { ResumeOptions, StopOptions } from "./options.ts";
 import type { StreamObserver } from "./replay_log.ts";
 import { errorResponse } from "./response.ts";
+
+const NAMES: Record<keyof ResumeOptions, true> = {
+  log: true,
+  streamId: true,
+  chatId: true,
+  owner: true,
+  format: true,
+  formats: true,
+  headers: true,
+  heartbeatMs: true,
+  commitAfterMs: true,
+  stallMs: true,
+  clock: true,
+};
 
 /**
  * Resumes a recorded stream after the position in `Last-Event-ID`, else in `?lastEventId=`; without
@@ -33,6 +48,7 @@ export async function resume(
   options: ResumeOptions,
   observer: StreamObserver = {},
 ): Promise<Response> {
+  checkOptionNames("Cannot resume", options, Object.keys(NAMES));
   try {
     return await options.log.resume(request, options, observer);
   } catch (error) {
@@ -47,6 +63,7 @@ export async function resume(
  *
  * @returns Whether there is such a stream; also `true` where it had ended.
  */
-export function stop({ log, ...options }: StopOptions): Promise<boolean> {
-  return log.stop(options);
+export function stop(options: StopOptions): Promise<boolean> {
+  checkOptionNames("Cannot stop", options, ["log", "streamId", "owner", "reason"]);
+  return options.log.stop(options);
 }

@@ -15,14 +15,9 @@ import { type CheckedOptions, checkOptions, type SseOptions } from "./options.ts
 import type { OpenStream, Respond, StreamObserver } from "./replay_log.ts";
 import { errorResponse, streamHeaders } from "./response.ts";
 
-const FORMATS: Readonly<Record<string, Format>> = {
-  json: jsonFormat,
-  text: textFormat,
-  ndjson: ndjsonFormat,
-  plain: plainFormat,
-};
-/** Formats in the order in which a tie of `Accept` is decided. */
+/** Formats in the order in which a tie of `Accept` is decided; `text` is asked for by name alone. */
 const NEGOTIATED = [jsonFormat, ndjsonFormat, plainFormat];
+const FORMATS = [...NEGOTIATED, textFormat];
 /** The id of the last event of a stream without a log. */
 const FINISHED = /^[\w-]{22}\.end$/;
 
@@ -69,6 +64,9 @@ export async function respond(
   options: SseOptions,
   extras: StreamExtras = {},
 ): Promise<Response> {
+  if (typeof request?.headers?.get !== "function") {
+    throw new TypeError("Cannot stream: no Request comes first; write sse(request, source)");
+  }
   const checked = checkOptions(options);
   let format: Format | undefined;
   try {
@@ -173,19 +171,14 @@ function errorHeaders(options: SseOptions): Headers {
  */
 function choose(request: Request, format: SseOptions["format"]): Format {
   if (typeof format === "object") return format;
-  if (format !== undefined) {
-    const named = Object.hasOwn(FORMATS, format) ? FORMATS[format] : undefined;
-    if (named === undefined) throw new TypeError(`Cannot stream as ${format}: no such format`);
-    return named;
-  }
   // Parsing a URL costs a microsecond, and most requests have no query.
-  const asked = request.url.includes("?")
-    ? new URL(request.url).searchParams.get("format") ?? undefined
-    : undefined;
-  if (asked !== undefined) {
-    const named = Object.hasOwn(FORMATS, asked) ? FORMATS[asked] : undefined;
+  const name = format ??
+    (request.url.includes("?") ? new URL(request.url).searchParams.get("format") : null);
+  if (name !== null) {
+    const named = FORMATS.find((each) => each.name === name);
     if (named !== undefined) return named;
-    const detail = `format is one of ${Object.keys(FORMATS).join(", ")}`;
+    if (format !== undefined) throw new TypeError(`Cannot stream as ${name}: no such format`);
+    const detail = `format is one of ${FORMATS.map(({ name }) => name).join(", ")}`;
     throw new StreamError("bad_request", { detail });
   }
   const best = negotiate(

@@ -3,7 +3,7 @@
  * would cost each token 0.4 µs (Bun) to 1.9 µs (Deno) in re-arming.
  */
 import { active } from "../counters.ts";
-import { type Clock, systemClock } from "./scheduler.ts";
+import type { Clock } from "./scheduler.ts";
 
 /** Something that has to be checked from time to time. `sweep` must not throw. */
 export interface Swept {
@@ -63,16 +63,11 @@ class Sweeper {
   }
 }
 
-const systemSweeper = new Sweeper(systemClock);
-const others = new WeakMap<Clock, Sweeper>();
+const sweepers = new WeakMap<Clock, Sweeper>();
 
 /** The sweeper of a clock. */
 export function sweeperOf(clock: Clock): Sweeper {
-  if (clock === systemClock) return systemSweeper;
-  let sweeper = others.get(clock);
-  if (sweeper === undefined) {
-    sweeper = new Sweeper(clock);
-    others.set(clock, sweeper);
-  }
+  let sweeper = sweepers.get(clock);
+  if (sweeper === undefined) sweepers.set(clock, sweeper = new Sweeper(clock));
   return sweeper;
 }

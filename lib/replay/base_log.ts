@@ -19,6 +19,20 @@ export abstract class BaseLog implements ReplayLog, EventLog {
   abstract find(streamId: string): Promise<LoggedStream | undefined>;
   abstract latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
 
+  check({ streamId, disconnect }: LoggedOptions): void {
+    if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
+      throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
+    }
+    if (disconnect === undefined || disconnect === "cancel" || disconnect === "continue") return;
+    if (typeof disconnect !== "object" || disconnect === null) {
+      throw new TypeError(`Cannot stream: disconnect is ${disconnect}, not cancel or continue`);
+    }
+    const { continueForMs } = disconnect;
+    if (!(continueForMs >= 0 && continueForMs < 2 ** 31)) {
+      throw new RangeError(`Cannot stream: continueForMs is ${continueForMs}, not 0 to 2147483647`);
+    }
+  }
+
   open(
     init: GenerationInit,
     options: ReaderOptions & GenerationOptions & LoggedOptions,

@@ -3,7 +3,7 @@
  * iterable over it. Separate from the encoder because its input is untrusted: every line and event
  * has a limit that is counted while bytes arrive (HTML Standard, section 9.2.6).
  */
-import { StreamError } from "../error.ts";
+import { decoderError } from "./codes.ts";
 import type { ServerSentEvent } from "./event.ts";
 
 const LF = 0x0a;
@@ -148,7 +148,7 @@ export class EventDecoder {
 
   #keep(chunk: Uint8Array, from: number, to: number): void {
     const size = this.#lineBytes + to - from;
-    if (size > this.#maxLineBytes) throw new StreamError("line_too_large");
+    if (size > this.#maxLineBytes) throw decoderError("line_too_large");
     if (size > this.#line.length) {
       const grown = new Uint8Array(Math.max(size, this.#line.length * 2));
       grown.set(this.#line.subarray(0, this.#lineBytes));
@@ -205,7 +205,7 @@ export class EventDecoder {
       // One scan over all bytes: a search for either break would begin anew for each line.
       let to = from;
       while (to < bytes.length && bytes[to] !== LF && bytes[to] !== CR) to++;
-      if (to - from > this.#maxLineBytes) throw new StreamError("line_too_large");
+      if (to - from > this.#maxLineBytes) throw decoderError("line_too_large");
       this.#readLine(this.#text.decode(bytes.subarray(from, to)), to - from, events);
       from = bytes[to] === CR && bytes[to + 1] === LF ? to + 2 : to + 1;
     }
@@ -240,7 +240,7 @@ export class EventDecoder {
         return;
     }
     this.#blockBytes += bytes;
-    if (this.#blockBytes > this.#maxEventBytes) throw new StreamError("event_too_large");
+    if (this.#blockBytes > this.#maxEventBytes) throw decoderError("event_too_large");
   }
 
   #dispatch(events: ServerSentEvent[]): void {

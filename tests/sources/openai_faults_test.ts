@@ -19,6 +19,7 @@ import {
   sleep,
   TEXT,
 } from "../support/relay.ts";
+import { ALL_CODES } from "../../lib/handler/openapi/all_codes.ts";
 
 let mock: Mock;
 before(async () => {
@@ -176,7 +177,7 @@ for (const [name, { code, text, limits, finishReason = "stop" }] of Object.entri
       if (failed) {
         assert.deepEqual(answer.last, {
           type: "about:blank",
-          title: new StreamError(code).title,
+          title: ALL_CODES[code]![1],
           status: STATUS[code],
           code,
         });

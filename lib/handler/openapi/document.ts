@@ -1,5 +1,5 @@
 /** The OpenAPI 3.2 document, built from the routes that a handler serves and their operations. */
-import { CODES } from "../../error.ts";
+import { ALL_CODES } from "./all_codes.ts";
 import type { StandardSchema } from "../input.ts";
 import type { Route } from "../routes/route.ts";
 import { embed, UNKNOWN } from "./embed.ts";
@@ -48,7 +48,7 @@ const PROBLEM: JsonSchema = {
     type: { type: "string", format: "uri-reference" },
     title: { type: "string" },
     status: { type: "integer", minimum: 400, maximum: 599 },
-    code: { type: "string", examples: Object.keys(CODES) },
+    code: { type: "string", examples: Object.keys(ALL_CODES) },
     detail: { type: "string" },
     resume: {
       const: true,
@@ -182,10 +182,10 @@ function describe(
 
 /** The status of an error code under a route, which may override the code's usual one. */
 function statusOf(code: string, statuses: Operation["statuses"]): number {
-  if (!Object.hasOwn(CODES, code)) {
+  if (!Object.hasOwn(ALL_CODES, code)) {
     throw new TypeError(`Cannot describe the code ${code}: unknown`);
   }
-  return statuses?.[code] ?? CODES[code]![0];
+  return statuses?.[code] ?? ALL_CODES[code]![0];
 }
 
 /** One response for each status, with the error codes that it may have. */
@@ -197,7 +197,7 @@ function errorResponses(
   for (const [code, status] of failures) {
     const others = responses[status]?.description;
     const description = `${others === undefined ? "" : `${others}\n`}- \`${code}\`: ${
-      CODES[code]![1]
+      ALL_CODES[code]![1]
     }`;
     responses[status] = {
       description,

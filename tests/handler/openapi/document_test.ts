@@ -1,7 +1,7 @@
 /** `GET /openapi.json`: it says what the handler does, no more and no less. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { CODES } from "../../../lib/error.ts";
+import { ALL_CODES } from "../../../lib/handler/openapi/all_codes.ts";
 import { createHandler } from "../../../lib/full_handler.ts";
 import { chatPage, type Handler, referencePage, type Route } from "../../../lib/handler.ts";
 import type { StandardSchema } from "../../../lib/handler/input.ts";
@@ -251,7 +251,7 @@ test("codes are described with their status and title, and a try later with its 
   const { paths }: Json = openApiDocument(ALL, options);
   const { responses } = paths["/streaming"].post;
   for (const code of OPERATIONS["POST /streaming"]!.problems) {
-    const [status, title] = CODES[code]!;
+    const [status, title] = ALL_CODES[code]!;
     assert(responses[status].description.includes(`\`${code}\`: ${title}`), code);
   }
   assert(responses[503].headers["Retry-After"]);
