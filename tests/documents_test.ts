@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { ALL_CODES } from "../lib/handler/openapi/all_codes.ts";
 import { help } from "../lib/server/settings.ts";
-import { createHandler } from "../mod.ts";
+import { createHandler, type Format, MemoryLog, resume, sse } from "../mod.ts";
 import { root } from "./support/child.ts";
 import {
   allGuides,
@@ -93,6 +93,34 @@ test("the example of authorize lets in whom it knows", async () => {
     );
   assert.equal(await (await ask({ authorization: "Bearer s3cret" })).text(), "Hello");
   assert.equal((await ask({})).status, 401);
+});
+
+test("the example of a format of one's own is what a client reads, and can be resumed", async () => {
+  const example = examples.find((code) => code.includes("eventStreamFormat"))!;
+  const lines = example.split("\n").filter((line) => line.trim() !== "");
+  assert.ok(lines.length <= 20, `${lines.length} lines`);
+  const { default: server, sayFormat } = await run(example) as Example & { sayFormat: Format };
+  const said = 'event: say\ndata: {"text":"Hel"}\n\nevent: say\ndata: {"text":"lo"}\n\n';
+  const end = "event: completed\ndata: 2 tokens\n\n";
+  const plain = await server.fetch(new Request("http://localhost/"));
+  assert.equal(await plain.text(), `:\n${said}${end}`);
+
+  const log = new MemoryLog();
+  const request = new Request("http://localhost/");
+  const first = await sse(request, ["Hel", "lo"], { format: sayFormat, log });
+  await first.text();
+  const id = first.headers.get("x-stream-id");
+  const again = new Request("http://localhost/", { headers: { "last-event-id": `${id}.1` } });
+  const rest = await (await resume(again, { log })).text();
+  assert.equal(
+    rest.replaceAll(/^id: .*\n/gm, ""),
+    `:\n${said.slice(said.indexOf("\n\n") + 2)}${end}`,
+  );
+  const failed = await sse(request, async function* () {
+    yield "Hel";
+    throw new Error("secret");
+  }, { format: sayFormat, onError: () => {} });
+  assert.match(await failed.text(), /event: broken\ndata: internal\n\n$/);
 });
 
 test("the example of a test passes, has five lines, and can fail", async () => {
