@@ -93,10 +93,7 @@ export class StreamError extends Error {
    */
   constructor(code: string, options: StreamErrorOptions = {}) {
     const [status, title] = Object.hasOwn(CODES, code) ? CODES[code]! : [500, "The stream failed"];
-    super(
-      options.detail ?? options.title ?? title,
-      "cause" in options ? { cause: options.cause } : {},
-    );
+    super(options.detail ?? options.title ?? title, options);
     this.code = code;
     this.status = options.status ?? status;
     this.title = options.title ?? title;

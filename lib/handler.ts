@@ -25,6 +25,7 @@ import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
 import { errorResponse } from "./http/response.ts";
 import type { Source } from "./pipeline/pump.ts";
+import { hasMethod } from "./values.ts";
 
 export type { AccessOptions, Authorization } from "./handler/access.ts";
 export type { BodyLimits } from "./handler/body.ts";
@@ -210,6 +211,5 @@ function contextOf<Schema extends StandardSchema>(
  * 8 to 12 s, even while a model thinks.
  */
 function neverIdle(request: Request, info: unknown): void {
-  if (typeof info !== "object" || info === null || !("timeout" in info)) return;
-  if (typeof info.timeout === "function") info.timeout(request, 0);
+  if (hasMethod(info, "timeout")) info.timeout(request, 0);
 }

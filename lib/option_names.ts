@@ -2,6 +2,7 @@
  * The check of option names: a misspelled option would otherwise be ignored without a word. Separate
  * from the options so that every function that takes some checks them in the same way.
  */
+import { isObject } from "./values.ts";
 
 /**
  * Rejects an option that does not exist.
@@ -18,15 +19,15 @@ export function checkOptionNames(
   group?: string,
 ): void {
   // JavaScript may pass anything.
-  if (typeof options !== "object" || options === null) {
+  if (!isObject(options)) {
     throw new TypeError(`${action}: ${group ?? "options"} is ${options}, not an object`);
   }
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;
-  const full = (name: string) => group === undefined ? name : `${group}.${name}`;
+  const path = group === undefined ? "" : `${group}.`;
   const nearest = nearestOf(unknown, known);
-  const hint = nearest === undefined ? "" : `; did you mean ${full(nearest)}?`;
-  throw new TypeError(`${action}: unknown option ${full(unknown)}${hint}`);
+  const hint = nearest === undefined ? "" : `; did you mean ${path}${nearest}?`;
+  throw new TypeError(`${action}: unknown option ${path}${unknown}${hint}`);
 }
 
 /** The known name that differs least; `undefined` if more than two characters and a third of the name differ. */
@@ -48,8 +49,8 @@ function nearestOf(name: string, known: readonly string[]): string | undefined {
  */
 function distanceOf(from: string, to: string): number {
   let row = Array.from(`${to}.`, (_, column) => column);
-  for (const [i, character] of [...from].entries()) {
-    const next = [i + 1];
+  for (const character of from) {
+    const next = [row[0]! + 1];
     for (let j = 0; j < to.length; j++) {
       const replaced = row[j]! + (character === to[j] ? 0 : 1);
       next.push(Math.min(replaced, row[j + 1]! + 1, next[j]! + 1));

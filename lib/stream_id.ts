@@ -18,7 +18,12 @@ export function createStreamId(): string {
     bits = (bits << 8) | pool[used]!;
     // Bytes that were handed out must not stay in memory.
     pool[used] = 0;
-    for (waiting += 8; waiting >= 6; waiting -= 6) id += ALPHABET[(bits >> (waiting - 6)) & 63];
+    for (waiting += 8; waiting >= 6; waiting -= 6) id += digit(bits >> (waiting - 6));
   }
-  return id + ALPHABET[(bits << (6 - waiting)) & 63];
+  return id + digit(bits << (6 - waiting));
+}
+
+/** The base64url digit of the last six bits. */
+function digit(bits: number): string {
+  return ALPHABET[bits & 63]!;
 }

@@ -12,6 +12,7 @@ const GROUND = [
   "stream_id.ts",
   "item.ts",
   "chat.ts",
+  "values.ts",
   "option_names.ts",
 ];
 /** From below to above: a file imports what is in its own layer or in one before it. An entry is of the layer of its folder. */

@@ -4,6 +4,7 @@
  * `Response` that is passed on.
  */
 import type { Item, Summary } from "../item.ts";
+import { isObject, parseJson } from "../values.ts";
 
 /** The fields of a chunk that are read. None of them is certain to be there or of its type. */
 export interface CompletionChunk {
@@ -34,12 +35,8 @@ interface ToolCallDelta {
 
 /** The chunk that a text is; `undefined` if it is no JSON object. */
 export function parseChunk(json: string): CompletionChunk | undefined {
-  try {
-    const value: unknown = JSON.parse(json);
-    return isObject(value) && !Array.isArray(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const value = parseJson(json);
+  return isObject(value) && !Array.isArray(value) ? value : undefined;
 }
 
 /** Whether the chunk is a failure, in OpenAI's shape or in the one of older vLLM versions. */
@@ -128,8 +125,4 @@ function itemsOf(delta: Delta): Item[] {
     });
   }
   return items;
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
 }

@@ -4,6 +4,7 @@
  */
 import type { Problem } from "../error.ts";
 import type { End } from "./format.ts";
+import { isObject } from "../values.ts";
 
 /** Why a model stopped. `other` is a reason that is none of these. */
 export type FinishKind = "stop" | "length" | "tool_calls" | "content_filter" | "other";
@@ -104,7 +105,7 @@ function count(fields: Fields, names: string[]): number | undefined {
 function inner(fields: Fields, names: string[]): Fields {
   for (const name of names) {
     const value = fields[name];
-    if (typeof value === "object" && value !== null) return value as Fields;
+    if (isObject(value)) return value as Fields;
   }
   return {};
 }

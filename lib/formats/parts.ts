@@ -6,6 +6,7 @@
 import { formatError } from "./codes.ts";
 import type { End, EventSink, Framer } from "./format.ts";
 import type { Frame } from "../sse/utf8.ts";
+import { isObject, parseJson } from "../values.ts";
 
 /**
  * The most that the framer of one stream may keep, in bytes: arguments of tool calls, and buffered
@@ -205,13 +206,13 @@ export abstract class BlockFramer extends PartFramer {
 /** The arguments if they are a complete object: no JSON could follow it. */
 function completeJson({ arguments: json }: ToolCall): string | undefined {
   if (!json.trimEnd().endsWith("}")) return undefined;
-  return parse(json) === undefined ? undefined : oneLine(json);
+  return parseJson(json) === undefined ? undefined : oneLine(json);
 }
 
 /** The arguments at the end of the response as JSON on one line; a call without arguments gets `{}`. */
 export function inputOf({ arguments: json }: ToolCall): string | undefined {
   if (json.trim() === "") return "{}";
-  return parse(json) === undefined ? undefined : oneLine(json);
+  return parseJson(json) === undefined ? undefined : oneLine(json);
 }
 
 /**
@@ -220,15 +221,6 @@ export function inputOf({ arguments: json }: ToolCall): string | undefined {
  */
 function oneLine(json: string): string {
   return json.replace(/[\r\n]+/g, " ");
-}
-
-/** The parsed value, or `undefined` if the text is not JSON. */
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The length of a text in bytes of UTF-8, where a lone surrogate takes three. */
@@ -245,8 +237,4 @@ export function utf8Length(text: string): number {
 
 function isText(value: unknown): value is string {
   return typeof value === "string" && value !== "";
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
 }

@@ -5,6 +5,7 @@
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import { type Faults, faultsOf, InvalidInput, type Schema } from "./schema.ts";
+import { hasMethod, isObject } from "../values.ts";
 
 /**
  * A schema of zod, valibot, arktype or any other library that implements Standard Schema, version
@@ -103,10 +104,9 @@ export async function checkInput<Schema extends StandardSchema>(
 /** Whether a value is a schema that {@linkcode checkInput} can use. */
 export function isStandardSchema(value: unknown): value is StandardSchema {
   // Most are objects, but arktype's are functions.
-  if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
+  if (!isObject(value) && typeof value !== "function") return false;
   const standard = "~standard" in value ? value["~standard"] : undefined;
-  return typeof standard === "object" && standard !== null && "version" in standard &&
-    standard.version === 1 && "validate" in standard && typeof standard.validate === "function";
+  return hasMethod(standard, "validate") && "version" in standard && standard.version === 1;
 }
 
 function unlessGone<T>(answered: PromiseLike<T>, signal: AbortSignal): Promise<T> {

@@ -16,6 +16,7 @@ import type { Api } from "./routes/route.ts";
 import type { StreamingInput } from "./routes/streaming.ts";
 import type { UIMessageInput } from "./routes/ui_message.ts";
 import type { StreamLimits } from "./stream_limit.ts";
+import { isObject } from "../values.ts";
 
 /** Limits of a handler. */
 export interface HandlerLimits extends BodyLimits, StreamLimits {}
@@ -163,7 +164,7 @@ function checkSources<Schema extends StandardSchema>(
   if (models === undefined || source !== undefined) checkSource("source", source);
   if (models !== undefined) {
     // An array has indices for names.
-    if (typeof models !== "object" || models === null || Array.isArray(models)) {
+    if (!isObject(models) || Array.isArray(models)) {
       throw new TypeError(`${ACTION}: models is not an object of sources`);
     }
     const entries = Object.entries(models);
@@ -224,6 +225,5 @@ function checkRoutes(
 
 /** Whether a value has routes. A function that would make one is the likely mistake. */
 function isApi(value: unknown): value is Api {
-  return typeof value === "object" && value !== null && "routes" in value &&
-    Array.isArray(value.routes);
+  return isObject(value) && "routes" in value && Array.isArray(value.routes);
 }

@@ -77,7 +77,7 @@ export async function respond(
     if (format === undefined && !(error instanceof StreamError)) throw error;
     // A `StreamError` is for the client alone.
     if (!(error instanceof StreamError)) report(checked.onError, error);
-    return errorResponse(error, errorHeaders(checked), { errorBody: format?.errorBody });
+    return errorResponse(error, ownHeaders(checked), { errorBody: format?.errorBody });
   }
 }
 
@@ -94,20 +94,20 @@ function answer(
     const { log } = options;
     // A finished generation is not run again for an EventSource that reconnects.
     if (request.method === "GET" && FINISHED.test(lastEventId)) {
-      release(source, new StreamError("disconnected"));
-      return new Response(null, { status: 204, headers: errorHeaders(options) });
+      release(source);
+      return new Response(null, { status: 204, headers: ownHeaders(options) });
     }
     if (log !== undefined) {
-      release(source, new StreamError("disconnected"));
+      release(source);
       // The names in the options are those of a new stream.
       const { streamId: _streamId, chatId: _chatId, log: _log, ...reading } = options;
-      const headers = errorHeaders(options);
+      const headers = ownHeaders(options);
       return log.resume(request, { ...reading, format: format.name, headers }, extras);
     }
   }
   const headers = headersOf(format, options);
   if (request.method === "HEAD") {
-    release(source, new StreamError("disconnected"));
+    release(source);
     return new Response(null, { headers });
   }
   const { input } = extras;
@@ -154,10 +154,10 @@ function open(
 }
 
 /**
- * Headers for an error response. The embedder's headers are on every response: without its CORS
- * grant a browser could not even read an error.
+ * The embedder's headers, which are on every response: without its CORS grant a browser could not
+ * even read an error.
  */
-function errorHeaders(options: SseOptions): Headers {
+function ownHeaders(options: SseOptions): Headers {
   const headers = new Headers(options.headers);
   if (options.format === undefined) headers.append("vary", "Accept");
   return headers;
@@ -198,11 +198,9 @@ function headersOf(format: Format, options: SseOptions): Record<string, string> 
     head = streamHeaders(format.contentType, format.headers);
     made.set(format, head);
   }
-  const negotiated = options.format === undefined;
-  if (options.headers === undefined && !negotiated) return head;
-  const headers = new Headers(options.headers);
+  if (options.headers === undefined && options.format !== undefined) return head;
+  const headers = ownHeaders(options);
   for (const [name, value] of Object.entries(head)) headers.set(name, value);
-  if (negotiated) headers.append("vary", "Accept");
   return headers;
 }
 

@@ -10,6 +10,7 @@ import type { Sink } from "./byte_producer.ts";
 import { nameOf } from "./pump.ts";
 import type { QueueReader } from "./queue.ts";
 import { Relayed } from "./relayed.ts";
+import { isObject } from "../values.ts";
 
 /** What an encoder calls. No method may throw. */
 export interface EncoderOwner {
@@ -142,7 +143,7 @@ export class ItemEncoder implements QueueReader<Item> {
     const events = this.out.events;
     const end: End = { reason, tokens: this.#tokens };
     if (typeof finishReason === "string") end.finishReason = finishReason;
-    if (typeof usage === "object" && usage !== null) end.usage = usage;
+    if (isObject(usage)) end.usage = usage;
     try {
       this.#framer.end(this.out, end);
     } catch (error) {
@@ -178,7 +179,7 @@ export class ItemEncoder implements QueueReader<Item> {
   }
 
   #writeStructured(item: Exclude<Item, string>): void {
-    if (typeof item !== "object" || !("data" in item)) {
+    if (!isObject(item) || !("data" in item)) {
       throw new TypeError(`Cannot stream ${nameOf(item)}: an item is a string or { event?, data }`);
     }
     // In JSON both halves survive on their own, and the order of the items is kept.

@@ -6,6 +6,7 @@ import { StreamError } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
 import { AsyncQueue } from "./queue.ts";
 import { schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
+import { hasMethod, isObject } from "../values.ts";
 
 /** What a source function gets. */
 export interface SourceContext<Input = unknown> {
@@ -120,7 +121,7 @@ export class Pump {
   }
 
   #close(summary?: unknown): void {
-    this.#queue.close(isSummary(summary) ? summary : {});
+    this.#queue.close(isObject(summary) ? summary : {});
   }
 
   #fail(error: unknown): void {
@@ -144,7 +145,7 @@ export class Pump {
 
   #drain(source: unknown): unknown {
     if (typeof source === "string") return void this.#queue.send(source);
-    if (typeof source === "object" && source !== null) {
+    if (isObject(source)) {
       if (source instanceof Response) {
         throw new TypeError(
           "Cannot stream a Response: to pass on its events, give relay(response)",
@@ -221,7 +222,7 @@ export class Pump {
 
 /** The way to pull a source whose items come later; `undefined` if it is of another kind. */
 function pullerOf(source: unknown): Puller | undefined {
-  if (typeof source !== "object" || source === null) return undefined;
+  if (!isObject(source)) return undefined;
   if (source instanceof ReadableStream) {
     const reader = source.getReader();
     // A stream's reader can be cancelled while it waits; the stream's own iterator would wait
@@ -232,16 +233,23 @@ function pullerOf(source: unknown): Puller | undefined {
   return (source as AsyncIterable<Item>)[Symbol.asyncIterator]();
 }
 
-/** Releases a source that was never run, because it may wait or hold a connection. */
-export function release(source: unknown, reason: unknown): void {
+/**
+ * Releases a source that was never run, because it may wait or hold a connection.
+ *
+ * @param reason Why it is not run. @default {nobody is there to read it}
+ */
+export function release(
+  source: unknown,
+  reason: unknown = new StreamError("disconnected"),
+): void {
   // If it cannot be cancelled, because it is locked or has ended, nothing is left to release.
   const ignore = () => {};
   if (isThenable(source)) source.then((made) => release(made, reason), ignore);
-  else if (isReleasable(source)) source[RELEASE](reason);
+  else if (typeof source === "function") (source as Partial<Releasable>)[RELEASE]?.(reason);
   else if (source instanceof AsyncQueue) source.cancel(reason);
   else if (source instanceof Response) source.body?.cancel().catch(ignore);
   else if (source instanceof ReadableStream) source.cancel(reason).catch(ignore);
-  else if (isReturnable(source)) {
+  else if (hasMethod(source, "return")) {
     const returned = source.return();
     if (isThenable(returned)) returned.then(ignore, ignore);
   }
@@ -250,13 +258,8 @@ export function release(source: unknown, reason: unknown): void {
 /** The method of a source function that holds something which has to be let go if it is never called. */
 export const RELEASE: unique symbol = Symbol("release");
 
-function isReleasable(value: unknown): value is { [RELEASE](reason: unknown): void } {
-  return typeof value === "function" && RELEASE in value;
-}
-
-function isReturnable(value: unknown): value is { return(): unknown } {
-  return typeof value === "object" && value !== null && "return" in value &&
-    typeof value.return === "function";
+interface Releasable {
+  [RELEASE](reason: unknown): void;
 }
 
 /**
@@ -275,12 +278,7 @@ function isAbort(error: unknown, queue: AsyncQueue<Item>): boolean {
 
 /** Whether a value is a promise of any implementation. */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value &&
-    typeof value.then === "function";
-}
-
-function isSummary(value: unknown): value is Summary {
-  return typeof value === "object" && value !== null;
+  return hasMethod(value, "then");
 }
 
 /** How an error message names a value of the wrong kind. */

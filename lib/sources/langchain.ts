@@ -4,6 +4,7 @@
  */
 import type { Item, Summary } from "../item.ts";
 import type { AsyncQueue } from "../pipeline/queue.ts";
+import { isObject } from "../values.ts";
 
 /** The methods of a LangChain callback handler that a stream needs. */
 export interface LangChainCallbacks {
@@ -85,6 +86,6 @@ function summaryOf(output: unknown): Summary {
   const usage = last?.message?.usage_metadata ?? result?.llmOutput?.tokenUsage;
   const summary: Summary = {};
   if (typeof finishReason === "string") summary.finishReason = finishReason;
-  if (typeof usage === "object" && usage !== null) summary.usage = usage as Record<string, unknown>;
+  if (isObject(usage)) summary.usage = usage as Record<string, unknown>;
   return summary;
 }

@@ -3,12 +3,7 @@
  * and each of its failures becomes an error with a code of its own.
  */
 import type { ChatFields, ChatMessage } from "../chat.ts";
-import {
-  type CompletionChunk,
-  isFailure,
-  readChunk,
-  TextChunks,
-} from "../formats/completion_chunk.ts";
+import { isFailure, readChunk, TextChunks } from "../formats/completion_chunk.ts";
 import { StreamError, upstreamFailed } from "../error.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 import type { Item, Summary } from "../item.ts";
@@ -18,6 +13,7 @@ import type { Clock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { Deadline } from "./deadline.ts";
 import { discard, readUpstream } from "./upstream.ts";
+import { isObject, parseJson } from "../values.ts";
 
 /** Options of {@linkcode openai}. */
 export interface OpenAIOptions<Input = unknown> {
@@ -287,14 +283,8 @@ class CompletionReader {
     if (data === "") return undefined;
     const text = this.#texts.read(data);
     if (text !== undefined) return this.#queue.send(text);
-    let chunk: CompletionChunk;
-    try {
-      chunk = JSON.parse(data) as CompletionChunk;
-    } catch {
-      throw this.#failed(data);
-    }
-    if (typeof chunk !== "object" || chunk === null) throw this.#failed(data);
-    if (isFailure(chunk)) throw this.#failed(data);
+    const chunk = parseJson(data);
+    if (!isObject(chunk) || isFailure(chunk)) throw this.#failed(data);
     const items = readChunk(chunk, this.summary);
     this.#texts.learn(data, items);
     let sent: Promise<boolean> | undefined;
@@ -309,10 +299,6 @@ class CompletionReader {
   #failed(data: string): StreamError {
     return upstreamFailed(this.#apiKey ? data.replaceAll(this.#apiKey, "***") : data);
   }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
 }
 
 /** The conversation in the default input, or in a chat route's. */

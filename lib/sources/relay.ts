@@ -6,6 +6,7 @@ import { RELEASE, type SourceContext, type SourceFunction } from "../pipeline/pu
 import { Relayed } from "../pipeline/relayed.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { discard, readUpstream } from "./upstream.ts";
+import { parseJson } from "../values.ts";
 
 /** Options of {@linkcode relay}. */
 export interface RelayOptions {
@@ -56,7 +57,7 @@ export function relay(
       const ended = end(event);
       if (ended === "failed") throw upstreamFailed(event.data);
       if (ended === undefined) return queue.send(new Relayed(event, () => itemsOf(event, summary)));
-      if (event.event === "done") Object.assign(summary, parse(event.data));
+      if (event.event === "done") Object.assign(summary, parseJson(event.data));
       return "last";
     });
     if (!isComplete && !queue.closed) throw new StreamError("truncated");
@@ -80,19 +81,10 @@ function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOp
 
 /** The items that an event stands for. What its chunk says of the end goes into `summary`. */
 function itemsOf({ event, data }: ServerSentEvent, summary: Summary): Item[] {
-  if (event !== "message") return [{ event, data: parse(data) ?? data }];
+  if (event !== "message") return [{ event, data: parseJson(data) ?? data }];
   const chunk: Record<string, unknown> | undefined = parseChunk(data) as Record<string, unknown>;
   if (chunk === undefined) return [data];
   if (isFailure(chunk)) throw upstreamFailed(data);
   if ("choices" in chunk) return readChunk(chunk, summary);
   return typeof chunk["token"] === "string" ? [chunk["token"]] : [{ data: chunk }];
-}
-
-/** The value of a text that is JSON; `undefined` if it is none. */
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }

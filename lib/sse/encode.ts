@@ -98,7 +98,14 @@ export class EventWriter extends ByteWriter {
    */
   event(init: ServerSentEventInit): void {
     const { comment, id, retry, event, data } = init;
-    checkFields(comment, id, retry, event, data);
+    // Everything is checked before the first byte: a rejected event leaves nothing behind.
+    if (comment !== undefined) checkString("comment", comment);
+    if (id !== undefined) checkLine("id", id);
+    if (event !== undefined) checkLine("event", event);
+    if (data !== undefined) checkString("data", data);
+    if (retry !== undefined && !(Number.isInteger(retry) && retry >= 100 && retry <= 60_000)) {
+      throw new RangeError("Cannot encode the event: retry is not an integer from 100 to 60000");
+    }
     if (comment !== undefined) this.comment(comment);
     if (data !== undefined && this.#id !== undefined) this.#begin(this.#id);
     if (id !== undefined) this.write(ID, id);
@@ -164,35 +171,17 @@ class IdLine {
   }
 }
 
-/** Checks every field before the first byte is written: a rejected event leaves nothing behind. */
-function checkFields(
-  comment: unknown,
-  id: unknown,
-  retry: unknown,
-  event: unknown,
-  data: unknown,
-): void {
-  if (id !== undefined) checkLine("id", id);
-  if (event !== undefined) checkLine("event", event);
-  for (const [name, value] of [["comment", comment], ["data", data]] as const) {
-    if (value !== undefined && typeof value !== "string") {
-      throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
-    }
-  }
-  if (retry === undefined) return;
-  if (!Number.isInteger(retry) || Number(retry) < 100 || Number(retry) > 60_000) {
-    throw new RangeError("Cannot encode the event: retry is not an integer from 100 to 60000");
-  }
-}
-
 function checkLine(name: string, value: unknown): string {
-  if (typeof value !== "string") {
-    throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
-  }
-  if (/[\r\n\0]/.test(value)) {
+  const line = checkString(name, value);
+  if (/[\r\n\0]/.test(line)) {
     throw new TypeError(`Cannot encode the event: ${name} holds a line break or NUL`);
   }
-  return value;
+  return line;
+}
+
+function checkString(name: string, value: unknown): string {
+  if (typeof value === "string") return value;
+  throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
 }
 
 const single = new EventWriter();

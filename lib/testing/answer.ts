@@ -6,6 +6,7 @@ import type { Problem } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
 import { EventDecoder } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+import { isObject, parseJson } from "../values.ts";
 
 /** A response as its client sees it. */
 export interface Answer {
@@ -300,20 +301,13 @@ function addToolCall(answer: Answer, call: Record<string, unknown>): void {
 }
 
 function jsonOr(text: string, otherwise: unknown): Json {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Text that is not JSON is a valid case too.
-    return otherwise;
-  }
+  // Text that is not JSON is a valid case too.
+  const value = parseJson(text);
+  return value === undefined ? otherwise : value;
 }
 
 function listOf(value: unknown): Json[] {
   return Array.isArray(value) ? value : [];
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
 }
 
 function isDone({ data }: ServerSentEvent): boolean {
