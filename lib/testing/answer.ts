@@ -7,6 +7,12 @@ import type { Item, Summary } from "../item.ts";
 import { EventDecoder } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { isObject, parseJson } from "../values.ts";
+import {
+  type CompletionChunk,
+  isFailure,
+  parseChunk,
+  readChunk,
+} from "../formats/completion_chunk.ts";
 
 /** A response as its client sees it. */
 export interface Answer {
@@ -125,7 +131,7 @@ export const EVENT_READERS: Readonly<
 > = {
   json: readJson,
   text: readText,
-  openai: readChunk,
+  openai: readChunkEvent,
   anthropic: readMessageEvent,
   "ui-message": readPart,
 };
@@ -160,27 +166,32 @@ function readNamed(answer: Answer, event: string, value: Json): void {
   } else answer.items.push({ event, data: value });
 }
 
-function readChunk(answer: Answer, event: ServerSentEvent): void {
+function readChunkEvent(answer: Answer, event: ServerSentEvent): void {
   if (isDone(event)) {
     // Without a finish reason the upstream broke off, and something between closed its stream
     // neatly.
     if (answer.summary.finishReason !== undefined) answer.end = "completed";
     return;
   }
-  const chunk = jsonOr(event.data, undefined);
-  if (chunk?.error) failed(answer, chunk);
-  else readChoice(answer, chunk, chunk?.choices?.[0]?.delta);
+  const chunk = parseChunk(event.data);
+  if (chunk === undefined) return;
+  if (isFailure(chunk)) failed(answer, chunk.error ? chunk : { error: chunk });
+  else addChunk(answer, chunk);
 }
 
-/** Reads a chunk with its `delta`, or an entire completion with its `message`. */
-function readChoice(answer: Answer, completion: Json, message: Json): void {
-  addReasoning(answer, message?.reasoning_content);
-  addToken(answer, message?.content);
-  for (const [position, call] of listOf(message?.tool_calls).entries()) {
-    const { index = position, id, function: named } = Object(call);
-    addToolCall(answer, { index, id, name: named?.name, arguments: named?.arguments });
+function addChunk(answer: Answer, chunk: CompletionChunk): void {
+  for (const item of readChunk(chunk, answer.summary)) {
+    if (typeof item === "string") addToken(answer, item);
+    else if (item.event === "tool_call") addToolCall(answer, Object(item.data));
+    else answer.items.push(item);
   }
-  finish(answer, completion?.choices?.[0]?.finish_reason, completion?.usage);
+}
+
+/** The chunk that holds all of a completion. */
+function chunkOf(completion: Json): CompletionChunk {
+  const { message, ...choice } = Object(completion.choices[0]);
+  const toolCalls = listOf(message?.tool_calls).map((call, index) => ({ index, ...call }));
+  return { ...completion, choices: [{ ...choice, delta: { ...message, tool_calls: toolCalls } }] };
 }
 
 function readMessageEvent(answer: Answer, { data }: ServerSentEvent): void {
@@ -255,7 +266,7 @@ function readDocument(answer: Answer, value: Json): void {
     }
     finish(answer, value.stop_reason, value.usage);
   } else if (Array.isArray(value?.choices)) {
-    readChoice(answer, value, value.choices[0]?.message);
+    addChunk(answer, chunkOf(value));
   } else answer.items.push({ data: value });
 }
 

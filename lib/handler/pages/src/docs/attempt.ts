@@ -4,6 +4,11 @@ import { type PageEvent, piecesOf, readEvents } from "../reader.ts";
 import { button, h } from "./elements.ts";
 import { type Phase, Results } from "./results.ts";
 import { at, keyed } from "./service.ts";
+import {
+  type CompletionChunk,
+  parseChunk,
+  readChunk,
+} from "../../../../formats/completion_chunk.ts";
 
 /** The stream that was begun last, on whichever operation, is what can be joined and stopped. */
 export let latestId = "";
@@ -25,28 +30,22 @@ export interface Sent {
   readonly body?: string | undefined;
 }
 
-/** As much of a chunk as is read, whichever API's it is. */
-interface Chunk {
+/** As much of an event as is read, whichever API's it is. */
+interface Chunk extends CompletionChunk {
   token?: unknown;
   type?: unknown;
   delta?: { text?: unknown } | string | null;
-  choices?: { delta?: { content?: unknown } }[];
 }
 
 /** The text in an event. */
-function tokenOf({ type, data }: Pick<PageEvent, "type" | "data">): string {
-  if (type === "done" || type === "failed") return "";
-  let value: Chunk | string | number | null;
-  try {
-    value = JSON.parse(data);
-  } catch {
-    // The `text` format sends it as it is.
-    return data === "[DONE]" ? "" : data;
-  }
-  if (typeof value !== "object" || value === null) return data;
-  const { token, delta, choices } = value;
-  const part = typeof delta !== "string" ? delta?.text : value.type === "text-delta" ? delta : "";
-  const text = token ?? choices?.[0]?.delta?.content ?? part;
+function tokenOf({ type: event, data }: Pick<PageEvent, "type" | "data">): string {
+  if (event === "done" || event === "failed") return "";
+  const chunk: Chunk | undefined = parseChunk(data);
+  // The `text` format sends it as it is.
+  if (chunk === undefined) return data === "[DONE]" ? "" : data;
+  const { token, delta, type } = chunk;
+  const part = typeof delta !== "string" ? delta?.text : type === "text-delta" ? delta : "";
+  const text = token ?? readChunk(chunk, {}).find((item) => typeof item === "string") ?? part;
   return typeof text === "string" ? text : "";
 }
 
