@@ -22,3 +22,10 @@ export function parseJson(text: string): unknown {
     return undefined;
   }
 }
+
+/** How an error message names a value of the wrong kind. */
+export function nameOf(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value !== "object") return `a ${typeof value}`;
+  return `a ${value.constructor?.name ?? "object"}`;
+}

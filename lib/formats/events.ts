@@ -3,14 +3,7 @@
  * how a token is written.
  */
 import type { Problem } from "../error.ts";
-import {
-  type End,
-  type EventSink,
-  eventStreamFormat,
-  type Format,
-  type FormatContext,
-  type Framer,
-} from "./format.ts";
+import { type End, type EventSink, eventStreamFormat, type Format, type Framer } from "./format.ts";
 import { DATA, eventFrame } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
@@ -23,11 +16,6 @@ const CR = 0x0d;
 
 class JsonFramer implements Framer {
   frame: Frame | undefined = TOKEN;
-  readonly #context: FormatContext;
-
-  constructor(context: FormatContext) {
-    this.#context = context;
-  }
 
   token(out: EventSink, text: string): void {
     out.frame(TOKEN, text);
@@ -43,17 +31,11 @@ class JsonFramer implements Framer {
   }
 
   end(out: EventSink, end: End): void {
-    this.#last(out, "done", end);
+    out.event({ event: "done", data: JSON.stringify(end) });
   }
 
   fail(out: EventSink, problem: Problem): void {
-    this.#last(out, "failed", problem);
-  }
-
-  #last(out: EventSink, event: string, value: End | Problem): void {
-    const id = this.#context.lastId;
-    const data = JSON.stringify(value);
-    out.event(id === undefined ? { event, data } : { event, data, id });
+    out.event({ event: "failed", data: JSON.stringify(problem) });
   }
 }
 
@@ -82,7 +64,7 @@ export const jsonFormat: Format = {
   retryMs: RETRY_MS,
   name: "json",
   lossless: true,
-  open: (context) => new JsonFramer(context),
+  open: () => new JsonFramer(),
 };
 
 /** Spillway's `text` format: one token is its text in `data: ` lines; CRLF and CR arrive as LF. */
@@ -91,5 +73,5 @@ export const textFormat: Format = {
   retryMs: RETRY_MS,
   name: "text",
   lossless: false,
-  open: (context) => new TextFramer(context),
+  open: () => new TextFramer(),
 };

@@ -21,8 +21,6 @@ export interface FormatContext {
   readonly request: Request;
   /** The stream id: 128 random bits, base64url. */
   readonly streamId: string;
-  /** The id that the last event carries, if an `EventSource` may ask again after the end. */
-  readonly lastId: string | undefined;
 }
 
 /** What a format writes through. Every text is escaped as its place needs. */
@@ -117,8 +115,8 @@ export interface Format {
    */
   readonly retryMs?: number;
   /**
-   * Whether each event of a stream that can be resumed carries an id. Events are counted in any case.
-   * @default {true}
+   * Whether events carry the ids with which a client comes back: with a log each of them, else the
+   * last one. @default {true}
    */
   readonly ids?: boolean;
   /**

@@ -4,12 +4,12 @@
  */
 import { active } from "../counters.ts";
 import { callSafely, problemOf, publicError, report, StreamError } from "../error.ts";
-import type { Format, FormatContext, Position } from "../formats/format.ts";
+import type { Format, FormatContext, Framer, Position } from "../formats/format.ts";
 import type { Item } from "../item.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { ByteProducer, ProducerPhase, ReaderOutcome, Sink } from "./byte_producer.ts";
 import { type EncoderOwner, ItemEncoder } from "./item_encoder.ts";
-import { Pump, type PumpOwner, release, type Source, type SourceContext } from "./pump.ts";
+import { Pump, type PumpOwner, type Source, type SourceContext } from "./pump.ts";
 import { AsyncQueue, type AsyncQueueOptions } from "./queue.ts";
 import { type Clock, systemClock } from "./scheduler.ts";
 
@@ -105,11 +105,19 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     this.#resumable = resumable;
     this.#id = init.streamId;
     this.queue = this.#read = new AsyncQueue<Item>(init.options);
-    this.#pump = new Pump(this.queue, this);
-    this.#opening = new Opening(this, init.request, resumable);
-    const framer = init.format.open(this.#opening);
-    this.#encoder = new ItemEncoder(framer, init.format, sink, this);
+    this.#pump = new Pump(init.source, this.queue, this);
+    this.#opening = new Opening(this, init.request);
+    this.#encoder = new ItemEncoder(this.#openFormat(), init.format, sink, this);
     if (resumable) this.#encoder.out.identify(this.streamId, init.format.retryMs, init.format.ids);
+  }
+
+  #openFormat(): Framer {
+    try {
+      return this.#init.format.open(this.#opening);
+    } catch (error) {
+      this.#pump.cancel();
+      throw error;
+    }
   }
 
   get streamId(): string {
@@ -127,7 +135,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     // A log writes the opening comment for each of its readers.
     if (!this.#resumable && this.#init.format.heartbeat) this.#encoder.out.comment("");
     this.#encoder.start();
-    this.#pump.run(this.#init.source, contextOf(this, this.#init));
+    this.#pump.run(contextOf(this, this.#init));
   }
 
   #run(): void {
@@ -250,18 +258,30 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     const { state, summary } = this.#read;
     // Cancelling drops what waits, but a stop is a kind of end.
     const stopped = this.#isStopped;
-    if (state === "cancelled" && !stopped) out.rewind(0, this.#takenEvents);
-    else this.#encoder.writeHalf();
-    this.#endEvent = out.events + 1;
-    if (state === "closed" || stopped) {
-      try {
+    try {
+      if (state === "cancelled" && !stopped) out.rewind(0, this.#takenEvents);
+      else this.#encoder.writeHalf();
+      this.#beginEnd();
+      if (state === "closed" || stopped) {
         this.#encoder.end(stopped ? "cancelled" : "completed", summary);
-      } catch (error) {
-        this.#read.failAfterClose(error);
       }
+    } catch (error) {
+      // What the format throws must not hide why the source has failed.
+      if (this.#hasFailed) this.report(error);
+      else this.#read.failAfterClose(error);
+      this.#beginEnd();
     }
     if (this.#hasFailed) this.#encoder.fail(problemOf(this.#read.error), this.#opening);
     return true;
+  }
+
+  /** Prepares what the end is written to. */
+  #beginEnd(): void {
+    const { out } = this.#encoder;
+    this.#endEvent = out.events + 1;
+    const { request: { method }, format: { heartbeat, ids = true } } = this.#init;
+    // An `EventSource` that asks again after the end is told to stop by this id.
+    if (!this.#resumable && method === "GET" && heartbeat && ids) out.mark(`${this.streamId}.end`);
   }
 
   /** Takes the bytes that wait, for a sink that may transfer them. */
@@ -290,11 +310,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
 
   /** Ends the generation. The only way to end, and idempotent: whatever comes first is the outcome. */
   end(outcome: ReaderOutcome, error?: unknown): void {
-    if (this.#state === "created") {
-      // The source was never started, but what it holds has to be released all the same.
-      this.#run();
-      release(this.#init.source, error);
-    }
+    if (this.#state === "created") this.#run();
     const { state } = this.#read;
     if (outcome === "completed" && (state === "failed" || state === "cancelled")) {
       // The reader has all of it: the outcome is the source's.
@@ -361,12 +377,10 @@ function contextOf(
 class Opening implements FormatContext, Position {
   readonly request: Request;
   readonly #generation: Generation;
-  readonly #resumable: boolean;
 
-  constructor(generation: Generation, request: Request, resumable: boolean) {
+  constructor(generation: Generation, request: Request) {
     this.request = request;
     this.#generation = generation;
-    this.#resumable = resumable;
   }
 
   get streamId(): string {
@@ -375,12 +389,6 @@ class Opening implements FormatContext, Position {
 
   get lastEvent(): number {
     return this.#generation.events;
-  }
-
-  /** Lets an `EventSource` that asks again after the end be told to stop. */
-  get lastId(): string | undefined {
-    if (this.#resumable || this.request.method !== "GET") return undefined;
-    return `${this.streamId}.end`;
   }
 }
 

@@ -7,10 +7,9 @@ import type { End, Format, Framer, Position } from "../formats/format.ts";
 import type { Item, Summary } from "../item.ts";
 import { EventWriter } from "../sse/encode.ts";
 import type { Sink } from "./byte_producer.ts";
-import { nameOf } from "./pump.ts";
 import type { QueueReader } from "./queue.ts";
-import { Relayed } from "./relayed.ts";
-import { isObject } from "../values.ts";
+import { type ReadItem, Relayed } from "./relayed.ts";
+import { isObject, nameOf } from "../values.ts";
 
 /** What an encoder calls. No method may throw. */
 export interface EncoderOwner {
@@ -18,6 +17,8 @@ export interface EncoderOwner {
   wake(): void;
   /** Called when a value was sent after the normal end. */
   sentAfterEnd(): void;
+  /** Reports what goes wrong while a failure is written. */
+  report(error: unknown): void;
 }
 
 /**
@@ -45,10 +46,12 @@ export class ItemEncoder implements QueueReader<Item> {
   /** The first half of a surrogate pair whose second half is in a later token. */
   #half = "";
   #hasItems = false;
+  #canFail: boolean;
   #tokens = 0;
 
   constructor(framer: Framer, { lossless = false }: Format, sink: Sink, owner: EncoderOwner) {
     this.#framer = framer;
+    this.#canFail = framer.fail !== undefined;
     this.#lossless = lossless;
     this.#sink = sink;
     this.#owner = owner;
@@ -66,7 +69,7 @@ export class ItemEncoder implements QueueReader<Item> {
 
   /** Whether the format can write a failure; if not, the body has to be broken off. */
   get canFail(): boolean {
-    return this.#framer.fail !== undefined;
+    return this.#canFail;
   }
 
   /** Whether a queue that is too full has failed. */
@@ -139,29 +142,43 @@ export class ItemEncoder implements QueueReader<Item> {
    * @throws Whatever the format throws; nothing of the end is written then.
    */
   end(reason: End["reason"], { finishReason, usage }: Summary): void {
-    const before = this.out.length;
-    const events = this.out.events;
     const end: End = { reason, tokens: this.#tokens };
     if (typeof finishReason === "string") end.finishReason = finishReason;
     if (isObject(usage)) end.usage = usage;
+    this.#writeAll((out) => this.#framer.end(out, end));
+  }
+
+  /** Writes the failure, if the format can. What the format throws is reported. */
+  fail(problem: Problem, position: Position): void {
     try {
-      this.#framer.end(this.out, end);
+      this.#writeAll((out) => this.#framer.fail?.(out, problem, position));
     } catch (error) {
-      this.out.rewind(before, events);
-      throw error;
+      this.#canFail = false;
+      this.#owner.report(error);
     }
   }
 
-  /** Writes the failure, if the format can. */
-  fail(problem: Problem, position: Position): void {
-    this.#framer.fail?.(this.out, problem, position);
+  /**
+   * Writes half a surrogate pair that nothing will complete.
+   *
+   * @throws Whatever the format throws; nothing of it is written then.
+   */
+  writeHalf(): void {
+    const half = this.#half;
+    this.#half = "";
+    if (half !== "") this.#writeAll((out) => this.#framer.token(out, half));
   }
 
-  /** Writes half a surrogate pair that nothing will complete. */
-  writeHalf(): void {
-    if (this.#half === "") return;
-    this.#framer.token(this.out, this.#half);
-    this.#half = "";
+  /** Writes all of it or nothing. */
+  #writeAll(write: (out: EventWriter) => void): void {
+    const { out } = this;
+    const { length, events } = out;
+    try {
+      write(out);
+    } catch (error) {
+      out.rewind(length, events);
+      throw error;
+    }
   }
 
   /** Writes a token that begins or ends in half a surrogate pair, or might be too large. */
@@ -194,6 +211,10 @@ export class ItemEncoder implements QueueReader<Item> {
     }
     const json: string | undefined = JSON.stringify(data);
     if (json === undefined) throw new TypeError(`Cannot stream ${nameOf(data)} as JSON`);
+    this.#writeJson(event, json, data);
+  }
+
+  #writeJson(event: string | undefined, json: string, data: unknown): void {
     this.#writeLarge(
       json.length,
       (out) => this.#framer.structured?.(out, event || undefined, json, data),
@@ -206,7 +227,14 @@ export class ItemEncoder implements QueueReader<Item> {
       isWritten = this.#framer.relayed?.(out, upstream) ?? false;
     });
     if (isWritten) this.#tokens++;
-    else for (const item of items()) if (item !== "") this.#encode(item);
+    else for (const item of items()) this.#writeRead(item);
+  }
+
+  /** Writes an item that an upstream's event stands for. Its name is the upstream's, and its JSON too. */
+  #writeRead(item: ReadItem): void {
+    if (typeof item === "string") {
+      if (item !== "") this.#encode(item);
+    } else this.#writeJson(item.event, item.json ?? JSON.stringify(item.data), item.data);
   }
 
   /** Writes an item that might be too large. */

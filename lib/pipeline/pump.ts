@@ -6,7 +6,7 @@ import { StreamError } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
 import { AsyncQueue } from "./queue.ts";
 import { schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
-import { hasMethod, isObject } from "../values.ts";
+import { hasMethod, isObject, nameOf } from "../values.ts";
 
 /** What a source function gets. */
 export interface SourceContext<Input = unknown> {
@@ -43,7 +43,7 @@ export type SourceFunction<Input = unknown> = (
  *
  * A string is one token. A generator may return its {@linkcode Summary}. A function that returns
  * nothing is a callback producer: an async one is done when its promise settles, a plain one ends
- * with `queue.close()` or `queue.fail()`. A `Response` is an upstream's event stream.
+ * with `queue.close()` or `queue.fail()`.
  */
 export type Source<Input = unknown> =
   | StartedSource
@@ -73,6 +73,8 @@ interface Puller {
 export class Pump {
   readonly #queue: AsyncQueue<Item>;
   readonly #owner: PumpOwner;
+  /** The source until it is run. */
+  #source: Source<never> | undefined;
   #pulled: Puller | undefined;
   /** Waiting bytes at which the loop gives its turn away: at first all that the queue takes. */
   #mark: number;
@@ -80,24 +82,26 @@ export class Pump {
   /** Number of items since the loop last gave up its turn. */
   #streak = 0;
 
-  constructor(queue: AsyncQueue<Item>, owner: PumpOwner) {
+  constructor(source: Source<never>, queue: AsyncQueue<Item>, owner: PumpOwner) {
+    this.#source = source;
     this.#queue = queue;
     this.#mark = queue.highWaterMark;
     this.#owner = owner;
   }
 
   /** Runs the source. Never rejects: the queue is closed or failed, or the owner gets the error. */
-  async run(source: Source<never>, context: SourceContext): Promise<void> {
+  async run(context: SourceContext): Promise<void> {
     const queue = this.#queue;
     try {
-      let started: unknown = source;
+      let started: unknown = this.#source;
+      this.#source = undefined;
       let depth = 0;
       let awaited = false;
       if (isThenable(started)) started = await started;
       while (typeof started === "function") {
         // A function that only ever returns functions would block the process for good.
         if (++depth > MAX_DEPTH) throw new TypeError("Cannot stream a source that makes no source");
-        if (queue.closed) return;
+        if (queue.closed) return release(started, queue.error);
         started = started(context);
         if (isThenable(started)) {
           started = await started;
@@ -130,12 +134,15 @@ export class Pump {
     else if (!isAbort(error, queue)) this.#owner.report(error);
   }
 
-  /** Calls the source's `return` after the stream has ended. Nothing waits for it. */
+  /**
+   * Calls the source's `return` after the stream has ended, and releases a source that was never run.
+   * Nothing waits for either.
+   */
   cancel(): void {
-    const pulled = this.#pulled;
-    this.#pulled = undefined;
-    if (pulled === undefined) return;
-    this.#letGo(pulled);
+    const [source, pulled] = [this.#source, this.#pulled];
+    this.#source = this.#pulled = undefined;
+    if (source !== undefined) release(source, this.#queue.error);
+    if (pulled !== undefined) this.#letGo(pulled);
   }
 
   #adopt(queue: AsyncQueue<Item>): void {
@@ -147,6 +154,7 @@ export class Pump {
     if (typeof source === "string") return void this.#queue.send(source);
     if (isObject(source)) {
       if (source instanceof Response) {
+        release(source);
         throw new TypeError(
           "Cannot stream a Response: to pass on its events, give relay(response)",
         );
@@ -170,6 +178,8 @@ export class Pump {
       this.#pulled = undefined;
       this.#close(result.value);
     } catch (error) {
+      // What has thrown has ended.
+      this.#pulled = undefined;
       this.#fail(error);
     }
   }
@@ -279,11 +289,4 @@ function isAbort(error: unknown, queue: AsyncQueue<Item>): boolean {
 /** Whether a value is a promise of any implementation. */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return hasMethod(value, "then");
-}
-
-/** How an error message names a value of the wrong kind. */
-export function nameOf(value: unknown): string {
-  if (value === null) return "null";
-  if (typeof value !== "object") return `a ${typeof value}`;
-  return `a ${value.constructor?.name ?? "object"}`;
 }

@@ -1,6 +1,8 @@
 /** An event of an upstream on its way through: an item that formats may pass on unchanged. */
-import type { Item } from "../item.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+
+/** An item that an upstream's event stands for: a token, or data with the JSON that it arrived as. */
+export type ReadItem = string | { event?: string; data: unknown; json?: string };
 
 /** An upstream's event, as `relay` puts it into a queue. */
 export class Relayed {
@@ -8,9 +10,9 @@ export class Relayed {
   /** The event's data, by whose length the queue measures it. */
   readonly data: string;
   /** Finds the items that the event stands for, where it is not passed on. */
-  readonly items: () => Item[];
+  readonly items: () => ReadItem[];
 
-  constructor(upstream: ServerSentEvent, items: () => Item[]) {
+  constructor(upstream: ServerSentEvent, items: () => ReadItem[]) {
     this.upstream = upstream;
     this.data = upstream.data;
     this.items = items;

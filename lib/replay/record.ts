@@ -62,7 +62,7 @@ export async function openLogged(
         : disconnect === "continue"
         ? Infinity
         : disconnect.continueForMs,
-      frames: new FormatFrames(format, { request, streamId, lastId: undefined }),
+      frames: new FormatFrames(format, { request, streamId }),
       onEnd: ended,
     });
   } catch (error) {

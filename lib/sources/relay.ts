@@ -1,9 +1,9 @@
 /** An upstream's event stream as a source: its events are passed on, or read where a format needs that. */
 import { StreamError, upstreamFailed } from "../error.ts";
 import { isFailure, parseChunk, readChunk } from "../formats/completion_chunk.ts";
-import type { Item, Summary } from "../item.ts";
+import type { Summary } from "../item.ts";
 import { RELEASE, type SourceContext, type SourceFunction } from "../pipeline/pump.ts";
-import { Relayed } from "../pipeline/relayed.ts";
+import { type ReadItem, Relayed } from "../pipeline/relayed.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { discard, readUpstream } from "./upstream.ts";
 import { parseJson } from "../values.ts";
@@ -20,8 +20,8 @@ export interface RelayOptions {
 /** Names of events that end a stream: Spillway's own, Anthropic's, and OpenAI Responses'. */
 const ENDS = new Set(["done", "message_stop", "response.completed", "response.incomplete"]);
 const FAILURES = new Set(["failed", "error", "response.failed"]);
-/** AG-UI has no names of events: their types are in the data. */
-const RUN_ENDS = /"type":\s*"RUN_(FINISHED|ERROR)"/;
+/** AG-UI has no names of events: their types are in the data. Only data that matches is parsed. */
+const MAY_END = /"RUN_(?:FINISHED|ERROR)"/;
 
 /**
  * A source that passes on the events of an upstream's response, without their ids and retry times:
@@ -74,17 +74,26 @@ export function relay(
 function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOptions["end"]>> {
   if (FAILURES.has(event)) return "failed";
   if (data === "[DONE]" || ENDS.has(event)) return "completed";
-  const [, run] = RUN_ENDS.exec(data) ?? [];
-  if (run === undefined) return undefined;
-  return run === "FINISHED" ? "completed" : "failed";
+  if (event !== "message" || !MAY_END.test(data)) return undefined;
+  const { type } = Object(parseJson(data));
+  return type === "RUN_FINISHED" ? "completed" : type === "RUN_ERROR" ? "failed" : undefined;
 }
 
 /** The items that an event stands for. What its chunk says of the end goes into `summary`. */
-function itemsOf({ event, data }: ServerSentEvent, summary: Summary): Item[] {
-  if (event !== "message") return [{ event, data: parseJson(data) ?? data }];
+function itemsOf({ event, data }: ServerSentEvent, summary: Summary): ReadItem[] {
+  if (event !== "message") return [dataOf(data, event)];
   const chunk: Record<string, unknown> | undefined = parseChunk(data) as Record<string, unknown>;
   if (chunk === undefined) return [data];
   if (isFailure(chunk)) throw upstreamFailed(data);
   if ("choices" in chunk) return readChunk(chunk, summary);
-  return typeof chunk["token"] === "string" ? [chunk["token"]] : [{ data: chunk }];
+  return typeof chunk["token"] === "string" ? [chunk["token"]] : [dataOf(data)];
+}
+
+/** Data with its own JSON, whose numbers are not rounded; text that is no JSON is a string. */
+function dataOf(text: string, event?: string): ReadItem {
+  const data = parseJson(text);
+  const named = event === undefined ? {} : { event };
+  if (data === undefined) return { ...named, data: text };
+  // A line break in JSON stands between two tokens, where a space means the same.
+  return { ...named, data, json: text.replace(/[\r\n]+/g, " ") };
 }

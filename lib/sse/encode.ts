@@ -33,8 +33,11 @@ export function eventFrame(event: string | undefined, before: string, after: str
 
 /** Writes events as bytes. What was written always ends between two events. */
 export class EventWriter extends ByteWriter {
-  /** The id line, if each event gets an id. */
+  /** The id line, if each event gets an id of its own. */
   #id: IdLine | undefined;
+  /** The id line of all further events, if they get the same. */
+  #mark: Constant | undefined;
+  #hasIds = false;
   #events = 0;
   #retryMs: number | undefined;
   #hidesIds = false;
@@ -47,11 +50,23 @@ export class EventWriter extends ByteWriter {
     this.#id = new IdLine(checkLine("id", streamId), this.#events);
     this.#retryMs = retryMs;
     this.#hidesIds = !ids;
+    this.#hasIds = true;
+  }
+
+  /** Gives all further events the same id. */
+  mark(id: string): void {
+    this.#mark = new Constant(`id: ${checkLine("id", id)}\n`);
+    this.#hasIds = true;
   }
 
   /** The sequence number of the last event that was written. */
   get events(): number {
     return this.#events;
+  }
+
+  /** Whether events have ids already: a second one would take their place. */
+  get #givesIds(): boolean {
+    return this.#mark !== undefined || (this.#id !== undefined && !this.#hidesIds);
   }
 
   /** Drops what was written after the first `length` bytes and after event number `events`. */
@@ -62,7 +77,12 @@ export class EventWriter extends ByteWriter {
   }
 
   /** Begins an event with its id. */
-  #begin(id: IdLine): void {
+  #begin(): void {
+    const id = this.#id;
+    if (id === undefined) {
+      if (this.#mark !== undefined) this.raw(this.#mark);
+      return;
+    }
     this.#events++;
     if (!this.#hidesIds) {
       id.next();
@@ -75,7 +95,7 @@ export class EventWriter extends ByteWriter {
 
   /** Writes a token, or an event, in its frame. */
   frame(frame: Frame, text: string): void {
-    if (this.#id !== undefined) this.#begin(this.#id);
+    if (this.#hasIds) this.#begin();
     this.write(frame, text);
   }
 
@@ -107,8 +127,8 @@ export class EventWriter extends ByteWriter {
       throw new RangeError("Cannot encode the event: retry is not an integer from 100 to 60000");
     }
     if (comment !== undefined) this.comment(comment);
-    if (data !== undefined && this.#id !== undefined) this.#begin(this.#id);
-    if (id !== undefined) this.write(ID, id);
+    if (data !== undefined && this.#hasIds) this.#begin();
+    if (id !== undefined && !this.#givesIds) this.write(ID, id);
     if (retry !== undefined) this.write(RETRY, String(retry));
     if (event !== undefined && event !== "") this.write(EVENT, event);
     if (data !== undefined) this.write(DATA, data);

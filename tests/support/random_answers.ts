@@ -186,7 +186,7 @@ export async function events(
 /** What a framer writes that is called by hand, for the stream with the id S. */
 export function written(format: Format, write: (framer: Framer, out: EventWriter) => void): string {
   const request = new Request("http://localhost/", { method: "POST" });
-  const framer = format.open({ request, streamId: "S", lastId: undefined });
+  const framer = format.open({ request, streamId: "S" });
   const out = new EventWriter();
   framer.start?.(out);
   write(framer, out);
