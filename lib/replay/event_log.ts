@@ -24,8 +24,11 @@ export interface StreamInfo {
 export interface ReaderFrames {
   /** A sign of life after a silence; `lastEvent` is the number of the last event that the reader has. */
   heartbeat(lastEvent: number): Uint8Array;
-  /** A failure that ends one reader and not the generation or, with `final`, one that ends both. */
-  fail(error: StreamError, lastEvent: number, final?: boolean): Uint8Array<ArrayBuffer>;
+  /**
+   * A failure that ends one reader and not the generation or, with `final`, one that ends both;
+   * `undefined` if the format cannot write it.
+   */
+  fail(error: StreamError, lastEvent: number, final?: boolean): Uint8Array | undefined;
 }
 
 /** How a generation is recorded. */
@@ -48,8 +51,8 @@ export interface Follower {
 
 /** The byte producer that a log serves one reader from. */
 export interface Followed extends ByteProducer {
-  /** Ends this reader alone, if the generation belongs to another process and goes on there. */
-  drop?(error: StreamError): void;
+  /** Ends this reader, and not the generation, with a failure after what waits for it. */
+  drop(error: StreamError): void;
 }
 
 /** A stream that a log holds. */
@@ -61,6 +64,8 @@ export interface LoggedStream {
   readonly lastEvent: number;
   /** Number of the first event that belongs to the end; `undefined` while the stream may go on. */
   readonly endEvent: number | undefined;
+  /** Whether another process makes the stream. */
+  readonly isRemote?: boolean;
   /**
    * Whether the stream ended because its producer was lost: readers may have come further than the
    * log.

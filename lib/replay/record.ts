@@ -12,7 +12,7 @@ import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { EventWriter } from "../sse/encode.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { EventLog, ReaderFrames, Recorder } from "./event_log.ts";
-import { HEARTBEAT } from "./recording.ts";
+import { HEARTBEAT } from "./event_pages.ts";
 
 /**
  * Starts a generation that `log` records, with the sender of its request as its first reader.
@@ -98,14 +98,13 @@ export class FormatFrames implements ReaderFrames {
     return out.take();
   }
 
-  fail(error: StreamError, lastEvent: number, final = false): Uint8Array<ArrayBuffer> {
+  fail(error: StreamError, lastEvent: number, final = false): Uint8Array | undefined {
+    const framer = this.#format.open(this.#context);
+    if (framer.fail === undefined) return undefined;
     const out = new EventWriter();
     const problem = problemOf(error);
     if (!final) problem.resume = true;
-    this.#format.open(this.#context).fail?.(out, problem, {
-      streamId: this.#context.streamId,
-      lastEvent,
-    });
+    framer.fail(out, problem, { streamId: this.#context.streamId, lastEvent });
     return out.take();
   }
 }

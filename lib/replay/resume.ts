@@ -108,7 +108,8 @@ async function replay(
   let followed: Followed | undefined = undefined;
   const openStream: OpenStream = {
     shutDown(error) {
-      followed?.drop?.(error);
+      // A generation of this process is shut down by itself, and its readers end with it.
+      if (logged.isRemote) followed?.drop(error);
       stream.shutDown();
     },
   };

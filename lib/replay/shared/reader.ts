@@ -6,7 +6,7 @@ import { StreamError } from "../../error.ts";
 import { numberLost } from "../../sse/encode.ts";
 import type { Followed, Follower } from "../event_log.ts";
 import type { ProducerPhase } from "../../pipeline/byte_producer.ts";
-import { HEARTBEAT } from "../recording.ts";
+import { HEARTBEAT } from "../event_pages.ts";
 import type { RedisLink } from "../redis/link.ts";
 import type { PeerChannel } from "./peers.ts";
 import {

@@ -296,6 +296,7 @@ interface Remotes {
 /** A stream that another process makes, or that has ended. */
 class RemoteStream implements LoggedStream {
   readonly info: StreamInfo;
+  readonly isRemote = true;
   readonly firstEvent: number;
   readonly lastEvent: number;
   readonly endEvent: number | undefined;

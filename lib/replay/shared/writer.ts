@@ -6,7 +6,8 @@
 import { StreamError } from "../../error.ts";
 import { unref } from "../../pipeline/scheduler.ts";
 import type { ReaderFrames } from "../event_log.ts";
-import type { EventPage, Recording, Subscriber } from "../recording.ts";
+import type { EventPage } from "../event_pages.ts";
+import type { Recording, Subscriber } from "../recording.ts";
 import type { RedisLink } from "../redis/link.ts";
 import type { PeerChannel, PeerMessage } from "./peers.ts";
 import { type Append, type Appended, LEASE_MS, type RedisScripts } from "../redis/store.ts";
@@ -94,12 +95,12 @@ class RemoteSubscriber implements Subscriber {
   }
 
   get page(): EventPage {
-    return this.#recording.pageAfter(this.#event);
+    return this.#recording.pages.pageAfter(this.#event);
   }
 
   moveTo(event: number): void {
     this.#event = event;
-    this.position = this.#recording.positionAfter(event);
+    this.position = this.#recording.pages.positionAfter(event);
     this.seenMs = performance.now();
   }
 
@@ -283,7 +284,7 @@ export class LogWriter {
       if (stream.isWriting) continue;
       const { recording, position } = stream;
       const isAwaited = !stream.isKnown || stream.subscribers.size > 0 || recording.isOver ||
-        recording.bytes - position >= AWAITED_BYTES;
+        recording.pages.bytes - position >= AWAITED_BYTES;
       // A timer may be a little early.
       if (nowMs - stream.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
       if (isAwaited || share-- > 0) yield stream;
@@ -328,7 +329,7 @@ export class LogWriter {
     let bytes = 0;
     const pieces: Append["pieces"] = [];
     for (
-      let page: EventPage | undefined = recording.head;
+      let page: EventPage | undefined = recording.pages.head;
       page !== undefined && bytes < limit;
       page = page.after
     ) {
@@ -385,7 +386,9 @@ export class LogWriter {
       case "behind":
         stream.isKnown = true;
         stream.event = reply.last;
-        stream.position = reply.state === "ok" ? position : recording.positionAfter(reply.last);
+        stream.position = reply.state === "ok"
+          ? position
+          : recording.pages.positionAfter(reply.last);
         for (const process of stream.subscribers.keys()) {
           this.#peers.to(process).wake.add(append.streamId);
         }
