@@ -28,7 +28,9 @@ export { sse } from "./lib/http/sse.ts";
 export type { ResumeOptions, SseOptions, StopOptions } from "./lib/http/options.ts";
 export { resume, stop } from "./lib/http/resume.ts";
 export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
-export { RedisLog, type RedisLogOptions } from "./lib/replay/shared/shared_log.ts";
+export { SharedLog, type SharedLogOptions } from "./lib/replay/shared/shared_log.ts";
+export type { EventStore } from "./lib/replay/shared/event_store.ts";
+export { RedisLog, type RedisLogOptions } from "./lib/replay/redis/redis_log.ts";
 export {
   bunRedis,
   type BunRedisClient,

@@ -9,7 +9,7 @@ import { Generation, type GenerationInit, type GenerationOptions } from "../pipe
 import { release } from "../pipeline/pump.ts";
 import { checkLimits } from "../pipeline/queue.ts";
 import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
-import { EventWriter } from "../sse/encode.ts";
+import { EventWriter, withId } from "../sse/encode.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { EventLog, ReaderFrames, Recorder } from "./event_log.ts";
 import { HEARTBEAT } from "./event_pages.ts";
@@ -62,7 +62,7 @@ export async function openLogged(
         : disconnect === "continue"
         ? Infinity
         : disconnect.continueForMs,
-      frames: new FormatFrames(format, { request, streamId, lastId: undefined }),
+      format,
       onEnd: ended,
     });
   } catch (error) {
@@ -72,7 +72,8 @@ export async function openLogged(
   }
   const generation = new Generation({ ...init, streamId }, recorder, true);
   const { start } = recorder;
-  const producer = recorder.follow(0, stream);
+  const frames = new FormatFrames(format, { request, streamId, lastId: undefined });
+  const producer = recorder.follow(0, stream, frames);
   return await stream.open(
     producer,
     () => start.call(recorder, generation),
@@ -98,13 +99,16 @@ export class FormatFrames implements ReaderFrames {
     return out.take();
   }
 
-  fail(error: StreamError, lastEvent: number, final = false): Uint8Array | undefined {
+  fail(error: StreamError, lastEvent: number, isFinal: boolean): Uint8Array | undefined {
+    const { streamId } = this.#context;
     const framer = this.#format.open(this.#context);
     if (framer.fail === undefined) return undefined;
     const out = new EventWriter();
     const problem = problemOf(error);
-    if (!final) problem.resume = true;
-    framer.fail(out, problem, { streamId: this.#context.streamId, lastEvent });
-    return out.take();
+    if (!isFinal) problem.resume = true;
+    framer.fail(out, problem, { streamId, lastEvent });
+    if (!isFinal || this.#format.ids === false) return out.take();
+    // The id says `lost`, because the lost process may have sent the client further events.
+    return withId(out.take(), `${streamId}.${lastEvent}.lost`);
   }
 }

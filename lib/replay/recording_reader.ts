@@ -13,6 +13,8 @@ export interface ServedStream {
   readonly phase: ProducerPhase;
   /** The error that came before any item, if the stream is `rejected`. */
   readonly error: unknown;
+  /** Number of the last event of a stream whose producer is lost; else absent. */
+  readonly lostAfter?: number | undefined;
   /** Called when a client gets a response. */
   markServed(): void;
   /** Called when a reader has taken something. */
@@ -34,6 +36,7 @@ export interface ServedStream {
 export const CHUNK_BYTES: number = 64 * 1024;
 const NOTHING = new Uint8Array(0);
 const LAGGED = new StreamError("lagged");
+const PRODUCER_LOST = new StreamError("producer_lost");
 export const PAST_THE_END: StreamError = new StreamError("bad_request", {
   detail: "Last-Event-ID is past the end",
 });
@@ -70,6 +73,11 @@ export class RecordingReader implements Followed {
   /** Number of the last event that the reader has. */
   get event(): number {
     return this.#event;
+  }
+
+  /** Whether the reader was dropped, and gets nothing more of the stream. */
+  get isDropped(): boolean {
+    return this.#rest !== undefined;
   }
 
   /**
@@ -176,13 +184,17 @@ export class RecordingReader implements Followed {
     this.#stream.leave(this, outcome === "unread");
   }
 
+  drop(error: StreamError): void {
+    this.#locate();
+    if (this.#rest === undefined) this.#drop(error);
+  }
+
   /**
    * Ends this reader with a failure, after what waits for it.
    *
    * @param lostAfter Number of the stream's last event, if the failure ends the stream as well.
    */
-  drop(error: StreamError, lostAfter?: number): void {
-    if (this.#rest !== undefined) return;
+  #drop(error: StreamError, lostAfter?: number): void {
     const waiting = this.#takePages(Infinity);
     let failure: Uint8Array | undefined;
     try {
@@ -203,7 +215,7 @@ export class RecordingReader implements Followed {
     const { head } = pages;
     if (this.#position === undefined) {
       if (pages.lastEvent < this.#event) {
-        if (this.#stream.phase === "ended") this.drop(PAST_THE_END);
+        if (this.#stream.phase === "ended") this.#drop(PAST_THE_END);
         return;
       }
       if (this.#event + 1 < head.first) return this.#fallBehind();
@@ -224,13 +236,15 @@ export class RecordingReader implements Followed {
     while (this.#position === this.#page!.start + this.#page!.length && this.#page!.after) {
       this.#page = this.#page!.after;
     }
-    if (this.#stream.handOver !== undefined && this.#event === pages.lastEvent) this.#goOn();
+    const { handOver, lostAfter } = this.#stream;
+    if (lostAfter !== undefined) this.#drop(PRODUCER_LOST, lostAfter);
+    else if (handOver !== undefined && this.#event === pages.lastEvent) this.#goOn();
   }
 
   /** Called when what comes next is held here no longer. */
   #fallBehind(): void {
     this.#page = undefined;
-    if (!this.#goOn()) this.drop(LAGGED);
+    if (!this.#goOn()) this.#drop(LAGGED);
   }
 
   /** Goes on from other pages of the stream, if there are any. Returns whether there are. */
