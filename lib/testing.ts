@@ -1,8 +1,7 @@
 /**
  * `spillway/testing`: tools to test your own source without a server. `collect` reads any response
  * of Spillway, `script` makes a source that follows a script, and `eventStoreContract` checks a store
- * of your own. Separate from `mod.ts` so that no
- * server bundles it.
+ * of your own. Separate from `mod.ts` so that no server bundles it.
  *
  * @module
  */
