@@ -52,9 +52,8 @@ export async function resumeLogged(
   const { firstEvent, lastEvent, endEvent } = logged;
   let after = position?.event ?? 0;
   if (logged.isLost) {
+    // A client that may have come further than the log gets the failure wherever it is.
     if (position?.toldOfLoss && isSafe(request)) return nothing(options);
-    // Its client may have come further than the log, and gets the failure wherever it is.
-    after = Math.min(after, lastEvent);
   } else if (endEvent !== undefined && after >= lastEvent) {
     if (after > lastEvent) {
       throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });

@@ -40,9 +40,11 @@ export class FakeServer {
   full: string | undefined;
   /** Streams whose appends are rejected, while those of others are taken. */
   readonly rejected: Set<string> = new Set();
-  /** How often each method was called, and how many pieces were appended. */
+  /** How often each method was called, how many pieces were appended, and what was read. */
   readonly calls: Record<string, number> = {};
   pieces = 0;
+  reads = 0;
+  readLength = 0;
   /** When it last lost the leases. */
   startedMs: number = -Infinity;
 
@@ -157,11 +159,13 @@ export class FakeStore implements EventStore {
         if (kept === undefined) return undefined;
         const { producerId, last, end, isLost, pieces } = kept;
         let length = 0;
-        const part = pieces.filter((piece) => piece.last > after).filter(({ text }) => {
-          const fits = length < maxLength;
-          length += text.length;
-          return fits;
+        const part = pieces.filter((piece) => {
+          if (piece.last <= after || length >= maxLength) return false;
+          length += piece.text.length;
+          return true;
         });
+        this.#server.reads++;
+        this.#server.readLength += length;
         return { last, end, isLost, isAlive: this.#server.isAlive(producerId), pieces: part };
       }));
   }

@@ -227,7 +227,8 @@ export class Replica implements ServedStream {
 
   #join(reader: RecordingReader): void {
     this.#readers.add(reader);
-    this.fetch();
+    // Of one that has readers, the producer tells what is new.
+    if (this.#readers.size === 1 || this.#fetching === "held") this.fetch();
   }
 
   markServed(): void {

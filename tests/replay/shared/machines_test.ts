@@ -237,6 +237,45 @@ fakeTest(
   },
 );
 
+fakeTest("a reader elsewhere that takes nothing is given no more than may wait", async (site) => {
+  const [one, other] = site.machines({ maxStreamBytes: 8 * 1024 * 1024 });
+  const first = await one.start(site.paced(4000, 1, 300).source, { disconnect: "continue" });
+  await site.until(async () => await other.knows(first.streamId) === "live", 1000, "its id");
+  const idle = await (await other.join(first.streamId, 0, { stallMs: 0 })).events(1);
+  await first.rest();
+  await one.log.flush();
+  await site.sleep(5000);
+  // A chunk that it has, and one that waits; of more than a megabyte.
+  assert(site.server.readLength < 200_000, `${site.server.readLength} characters`);
+  same((await idle.rest()).written, first.written);
+});
+
+fakeTest(
+  "a reader elsewhere that is far behind reads again, and shares what comes once it has caught up",
+  async (site) => {
+    const [one, other] = site.machines({ maxStreamBytes: 8 * 1024 * 1024 });
+    const first = await one.start(site.paced(4000, 1, 300).source, { disconnect: "continue" });
+    await site.until(async () => await other.knows(first.streamId) === "live", 1000, "its id");
+    const options = { stallMs: 0 };
+    const slow = await (await other.join(first.streamId, 0, options)).events(1);
+    const fast = await other.join(first.streamId, 0, options);
+    await Promise.all([first, fast].map((reading) => reading.events(3000)));
+    const once = site.server.readLength;
+    assert(once < fast.body.length * 1.2, `${once} characters of ${fast.body.length}`);
+    // What it needs was given up here, for more than 256 KiB came since.
+    await slow.events(3000);
+    assert(site.server.readLength > once * 1.5, `${site.server.readLength} after ${once}`);
+    const rest = Promise.all([slow.rest(), fast.rest(), first.rest()]);
+    await site.sleep(200);
+    const [reads, fromMs] = [site.server.reads, site.clock.now()];
+    await rest;
+    // One read for both after each write: twenty a second.
+    const rate = (site.server.reads - reads) / (site.clock.now() - fromMs) * 1000;
+    assert(rate < 30, `${rate} reads a second`);
+    for (const reading of [slow, fast]) same(reading.written, first.written);
+  },
+);
+
 fakeTest(
   "a stream that is read again after its end is read once for all who ask at once",
   async (site) => {

@@ -71,6 +71,27 @@ fakeTest(
 );
 
 fakeTest(
+  "nobody can reach the store for longer than a lease: no producer is lost for it",
+  async (site) => {
+    const [one, other] = site.machines();
+    const tokens = site.paced(9500, 10);
+    const first = await one.start(tokens.source);
+    const second = await (await other.meet(first)).events(5);
+    const read = Promise.all([first.rest(), second.rest()]);
+    for (let i = 0; i < 5; i++) {
+      // Its leases run out, and it is not restarted.
+      site.server.isDown = true;
+      await site.sleep(12_000);
+      site.server.isDown = false;
+      await site.sleep(6000);
+    }
+    await read;
+    same(first.text, tokens.text());
+    same(second.written, first.written);
+  },
+);
+
+fakeTest(
   "a producer that is lost in an outage: readers are told one lease after it",
   async (site) => {
     const [one, other] = site.machines();
@@ -161,9 +182,11 @@ fakeTest(
     assert.equal(second.blocks.length - 1, removed!.first - 1);
     same(second.text, first.text.slice(0, second.text.length));
     pieces.splice(2);
+    const fromMs = site.clock.now();
     const third = await (await other.join(first.streamId)).rest();
     assert.equal(problemIn(third.last).code, "lagged");
     assert.equal(third.blocks.length, second.blocks.length);
+    assert(site.clock.now() - fromMs < 1000);
   },
 );
 
