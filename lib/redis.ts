@@ -12,4 +12,4 @@ export {
   type NodeRedisClient,
   type RedisConnection,
 } from "./replay/redis/clients.ts";
-export { RedisLog, type RedisLogOptions } from "./replay/shared/shared_log.ts";
+export { RedisLog, type RedisLogOptions } from "./replay/redis/redis_log.ts";

@@ -6,7 +6,7 @@ import process from "node:process";
 import { createHandler, type FullHandlerOptions } from "./full_handler.ts";
 import { apiKeyAuth } from "./handler/api_keys.ts";
 import { help, readSettings, type Settings } from "./server/settings.ts";
-import { RedisLog } from "./replay/shared/shared_log.ts";
+import { RedisLog } from "./replay/redis/redis_log.ts";
 import {
   bunRedis,
   type BunRedisClient,

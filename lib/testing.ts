@@ -1,7 +1,7 @@
 /**
  * `spillway/testing`: tools to test your own source without a server. `collect` reads any response
- * of Spillway, and `script` makes a source that follows a script. Separate from `mod.ts` so that no
- * server bundles it.
+ * of Spillway, `script` makes a source that follows a script, and `eventStoreContract` checks a store
+ * of your own. Separate from `mod.ts` so that no server bundles it.
  *
  * @module
  */
@@ -15,6 +15,17 @@ import {
 
 export type { Answer, EventFormat };
 export { FakeClock } from "./testing/fake_clock.ts";
+export { eventStoreContract, type StoreCheck } from "./testing/store_contract.ts";
+export type {
+  AppendResult,
+  EventStore,
+  Producer,
+  StoredPiece,
+  StoredStream,
+  StreamAppend,
+  StreamPart,
+  StreamRead,
+} from "./replay/shared/event_store.ts";
 export {
   fail,
   pause,

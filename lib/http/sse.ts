@@ -102,7 +102,8 @@ function answer(
       // The names in the options are those of a new stream.
       const { streamId: _streamId, chatId: _chatId, log: _log, ...reading } = options;
       const headers = ownHeaders(options);
-      return log.resume(request, { ...reading, format: format.name, headers }, extras);
+      const asked = { ...reading, format: format.name, formats: [format], headers };
+      return log.resume(request, asked, extras);
     }
   }
   const headers = headersOf(format, options);

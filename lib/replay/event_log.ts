@@ -3,6 +3,7 @@
  * of a log, so that the code of replay is in a program only with a log.
  */
 import type { StreamError } from "../error.ts";
+import type { Format } from "../formats/format.ts";
 import type { ByteProducer, Sink } from "../pipeline/byte_producer.ts";
 import type { Generation } from "../pipeline/generation.ts";
 
@@ -20,12 +21,17 @@ export interface StreamInfo {
   readonly chatId: string | undefined;
 }
 
-/** What a reader gets beside the events of the log, in the format of the stream and without an id. */
+/** What one reader gets beside the events of the log, in the format of the stream. */
 export interface ReaderFrames {
   /** A sign of life after a silence; `lastEvent` is the number of the last event that the reader has. */
   heartbeat(lastEvent: number): Uint8Array;
-  /** A failure that ends one reader and not the generation or, with `final`, one that ends both. */
-  fail(error: StreamError, lastEvent: number, final?: boolean): Uint8Array<ArrayBuffer>;
+  /**
+   * A failure that ends one reader and not the generation; `undefined` if the format cannot write it.
+   *
+   * @param isFinal Whether it ends the stream, after its event number `lastEvent`, because its
+   * producer is lost.
+   */
+  fail(error: StreamError, lastEvent: number, isFinal: boolean): Uint8Array | undefined;
 }
 
 /** How a generation is recorded. */
@@ -34,8 +40,8 @@ export interface RecordOptions {
   readonly highWaterMark: number;
   /** How long the generation goes on without a reader, in ms; `Infinity` is to its end. */
   readonly continueForMs: number;
-  /** Writes what one reader gets beside the events of the log. */
-  readonly frames: ReaderFrames;
+  /** The format that the generation is written in. */
+  readonly format: Format;
   /** Called once, when the generation has ended. */
   readonly onEnd: () => void;
 }
@@ -48,26 +54,33 @@ export interface Follower {
 
 /** The byte producer that a log serves one reader from. */
 export interface Followed extends ByteProducer {
-  /** Ends this reader alone, if the generation belongs to another process and goes on there. */
-  drop?(error: StreamError): void;
+  /** Ends this reader, and not the generation, with a failure after what waits for it. */
+  drop(error: StreamError): void;
 }
 
 /** A stream that a log holds. */
 export interface LoggedStream {
   readonly info: StreamInfo;
+  /** The format of `info`, if this process has recorded streams in it. */
+  readonly format: Format | undefined;
   /** Number of the first event that is still held; one past the last where none is. */
   readonly firstEvent: number;
   /** Number of the last event so far; 0 where there is none. */
   readonly lastEvent: number;
-  /** Number of the first event that belongs to the end; `undefined` while the stream may go on. */
-  readonly endEvent: number | undefined;
   /**
-   * Whether the stream ended because its producer was lost: readers may have come further than the
-   * log.
+   * Number of the first event that belongs to the end; `undefined` while the stream may go on, and
+   * if it is lost.
+   */
+  readonly endEvent: number | undefined;
+  /** Whether another process makes the stream. */
+  readonly isRemote?: boolean;
+  /**
+   * Whether the stream ended because its producer was lost: `lastEvent` is its last one, and readers
+   * may have come further.
    */
   readonly isLost?: boolean;
   /** Follows the stream after event number `after`. Ends when the reader leaves or has everything. */
-  follow(after: number, reader: Follower): Followed;
+  follow(after: number, reader: Follower, frames: ReaderFrames): Followed;
   /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */
   stop(reason?: string): Promise<void>;
 }
@@ -76,6 +89,8 @@ export interface LoggedStream {
 export interface Recorder extends LoggedStream, Sink {
   /** Records `generation` and starts it. */
   start(generation: Generation): void;
+  /** Forgets a stream whose generation was never made. */
+  discard(): void;
   /** Ends the generation with a failure that is logged. */
   shutDown(error: StreamError): void;
 }

@@ -1,6 +1,6 @@
 /** The replay log of one process: nothing to install, and gone with the process. */
 import { StreamError } from "../error.ts";
-import { unref } from "../pipeline/scheduler.ts";
+import { type Clock, systemClock } from "../pipeline/scheduler.ts";
 import { BaseLog } from "./base_log.ts";
 import type { LoggedStream, RecordOptions, StreamInfo } from "./event_log.ts";
 import { Recording, type RecordingOwner } from "./recording.ts";
@@ -18,9 +18,13 @@ export interface MemoryLogOptions {
   maxBytes?: number;
   /** How long a stream is kept after its end, in ms, 0 or more. @default {300 000} */
   keepMs?: number;
+  /** Time and timers, for tests. @default {the runtime's} */
+  clock?: Clock;
 }
 
-const DEFAULTS: Required<MemoryLogOptions> = {
+type Limits = Required<Omit<MemoryLogOptions, "clock">>;
+
+const DEFAULTS: Limits = {
   maxStreamBytes: 1024 * 1024,
   maxStreamEvents: 20_000,
   maxBytes: 256 * 1024 * 1024,
@@ -36,7 +40,8 @@ type RecordingEvents = Partial<
 
 /** A replay log in memory, bounded in each direction. */
 export class MemoryLog extends BaseLog {
-  readonly #options: Required<MemoryLogOptions>;
+  readonly #options: Limits;
+  readonly #clock: Clock;
   readonly #recordings = new Map<string, Recording>();
   /** The time at which each finished stream ended, oldest first. */
   readonly #ended = new Map<Recording, number>();
@@ -49,7 +54,7 @@ export class MemoryLog extends BaseLog {
   /** The latest stream of each chat. */
   readonly #chats = new Map<string, Recording>();
   #bytes = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: unknown;
   readonly #recordingOwner: RecordingOwner;
   readonly #above: RecordingEvents;
 
@@ -62,9 +67,11 @@ export class MemoryLog extends BaseLog {
   constructor(options: MemoryLogOptions = {}, above: RecordingEvents = {}) {
     super();
     this.#options = check(options);
+    this.#clock = options.clock ?? systemClock;
     this.#above = above;
     this.#recordingOwner = {
       ...above,
+      clock: this.#clock,
       maxStreamBytes: this.#options.maxStreamBytes,
       maxStreamEvents: this.#options.maxStreamEvents,
       held: (bytes) => this.#held(bytes),
@@ -141,7 +148,7 @@ export class MemoryLog extends BaseLog {
 
   #keep(recording: Recording): void {
     if (this.#recordings.get(recording.info.streamId) !== recording) return;
-    this.#ended.set(recording, performance.now());
+    this.#ended.set(recording, this.#clock.now());
     this.#above.ended?.(recording);
     this.#expire();
   }
@@ -154,7 +161,7 @@ export class MemoryLog extends BaseLog {
       this.#oldest = undefined;
       this.#younger = this.#ended.keys();
     }
-    this.#bytes -= recording.heldBytes + infoBytes(recording.info);
+    this.#bytes -= recording.pages.heldBytes + infoBytes(recording.info);
     this.#above.dropped?.(recording);
     if (chatId === undefined) return;
     const key = chatKey(owner, chatId);
@@ -164,7 +171,7 @@ export class MemoryLog extends BaseLog {
   /** Drops streams that ended long enough ago, and sets the timer for the next one. */
   #expire(): void {
     const { keepMs } = this.#options;
-    const nowMs = performance.now();
+    const nowMs = this.#clock.now();
     for (let oldest = this.#first(); oldest !== undefined; oldest = this.#first()) {
       const leftMs = this.#ended.get(oldest)! + keepMs - nowMs;
       if (leftMs > 0) return this.#arm(leftMs);
@@ -174,12 +181,14 @@ export class MemoryLog extends BaseLog {
 
   #arm(ms: number): void {
     if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#expire();
-    }, Math.min(ms + 1, 2 ** 31 - 1));
-    // A process that has nothing else to do may end.
-    unref(this.#timer);
+    this.#timer = this.#clock.setTimer(
+      () => {
+        this.#timer = undefined;
+        this.#expire();
+      },
+      Math.min(ms + 1, 2 ** 31 - 1),
+      true,
+    );
   }
 }
 
@@ -196,10 +205,10 @@ function chatKey(owner: string | undefined, chatId: string): string {
   return JSON.stringify([owner, chatId]);
 }
 
-function check(options: MemoryLogOptions): Required<MemoryLogOptions> {
+function check(options: MemoryLogOptions): Limits {
   const checked = { ...DEFAULTS };
   const least = { maxStreamBytes: 128 * 1024, maxStreamEvents: 10_000, maxBytes: 0, keepMs: 0 };
-  for (const name of Object.keys(DEFAULTS) as (keyof MemoryLogOptions)[]) {
+  for (const name of Object.keys(DEFAULTS) as (keyof Limits)[]) {
     const value = options[name] ?? DEFAULTS[name];
     if (!(typeof value === "number" && value >= least[name])) {
       throw new RangeError(`Cannot create the log: ${name} is not ${least[name]} or more`);

@@ -12,7 +12,7 @@ import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { EventWriter } from "../sse/encode.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { EventLog, ReaderFrames, Recorder } from "./event_log.ts";
-import { HEARTBEAT } from "./recording.ts";
+import { HEARTBEAT } from "./event_pages.ts";
 
 /**
  * Starts a generation that `log` records, with the sender of its request as its first reader.
@@ -62,7 +62,7 @@ export async function openLogged(
         : disconnect === "continue"
         ? Infinity
         : disconnect.continueForMs,
-      frames: new FormatFrames(format, { request, streamId }),
+      format,
       onEnd: ended,
     });
   } catch (error) {
@@ -70,9 +70,17 @@ export async function openLogged(
     release(init.source, error);
     throw error;
   }
-  const generation = new Generation({ ...init, streamId }, recorder, true);
+  let generation: Generation;
+  try {
+    generation = new Generation({ ...init, streamId }, recorder, true);
+  } catch (error) {
+    recorder.discard();
+    ended();
+    throw error;
+  }
   const { start } = recorder;
-  const producer = recorder.follow(0, stream);
+  const frames = new FormatFrames(format, { request, streamId });
+  const producer = recorder.follow(0, stream, frames);
   return await stream.open(
     producer,
     () => start.call(recorder, generation),
@@ -98,14 +106,16 @@ export class FormatFrames implements ReaderFrames {
     return out.take();
   }
 
-  fail(error: StreamError, lastEvent: number, final = false): Uint8Array<ArrayBuffer> {
+  fail(error: StreamError, lastEvent: number, isFinal: boolean): Uint8Array | undefined {
+    const { streamId } = this.#context;
+    const framer = this.#format.open(this.#context);
+    if (framer.fail === undefined) return undefined;
     const out = new EventWriter();
     const problem = problemOf(error);
-    if (!final) problem.resume = true;
-    this.#format.open(this.#context).fail?.(out, problem, {
-      streamId: this.#context.streamId,
-      lastEvent,
-    });
+    if (!isFinal) problem.resume = true;
+    // The id says `lost`, because the lost process may have sent the client further events.
+    else if (this.#format.ids !== false) out.mark(`${streamId}.${lastEvent}.lost`);
+    framer.fail(out, problem, { streamId, lastEvent });
     return out.take();
   }
 }

@@ -1,10 +1,16 @@
 /** Serving a recorded stream to a client that comes back. */
 import { StreamError } from "../error.ts";
+import { jsonFormat, textFormat } from "../formats/events.ts";
+import type { Format } from "../formats/format.ts";
 import type { OpenStream, ResumeRequest, StreamObserver } from "../http/replay_log.ts";
 import { negotiate } from "../http/negotiate.ts";
 import { EVENT_STREAM_TYPE, streamHeaders } from "../http/response.ts";
 import { TokenStream } from "../pipeline/stream.ts";
 import type { EventLog, Followed, LoggedStream } from "./event_log.ts";
+import { FormatFrames } from "./record.ts";
+
+/** Formats in which a stream can be resumed wherever it was recorded. */
+const ALWAYS_KNOWN: readonly Format[] = [jsonFormat, textFormat];
 
 /**
  * A position: a stream id, a dot, the number of the last event that the client has, and `.lost` if
@@ -26,10 +32,10 @@ export async function resumeLogged(
   const { owner, chatId } = options;
   if (chatId !== undefined) {
     const logged = await log.latest(owner, chatId);
-    const isLive = logged !== undefined && logged.endEvent === undefined;
+    const isLive = logged !== undefined && logged.endEvent === undefined && !logged.isLost;
     if (!isLive) return nothing(options);
     if (logged.firstEvent > 1) throw new StreamError("gone");
-    return replay(request, logged, 0, options, observer);
+    return replay(request, logged, formatOf(logged, options), 0, options, observer);
   }
   const position = positionOf(request);
   const streamId = options.streamId ?? position?.streamId;
@@ -42,21 +48,27 @@ export async function resumeLogged(
   const logged = await log.find(streamId);
   if (logged === undefined || logged.info.owner !== owner) throw new StreamError("not_found");
   checkFormat(request, logged, options.format);
+  const format = formatOf(logged, options);
   const { firstEvent, lastEvent, endEvent } = logged;
   let after = position?.event ?? 0;
-  if (endEvent !== undefined && logged.isLost && position?.toldOfLoss !== true) {
-    // Its client may have come further than the log, and gets the failure wherever it is.
-    after = Math.min(after, endEvent - 1);
+  if (logged.isLost) {
+    // A client that may have come further than the log gets the failure wherever it is.
+    if (position?.toldOfLoss && isSafe(request)) return nothing(options);
   } else if (endEvent !== undefined && after >= lastEvent) {
     if (after > lastEvent) {
       throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
     }
     // A 204 would send a client that POSTs into a loop: it gets the end once more.
-    if (request.method === "GET" || request.method === "HEAD") return nothing(options);
+    if (isSafe(request)) return nothing(options);
     after = endEvent - 1;
   }
   if (after + 1 < firstEvent) throw new StreamError("gone");
-  return replay(request, logged, after, options, observer);
+  return replay(request, logged, format, after, options, observer);
+}
+
+/** Whether a 204 tells the client that there is nothing more. */
+function isSafe({ method }: Request): boolean {
+  return method === "GET" || method === "HEAD";
 }
 
 function nothing({ headers }: ResumeRequest): Response {
@@ -85,16 +97,29 @@ function checkFormat(request: Request, { info }: LoggedStream, wanted: string | 
   throw new StreamError("not_acceptable", { detail: `The stream is recorded as ${info.format}` });
 }
 
+/**
+ * The format of a stream, in which its heartbeats and its reader's own failures are written.
+ *
+ * @throws {StreamError} `not_acceptable` (406) if the format is not known here.
+ */
+function formatOf({ info, format }: LoggedStream, { formats = [] }: ResumeRequest): Format {
+  const known = format ?? [...formats, ...ALWAYS_KNOWN].find(({ name }) => name === info.format);
+  if (known !== undefined) return known;
+  const detail = `The stream is recorded as ${info.format}, which is unknown here`;
+  throw new StreamError("not_acceptable", { detail });
+}
+
 /** Serves what a log holds of a stream, after event number `after`. */
 async function replay(
   request: Request,
   logged: LoggedStream,
+  format: Format,
   after: number,
   options: ResumeRequest,
   { onOpen, onEnd }: StreamObserver,
 ): Promise<Response> {
-  const headers = new Headers(options.headers);
   const { info } = logged;
+  const headers = new Headers(options.headers);
   for (const [name, value] of Object.entries(streamHeaders(EVENT_STREAM_TYPE, info.headers))) {
     headers.set(name, value);
   }
@@ -108,12 +133,14 @@ async function replay(
   let followed: Followed | undefined = undefined;
   const openStream: OpenStream = {
     shutDown(error) {
-      followed?.drop?.(error);
+      // A generation of this process is shut down by itself, and its readers end with it.
+      if (logged.isRemote) followed?.drop(error);
       stream.shutDown();
     },
   };
   onOpen?.(openStream);
-  followed = logged.follow(after, stream);
+  const context = { request, streamId: info.streamId, lastId: undefined };
+  followed = logged.follow(after, stream, new FormatFrames(format, context));
   return await stream.open(
     followed,
     () => {},

@@ -137,21 +137,6 @@ export class EventWriter extends ByteWriter {
 }
 
 /**
- * Adds ids to events that were written without one: those that report the loss of a stream after
- * event number `after`. The ids say `lost`, because the lost process may have sent a reader another
- * event of that number. Also returns how many events there are.
- */
-export function numberLost(
-  events: string,
-  streamId: string,
-  after: number,
-): { text: string; count: number } {
-  const blocks = events.split("\n\n").slice(0, -1);
-  const numbered = blocks.map((block, i) => `id: ${streamId}.${after + 1 + i}.lost\n${block}\n\n`);
-  return { text: numbered.join(""), count: blocks.length };
-}
-
-/**
  * The line `id: {stream}.{sequence}`. The number is counted up in place, digit by digit (benchmark
  * case: replay).
  */
@@ -206,6 +191,7 @@ function checkString(name: string, value: unknown): string {
 
 const single = new EventWriter();
 const decoder = new TextDecoder();
+const encoder = new TextEncoder();
 
 /**
  * One event as text, ready to be sent as UTF-8.

@@ -6,9 +6,12 @@ interface Timer {
   readonly run: () => void;
 }
 
+/** Turns of the event loop in which promises and hops of the scheduler come to rest. */
+const TURNS = 4;
+
 /**
  * A clock for the `clock` option: what waits for seconds or minutes is tested without waiting. Timers
- * run in the order in which they are due, within the call that moves the time.
+ * run in the order in which they are due.
  *
  * @example
  * ```ts
@@ -25,7 +28,8 @@ interface Timer {
  */
 export class FakeClock implements Clock {
   #nowMs = 0;
-  readonly #timers = new Set<Timer>();
+  /** Those that are armed, the next one first. */
+  readonly #timers: Timer[] = [];
 
   now(): number {
     return this.#nowMs;
@@ -33,52 +37,70 @@ export class FakeClock implements Clock {
 
   /** Number of timers that are armed. */
   get armed(): number {
-    return this.#timers.size;
+    return this.#timers.length;
   }
 
   setTimer(run: () => void, ms: number): unknown {
-    const timer: Timer = { dueMs: this.#nowMs + Math.max(0, ms), run };
-    this.#timers.add(timer);
+    const timer: Timer = { run, dueMs: this.#nowMs + Math.max(0, ms) };
+    let at = this.#timers.length;
+    while (at > 0 && this.#timers[at - 1]!.dueMs > timer.dueMs) at--;
+    this.#timers.splice(at, 0, timer);
     return timer;
   }
 
   clearTimer(timer: unknown): void {
-    this.#timers.delete(timer as Timer);
+    const at = this.#timers.indexOf(timer as Timer);
+    if (at >= 0) this.#timers.splice(at, 1);
+  }
+
+  /** Resolves after `ms` of this clock. */
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.setTimer(resolve, ms));
   }
 
   /** Moves the time by `ms` at once: timers run, and what they settle goes on afterwards. */
   tick(ms: number): void {
     const endMs = this.#nowMs + ms;
-    for (let next = this.#next(endMs); next !== undefined; next = this.#next(endMs)) {
-      this.#timers.delete(next);
-      this.#nowMs = Math.max(this.#nowMs, next.dueMs);
-      next.run();
-    }
+    while (this.#runNext(endMs));
     this.#nowMs = endMs;
   }
 
   /** Moves the time by `ms`, and lets what each timer settles go on before the next one runs. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms;
-    await turn();
-    for (let next = this.#next(endMs); next !== undefined; next = this.#next(endMs)) {
-      this.tick(Math.max(0, next.dueMs - this.#nowMs));
-      await turn();
-    }
+    await this.rest();
+    while (this.#runNext(endMs)) await this.rest();
     this.#nowMs = endMs;
   }
 
-  /** The timer that is due first, until `endMs`. */
-  #next(endMs: number): Timer | undefined {
-    let next: Timer | undefined;
-    for (const timer of this.#timers) {
-      if (timer.dueMs <= endMs && (next === undefined || timer.dueMs < next.dueMs)) next = timer;
+  /**
+   * Moves the time until `promise` settles, from one timer to the next.
+   *
+   * @throws {Error} If that takes more than `limitMs`.
+   */
+  async during<T>(promise: Promise<T>, limitMs = 120_000): Promise<T> {
+    const endMs = this.#nowMs + limitMs;
+    let isSettled = false;
+    const settle = () => void (isSettled = true);
+    promise.then(settle, settle);
+    for (await this.rest(); !isSettled; await this.rest()) {
+      if (!this.#runNext(endMs)) throw new Error(`Not within ${limitMs} ms of the fake clock`);
     }
-    return next;
+    return await promise;
   }
-}
 
-/** A turn of the event loop, with all that waits in it. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  /** Lets all that is under way come to rest, between two timers. */
+  protected async rest(): Promise<void> {
+    for (let i = 0; i < TURNS; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+
+  /** Runs the next timer if it is due by then. */
+  #runNext(endMs: number): boolean {
+    const next = this.#timers[0];
+    if (next === undefined || next.dueMs > endMs) return false;
+    this.#timers.shift();
+    this.#nowMs = Math.max(this.#nowMs, next.dueMs);
+    next.run();
+    return true;
+  }
 }

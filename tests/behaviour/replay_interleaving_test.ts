@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import process from "node:process";
-import test, { after, before, mock } from "node:test";
+import test, { after, before } from "node:test";
 import { active } from "../../lib/counters.ts";
 import { MemoryLog } from "../../lib/replay/memory.ts";
 import {
@@ -22,6 +22,7 @@ import { type Disconnect } from "../../lib/replay.ts";
 import { total } from "../support/child.ts";
 import { int, pick, random } from "../support/random.ts";
 import { Reading } from "../support/event_reader.ts";
+import { FakeClock, turn as oneTurn } from "../support/fake_clock.ts";
 
 const RUNS = Number(process.env.SEEDS ?? 600);
 const BATCH = 25;
@@ -87,18 +88,9 @@ const KINDS = [
 
 const unhandled: unknown[] = [];
 const note = (error: unknown) => void unhandled.push(error);
-const realNow = performance.now;
-let aheadMs = 0;
-before(() => {
-  process.on("unhandledRejection", note);
-  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
-  performance.now = () => realNow.call(performance) + aheadMs;
-});
-after(() => {
-  performance.now = realNow;
-  mock.timers.reset();
-  process.off("unhandledRejection", note);
-});
+const clock = new FakeClock();
+before(() => void process.on("unhandledRejection", note));
+after(() => void process.off("unhandledRejection", note));
 
 /** What readers got, and how often: chance has to come to all of it. */
 const seen = new Map<string, number>();
@@ -111,19 +103,10 @@ let turns = 0;
 /** A few turns of the event loop, with all that waits in them; each takes a millisecond. */
 async function turn(count = 1): Promise<void> {
   for (let i = 0; i < count; i++) {
-    await new Promise((resolve) => setImmediate(resolve));
+    await oneTurn();
     turns++;
-    tick(1);
+    clock.tick(1);
   }
-}
-
-function tick(ms: number): void {
-  aheadMs += ms;
-  mock.timers.tick(ms);
-}
-
-function pass(ms: number): void {
-  for (let at = 0; at < ms; at += 25) tick(25);
 }
 
 /** What a promise comes to, in as many turns as it takes; it may not take for ever. */
@@ -198,6 +181,7 @@ class Run {
     this.#log = new MemoryLog({
       maxStreamBytes: 128 * KIB,
       keepMs: KEEP_MS,
+      clock,
       ...this.#isTight ? { maxBytes: pick(this.#chance, [130, 300]) * KIB } : {},
     });
     this.done.push(this.#isTight ? "tight" : "roomy");
@@ -236,11 +220,12 @@ class Run {
       {
         ...options,
         log: this.#log,
+        clock,
         streamId: told.streamId,
         ...told.owner === undefined ? {} : { owner: told.owner },
         onClose: (report) => {
           told.reports.push(report);
-          told.endedMs = performance.now();
+          told.endedMs = clock.now();
         },
         onError: () => {},
       },
@@ -311,10 +296,10 @@ class Run {
     const chance = this.#chance;
     if (operation === "begin") return this.#begin();
     if (operation === "turn") return await turn();
-    if (operation === "heartbeat") return pass(100);
-    if (operation === "stall") return pass(350);
-    if (operation === "grace") return pass(500);
-    if (operation === "expire") return pass(KEEP_MS + 100);
+    if (operation === "heartbeat") return clock.tick(100);
+    if (operation === "stall") return clock.tick(350);
+    if (operation === "grace") return clock.tick(500);
+    if (operation === "expire") return clock.tick(KEEP_MS + 100);
     const stream = this.#streams.length > 0 ? pick(chance, this.#streams) : undefined;
     const open = this.#readers.filter(({ reading }) => reading?.end === undefined);
     const reader = open.length > 0 ? pick(chance, open) : undefined;
@@ -430,6 +415,7 @@ class Run {
     });
     const options = {
       log: this.#log,
+      clock,
       streamId,
       heartbeatMs: pick(chance, [0, 100]),
       stallMs: pick(chance, [0, 0, 300]),
@@ -454,7 +440,7 @@ class Run {
       if (isRefused || stream.isUnread || this.#isTight) return;
       assert(stream.ended, "a live stream is known");
       assert(
-        performance.now() - stream.endedMs >= KEEP_MS,
+        clock.now() - stream.endedMs >= KEEP_MS,
         "a finished stream is kept",
       );
     } else if (firstEvent > 1 && !this.#isTight) {
@@ -469,14 +455,14 @@ class Run {
   async end(): Promise<void> {
     const way = pick(this.#chance, ["close", "stop", "leave", "read on"]);
     this.done.push(`end: ${way}`);
-    pass(100);
+    clock.tick(100);
     await turn(3);
     if (way === "leave") {
       for (const { asked, reading } of this.#readers) {
         asked.abort.abort();
         await reading?.leave();
       }
-      pass(500);
+      clock.tick(500);
       await turn(3);
     }
     for (const stream of this.#streams) {
@@ -526,7 +512,7 @@ class Run {
         });
       }
     }
-    pass(KEEP_MS + 100);
+    clock.tick(KEEP_MS + 100);
     await turn(2);
     assert.deepEqual(
       [this.#log.size, this.#log.bytes],

@@ -1,32 +1,16 @@
-/**
- * Machines that share a Redis: each is a `RedisLog` with a client of its own, all in the test's process.
- * They share what is in Redis, and nothing else.
- */
+/** Machines that share a real Redis: each is a `RedisLog` with a client of its own, all in the test's process. */
 import assert from "node:assert/strict";
 import process from "node:process";
 import test from "node:test";
 import { active } from "../../lib/counters.ts";
-import {
-  RedisLog,
-  type RedisLogOptions,
-  resume,
-  type ResumeOptions,
-  type Source,
-  sse,
-  type SseOptions,
-  stop,
-  type StreamReport,
-} from "../../mod.ts";
+import { RedisLog, type RedisLogOptions } from "../../mod.ts";
 import { total } from "./child.ts";
-import { until } from "./serve.ts";
-import { Reading } from "./event_reader.ts";
+import { Machine } from "./machines.ts";
 import { type Connect, connectClient, noRedis, RedisServer } from "./redis_server.ts";
+import { until } from "./serve.ts";
 
 /** Whether the long set is run, as by `npm run test:redis`. */
 export const isLong: boolean = process.env.LONG === "1";
-
-export const sleep = (ms: number): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, ms));
 
 /** How a machine is set up. */
 export interface MachineOptions extends RedisLogOptions {
@@ -36,90 +20,15 @@ export interface MachineOptions extends RedisLogOptions {
   connect?: Connect;
 }
 
-/** One of them. */
-export class Machine {
-  readonly log: RedisLog;
-  readonly reports: StreamReport[] = [];
-  /** What was reported of Redis. */
-  readonly outages: unknown[] = [];
-  readonly #close: () => unknown;
-  readonly #readings: Reading[] = [];
+export type RedisMachine = Machine<RedisLog>;
 
-  constructor({ connect = connectClient, url = "", ...options }: MachineOptions) {
-    const { connection, close } = connect(url);
-    this.log = new RedisLog(connection, {
-      onError: (error) => void this.outages.push(error),
-      ...options,
-    });
-    this.#close = close;
-  }
-
-  /** Starts a generation, with its first reader. */
-  async start(source: Source<undefined>, options: SseOptions = {}): Promise<Reading> {
-    const request = new Request("http://localhost/streaming", { method: "POST" });
-    return this.#reads(
-      await sse(request, source, {
-        log: this.log,
-        onClose: (report) => void this.reports.push(report),
-        onError: () => {},
-        ...options,
-      }),
-    );
-  }
-
-  /** A generation's answer, recorded or not, for who reads it in another way. */
-  answer(source: Source<undefined>, isLogged: boolean): Promise<Response> {
-    const request = new Request("http://localhost/streaming", { method: "POST" });
-    return sse(request, source, isLogged ? { log: this.log } : {});
-  }
-
-  /** A reader that comes to a stream, with the last event that it has. */
-  async join(
-    streamId: string,
-    after?: number | string,
-    options: Partial<ResumeOptions> = {},
-    method = "GET",
-  ): Promise<Reading> {
-    const headers: HeadersInit = after === undefined
-      ? {}
-      : { "last-event-id": typeof after === "string" ? after : `${streamId}.${after}` };
-    const request = new Request("http://localhost/streaming", { method, headers });
-    return this.#reads(await resume(request, { log: this.log, streamId, ...options }));
-  }
-
-  /** A reader of a stream that has begun on another machine just now. */
-  async meet(stream: string | Reading, after?: number, method = "GET"): Promise<Reading> {
-    const streamId = typeof stream === "string" ? stream : stream.streamId;
-    const deadline = performance.now() + 5000;
-    while (await this.knows(streamId) === "not" && performance.now() < deadline) await sleep(1);
-    return this.join(streamId, after, {}, method);
-  }
-
-  #reads(response: Response): Reading {
-    const reading = new Reading(response);
-    this.#readings.push(reading);
-    return reading;
-  }
-
-  stop(streamId: string, reason?: string): Promise<boolean> {
-    return stop({ log: this.log, streamId, ...reason === undefined ? {} : { reason } });
-  }
-
-  /** Whether it finds the stream, and its end. */
-  async knows(streamId: string): Promise<"live" | "ended" | "not"> {
-    const found = await this.log.find(streamId);
-    return found === undefined ? "not" : found.endEvent === undefined ? "live" : "ended";
-  }
-
-  /** Its readers leave. */
-  async leave(): Promise<void> {
-    for (const reading of this.#readings.splice(0)) await reading.leave();
-  }
-
-  async close(): Promise<void> {
-    await this.log.close();
-    await this.#close();
-  }
+export function redisMachine(
+  { connect = connectClient, url = "", ...options }: MachineOptions,
+): RedisMachine {
+  const { connection, close } = connect(url);
+  const outages: unknown[] = [];
+  const onError = (error: unknown) => void outages.push(error);
+  return new Machine({ log: new RedisLog(connection, { onError, ...options }), outages, close });
 }
 
 /** What a test of machines has. */
@@ -127,8 +36,8 @@ export interface Site {
   readonly redis: RedisServer;
   readonly prefix: string;
   /** One more machine, which hears what is said to it. */
-  machine(options?: MachineOptions): Promise<Machine>;
-  machines(options?: MachineOptions): Promise<[Machine, Machine]>;
+  machine(options?: MachineOptions): Promise<RedisMachine>;
+  machines(options?: MachineOptions): Promise<[RedisMachine, RedisMachine]>;
   /** Closed when the test is over. */
   add<T extends { close(): unknown }>(closable: T): T;
 }
@@ -197,7 +106,7 @@ export function siteTest(
 
 async function runSite(redis: RedisServer, run: (site: Site) => Promise<void>): Promise<void> {
   const prefix = `site${prefixes++}:`;
-  const all: Machine[] = [];
+  const all: RedisMachine[] = [];
   const closables: { close(): unknown }[] = [];
   const site: Site = {
     redis,
@@ -207,7 +116,7 @@ async function runSite(redis: RedisServer, run: (site: Site) => Promise<void>): 
       return closable;
     },
     async machine(options = {}) {
-      const machine = new Machine({ url: redis.url, prefix, ...options });
+      const machine = redisMachine({ url: redis.url, prefix, ...options });
       all.push(machine);
       if (options.url === undefined) await redis.listeners(prefix, all.length);
       return machine;
@@ -246,51 +155,4 @@ export function sharedRedis(): Promise<RedisServer> {
 export async function removeSharedRedis(): Promise<void> {
   await (await shared)?.remove();
   shared = undefined;
-}
-
-/** A source of numbered tokens, at a pace. */
-export class Paced {
-  starts = 0;
-  made = 0;
-  signal: AbortSignal | undefined;
-  readonly #count: number;
-  readonly #everyMs: number;
-  readonly #pad: number;
-
-  constructor(count: number, everyMs: number, pad = 0) {
-    this.#count = count;
-    this.#everyMs = everyMs;
-    this.#pad = pad;
-  }
-
-  readonly source: Source<undefined> = ({ signal }) => {
-    this.starts++;
-    this.signal = signal;
-    return this.#make(signal);
-  };
-
-  async *#make(signal: AbortSignal): AsyncGenerator<string, void, undefined> {
-    while (this.made < this.#count && !signal.aborted) {
-      yield this.token(this.made++);
-      await sleep(this.#everyMs);
-    }
-  }
-
-  token(number: number): string {
-    return `${number} `.padEnd(this.#pad, "é");
-  }
-
-  /** The text of the first `count` tokens. */
-  text(count: number = this.#count): string {
-    return Array.from({ length: count }, (_, i) => this.token(i)).join("");
-  }
-}
-
-/** The problem in a `failed` event. */
-export function problemIn({ event, data }: { event: string; data: string }): {
-  code: string;
-  resume?: boolean;
-} {
-  assert.equal(event, "failed");
-  return JSON.parse(data);
 }

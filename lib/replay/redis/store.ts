@@ -1,29 +1,31 @@
 /**
- * The schema of a stream in Redis: the names of its keys, and the scripts that write and read them.
- * Separate from the writer and the reader so that each step that must be atomic is one script, and
- * all scripts stand together.
+ * The store in Redis: the names of its keys, and the scripts that write and read them. Each step
+ * that must be atomic is one script.
  *
  * | key | what |
  * | --- | --- |
- * | `{prefix}stream:{id}` | hash: `by` its process, `info`, `last` event, `end` event, `lost` if others set it |
+ * | `{prefix}stream:{id}` | hash: `by` its process, `info`, `last` event, `end` event, `lost` if it is |
  * | `{prefix}events:{id}` | entries: `f` first event, id the last event, `d` the bytes of the events as text |
- * | `{prefix}chat:{owner and chat}` | the id of the chat's latest stream |
+ * | `{prefix}chat:{chat}` | the id of the chat's latest stream |
  * | `{prefix}process:{process}` | lease: the process lives |
  * | `{prefix}inbox:{process}` | channel: messages of other processes to that one |
  *
  * All of them expire. Numbers are sent as text, because each client converts the other types
  * differently.
  */
-import type { RedisLink } from "./link.ts";
+import type {
+  AppendResult,
+  EventStore,
+  Producer,
+  StoredStream,
+  StreamAppend,
+  StreamPart,
+  StreamRead,
+} from "../shared/event_store.ts";
+import type { RedisConnection } from "./clients.ts";
 
-/** How long a process counts as alive after its last write, in ms. */
-export const LEASE_MS = 10_000;
-/** How long a live stream is kept beyond `keepMs` after its last write, in ms, within 10 s. */
-const LIVE_MS = 60_000;
 /** The expiry is renewed once this much of it is over, in ms, and not with each write. */
 const RENEW_MS = 10_000;
-/** The most that is read of one stream at once, in bytes. */
-const READ_BYTES = 64 * 1024;
 
 /**
  * Renews the lease and appends to streams. The id of an entry is its last event, so that writing it
@@ -74,7 +76,7 @@ local function append(head, at, meta, events, chat)
     redis.call("PEXPIRE", events, ms)
     if chat and redis.call("GET", chat) == id then redis.call("PEXPIRE", chat, ms) end
   end
-  if last ~= final then return {"behind", last} end
+  if last ~= final then return {"ok", last} end
 end
 local replies, key, at, count = {}, 2, 5, 0
 while at <= #ARGV do
@@ -105,6 +107,7 @@ const LATEST = `return redis.call("GET", KEYS[1])`;
 
 /** Reads the events after a position, and the state, of each of several streams. */
 const READ = `
+local most = tonumber(ARGV[1])
 local function read(meta, events, lease, from)
   local held = redis.call("HMGET", meta, "last", "end", "lost")
   local pieces, bytes = {}, 0
@@ -113,39 +116,38 @@ local function read(meta, events, lease, from)
   repeat
     local entries = redis.call("XRANGE", events, from, "+", "COUNT", 8)
     for _, entry in ipairs(entries) do
-      if bytes < ${READ_BYTES} then
+      if bytes < most then
         pieces[#pieces + 1] = {entry[2][2], string.match(entry[1], "%d+"), entry[2][4]}
         bytes = bytes + #entry[2][4]
         from = "(" .. entry[1]
       end
     end
-  until #entries < 8 or bytes >= ${READ_BYTES}
+  until #entries < 8 or bytes >= most
   return {held[1], held[2] or "", held[3] or "", redis.call("EXISTS", lease), pieces}
 end
 local replies = {}
 for i = 1, #KEYS, 3 do
-  replies[#replies + 1] = read(KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[(i + 2) / 3] .. "-0")
+  replies[#replies + 1] = read(KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[(i + 5) / 3] .. "-0")
 end
 return replies
 `;
 
 /**
- * Ends a stream whose process is gone, unless that process lives or has written something
+ * Marks a stream whose process is gone, unless that process lives or has written something
  * meanwhile. If Redis has run for less than a lease, every process gets that time to renew its own.
  */
 const MARK_LOST = `
-local caller, by, last, text, to, leaseMs, keepMs = unpack(ARGV)
-local held = redis.call("HMGET", KEYS[1], "by", "last", "end")
+local caller, by, last, leaseMs, keepMs = unpack(ARGV)
+local held = redis.call("HMGET", KEYS[1], "by", "last", "end", "lost")
 if held[1] ~= by or held[2] ~= last or held[3] then return 0 end
+if held[4] then return 1 end
 if caller ~= by then
   if redis.call("EXISTS", KEYS[3]) == 1 then return 0 end
   local ok, info = pcall(redis.call, "INFO", "server")
   local seconds = ok and tonumber(string.match(info, "uptime_in_seconds:(%d+)"))
   if seconds and seconds * 1000 < tonumber(leaseMs) then return 0 end
 end
-local from = string.format("%d", last + 1)
-redis.call("XADD", KEYS[2], to .. "-0", "f", from, "d", text)
-redis.call("HSET", KEYS[1], "last", to, "end", from, "lost", "1")
+redis.call("HSET", KEYS[1], "lost", "1")
 redis.call("PEXPIRE", KEYS[1], keepMs)
 redis.call("PEXPIRE", KEYS[2], keepMs)
 return 1
@@ -159,169 +161,66 @@ if redis.call("GET", KEYS[3]) == ARGV[2] then redis.call("DEL", KEYS[3]) end
 return 1
 `;
 
-/** Complete events of a stream, as they are stored. */
-export interface Piece {
-  first: number;
-  last: number;
-  text: string;
-}
+/** Ends a lease. */
+const LEAVE = `return redis.call("DEL", KEYS[1])`;
 
-/** What is to be written of one stream. */
-export interface Append {
-  streamId: string;
-  owner: string | undefined;
-  chatId: string | undefined;
-  /** The info that is stored beside the events, if the stream is new to Redis; else empty. */
-  info: string;
-  /** The first event that the producer holds. */
-  first: number;
-  /** The last event that Redis should have after this write. */
-  final: number;
-  /** The first event of the end, if `final` is the last event of all. */
-  end: number | undefined;
-  pieces: Piece[];
-}
-
-/**
- * The result of a write. `ok`: everything was written. `behind`: Redis has only the events up to
- * `last`. `missing`: Redis does not have the stream, and needs its info. `taken`: the stream id
- * belongs to another process. `lost`: another process has marked this one as lost. `failed`: Redis
- * rejects the write.
- */
-export type Appended =
-  | { state: "ok" | "behind"; last: number }
-  | { state: "missing" | "taken" | "lost" }
-  | { state: "failed"; error: string };
-
-/** A stream as Redis has it. */
-export interface Held {
-  /** The id of the process that makes the stream. */
-  producerId: string;
-  info: string;
-  first: number;
-  last: number;
-  end: number | undefined;
-  /** Whether the stream has ended because its process is gone. */
-  isLost: boolean;
-}
-
-/** What is to be read of one stream. */
-export interface Wanted {
-  streamId: string;
-  producerId: string;
-  after: number;
-}
-
-/**
- * What comes after the wanted event, at most 64 KiB and a piece; `undefined` if Redis does not have
- * the stream.
- */
-export type ReadReply = {
-  last: number;
-  end: number | undefined;
-  isLost: boolean;
-  /** Whether the process that makes the stream lives. */
-  isAlive: boolean;
-  pieces: Piece[];
-} | undefined;
-
-/**
- * The scripts as functions. Each throws a {@linkcode StreamError} `log_unavailable` where the link
- * does.
- */
-export class RedisScripts {
-  readonly #link: RedisLink;
+/** The store of `RedisLog`. */
+export class RedisStore implements EventStore {
+  readonly #connection: RedisConnection;
   readonly #prefix: string;
-  readonly #process: string;
-  readonly #keepMs: number;
 
-  constructor(link: RedisLink, prefix: string, process: string, keepMs: number) {
-    this.#link = link;
+  constructor(connection: RedisConnection, prefix: string) {
+    this.#connection = connection;
     this.#prefix = prefix;
-    this.#process = process;
-    // Redis has no keys that expire at once.
-    this.#keepMs = Math.max(1, Math.round(keepMs));
   }
 
-  /** The channel on which a process gets its messages. */
-  inbox(process: string): string {
-    return `${this.#prefix}inbox:${process}`;
-  }
-
-  /** The renewal of the lease alone, as a command. */
-  renewal(): [command: string, args: string[]] {
-    return command(APPEND, [this.#lease(this.#process)], this.#terms());
-  }
-
-  async append(appends: readonly Append[]): Promise<Appended[]> {
-    const keys = [this.#lease(this.#process)];
-    const args = this.#terms();
-    for (const { streamId, owner, chatId, info, first, final, end = 0, pieces } of appends) {
+  async append(
+    producer: Producer,
+    appends: readonly StreamAppend[],
+  ): Promise<readonly AppendResult[]> {
+    const keys = [this.#lease(producer.id)];
+    const args = termsOf(producer);
+    for (const { streamId, chat, info, first, last, end = 0, pieces } of appends) {
       keys.push(...this.#stream(streamId));
-      if (chatId !== undefined) keys.push(this.#chat(owner, chatId));
-      let head = `${streamId} ${first} ${final} ${end} ${info === "" ? 0 : 1} `;
-      head += chatId === undefined ? "0" : "1";
+      if (chat !== undefined) keys.push(this.#chat(chat));
+      let head = `${streamId} ${first} ${last} ${end} ${info === undefined ? 0 : 1} `;
+      head += chat === undefined ? "0" : "1";
       for (const { first, last } of pieces) head += ` ${first} ${last}`;
       args.push(head);
-      if (info !== "") args.push(info);
+      if (info !== undefined) args.push(info);
       for (const { text } of pieces) args.push(text);
     }
-    type Unwell = [index: number | string, state: string, value: unknown][];
-    const [count, unwell] = await this.#link.send(...command(APPEND, keys, args)) as [
-      count: unknown,
-      unwell: Unwell,
-    ];
-    if (Number(count) !== appends.length) throw new TypeError("Redis did not answer for all");
-    const replies: Appended[] = appends.map(({ final }) => ({ state: "ok", last: final }));
-    for (const [index, state, value] of unwell) {
-      replies[Number(index)] = state === "failed"
+    type Detail = [index: number | string, state: string, value: unknown];
+    const [count, details] = await this.#run(APPEND, keys, args) as [unknown, Detail[]];
+    if (Number(count) !== appends.length) throw new TypeError("Redis did not reply for all");
+    const results: AppendResult[] = appends.map(({ last }) => ({ state: "ok", last }));
+    for (const [index, state, value] of details) {
+      results[Number(index)] = state === "failed"
         ? { state, error: String(value) }
-        : { state, last: Number(value) } as Appended;
+        : state === "ok"
+        ? { state, last: Number(value) }
+        : { state } as AppendResult;
     }
-    return replies;
+    return results;
   }
 
-  async find(streamId: string): Promise<Held | undefined> {
-    const reply = await this.#link.send(...command(FIND, this.#stream(streamId), []));
-    if (reply === null) return undefined;
-    const [producerId, info, last, end, lost, first] = reply as [
-      string,
-      string,
-      string,
-      string,
-      string,
-      string,
-    ];
-    const isLost = lost !== "";
-    return {
-      producerId,
-      info,
-      first: Number(first),
-      last: Number(last),
-      end: numberOf(end),
-      isLost,
-    };
-  }
-
-  async latest(owner: string | undefined, chatId: string): Promise<string | undefined> {
-    const reply = await this.#link.send(...command(LATEST, [this.#chat(owner, chatId)], []));
-    return reply as string | null ?? undefined;
-  }
-
-  async read(wanted: readonly Wanted[]): Promise<ReadReply[]> {
-    const keys = wanted.flatMap((
+  async read(
+    reads: readonly StreamRead[],
+    maxLength: number,
+  ): Promise<readonly (StreamPart | undefined)[]> {
+    const keys = reads.flatMap((
       { streamId, producerId },
     ) => [...this.#stream(streamId), this.#lease(producerId)]);
-    const args = wanted.map(({ after }) => `${after + 1}`);
+    const args = [`${maxLength}`, ...reads.map(({ after }) => `${after + 1}`)];
     type Pieces = [first: string, last: string, text: string][];
     type Reply = [last: string, end: string, lost: string, lives: number, pieces: Pieces];
-    const replies = await this.#link.send(...command(READ, keys, args)) as Reply[];
+    const replies = await this.#run(READ, keys, args) as Reply[];
     return replies.map(([last, end, lost, lives, pieces]) =>
       last === "missing" ? undefined : {
         last: Number(last),
         end: numberOf(end),
         isLost: lost !== "",
-        isAlive: lives === 1,
+        isAlive: Number(lives) === 1,
         pieces: pieces.map(([first, last, text]) => ({
           first: Number(first),
           last: Number(last),
@@ -331,55 +230,83 @@ export class RedisScripts {
     );
   }
 
-  /** Ends a stream after its event `last` with exactly these `events`. Returns whether it did. */
-  async markProducerLost(
-    streamId: string,
-    by: string,
-    last: number,
-    events: Piece,
+  async find(streamId: string): Promise<StoredStream | undefined> {
+    const reply = await this.#run(FIND, this.#stream(streamId), []);
+    if (reply === null) return undefined;
+    type Reply = [by: string, info: string, last: string, end: string, lost: string, first: string];
+    const [producerId, info, last, end, lost, first] = reply as Reply;
+    return {
+      producerId,
+      info,
+      first: Number(first),
+      last: Number(last),
+      end: numberOf(end),
+      isLost: lost !== "",
+    };
+  }
+
+  async latest(chat: string): Promise<string | undefined> {
+    const reply = await this.#run(LATEST, [this.#chat(chat)], []);
+    return reply as string | null ?? undefined;
+  }
+
+  async forget(producerId: string, streamId: string, chat = ""): Promise<void> {
+    await this.#run(FORGET, [...this.#stream(streamId), this.#chat(chat)], [producerId, streamId]);
+  }
+
+  async markLost(
+    { id, leaseMs, keepMs }: Producer,
+    { streamId, producerId, last }: { streamId: string; producerId: string; last: number },
   ): Promise<boolean> {
-    const keys = [...this.#stream(streamId), this.#lease(by)];
-    const numbers = [`${events.last}`, `${LEASE_MS}`, `${this.#keepMs}`];
-    const args = [this.#process, by, `${last}`, events.text, ...numbers];
-    return await this.#link.send(...command(MARK_LOST, keys, args)) === 1;
+    const keys = [...this.#stream(streamId), this.#lease(producerId)];
+    const args = [id, producerId, `${last}`, `${leaseMs}`, `${keepMs}`];
+    return Number(await this.#run(MARK_LOST, keys, args)) === 1;
   }
 
-  /** Removes a stream of this process. */
-  async forget(
-    streamId: string,
-    owner: string | undefined,
-    chatId: string | undefined,
-  ): Promise<void> {
-    const keys = [...this.#stream(streamId), this.#chat(owner, chatId)];
-    await this.#link.send(...command(FORGET, keys, [this.#process, streamId]));
+  async renew(producer: Producer): Promise<void> {
+    await this.#run(APPEND, [this.#lease(producer.id)], termsOf(producer));
   }
 
-  /** Ends the lease of this process. */
-  async leave(): Promise<void> {
-    const lease = this.#lease(this.#process);
-    await this.#link.send(...command(`return redis.call("DEL", KEYS[1])`, [lease], []));
+  async leave(producerId: string): Promise<void> {
+    await this.#run(LEAVE, [this.#lease(producerId)], []);
+  }
+
+  async publish(processId: string, message: string): Promise<void> {
+    await this.#connection.send("PUBLISH", [this.#inbox(processId), message]);
+  }
+
+  async subscribe(processId: string, listener: (message: string) => void): Promise<void> {
+    await this.#connection.subscribe(this.#inbox(processId), listener);
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close?.();
+  }
+
+  #run(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    return this.#connection.send("EVAL", [script, `${keys.length}`, ...keys, ...args]);
   }
 
   #stream(streamId: string): [meta: string, events: string] {
     return [`${this.#prefix}stream:${streamId}`, `${this.#prefix}events:${streamId}`];
   }
 
-  /** The key of a chat; without a chat, a key that no chat has. */
-  #chat(owner: string | undefined, chatId: string | undefined): string {
-    return `${this.#prefix}chat:${chatId === undefined ? "" : JSON.stringify([owner, chatId])}`;
+  /** The key of a chat; of `""`, a key that no chat has. */
+  #chat(chat: string): string {
+    return `${this.#prefix}chat:${chat}`;
   }
 
-  #lease(process: string): string {
-    return `${this.#prefix}process:${process}`;
+  #lease(processId: string): string {
+    return `${this.#prefix}process:${processId}`;
   }
 
-  #terms(): string[] {
-    return [this.#process, LEASE_MS, this.#keepMs + LIVE_MS, this.#keepMs].map(String);
+  #inbox(processId: string): string {
+    return `${this.#prefix}inbox:${processId}`;
   }
 }
 
-function command(script: string, keys: string[], args: string[]): [string, string[]] {
-  return ["EVAL", [script, `${keys.length}`, ...keys, ...args]];
+function termsOf({ id, leaseMs, liveMs, keepMs }: Producer): string[] {
+  return [id, `${leaseMs}`, `${liveMs}`, `${keepMs}`];
 }
 
 function numberOf(text: string): number | undefined {

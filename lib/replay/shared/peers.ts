@@ -1,10 +1,9 @@
 /**
- * Messages between processes through Redis, besides the events. Separate from the writer and the
+ * Messages between processes through the store, besides the events. Separate from the writer and the
  * reader because no message is guaranteed to arrive: senders repeat it, or do without.
  */
-import { unref } from "../../pipeline/scheduler.ts";
-import type { RedisConnection } from "../redis/clients.ts";
-import type { RedisLink } from "../redis/link.ts";
+import type { EventStore } from "./event_store.ts";
+import type { StoreLink } from "./store_link.ts";
 
 /** One message from one process to another. */
 export interface PeerMessage {
@@ -32,27 +31,19 @@ const SILENT_MS = 3500;
  * process into one message.
  */
 export class PeerChannel {
-  readonly #connection: RedisConnection;
-  readonly #link: RedisLink;
+  readonly #store: EventStore;
+  readonly #link: StoreLink;
   readonly #process: string;
-  readonly #channelOf: (process: string) => string;
   readonly #receive: (message: PeerMessage) => void;
   readonly #outgoing = new Map<string, PeerMessage>();
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: unknown;
   #subscribing = false;
   #heardMs = 0;
 
-  constructor(
-    connection: RedisConnection,
-    link: RedisLink,
-    process: string,
-    channelOf: (process: string) => string,
-    receive: (message: PeerMessage) => void,
-  ) {
-    this.#connection = connection;
+  constructor(store: EventStore, link: StoreLink, receive: (message: PeerMessage) => void) {
+    this.#store = store;
     this.#link = link;
-    this.#process = process;
-    this.#channelOf = channelOf;
+    this.#process = link.producer.id;
     this.#receive = receive;
   }
 
@@ -62,20 +53,19 @@ export class PeerChannel {
     if (message === undefined) {
       message = emptyMessage(this.#process);
       this.#outgoing.set(process, message);
-      this.#timer ??= setTimeout(() => this.send(), COLLECT_MS);
-      unref(this.#timer);
+      this.#timer ??= this.#link.clock.setTimer(() => this.send(), COLLECT_MS, true);
     }
     return message;
   }
 
   /** Sends the messages that were collected. */
   send(): void {
-    clearTimeout(this.#timer);
+    this.#link.clock.clearTimer(this.#timer);
     this.#timer = undefined;
     for (const [process, { from, wake, here, gone, stop }] of this.#outgoing) {
       const text = JSON.stringify([from, [...wake], [...here], [...gone], [...stop]]);
       // Lost messages are made up for by their senders.
-      this.#link.send("PUBLISH", [this.#channelOf(process), text]).catch(() => {});
+      this.#link.call((store) => store.publish(process, text)).catch(() => {});
     }
     this.#outgoing.clear();
   }
@@ -87,28 +77,35 @@ export class PeerChannel {
 
   /** Subscribes, or subscribes again. */
   listen(): void {
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#link.clock.now();
     if (this.#subscribing) return;
     this.#subscribing = true;
-    this.#connection.subscribe(this.#channelOf(this.#process), this.#hear)
-      // `tick` tries again while nothing is heard.
-      .catch(() => {})
-      .finally(() => this.#subscribing = false);
+    this.#subscribe();
   }
 
-  /** Called each second, because the subscription may be lost, or Redis down. */
+  async #subscribe(): Promise<void> {
+    try {
+      await this.#store.subscribe(this.#process, this.#hear);
+    } catch {
+      // `tick` tries again while nothing is heard.
+    } finally {
+      this.#subscribing = false;
+    }
+  }
+
+  /** Called each second, because the subscription may be lost, or the store down. */
   tick(): void {
-    if (performance.now() - this.#heardMs > SILENT_MS) this.listen();
+    if (this.#link.clock.now() - this.#heardMs > SILENT_MS) this.listen();
     this.to(this.#process);
   }
 
   close(): void {
-    clearTimeout(this.#timer);
+    this.#link.clock.clearTimer(this.#timer);
     this.#outgoing.clear();
   }
 
   readonly #hear = (message: string): void => {
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#link.clock.now();
     const read = parse(message);
     if (read !== undefined && read.from !== this.#process) this.#receive(read);
   };
@@ -118,7 +115,7 @@ function emptyMessage(from: string): PeerMessage {
   return { from, wake: new Set(), here: new Map(), gone: new Set(), stop: new Map() };
 }
 
-/** Parses a message. Any client of that Redis can publish, so its text is not trusted. */
+/** Parses a message. Any client of the store may publish, so its text is not trusted. */
 function parse(message: string): PeerMessage | undefined {
   try {
     const [from, wake, here, gone, stop] = JSON.parse(message);

@@ -1,42 +1,50 @@
 /**
- * The replay log of many machines, on the user's Redis. Generations stay in the memory of their own
- * process, as with `MemoryLog`, and a copy of their events goes to Redis for all other processes.
+ * The replay log of many processes, over a store. Generations stay in the memory of their own
+ * process, as with `MemoryLog`, and a copy of their events goes to the store for all other
+ * processes. Separate from the stores because all that is not storage is the same over each.
  */
 import { report, StreamError } from "../../error.ts";
-import { unref } from "../../pipeline/scheduler.ts";
+import type { Format } from "../../formats/format.ts";
+import { type Clock, systemClock } from "../../pipeline/scheduler.ts";
 import { createStreamId as randomId } from "../../stream_id.ts";
 import { BaseLog } from "../base_log.ts";
 import type {
   Followed,
   Follower,
   LoggedStream,
+  ReaderFrames,
   Recorder,
   RecordOptions,
   StreamInfo,
 } from "../event_log.ts";
 import { MemoryLog, type MemoryLogOptions } from "../memory.ts";
-import type { RedisConnection } from "../redis/clients.ts";
-import { type Found, LogReader } from "./reader.ts";
-import { RedisLink } from "../redis/link.ts";
+import type { EventStore, Producer, StoredStream } from "./event_store.ts";
 import { PeerChannel, type PeerMessage } from "./peers.ts";
-import { type Held, LEASE_MS, RedisScripts } from "../redis/store.ts";
+import { LogReader } from "./reader.ts";
+import type { Found } from "./replica.ts";
+import { StoreLink } from "./store_link.ts";
+import { chatOf, parseInfo } from "./stream_state.ts";
 import { LogWriter } from "./writer.ts";
 
 /**
- * Limits of a {@linkcode RedisLog}. Those of `MemoryLog` apply here as well: per stream in memory
- * and in Redis, and in all (`maxBytes`) to what this process still has to write there.
+ * Limits of a {@linkcode SharedLog}. Those of `MemoryLog` apply here as well: per stream in memory
+ * and in the store, and in all (`maxBytes`) to what this process still has to write there.
  */
-export interface RedisLogOptions extends MemoryLogOptions {
+export interface SharedLogOptions extends MemoryLogOptions {
   /**
-   * Prefix of the names of keys and channels; logs with one prefix share their streams. On a
-   * cluster it has to put all of them in one slot, as `{spillway}:` does. @default {"spillway:"}
+   * Called once per outage of the store, and when the store rejects a stream.
+   * @default {console.error}
    */
-  prefix?: string;
-  /** Called once per outage of Redis, and when Redis rejects something. @default {console.error} */
   onError?: (error: unknown) => void;
 }
 
 const KEEP_MS = 300_000;
+/** How long a process counts as alive after its last write, in ms. */
+const LEASE_MS = 10_000;
+/** How long a live stream is kept beyond `keepMs` after its last write, in ms. */
+const LIVE_MS = 60_000;
+/** Of use to stores that count in integers. */
+const MAX_MS = 1e15;
 const TICK_MS = 1000;
 /**
  * How long a generation that ends with its readers waits for messages: a reader may have joined on
@@ -57,93 +65,79 @@ const FIND_AGAIN_MS = 60;
 const NO_EVENT = 1e15;
 
 /**
- * A replay log that all machines share. It uses two connections per process (commands, and one
- * subscription). It makes two writes a second for a stream, at most twenty while it is read
- * elsewhere or makes more than 128 KiB a second. A generation and its readers on the same machine
- * never wait for Redis, nor end with it.
- *
- * @example
- * ```ts ignore
- * import { RedisClient } from "bun";
- * import { bunRedis, createHandler, RedisLog } from "spillway";
- *
- * const log = new RedisLog(bunRedis(new RedisClient("redis://127.0.0.1:6379")));
- * export default createHandler({ source: "Hello", log });
- * ```
+ * A replay log that many processes share, over a store of your choice. It makes two writes a second
+ * for a stream, at most twenty while the stream is read elsewhere or makes more than 128 KiB a
+ * second. A generation and its readers in the same process never wait for the store, nor end with
+ * it.
  */
-export class RedisLog extends BaseLog {
-  /** The id of this process among the others. */
-  readonly #process = randomId();
-  readonly #connection: RedisConnection;
-  readonly #keepMs: number;
-  readonly #onError: RedisLogOptions["onError"];
+export class SharedLog extends BaseLog {
+  readonly #store: EventStore;
+  readonly #clock: Clock;
   readonly #memory: MemoryLog;
-  readonly #link: RedisLink;
-  readonly #scripts: RedisScripts;
+  readonly #link: StoreLink;
   readonly #peers: PeerChannel;
   readonly #writer: LogWriter;
   readonly #reader: LogReader;
+  /** The formats in which this process has recorded, by their names. */
+  readonly #formats = new Map<string, Format>();
   /**
-   * Ids of streams that were written to Redis to their end, oldest first, and until when they are
-   * taken.
+   * Ids of streams that were written to the store to their end, oldest first, and until when they
+   * are taken.
    */
   readonly #taken = new Map<string, number>();
-  readonly #ticker: ReturnType<typeof setInterval>;
+  #ticker: unknown;
 
   /**
    * Creates a log and connects it.
    *
-   * @param connection Your client, through `bunRedis`, `nodeRedis` or `ioRedis`.
    * @throws {RangeError} If a limit is out of its bounds.
    */
-  constructor(connection: RedisConnection, options: RedisLogOptions = {}) {
+  constructor(store: EventStore, options: SharedLogOptions = {}) {
     super();
-    const { prefix = "spillway:", onError, keepMs = KEEP_MS, ...limits } = options;
-    this.#connection = connection;
-    this.#onError = onError;
-    this.#keepMs = keepMs;
-    // A stream that has ended stays until Redis has it; if Redis is down, for as long as an outage
-    // may last.
+    const { onError, keepMs = KEEP_MS, clock = systemClock, ...limits } = options;
+    this.#store = store;
+    this.#clock = clock;
+    // A stream that has ended stays until the store has it; in an outage, for as long as that may
+    // last.
     const memoryMs = keepMs >= 0 ? Math.max(keepMs, LEASE_MS) : keepMs;
-    this.#memory = new MemoryLog({ ...limits, keepMs: memoryMs }, {
+    this.#memory = new MemoryLog({ ...limits, clock, keepMs: memoryMs }, {
       appended: (recording) => this.#writer.touch(recording),
       ended: (recording) => this.#writer.touch(recording),
       forget: (recording) => this.#writer.forget(recording),
       dropped: (recording) => this.#writer.drop(recording),
     });
-    this.#link = new RedisLink(connection, {
-      probe: () => this.#scripts.renewal(),
+    // Stores may have no streams that expire at once.
+    const keptMs = Math.min(MAX_MS, Math.max(1, Math.round(keepMs)));
+    const producer: Producer = {
+      id: randomId(),
+      leaseMs: LEASE_MS,
+      liveMs: keptMs + LIVE_MS,
+      keepMs: keptMs,
+    };
+    this.#link = new StoreLink(store, producer, clock, {
       recovered: () => this.#recover(),
-      report: (error) => report(this.#onError, error),
+      report: (error) => report(onError, error),
     });
-    this.#scripts = new RedisScripts(this.#link, prefix, this.#process, this.#keepMs);
-    this.#peers = new PeerChannel(
-      connection,
-      this.#link,
-      this.#process,
-      (process) => this.#scripts.inbox(process),
-      (message) => this.#hear(message),
-    );
-    this.#writer = new LogWriter(this.#link, this.#scripts, this.#peers, {
+    this.#peers = new PeerChannel(store, this.#link, (message) => this.#hear(message));
+    this.#writer = new LogWriter(this.#link, this.#peers, {
       release: (recording) => {
-        this.#taken.set(recording.info.streamId, performance.now() + this.#keepMs);
+        this.#taken.set(recording.info.streamId, clock.now() + keepMs);
         this.#memory.release(recording);
       },
       unknownStream: (streamId) => this.#endOrphan(streamId),
-      report: (error) => report(this.#onError, error),
+      report: (error) => report(onError, error),
     });
-    this.#reader = new LogReader(this.#link, this.#scripts, this.#peers);
-    // Both connections are made now, and not with the first stream.
+    this.#reader = new LogReader(this.#link, this.#peers);
+    // Connections are made now, and not with the first stream.
     this.#peers.listen();
-    this.#link.send(...this.#scripts.renewal()).catch(() => {
+    this.#link.call((store) => store.renew(producer)).catch(() => {
       // The link has reported it.
     });
-    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
-    unref(this.#ticker);
+    this.#arm();
   }
 
   override record(info: StreamInfo, options: RecordOptions): Recorder {
-    const nowMs = performance.now();
+    const nowMs = this.#clock.now();
     for (const [streamId, untilMs] of this.#taken) {
       if (untilMs > nowMs) break;
       this.#taken.delete(streamId);
@@ -151,20 +145,27 @@ export class RedisLog extends BaseLog {
     if (this.#taken.has(info.streamId)) throw new StreamError("stream_exists");
     const continueForMs = Math.max(options.continueForMs, PEER_MESSAGE_MS);
     const recording = this.#memory.record(info, { ...options, continueForMs });
-    this.#writer.add(recording, options.frames);
+    if (!this.#formats.has(info.format)) this.#formats.set(info.format, options.format);
+    this.#writer.add(recording);
     return recording;
   }
 
   override async find(streamId: string): Promise<LoggedStream | undefined> {
     const mine = await this.#memory.find(streamId);
     if (mine !== undefined) return mine;
-    let held = await this.#scripts.find(streamId);
+    let stored = await this.#stored(streamId);
     // A client may resume sooner than its first event was written.
-    for (let tries = 0; held === undefined && tries < FIND_TRIES; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, FIND_AGAIN_MS));
-      held = await this.#scripts.find(streamId);
+    for (let tries = 0; stored === undefined && tries < FIND_TRIES; tries++) {
+      await this.#sleep(FIND_AGAIN_MS);
+      stored = await this.#stored(streamId);
     }
-    return held && new RemoteStream(foundOf(streamId, held), held, this.#remotes);
+    if (stored === undefined) return undefined;
+    const info = { ...parseInfo(stored.info), streamId };
+    return new RemoteStream(info, this.#formats.get(info.format), stored, this.#remotes);
+  }
+
+  #stored(streamId: string): Promise<StoredStream | undefined> {
+    return this.#link.call((store) => store.find(streamId));
   }
 
   override async latest(
@@ -172,10 +173,10 @@ export class RedisLog extends BaseLog {
     chatId: string,
   ): Promise<LoggedStream | undefined> {
     const mine = await this.#memory.latest(owner, chatId);
-    // A stream that Redis does not have yet is newer than any that it has.
+    // A stream that the store does not have yet is newer than any that it has.
     if (mine !== undefined && !this.#writer.isKnown(mine.info.streamId)) return mine;
     try {
-      const streamId = await this.#scripts.latest(owner, chatId);
+      const streamId = await this.#link.call((store) => store.latest(chatOf(owner, chatId)));
       return streamId === undefined ? mine : await this.find(streamId);
     } catch (error) {
       if (mine !== undefined) return mine;
@@ -184,76 +185,81 @@ export class RedisLog extends BaseLog {
   }
 
   /**
-   * The health of the log: `degraded` while Redis does not respond. Readers of this process's own
-   * streams are not affected.
+   * The health of the log: `degraded` while the store does not respond. Readers of this process's
+   * own streams are not affected.
    */
   health(): "ok" | "degraded" {
     return this.#link.isUp ? "ok" : "degraded";
   }
 
   /**
-   * Waits until Redis has what was recorded so far, at most `timeoutMs` (5000 by default). Resolves
-   * to whether it has.
+   * Waits until the store has what was recorded so far, at most `timeoutMs` (5000 by default).
+   * Resolves to whether it has.
    */
   async flush({ timeoutMs = 5000 }: { timeoutMs?: number } = {}): Promise<boolean> {
-    const deadline = performance.now() + timeoutMs;
+    const deadline = this.#clock.now() + timeoutMs;
     while (this.#writer.isBehind) {
-      const leftMs = deadline - performance.now();
+      const leftMs = deadline - this.#clock.now();
       if (leftMs <= 0) return false;
-      const written = this.#link.isUp ? this.#writer.write() : sleep(STOP_LOOK_MS);
-      await Promise.race([written, sleep(leftMs)]);
-      if (this.#writer.isBehind) await sleep(Math.min(STOP_LOOK_MS, leftMs));
+      const pause = this.#sleep(Math.min(STOP_LOOK_MS, leftMs));
+      await (this.#link.isUp ? Promise.race([this.#writer.write(), pause]) : pause);
+      if (this.#writer.isBehind) await pause;
     }
     return true;
   }
 
   /**
-   * Disconnects from Redis. Call `flush` before, because nothing is written any more. Closes the
-   * subscription; the client that was passed in stays open. Other processes see the generations
-   * that go on as lost.
+   * Disconnects from the store. Call `flush` before, because nothing is written any more. Closes
+   * what the store has opened itself. Other processes see the generations that go on as lost.
    */
   async close(): Promise<void> {
-    clearInterval(this.#ticker);
+    this.#clock.clearTimer(this.#ticker);
+    this.#ticker = undefined;
     this.#reader.drop(new StreamError("shutting_down"));
     this.#peers.send();
-    await this.#scripts.leave().catch(() => {
-      // Redis is down: the lease runs out by itself.
+    await this.#link.call((store) => store.leave(this.#link.producer.id)).catch(() => {
+      // The store is down: the lease runs out by itself.
     });
     this.#peers.close();
     this.#writer.close();
     this.#link.close();
-    await this.#connection.close?.();
+    await this.#store.close?.();
   }
 
-  /** The operations on a stream that is in Redis. */
+  /** The operations on a stream that is in the store. */
   readonly #remotes: Remotes = {
-    follow: (found, after, follower) => this.#reader.follow(found, after, follower),
+    follow: (...reader) => this.#reader.follow(...reader),
     stop: (found, reason) => this.#stop(found, reason),
   };
 
   /** Stops a stream of another process, and waits until it has ended; at most 5 s. */
   async #stop(found: Found, reason = ""): Promise<void> {
     const { streamId, producerId } = found;
-    const startMs = performance.now();
+    const startMs = this.#clock.now();
     let saidMs = -Infinity;
     for (;;) {
-      const nowMs = performance.now();
+      const nowMs = this.#clock.now();
       if (nowMs - saidMs >= STOP_AGAIN_MS) {
         saidMs = nowMs;
         this.#peers.to(producerId).stop.set(streamId, reason);
         this.#peers.send();
       }
-      await sleep(STOP_LOOK_MS);
-      const [state] = await this.#scripts.read([{ streamId, producerId, after: NO_EVENT }]);
-      if (state === undefined || state.end !== undefined) return;
+      await this.#sleep(STOP_LOOK_MS);
+      const state = await this.#reader.read({ streamId, producerId, after: NO_EVENT });
+      if (state === undefined || state.end !== undefined || state.isLost) return;
       if (!state.isAlive && await this.#reader.markProducerLost(found, state.last)) return;
       if (nowMs - startMs > STOP_MS) throw new StreamError("log_unavailable", { retryAfter: 1 });
     }
   }
 
+  #arm(): void {
+    this.#ticker = this.#clock.setTimer(() => this.#tick(), TICK_MS, true);
+  }
+
   #tick(): void {
+    this.#arm();
     this.#peers.tick();
-    this.#writer.tick(performance.now());
+    this.#writer.tick();
     this.#reader.tick();
   }
 
@@ -270,21 +276,26 @@ export class RedisLog extends BaseLog {
 
   /**
    * Ends a stream that other processes take for one of this process and that is not: it was
-   * dropped, or its end did not reach Redis.
+   * dropped, or its end did not reach the store.
    */
   async #endOrphan(streamId: string): Promise<void> {
     try {
-      const held = await this.#scripts.find(streamId);
-      if (held === undefined || held.end !== undefined || held.producerId !== this.#process) return;
-      await this.#reader.markProducerLost(foundOf(streamId, held), held.last, true);
+      const stored = await this.#stored(streamId);
+      if (stored === undefined || stored.end !== undefined || stored.isLost) return;
+      if (stored.producerId !== this.#link.producer.id) return;
+      await this.#reader.markProducerLost({ ...stored, streamId, isOver: false }, stored.last);
     } catch {
-      // Redis is down: the other processes will ask again.
+      // The store is down: the other processes will ask again.
     }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#clock.setTimer(resolve, ms));
   }
 }
 
 interface Remotes {
-  follow(found: Found, after: number, follower: Follower): Followed;
+  follow(found: Found, after: number, follower: Follower, frames: ReaderFrames): Followed;
   /**
    * Stops a stream and waits for its end.
    *
@@ -296,6 +307,8 @@ interface Remotes {
 /** A stream that another process makes, or that has ended. */
 class RemoteStream implements LoggedStream {
   readonly info: StreamInfo;
+  readonly format: Format | undefined;
+  readonly isRemote = true;
   readonly firstEvent: number;
   readonly lastEvent: number;
   readonly endEvent: number | undefined;
@@ -303,30 +316,27 @@ class RemoteStream implements LoggedStream {
   readonly #found: Found;
   readonly #remotes: Remotes;
 
-  constructor(found: Found, { first, last, end, isLost }: Held, remotes: Remotes) {
-    this.#found = found;
-    this.#remotes = remotes;
-    const { format, headers, owner, chatId } = found.info;
-    this.info = { streamId: found.streamId, format, headers, owner, chatId };
+  constructor(
+    info: StreamInfo,
+    format: Format | undefined,
+    { producerId, first, last, end, isLost }: StoredStream,
+    remotes: Remotes,
+  ) {
+    this.info = info;
+    this.format = format;
     this.firstEvent = first;
     this.lastEvent = last;
     this.endEvent = end;
     this.isLost = isLost;
+    this.#found = { streamId: info.streamId, producerId, isOver: isLost || end !== undefined };
+    this.#remotes = remotes;
   }
 
-  follow(after: number, follower: Follower): Followed {
-    return this.#remotes.follow(this.#found, after, follower);
+  follow(after: number, follower: Follower, frames: ReaderFrames): Followed {
+    return this.#remotes.follow(this.#found, after, follower, frames);
   }
 
   async stop(reason?: string): Promise<void> {
-    if (this.endEvent === undefined) await this.#remotes.stop(this.#found, reason);
+    if (!this.#found.isOver) await this.#remotes.stop(this.#found, reason);
   }
-}
-
-function foundOf(streamId: string, { producerId, info, end }: Held): Found {
-  return { streamId, producerId, info: JSON.parse(info), end };
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

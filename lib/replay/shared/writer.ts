@@ -1,200 +1,124 @@
 /**
- * Writes the generations of this process to Redis in batches, and counts readers elsewhere among
- * their readers. Separate from the recording because a generation and its readers here never wait
- * for any of this.
+ * Writes the generations of this process to the store in batches. Separate from the recording
+ * because a generation and its readers here never wait for any of this.
  */
 import { StreamError } from "../../error.ts";
-import { unref } from "../../pipeline/scheduler.ts";
-import type { ReaderFrames } from "../event_log.ts";
-import type { EventPage, Recording, Subscriber } from "../recording.ts";
-import type { RedisLink } from "../redis/link.ts";
+import type { Recording } from "../recording.ts";
+import { DueQueue } from "./due_queue.ts";
+import type { AppendResult } from "./event_store.ts";
 import type { PeerChannel, PeerMessage } from "./peers.ts";
-import { type Append, type Appended, LEASE_MS, type RedisScripts } from "../redis/store.ts";
-
-/** The description of a stream for its readers in other processes. */
-export interface RemoteInfo {
-  format: string;
-  headers: Record<string, string>;
-  owner?: string | undefined;
-  chatId?: string | undefined;
-  /** The failures that end a reader, in the stream's format. */
-  fail: Record<string, string>;
-  /** The failure that ends a stream whose process is gone, without ids. */
-  lost: string;
-}
+import { RemoteReaders } from "./remote_readers.ts";
+import type { StoreLink } from "./store_link.ts";
+import {
+  chatOf,
+  dueMs,
+  isBehind,
+  noticeAt,
+  pack,
+  type PendingAppend,
+  type StreamState,
+  TOUCH_MS,
+} from "./stream_state.ts";
 
 /** What a writer calls. No method may throw. */
 export interface LogWriterOwner {
-  /** Called when all of a recording is in Redis, or never will be. */
+  /** Called when all of a recording is in the store, or never will be. */
   release(recording: Recording): void;
   /** Called when another process reads, or would stop, a stream that this process does not have. */
   unknownStream(streamId: string): void;
   report(error: unknown): void;
 }
 
+/** Streams that are due within so many ms are written together. */
+const SLOT_MS = 25;
 /**
- * The shortest time between two writes of a stream, in ms. At most twenty writes a second for a
- * stream that is read elsewhere, or that has ended; two for any other, which loses so much more if
- * its process is killed. Twenty for each made a token take Deno half as long again (benchmark case:
- * redis, paced).
+ * Unread streams that begin together are first written over so many ms, and not all at once: they
+ * would delay the others.
  */
-const READ_MS = 50;
-const UNREAD_MS = 500;
-/** Unwritten bytes from which a stream is written as often as one that is read elsewhere. */
-const AWAITED_BYTES = 64 * 1024;
+const SPREAD_MS = 250;
 /**
- * How often due streams are looked for, and how many of them are written at once: more would delay
- * the others.
- */
-const TICK_MS = 25;
-const TICK_STREAMS = 16;
-const TICK_SHARE = 1 / 10;
-/** The most that is written to Redis in one command, in bytes. */
-const BATCH_BYTES = 256 * 1024;
-const BATCH_STREAMS = 50;
-/**
- * The most that is on its way to Redis in all, in bytes. Stream ids are not counted and never
- * delayed. More would wait in the client, which has no limit, and on a busy core for so long that
- * Redis would seem to be down: node-redis on Deno sends and receives one piece per turn of the
- * event loop.
+ * The most that is on its way to the store in all, in bytes. Stream ids are not counted and never
+ * delayed. More would wait in the store's client, which has no limit, and on a busy core for so long
+ * that the store would seem to be down: node-redis on Deno sends and receives one piece per turn of
+ * the event loop.
  */
 const FLIGHT_BYTES = 4 * 1024 * 1024;
-/**
- * The longest time between two writes of a stream, in ms: for its expiry, and to notice if Redis
- * has lost it.
- */
-const TOUCH_MS = 3000;
+/** The most that is written in one call, in bytes; a stream counts as some, however little it has. */
+const BATCH_BYTES = 256 * 1024;
+const STREAM_BYTES = 5 * 1024;
 /**
  * The silence after which a reader elsewhere counts as gone, in ms; during and just after an outage
- * of Redis it is a minute.
+ * of the store it is a minute.
  */
 const SUBSCRIBER_MS = 6000;
 const SUBSCRIBER_OUTAGE_MS = 60_000;
 const NEVER = -Infinity;
-/** Codes of the failures that a reader in another process may get. */
-const FAILURES = [
-  new StreamError("lagged"),
-  new StreamError("log_unavailable"),
-  new StreamError("shutting_down"),
-  new StreamError("bad_request", { detail: "Last-Event-ID is past the end" }),
-];
 
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-
-/** The readers that another process has of a recording: one subscriber for all of them. */
-class RemoteSubscriber implements Subscriber {
-  readonly #recording: Recording;
-  /** The last event that the fastest of these readers has. */
-  #event = 0;
-  position = 0;
-  seenMs = 0;
-
-  constructor(recording: Recording) {
-    this.#recording = recording;
-  }
-
-  get page(): EventPage {
-    return this.#recording.pageAfter(this.#event);
-  }
-
-  moveTo(event: number): void {
-    this.#event = event;
-    this.position = this.#recording.positionAfter(event);
-    this.seenMs = performance.now();
-  }
-
-  /** Does nothing: these readers are woken after each write. */
-  run(): void {}
-}
-
-/** A recording and how much of it is in Redis. */
-interface StreamState {
-  readonly recording: Recording;
-  readonly frames: ReaderFrames;
-  /** Whether Redis has the stream. */
-  isKnown: boolean;
-  /** The last event that Redis has; `position` is where it ends, in bytes of the stream. */
-  event: number;
-  position: number;
-  writtenMs: number;
-  isWriting: boolean;
-  readonly subscribers: Map<string, RemoteSubscriber>;
-}
-
-/** One write of a stream, and how far Redis is after it. */
-interface PendingAppend {
-  stream: StreamState;
-  append: Append;
-  position: number;
-  bytes: number;
-}
-
+/**
+ * The writer of a process. Each stream is in one queue, by the time at which it is to be written
+ * next; when that has come, it is written as far as one budget of bytes allows.
+ */
 export class LogWriter {
-  readonly #link: RedisLink;
-  readonly #scripts: RedisScripts;
+  readonly #link: StoreLink;
   readonly #peers: PeerChannel;
   readonly #owner: LogWriterOwner;
   readonly #streams = new Map<string, StreamState>();
-  readonly #dirty = new Set<StreamState>();
+  readonly #queue = new DueQueue<StreamState>(SLOT_MS);
   /** Whether a new stream's id is on its way. */
   #isAnnouncing = false;
-  /** Bytes of events that Redis has not confirmed. */
+  /** Bytes of events that the store has not confirmed. */
   #inFlight = 0;
   /** Whether a stream is due and there was no room for it. */
   #isHeldUp = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #spreadMs = 0;
+  #timer: unknown;
+  /** When the timer runs. */
+  #timerMs = Infinity;
 
-  constructor(link: RedisLink, scripts: RedisScripts, peers: PeerChannel, owner: LogWriterOwner) {
+  constructor(link: StoreLink, peers: PeerChannel, owner: LogWriterOwner) {
     this.#link = link;
-    this.#scripts = scripts;
     this.#peers = peers;
     this.#owner = owner;
   }
 
   /** Whether something is still to be written. */
   get isBehind(): boolean {
-    for (const stream of this.#streams.values()) {
-      const { isOver, lastEvent } = stream.recording;
-      if (isOver || !stream.isKnown || stream.event < lastEvent) return true;
-    }
+    for (const stream of this.#streams.values()) if (isBehind(stream)) return true;
     return false;
   }
 
-  /** Whether Redis has a stream of this process. */
+  /** Whether the store has a stream of this process. */
   isKnown(streamId: string): boolean {
     return this.#streams.get(streamId)?.isKnown === true;
   }
 
   /**
-   * Adds a recording. Its id is written at once, or with the next tick, because a client that knows
-   * it may ask for the stream elsewhere.
+   * Adds a recording. Its id is written at once, or within 25 ms, because a client that knows it may
+   * ask for the stream elsewhere.
    */
-  add(recording: Recording, frames: ReaderFrames): void {
+  add(recording: Recording): void {
     const stream: StreamState = {
       recording,
-      frames,
+      readers: new RemoteReaders(recording, this.#link.clock),
       isKnown: false,
       event: 0,
       position: 0,
       writtenMs: NEVER,
+      pausedUntilMs: NEVER,
       isWriting: false,
-      subscribers: new Map(),
+      dueMs: Infinity,
     };
     this.#streams.set(recording.info.streamId, stream);
-    this.#dirty.add(stream);
-    // Of a thousand streams that begin together, each would wait for the commands of all before it.
-    if (this.#isAnnouncing) return this.#arm();
-    if (!this.#link.isUp) return;
+    // Of a thousand streams that begin together, each would wait for the calls of all before it.
+    if (this.#isAnnouncing || !this.#link.isUp) return this.#schedule(stream);
     this.#isAnnouncing = true;
-    queueMicrotask(() => this.#writeStreams([stream]).finally(() => this.#isAnnouncing = false));
+    queueMicrotask(() => this.#write([stream]).finally(() => this.#isAnnouncing = false));
   }
 
   /** Called when there is something to be written of a recording. */
   touch(recording: Recording): void {
     const stream = this.#streams.get(recording.info.streamId);
-    if (stream === undefined) return;
-    this.#dirty.add(stream);
-    this.#arm();
+    if (stream?.recording === recording) this.#schedule(stream);
   }
 
   /** Called when a recording is held no longer. */
@@ -202,7 +126,7 @@ export class LogWriter {
     const stream = this.#streams.get(recording.info.streamId);
     if (stream?.recording !== recording) return;
     this.#streams.delete(recording.info.streamId);
-    this.#dirty.delete(stream);
+    this.#queue.delete(stream);
   }
 
   /** Removes a recording that no client knows of; what was written of it is deleted. */
@@ -210,32 +134,34 @@ export class LogWriter {
     const { streamId, owner, chatId } = recording.info;
     const stream = this.#streams.get(streamId);
     if (stream?.recording !== recording || stream.writtenMs === NEVER) return;
-    this.#scripts.forget(streamId, owner, chatId).catch(() => {
-      // Redis is down: a process that asks for the stream will find that it is no longer made.
+    const chat = chatOf(owner, chatId);
+    const { id } = this.#link.producer;
+    this.#link.call((store) => store.forget(id, streamId, chat)).catch(() => {
+      // The store is down: a process that asks for the stream will find that it is no longer made.
     });
   }
 
-  /** Called after an outage: Redis may have lost anything. */
+  /** Called after an outage: the store may have lost anything. */
   recover(): void {
-    for (const { recording } of this.#streams.values()) this.touch(recording);
+    const nowMs = this.#link.clock.now();
+    for (const stream of this.#streams.values()) {
+      stream.writtenMs = nowMs - TOUCH_MS;
+      const isAwaited = !stream.isKnown || stream.readers.size > 0;
+      stream.pausedUntilMs = isAwaited ? NEVER : nowMs + this.#nextSpread();
+      this.#schedule(stream);
+    }
   }
 
   /** Called each second. */
-  tick(nowMs: number): void {
-    const isSteady = this.#link.wasUpFor(LEASE_MS);
-    for (const { recording, writtenMs, subscribers } of this.#streams.values()) {
-      if (nowMs - writtenMs >= TOUCH_MS) this.touch(recording);
-      for (const [process, subscriber] of subscribers) {
-        if (nowMs - subscriber.seenMs < (isSteady ? SUBSCRIBER_MS : SUBSCRIBER_OUTAGE_MS)) continue;
-        subscribers.delete(process);
-        recording.leave(subscriber);
-      }
-    }
+  tick(): void {
+    const isSteady = this.#link.wasUpFor(this.#link.producer.leaseMs);
+    const silentMs = isSteady ? SUBSCRIBER_MS : SUBSCRIBER_OUTAGE_MS;
+    for (const { readers } of this.#streams.values()) readers.expire(silentMs);
   }
 
   /** Handles a message of another process about streams of this one. */
   hear({ from, here, gone, stop }: PeerMessage): void {
-    for (const streamId of gone) this.#leave(streamId, from);
+    for (const streamId of gone) this.#streams.get(streamId)?.readers.leave(from);
     for (const [streamId, event] of here) this.#subscribe(streamId, from, event);
     for (const [streamId, reason] of stop) {
       const stream = this.#streams.get(streamId);
@@ -246,167 +172,138 @@ export class LogWriter {
 
   /** Writes everything that is there, due or not. */
   async write(): Promise<void> {
-    await this.#writeStreams(this.#dirty);
-  }
-
-  /** Writes streams. Two writes of one stream never overlap. */
-  async #writeStreams(streams: Iterable<StreamState>): Promise<void> {
-    await Promise.all(this.#batches(streams).map((batch) => this.#write(batch)));
-    this.#peers.send();
+    await this.#write([...this.#streams.values()].filter(isBehind));
   }
 
   close(): void {
     // Messages from elsewhere no longer arrive, and a generation must not go on for those readers.
-    for (const { recording, subscribers } of this.#streams.values()) {
-      for (const subscriber of subscribers.values()) recording.leave(subscriber);
-    }
+    for (const { readers } of this.#streams.values()) readers.expire(0);
+    for (const stream of this.#streams.values()) this.#queue.delete(stream);
     this.#streams.clear();
-    this.#dirty.clear();
     // Last, because what ends here may have set the timer.
-    clearTimeout(this.#timer);
+    this.#link.clock.clearTimer(this.#timer);
   }
 
+  /** Puts a stream into the queue, unless it is being written: then it is put there afterwards. */
+  #schedule(stream: StreamState): void {
+    if (stream.isWriting) return;
+    this.#queue.set(stream, Math.max(dueMs(stream), stream.pausedUntilMs));
+    stream.recording.notifyAt = noticeAt(stream);
+    this.#arm();
+  }
+
+  /** Sets the timer for what is due next. */
   #arm(): void {
-    if (this.#timer !== undefined || !this.#link.isUp) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#writeStreams(this.#due(Math.max(TICK_STREAMS, this.#dirty.size * TICK_SHARE)));
-      if (this.#dirty.size > 0) this.#arm();
-    }, TICK_MS);
-    unref(this.#timer);
+    if (!this.#link.isUp) return;
+    const nowMs = this.#link.clock.now();
+    // What is held up goes on when there is room; only new ids are looked for meanwhile.
+    const atMs = Math.max(this.#queue.nextMs, this.#isHeldUp ? nowMs + SLOT_MS : nowMs);
+    if (atMs >= this.#timerMs) return;
+    this.#link.clock.clearTimer(this.#timer);
+    this.#timerMs = atMs;
+    this.#timer = this.#link.clock.setTimer(() => this.#run(), atMs - nowMs, true);
   }
 
-  /** The streams that are to be written now; at most `share` of those that nobody waits for. */
-  *#due(share: number): Iterable<StreamState> {
-    const nowMs = performance.now();
-    for (const stream of this.#dirty) {
-      if (stream.isWriting) continue;
-      const { recording, position } = stream;
-      const isAwaited = !stream.isKnown || stream.subscribers.size > 0 || recording.isOver ||
-        recording.bytes - position >= AWAITED_BYTES;
-      // A timer may be a little early.
-      if (nowMs - stream.writtenMs < (isAwaited ? READ_MS : UNREAD_MS) - 1) continue;
-      if (isAwaited || share-- > 0) yield stream;
-    }
+  #run(): void {
+    this.#timerMs = Infinity;
+    this.#writeDue();
+    this.#arm();
   }
 
-  /** Packs streams into batches that are small enough not to delay other commands. */
-  #batches(streams: Iterable<StreamState>): PendingAppend[][] {
+  #writeDue(): void {
+    // A timer may be a little early.
+    if (this.#link.isUp) this.#write(this.#queue.due(this.#link.clock.now() + 1));
+  }
+
+  /** Writes streams. Two writes of one stream never overlap. */
+  async #write(streams: readonly StreamState[]): Promise<void> {
+    await Promise.all(this.#batches(streams).map((batch) => this.#append(batch)));
+    this.#peers.send();
+  }
+
+  /** Packs streams into batches that are small enough not to delay other calls; new ids first. */
+  #batches(streams: readonly StreamState[]): PendingAppend[][] {
     const batches: PendingAppend[][] = [];
     let batchBytes = Infinity;
     this.#isHeldUp = false;
-    const nowMs = performance.now();
-    for (const stream of streams) {
+    const nowMs = this.#link.clock.now();
+    const isNew = ({ isKnown }: StreamState) => !isKnown;
+    for (const stream of [...streams.filter(isNew), ...streams.filter(({ isKnown }) => isKnown)]) {
       // The stream may have been dropped since it was chosen.
-      if (stream.isWriting || !this.#dirty.has(stream)) continue;
+      const isHeld = this.#streams.get(stream.recording.info.streamId) === stream;
+      if (stream.isWriting || !isHeld) continue;
       const isFull = this.#inFlight >= FLIGHT_BYTES;
       if (isFull) {
         this.#isHeldUp = true;
         // Its client may ask for it elsewhere, so its id is written ahead, without its events.
         if (stream.isKnown) continue;
       }
-      this.#dirty.delete(stream);
-      stream.recording.collected();
-      if (batchBytes > BATCH_BYTES || batches.at(-1)!.length >= BATCH_STREAMS) {
+      this.#queue.delete(stream);
+      if (batchBytes > BATCH_BYTES) {
         batches.push([]);
         batchBytes = 0;
       }
-      stream.writtenMs = nowMs;
+      stream.writtenMs = nowMs - (stream.isKnown ? 0 : this.#nextSpread());
       stream.isWriting = true;
-      const pending = this.#pack(stream, isFull ? 0 : BATCH_BYTES);
+      const pending = pack(stream, isFull ? 0 : BATCH_BYTES);
       batches.at(-1)!.push(pending);
-      batchBytes += pending.bytes;
+      batchBytes += pending.bytes + STREAM_BYTES;
       this.#inFlight += pending.bytes;
     }
     return batches;
   }
 
-  /** The complete events that Redis does not have, by pages as they are held, up to `limit` bytes. */
-  #pack(stream: StreamState, limit: number): PendingAppend {
-    const { recording, isKnown } = stream;
-    let { event, position } = stream;
-    let bytes = 0;
-    const pieces: Append["pieces"] = [];
-    for (
-      let page: EventPage | undefined = recording.head;
-      page !== undefined && bytes < limit;
-      page = page.after
-    ) {
-      const from = Math.max(position - page.start, 0);
-      if (from >= page.length) continue;
-      // Events that were dropped before they were written are a gap, which readers notice.
-      if (from === 0) event = page.first - 1;
-      const last = page.next - 1;
-      const part = page.bytes.subarray(from, page.length);
-      pieces.push({ first: event + 1, last, text: decoder.decode(part) });
-      bytes += part.length;
-      event = last;
-      position = page.start + page.length;
-    }
-    const { streamId, owner, chatId } = recording.info;
-    const isWhole = recording.isOver && event === recording.lastEvent;
-    const append: Append = {
-      streamId,
-      owner,
-      chatId,
-      info: isKnown ? "" : this.#describe(stream),
-      first: recording.firstEvent,
-      final: event,
-      end: isWhole ? recording.endEvent : undefined,
-      pieces,
-    };
-    return { stream, append, position, bytes };
+  #nextSpread(): number {
+    return this.#spreadMs = (this.#spreadMs + SLOT_MS) % SPREAD_MS;
   }
 
-  async #write(batch: readonly PendingAppend[]): Promise<void> {
-    let replies: Appended[];
+  async #append(batch: readonly PendingAppend[]): Promise<void> {
+    const appends = batch.map(({ append }) => append);
+    const { producer } = this.#link;
+    let results: readonly AppendResult[] = [];
     try {
-      replies = await this.#scripts.append(batch.map(({ append }) => append));
-    } catch (error) {
-      // The link has reported its own errors, and retries; an error in a reply is reported here.
-      if (!(error instanceof StreamError)) this.#owner.report(error);
-      for (const { stream } of batch) this.touch(stream.recording);
-      return;
-    } finally {
-      for (const { stream, bytes } of batch) {
-        stream.isWriting = false;
-        this.#inFlight -= bytes;
-      }
+      results = await this.#link.call((store) => store.append(producer, appends));
+    } catch {
+      // The link has reported it, and `recover` is called when the store is back.
     }
-    batch.forEach((pending, i) => this.#settle(pending, replies[i]!));
-    if (this.#isHeldUp) this.#writeStreams(this.#due(0));
+    for (const { stream, bytes } of batch) {
+      stream.isWriting = false;
+      this.#inFlight -= bytes;
+    }
+    batch.forEach((pending, i) => this.#settle(pending, results[i]));
+    if (this.#isHeldUp) this.#writeDue();
   }
 
-  #settle({ stream, append, position }: PendingAppend, reply: Appended): void {
-    const { recording } = stream;
+  /** Handles the result of a write; without one, the store did not respond. */
+  #settle({ stream, append, position }: PendingAppend, result: AppendResult | undefined): void {
+    const { recording, readers } = stream;
     if (this.#streams.get(append.streamId) !== stream) return;
-    switch (reply.state) {
-      case "ok":
-      case "behind":
+    switch (result?.state) {
+      case "ok": {
+        const isComplete = result.last === append.last;
         stream.isKnown = true;
-        stream.event = reply.last;
-        stream.position = reply.state === "ok" ? position : recording.positionAfter(reply.last);
-        for (const process of stream.subscribers.keys()) {
-          this.#peers.to(process).wake.add(append.streamId);
-        }
-        if (reply.state === "ok" && append.end !== undefined) this.#owner.release(recording);
-        else if (recording.isOver || stream.event < recording.lastEvent) this.touch(recording);
-        return;
+        stream.event = result.last;
+        stream.position = isComplete ? position : recording.pages.positionAfter(result.last);
+        for (const process of readers.processes) this.#peers.to(process).wake.add(append.streamId);
+        if (isComplete && append.end !== undefined) return this.#owner.release(recording);
+        break;
+      }
       case "missing":
         stream.isKnown = false;
         stream.event = stream.position = 0;
-        return this.touch(recording);
+        break;
       case "taken":
         return this.#giveUp(recording, new StreamError("stream_exists"));
       case "lost":
         return this.#giveUp(recording, new StreamError("producer_lost"));
       case "failed":
-        // The next touch tries again.
-        return this.#owner.report(new Error(`Redis refuses a stream: ${reply.error}`));
+        stream.pausedUntilMs = this.#link.clock.now() + TOUCH_MS;
+        this.#owner.report(new Error(`The store rejects a stream: ${result.error}`));
     }
+    this.#schedule(stream);
   }
 
-  /** Ends a recording because the stream in Redis is no longer this one. */
+  /** Ends a recording because the stream in the store is no longer this one. */
   #giveUp(recording: Recording, error: StreamError): void {
     recording.shutDown(error);
     this.#owner.release(recording);
@@ -419,45 +316,11 @@ export class LogWriter {
       this.#peers.to(from).wake.add(streamId);
       return this.#owner.unknownStream(streamId);
     }
-    const { recording, subscribers } = stream;
-    let subscriber = subscribers.get(from);
-    const isNew = subscriber === undefined;
-    subscriber ??= new RemoteSubscriber(recording);
-    subscriber.moveTo(Number(event) || 0);
-    if (!isNew) return recording.moved(subscriber);
-    subscribers.set(from, subscriber);
+    if (!stream.readers.report(from, Number(event) || 0)) return;
     // From now on the stream is written more often.
-    this.touch(recording);
-    recording.markServed();
-    recording.join(subscriber);
+    this.#schedule(stream);
     // The reader may have missed what was written since it looked.
     this.#peers.to(from).wake.add(streamId);
     this.#peers.sendSoon();
-  }
-
-  #leave(streamId: string, from: string): void {
-    const stream = this.#streams.get(streamId);
-    const subscriber = stream?.subscribers.get(from);
-    if (stream === undefined || subscriber === undefined) return;
-    stream.subscribers.delete(from);
-    stream.recording.leave(subscriber);
-  }
-
-  /** The description that other processes need to serve the stream, written once. */
-  #describe({ recording, frames }: StreamState): string {
-    const { format, headers, owner, chatId } = recording.info;
-    const text = (error: StreamError, final = false): string => {
-      try {
-        return decoder.decode(frames.fail(error, 0, final));
-      } catch (error) {
-        // A custom format that cannot write its failures: its readers elsewhere get none.
-        this.#owner.report(error);
-        return "";
-      }
-    };
-    const failures = Object.fromEntries(FAILURES.map((error) => [error.code, text(error)]));
-    const lost = text(new StreamError("producer_lost"), true);
-    const info: RemoteInfo = { format, headers, owner, chatId, fail: failures, lost };
-    return JSON.stringify(info);
   }
 }

@@ -42,19 +42,18 @@ export function ownersRules(rule: Rule): void {
         () => ({ headers: { accept: "application/json" } }),
       ];
       for (const [at, how] of asked.entries()) {
-        const answers = new Set<string>();
-        for (const [streamId, owner] of guesses) {
+        const all = await Promise.all(guesses.map(async ([streamId, owner]) => {
           const options = owner === undefined ? {} : { owner };
           const reading = await (await scene.join(streamId, how(streamId), options)).rest();
           const head = JSON.stringify([reading.status, [...reading.response.headers]]);
-          answers.add(`${head} ${reading.body}`);
-        }
+          return `${head} ${reading.body}`;
+        }));
+        const answers = new Set(all);
         assert.equal(answers.size, 1, `${at}: ${[...answers]}`);
         assert([...answers].every((answer) => answer.startsWith("[404,")), `${[...answers]}`);
       }
-      for (const [streamId, owner] of guesses) {
-        assert.equal(await scene.stop(streamId, owner), false);
-      }
+      const stopped = guesses.map(([streamId, owner]) => scene.stop(streamId, owner));
+      assert((await Promise.all(stopped)).every((isStopped) => !isStopped));
       assert.equal(tap.signal.aborted, false);
       assert.equal((await (await scene.join(live, {}, { owner: "ann" })).events(1)).text, "secret");
       assert.equal(await scene.stop(live, "ann"), true);

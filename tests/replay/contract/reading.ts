@@ -129,7 +129,10 @@ export function readingRules(rule: Rule): void {
     const counter = new Counter(40, 1000);
     const first = await scene.start(counter.source, { format: counting });
     const others = await Promise.all(
-      Array.from({ length: 99 }, () => scene.join(first, {}, { format: "counting" })),
+      Array.from(
+        { length: 99 },
+        () => scene.join(first, {}, { format: "counting", formats: [counting] }),
+      ),
     );
     await Promise.all([first, ...others].map((reading) => reading.rest()));
     for (const reading of others) same(reading.written, first.written);
@@ -160,7 +163,8 @@ export function readingRules(rule: Rule): void {
     const format: Format = { ...textFormat, name: "own", headers: { "x-format": "own" } };
     const whole = await scene.finished(["a"], { format, headers: { "x-mine": "1" } });
     for (const method of ["GET", "POST", "HEAD"]) {
-      const again = await scene.join(whole, { method }, { headers: { "x-mine": "2" } });
+      const options = { headers: { "x-mine": "2" }, formats: [format] };
+      const again = await scene.join(whole, { method }, options);
       assert.equal(again.status, 200);
       const { headers } = again.response;
       assert.equal(headers.get("content-type"), "text/event-stream; charset=utf-8");

@@ -10,15 +10,8 @@ import type { BunRedisClient } from "../../../lib/redis.ts";
 import type { Handler } from "../../../mod.ts";
 import { root } from "../../support/child.ts";
 import { runtimeName, until } from "../../support/serve.ts";
-import {
-  afterSites,
-  isLong,
-  Paced,
-  problemIn,
-  sharedRedis,
-  siteTest,
-  sleep,
-} from "../../support/redis_machines.ts";
+import { Paced, problemIn, sleep } from "../../support/machines.ts";
+import { afterSites, isLong, sharedRedis, siteTest } from "../../support/redis_machines.ts";
 import { same } from "../../support/event_reader.ts";
 import { clients, noRedis, RedisServer } from "../../support/redis_server.ts";
 

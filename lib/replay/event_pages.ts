@@ -1,0 +1,169 @@
+/**
+ * The events of one stream, as bytes in pages. Separate from the recording because a stream of
+ * another process is held in pages as well, without a generation.
+ */
+
+/** A page of a stream: complete events, one after the other. */
+export interface EventPage {
+  /** Number of the page's first event; `next` is the number after its last. */
+  first: number;
+  next: number;
+  /**
+   * Where the page begins, in bytes from the start of the pages; less than 0 if it has a heartbeat
+   * before the first event.
+   */
+  readonly start: number;
+  bytes: Uint8Array;
+  length: number;
+  /** The next page; absent if this is the last one, or was dropped. */
+  after: EventPage | undefined;
+}
+
+/** The owner of pages. */
+export interface PagesOwner {
+  /** Called when so many bytes more are held, or fewer. Returns whether there is room for more. */
+  held(bytes: number): boolean;
+}
+
+/** The size to which pages grow, in bytes; a stream is trimmed by entire pages. */
+export const PAGE_BYTES: number = 16 * 1024;
+const FIRST_PAGE_BYTES = 512;
+const LF = 0x0a;
+/** The heartbeat that a reader is given before the first event, and after a silence. */
+export const HEARTBEAT: Uint8Array = new TextEncoder().encode(":\n");
+
+/** Events in memory, the oldest of which can be dropped. There is always one page. */
+export class EventPages {
+  readonly #owner: PagesOwner;
+  /** The oldest page; `#tail` is the newest. */
+  #head: EventPage;
+  #tail: EventPage;
+
+  /**
+   * Creates pages without events.
+   *
+   * @param first Number of the first event that will be appended.
+   */
+  constructor(owner: PagesOwner, first = 1) {
+    this.#owner = owner;
+    const isStart = first === 1;
+    const page = emptyPage(first, isStart ? -HEARTBEAT.length : 0, FIRST_PAGE_BYTES);
+    if (isStart) {
+      // It begins as the first reader's body does, so that it can be lent without a copy.
+      page.bytes.set(HEARTBEAT);
+      page.length = HEARTBEAT.length;
+    }
+    this.#head = this.#tail = page;
+    owner.held(FIRST_PAGE_BYTES);
+  }
+
+  /** The oldest page. */
+  get head(): EventPage {
+    return this.#head;
+  }
+
+  /** Number of the first event that is held; one past the last where none is. */
+  get firstEvent(): number {
+    return this.#head.first;
+  }
+
+  /** Number of the last event. */
+  get lastEvent(): number {
+    return this.#tail.next - 1;
+  }
+
+  /** Number of bytes since the start of the pages, dropped or not. */
+  get bytes(): number {
+    return this.#tail.start + this.#tail.length;
+  }
+
+  /** Number of bytes of memory. */
+  get heldBytes(): number {
+    let held = 0;
+    for (let page: EventPage | undefined = this.#head; page; page = page.after) {
+      held += page.bytes.length;
+    }
+    return held;
+  }
+
+  /**
+   * Appends encoded events, of which the last is number `lastEvent`. Returns whether there is room
+   * for more.
+   */
+  append(bytes: Uint8Array, lastEvent: number): boolean {
+    let tail = this.#tail;
+    let room = true;
+    const wanted = tail.length + bytes.length;
+    if (wanted > tail.bytes.length) {
+      if (wanted <= PAGE_BYTES || tail.next === tail.first) {
+        const size = Math.max(wanted, Math.min(PAGE_BYTES, tail.bytes.length * 2));
+        const grown = new Uint8Array(size);
+        grown.set(tail.bytes.subarray(0, tail.length));
+        room = this.#owner.held(size - tail.bytes.length);
+        tail.bytes = grown;
+      } else {
+        tail = emptyPage(tail.next, tail.start + tail.length, Math.max(PAGE_BYTES, bytes.length));
+        this.#tail.after = tail;
+        this.#tail = tail;
+        room = this.#owner.held(tail.bytes.length);
+      }
+    }
+    tail.bytes.set(bytes, tail.length);
+    tail.length += bytes.length;
+    tail.next = lastEvent + 1;
+    return room;
+  }
+
+  /** Whether there is a page that can be dropped. */
+  get canDrop(): boolean {
+    return this.#head !== this.#tail;
+  }
+
+  /** Drops the oldest page, which is not the only one. Returns whether there is room for more. */
+  drop(): boolean {
+    const head = this.#head;
+    this.#head = head.after!;
+    // A reader that stands on this page must not keep all later ones alive.
+    head.after = undefined;
+    return this.#owner.held(-head.bytes.length);
+  }
+
+  /** Frees the unused memory of a stream that has ended. */
+  shrink(): void {
+    const tail = this.#tail;
+    const spare = tail.bytes.length - tail.length;
+    if (spare === 0) return;
+    tail.bytes = tail.bytes.slice(0, tail.length);
+    this.#owner.held(-spare);
+  }
+
+  /** The page that has the event after number `event`, or will have it. */
+  pageAfter(event: number): EventPage {
+    let page = this.#head;
+    while (page.next <= event + 1 && page.after) page = page.after;
+    return page;
+  }
+
+  /**
+   * Where event number `event` ends, in bytes; if that event is not held, where the held events
+   * begin.
+   */
+  positionAfter(event: number): number {
+    const page = this.pageAfter(event);
+    return page.start + (event + 1 < page.next ? offsetOf(page, event + 1) : page.length);
+  }
+}
+
+function emptyPage(first: number, start: number, size: number): EventPage {
+  return { first, next: first, start, bytes: new Uint8Array(size), length: 0, after: undefined };
+}
+
+/** The offset of event number `wanted` in a page: events end in a blank line and hold none. */
+export function offsetOf({ first, start, bytes, length }: EventPage, wanted: number): number {
+  let at = Math.max(0, -start);
+  for (let event = first; event < wanted && at < length; event++) {
+    while (at < length && !(bytes[at] === LF && bytes[at + 1] === LF)) at++;
+    at += 2;
+  }
+  return at;
+}

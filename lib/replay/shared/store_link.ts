@@ -1,0 +1,136 @@
+/**
+ * The calls of a store, with a limit on each wait; it detects outages for the rest of `SharedLog`.
+ * Separate from the log because clients of a server queue commands for ever while they are offline,
+ * and a reader must not wait for that.
+ */
+import { StreamError } from "../../error.ts";
+import type { Clock } from "../../pipeline/scheduler.ts";
+import type { EventStore, Producer } from "./event_store.ts";
+
+/** What a link calls. No method may throw. */
+export interface LinkOwner {
+  /** Called when the store responds again. */
+  recovered(): void;
+  /** Called once per outage, when the store does not respond or rejects a call. */
+  report(error: unknown): void;
+}
+
+/** How long a call is waited for. */
+const TIMEOUT_MS = 2000;
+const FIRST_BACKOFF_MS = 100;
+const LAST_BACKOFF_MS = 5000;
+
+/**
+ * A store that fails fast during an outage.
+ *
+ * ```
+ *   up ──a call failed, or took 2 s──▶ down       one call at a time is let through, and the lease is
+ *    ▲                                   │        renewed after 100 ms to 5 s of waiting
+ *    └──────── one succeeded ────────────┘
+ * ```
+ */
+export class StoreLink {
+  /** This process, as the store knows it. */
+  readonly producer: Producer;
+  readonly clock: Clock;
+  readonly #store: EventStore;
+  readonly #owner: LinkOwner;
+  #state: "up" | "down" | "closed" = "up";
+  #recoveredMs = -Infinity;
+  /** Number of calls that are waited for. */
+  #pending = 0;
+  #tries = 0;
+  #timer: unknown;
+
+  constructor(store: EventStore, producer: Producer, clock: Clock, owner: LinkOwner) {
+    this.#store = store;
+    this.producer = producer;
+    this.clock = clock;
+    this.#owner = owner;
+  }
+
+  get isUp(): boolean {
+    return this.#state === "up";
+  }
+
+  /** Whether the store has responded without a break for so long, as far as this process knows. */
+  wasUpFor(ms: number): boolean {
+    return this.#state === "up" && this.clock.now() - this.#recoveredMs >= ms;
+  }
+
+  /**
+   * Calls the store and returns its result.
+   *
+   * @throws {StreamError} `log_unavailable` (503) if the store does not respond within 2 s, or is
+   * known to be down.
+   */
+  async call<Result>(run: (store: EventStore) => Promise<Result>): Promise<Result> {
+    // A client that is offline queues its commands: nobody waits for them here, but they are sent
+    // later all the same.
+    if (this.#state === "closed" || (this.#state === "down" && this.#pending > 0)) {
+      throw unavailable();
+    }
+    this.#pending++;
+    try {
+      const result = await this.#within(run(this.#store));
+      this.#up();
+      return result;
+    } catch (error) {
+      this.#down(error);
+      throw unavailable(error);
+    } finally {
+      this.#pending--;
+    }
+  }
+
+  close(): void {
+    this.#state = "closed";
+    this.clock.clearTimer(this.#timer);
+  }
+
+  /** The result, or an error after 2 s. A later result is ignored. */
+  #within<Result>(result: Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const timer = this.clock.setTimer(
+        () => reject(new Error(`The store did not respond within ${TIMEOUT_MS} ms`)),
+        TIMEOUT_MS,
+        true,
+      );
+      result.then(resolve, reject).finally(() => this.clock.clearTimer(timer));
+    });
+  }
+
+  #up(): void {
+    if (this.#state !== "down") return;
+    this.#state = "up";
+    this.#recoveredMs = this.clock.now();
+    this.clock.clearTimer(this.#timer);
+    this.#owner.recovered();
+  }
+
+  #down(error: unknown): void {
+    if (this.#state !== "up") return;
+    this.#state = "down";
+    // A store that worked only for a moment gets no shorter backoff.
+    if (this.clock.now() - this.#recoveredMs > LAST_BACKOFF_MS) this.#tries = 0;
+    this.#retry();
+    this.#owner.report(error);
+  }
+
+  #retry(): void {
+    const mostMs = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#tries++);
+    const probe = async () => {
+      try {
+        await this.call((store) => store.renew(this.producer));
+      } catch {
+        // The link is down already, and that was reported.
+        if (this.#state === "down") this.#retry();
+      }
+    };
+    this.#timer = this.clock.setTimer(probe, mostMs * (0.5 + Math.random() / 2), true);
+  }
+}
+
+function unavailable(cause?: unknown): StreamError {
+  return new StreamError("log_unavailable", { retryAfter: 1, cause });
+}
