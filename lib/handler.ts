@@ -121,7 +121,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     const headers = new Headers(options.headers);
     if (error instanceof MethodNotAllowed) headers.set("allow", error.allow);
     const errors = error instanceof InvalidInput ? error.faults : undefined;
-    return errorResponse(error, headers, { errors, errorBody: router.errorBodyOf(path) });
+    return errorResponse(error, headers, router.errorFormatOf(path), errors);
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {

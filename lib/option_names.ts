@@ -7,8 +7,8 @@ import { isObject } from "./values.ts";
 /**
  * Rejects an option that does not exist.
  *
- * @param action What cannot be done with it, as `Cannot create the handler`.
- * @param group The option that holds these, as `limits`, if they are not at the top.
+ * @param action What cannot be done with it, as `Cannot create the handler`; then the option that
+ * holds these, as `Cannot create the handler: limits`, if they are not at the top.
  * @throws {TypeError} If `options` is no object or has a name that is not `known`; the message has
  * the known name that is nearest.
  */
@@ -16,24 +16,23 @@ export function checkOptionNames(
   action: string,
   options: object,
   known: readonly string[],
-  group?: string,
 ): void {
   // JavaScript may pass anything.
-  if (!isObject(options)) {
-    throw new TypeError(`${action}: ${group ?? "options"} is ${options}, not an object`);
-  }
+  if (!isObject(options)) throw new TypeError(`${action}: ${options} is not an object of options`);
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;
-  const path = group === undefined ? "" : `${group}.`;
   const nearest = nearestOf(unknown, known);
-  const hint = nearest === undefined ? "" : `; did you mean ${path}${nearest}?`;
-  throw new TypeError(`${action}: unknown option ${path}${unknown}${hint}`);
+  const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
+  throw new TypeError(`${action}: unknown option ${unknown}${hint}`);
 }
 
-/** The known name that differs least; `undefined` if more than two characters and a third of the name differ. */
+/**
+ * The known name that differs least; `undefined` if more than a third of the name differs. Of a short
+ * name two characters may differ, but not more than half of it.
+ */
 function nearestOf(name: string, known: readonly string[]): string | undefined {
   let nearest: string | undefined;
-  let least = Math.max(2, name.length / 3) + 1;
+  let least = Math.max(Math.min(2, Math.floor(name.length / 2)), name.length / 3) + 1;
   for (const candidate of known) {
     const distance = distanceOf(name.toLowerCase(), candidate.toLowerCase());
     if (distance >= least) continue;
@@ -44,8 +43,8 @@ function nearestOf(name: string, known: readonly string[]): string | undefined {
 }
 
 /**
- * How many characters have to be added, removed or replaced (the Levenshtein distance); neighbours
- * that are swapped count as one more than one.
+ * The Levenshtein distance: how many characters have to be added, removed or replaced. Two that are
+ * swapped count as two.
  */
 function distanceOf(from: string, to: string): number {
   let row = Array.from(`${to}.`, (_, column) => column);

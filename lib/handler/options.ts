@@ -146,7 +146,7 @@ export function checkHandlerOptions<Schema extends StandardSchema>(
   if (input !== undefined && !isStandardSchema(input)) {
     throw new TypeError(`${ACTION}: input is no Standard Schema of version 1`);
   }
-  checkOptionNames(ACTION, limits, Object.keys(LIMITS), "limits");
+  checkOptionNames(`${ACTION}: limits`, limits, Object.keys(LIMITS));
   for (const [name, value] of Object.entries(limits)) {
     if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
       throw new RangeError(`${ACTION}: limits.${name} is not a positive integer`);

@@ -77,9 +77,9 @@ export class Router {
     throw new StreamError("not_found");
   }
 
-  /** How an error is written for the clients of a path; `undefined` is as a problem object. */
-  errorBodyOf(path: string): Format["errorBody"] {
-    return this.#errors.find(({ under }) => path.startsWith(under))?.format.errorBody;
+  /** The format that writes errors for the clients of a path; `undefined` is a problem object. */
+  errorFormatOf(path: string): Pick<Format, "errorBody"> | undefined {
+    return this.#errors.find(({ under }) => path.startsWith(under))?.format;
   }
 }
 

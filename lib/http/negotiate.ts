@@ -7,14 +7,16 @@
  * @returns -1 if none is acceptable.
  */
 export function negotiate(accept: string | null, offers: readonly (readonly string[])[]): number {
-  // Empty elements of a list are ignored (RFC 9110, section 5.6.1).
-  const asked = (accept ?? "").split(",").filter((range) => range.trim() !== "");
-  const ranges = (asked.length > 0 ? asked : ["*/*"]).map(parseRange);
+  const qualities = qualitiesOf(accept ?? "");
   let best = -1;
   let bestQuality = 0;
   offers.forEach((mediaTypes, index) => {
-    const quality = Math.max(...mediaTypes.map((type) => qualityOf(type, ranges)));
-    if (quality > bestQuality) {
+    for (const mediaType of mediaTypes) {
+      // The most specific range that matches decides.
+      const family = `${mediaType.slice(0, mediaType.indexOf("/"))}/*`;
+      const quality = qualities.get(mediaType) ?? qualities.get(family) ?? qualities.get("*/*") ??
+        0;
+      if (quality <= bestQuality) continue;
       best = index;
       bestQuality = quality;
     }
@@ -22,24 +24,15 @@ export function negotiate(accept: string | null, offers: readonly (readonly stri
   return best;
 }
 
-interface MediaRange {
-  type: string;
-  quality: number;
-}
-
-function parseRange(text: string): MediaRange {
-  const [type = "", ...parameters] = text.split(";").map((part) => part.trim().toLowerCase());
-  const weight = parameters.find((parameter) => /^q\s*=/.test(parameter));
-  const quality = weight === undefined ? 1 : Number(weight.slice(weight.indexOf("=") + 1));
-  return { type, quality: quality >= 0 && quality <= 1 ? quality : 0 };
-}
-
-/** The quality of a media type: the most specific range that matches decides. */
-function qualityOf(mediaType: string, ranges: readonly MediaRange[]): number {
-  const family = `${mediaType.slice(0, mediaType.indexOf("/"))}/*`;
-  for (const wanted of [mediaType, family, "*/*"]) {
-    const range = ranges.find(({ type }) => type === wanted);
-    if (range !== undefined) return range.quality;
+/** The quality of each media range of an `Accept` header. */
+function qualitiesOf(accept: string): Map<string, number> {
+  const qualities = new Map<string, number>();
+  for (const range of accept.split(",")) {
+    const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
+    const weight = parameters.find((parameter) => /^q\s*=/.test(parameter));
+    const quality = weight === undefined ? 1 : Number(weight.slice(weight.indexOf("=") + 1));
+    // Empty elements of a list are ignored (RFC 9110, section 5.6.1).
+    if (type !== "") qualities.set(type, quality >= 0 && quality <= 1 ? quality : 0);
   }
-  return 0;
+  return qualities.size > 0 ? qualities : new Map([["*/*", 1]]);
 }

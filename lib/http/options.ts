@@ -6,13 +6,17 @@ import type { Format } from "../formats/format.ts";
 import type { GenerationOptions } from "../pipeline/generation.ts";
 import { checkOptionNames } from "../option_names.ts";
 import { checkLimits } from "../pipeline/queue.ts";
+import { hasMethod, isObject } from "../values.ts";
 import type { ReaderOptions } from "../pipeline/stream.ts";
 import type { LoggedOptions, ReplayLog, ResumeRequest, StopRequest } from "./replay_log.ts";
+
+/** Names of the formats that a request may ask for. */
+export type FormatName = "json" | "text" | "plain" | "ndjson";
 
 /** Options of {@linkcode sse}. */
 export interface SseOptions extends ReaderOptions, GenerationOptions, LoggedOptions {
   /** The format of the stream. @default {`?format=`, else what `Accept` likes best, else `json`} */
-  format?: "json" | "text" | "plain" | "ndjson" | Format;
+  format?: FormatName | Format;
   /** Further response headers; they may not replace `content-type`. */
   headers?: HeadersInit;
   /**
@@ -68,8 +72,14 @@ const NAMES: Record<keyof SseOptions, true> = {
 export function checkOptions(options: SseOptions): CheckedOptions {
   if (isChecked(options)) return options;
   checkOptionNames("Cannot stream", options, Object.keys(NAMES));
-  const { heartbeatMs, commitAfterMs, stallMs, disconnect, log } = options;
+  const { format, heartbeatMs, commitAfterMs, stallMs, streamId, disconnect, log } = options;
   checkLimits(options);
+  if (format !== undefined && typeof format !== "string" && !hasMethod(format, "open")) {
+    throw new TypeError("Cannot stream: format is neither a format nor the name of one");
+  }
+  if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
+    throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
+  }
   for (const name of ["onClose", "onError"] as const) {
     if (options[name] !== undefined && typeof options[name] !== "function") {
       throw new TypeError(`Cannot stream: ${name} is a ${typeof options[name]}, not a function`);
@@ -115,5 +125,5 @@ function checkMs(name: string, value: number | undefined, min: number, max: numb
 }
 
 function isChecked(options: SseOptions): options is CheckedOptions {
-  return CHECKED in options;
+  return isObject(options) && CHECKED in options;
 }

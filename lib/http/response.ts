@@ -1,30 +1,34 @@
 /** Responses that are not streams, made in one place so that each of them has all its headers. */
 import { type Problem, problemOf, publicError } from "../error.ts";
+import type { Format } from "../formats/format.ts";
 
-/** How an error is written. */
-export interface ErrorResponseOptions {
-  /** Faults of the input. */
-  readonly errors?: Problem["errors"] | undefined;
-  /** Writes the error as a model API does; without it, it is an RFC 9457 problem. */
-  readonly errorBody?: ((problem: Problem) => string) | undefined;
-}
-
-/** An error as a response, with the status of its code. The only way from one to the other. */
+/**
+ * An error as a response, with the status of its code. The only way from one to the other.
+ *
+ * @param format Writes it as a model API does; without that, or if it throws, it is an RFC 9457 problem.
+ * @param errors Faults of the input.
+ */
 export function errorResponse(
   error: unknown,
   init: HeadersInit = {},
-  { errors, errorBody }: ErrorResponseOptions = {},
+  format: Pick<Format, "errorBody"> = {},
+  errors?: Problem["errors"],
 ): Response {
   const problem = problemOf(error);
   const { retryAfter } = publicError(error);
+  if (errors !== undefined) problem.errors = errors;
+  let body: string | undefined;
+  try {
+    body = format.errorBody?.(problem);
+  } catch {
+    // The problem tells as much.
+  }
   const headers = new Headers(init);
-  const type = errorBody ? "application/json" : "application/problem+json";
+  const type = body === undefined ? "application/problem+json" : "application/json";
   for (const [name, value] of Object.entries(uncached(type))) headers.set(name, value);
   if (problem.status === 401) headers.set("www-authenticate", "Bearer");
   if (retryAfter !== undefined) headers.set("retry-after", String(Math.ceil(retryAfter)));
-  if (errors !== undefined) problem.errors = errors;
-  const body = errorBody ? errorBody(problem) : JSON.stringify(problem);
-  return new Response(body, { status: problem.status, headers });
+  return new Response(body ?? JSON.stringify(problem), { status: problem.status, headers });
 }
 
 /** A JSON document that must not be cached. */

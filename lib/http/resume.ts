@@ -5,7 +5,6 @@
 import { StreamError } from "../error.ts";
 import { checkOptionNames } from "../option_names.ts";
 import type { ResumeOptions, StopOptions } from "./options.ts";
-import type { StreamObserver } from "./replay_log.ts";
 import { errorResponse } from "./response.ts";
 
 const NAMES: Record<keyof ResumeOptions, true> = {
@@ -46,11 +45,13 @@ const NAMES: Record<keyof ResumeOptions, true> = {
 export async function resume(
   request: Request,
   options: ResumeOptions,
-  observer: StreamObserver = {},
 ): Promise<Response> {
   checkOptionNames("Cannot resume", options, Object.keys(NAMES));
+  if (options.format !== undefined && typeof options.format !== "string") {
+    throw new TypeError("Cannot resume: format is the name of a format; pass formats: [format]");
+  }
   try {
-    return await options.log.resume(request, options, observer);
+    return await options.log.resume(request, options, {});
   } catch (error) {
     if (!(error instanceof StreamError)) throw error;
     return errorResponse(error, options.headers);
@@ -63,7 +64,7 @@ export async function resume(
  *
  * @returns Whether there is such a stream; also `true` where it had ended.
  */
-export function stop(options: StopOptions): Promise<boolean> {
+export async function stop(options: StopOptions): Promise<boolean> {
   checkOptionNames("Cannot stop", options, ["log", "streamId", "owner", "reason"]);
-  return options.log.stop(options);
+  return await options.log.stop(options);
 }

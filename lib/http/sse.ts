@@ -11,15 +11,22 @@ import { Generation, type GenerationInit } from "../pipeline/generation.ts";
 import { release, type Source } from "../pipeline/pump.ts";
 import { type Body, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
-import { type CheckedOptions, checkOptions, type SseOptions } from "./options.ts";
+import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
 import type { OpenStream, Respond, StreamObserver } from "./replay_log.ts";
 import { errorResponse, streamHeaders } from "./response.ts";
 
-/** Formats in the order in which a tie of `Accept` is decided; `text` is asked for by name alone. */
-const NEGOTIATED = [jsonFormat, ndjsonFormat, plainFormat];
-const FORMATS = [...NEGOTIATED, textFormat];
+/**
+ * The formats that a request may ask for, in the order in which a tie of `Accept` is decided: `text`,
+ * whose media type is that of `json`, is had by name alone.
+ */
+export const FORMATS: Readonly<Record<FormatName, Format>> = {
+  json: jsonFormat,
+  ndjson: ndjsonFormat,
+  plain: plainFormat,
+  text: textFormat,
+};
 /** The id of the last event of a stream without a log. */
-const FINISHED = /^[\w-]{22}\.end$/;
+const FINISHED = /^[\w-]{1,128}\.end$/;
 
 /** What the handler adds to a stream of its own. */
 export interface StreamExtras extends StreamObserver {
@@ -47,7 +54,7 @@ export interface StreamExtras extends StreamObserver {
  * ```
  *
  * @throws {RangeError} If an option is out of its bounds.
- * @throws {TypeError} If `format` is not one of the names.
+ * @throws {TypeError} If an option is unknown or of the wrong type, or the request is none.
  */
 export function sse(
   request: Request,
@@ -64,20 +71,22 @@ export async function respond(
   options: SseOptions,
   extras: StreamExtras = {},
 ): Promise<Response> {
-  if (typeof request?.headers?.get !== "function") {
+  if (typeof request?.method !== "string") {
     throw new TypeError("Cannot stream: no Request comes first; write sse(request, source)");
   }
-  const checked = checkOptions(options);
+  let checked: CheckedOptions | undefined;
   let format: Format | undefined;
   try {
+    checked = checkOptions(options);
     format = choose(request, checked.format);
     return await answer(request, source, format, checked, extras);
   } catch (error) {
     if (format === undefined) release(source, error);
-    if (format === undefined && !(error instanceof StreamError)) throw error;
+    const isPublic = error instanceof StreamError;
+    if (checked === undefined || (format === undefined && !isPublic)) throw error;
     // A `StreamError` is for the client alone.
-    if (!(error instanceof StreamError)) report(checked.onError, error);
-    return errorResponse(error, ownHeaders(checked), { errorBody: format?.errorBody });
+    if (!isPublic) report(checked.onError, error);
+    return errorResponse(error, ownHeaders(checked), format);
   }
 }
 
@@ -138,7 +147,7 @@ function open(
     },
     onEnd: onEnd && (() => onEnd(openStream)),
   });
-  const generation = new Generation(init, stream, false);
+  const generation = new Generation(init, stream);
   const openStream: OpenStream = {
     shutDown(error) {
       generation.fail(error);
@@ -176,18 +185,18 @@ function choose(request: Request, format: SseOptions["format"]): Format {
   const name = format ??
     (request.url.includes("?") ? new URL(request.url).searchParams.get("format") : null);
   if (name !== null) {
-    const named = FORMATS.find((each) => each.name === name);
-    if (named !== undefined) return named;
-    if (format !== undefined) throw new TypeError(`Cannot stream as ${name}: no such format`);
-    const detail = `format is one of ${FORMATS.map(({ name }) => name).join(", ")}`;
+    if (Object.hasOwn(FORMATS, name)) return FORMATS[name as FormatName];
+    const detail = `format is one of ${Object.keys(FORMATS).join(", ")}`;
+    if (format !== undefined) throw new TypeError(`Cannot stream as ${name}: ${detail}`);
     throw new StreamError("bad_request", { detail });
   }
+  const formats = Object.values(FORMATS);
   const best = negotiate(
     request.headers.get("accept"),
-    NEGOTIATED.map(({ mediaTypes = [] }) => mediaTypes),
+    formats.map(({ mediaTypes = [] }) => mediaTypes),
   );
   if (best < 0) throw new StreamError("not_acceptable");
-  return NEGOTIATED[best]!;
+  return formats[best]!;
 }
 
 /** The headers of each format, made once: most streams have no others. */

@@ -6,6 +6,7 @@ import { active } from "../counters.ts";
 import { callSafely, problemOf, publicError, report, StreamError } from "../error.ts";
 import type { Format, FormatContext, Framer, Position } from "../formats/format.ts";
 import type { Item } from "../item.ts";
+import type { EventIds } from "../sse/event_ids.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { ByteProducer, ProducerPhase, ReaderOutcome, Sink } from "./byte_producer.ts";
 import { type EncoderOwner, ItemEncoder } from "./item_encoder.ts";
@@ -95,20 +96,20 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   /**
    * Creates a generation that has not started.
    *
-   * @param resumable Whether each event gets an id of its own.
+   * @param ids Gives each event an id of its own, so that a client can come back.
    */
-  constructor(init: GenerationInit, sink: Sink, resumable: boolean) {
+  constructor(init: GenerationInit, sink: Sink, ids?: EventIds) {
     this.#init = init;
     this.#clock = init.options.clock ?? systemClock;
     this.#startMs = this.#clock.now();
     this.#sink = sink;
-    this.#resumable = resumable;
+    this.#resumable = ids !== undefined;
     this.#id = init.streamId;
     this.queue = this.#read = new AsyncQueue<Item>(init.options);
     this.#pump = new Pump(init.source, this.queue, this);
     this.#opening = new Opening(this, init.request);
     this.#encoder = new ItemEncoder(this.#openFormat(), init.format, sink, this);
-    if (resumable) this.#encoder.out.identify(this.streamId, init.format.retryMs, init.format.ids);
+    if (ids !== undefined) this.#encoder.out.identify(ids);
   }
 
   #openFormat(): Framer {

@@ -3,13 +3,29 @@
  * what a token costs, and a generation is a life cycle.
  */
 import { type Problem, StreamError } from "../error.ts";
-import type { End, Format, Framer, Position } from "../formats/format.ts";
+import type { End, EventSink, Format, Framer, Position } from "../formats/format.ts";
 import type { Item, Summary } from "../item.ts";
 import { EventWriter } from "../sse/encode.ts";
 import type { Sink } from "./byte_producer.ts";
 import type { QueueReader } from "./queue.ts";
-import { type ReadItem, Relayed } from "./relayed.ts";
 import { isObject, nameOf } from "../values.ts";
+
+/** An item that writes itself, as one that is relayed does. */
+export abstract class SelfWritten {
+  /** The item's text, by whose length the queue measures it. */
+  abstract readonly data: string;
+  abstract write(writer: ItemWriter, framer: Framer): void;
+}
+
+/** What such an item writes through. */
+export interface ItemWriter {
+  /** Writes a token; an empty one is skipped. */
+  writeToken(token: string): void;
+  /** Writes structured data that is JSON already, on one line. */
+  writeJson(event: string | undefined, json: string, data: unknown): void;
+  /** Writes what counts as one token, if `write` can. Returns whether it did. */
+  writeWhole(length: number, write: (out: EventSink) => boolean | undefined): boolean;
+}
 
 /** What an encoder calls. No method may throw. */
 export interface EncoderOwner {
@@ -36,7 +52,7 @@ const RESERVED = new Set(["done", "failed", "open", "error"]);
  * Encodes each item when it is sent, in the order of the calls: `write` for each item, then `end` or
  * `fail` once. What it has written waits in `out` until the sink takes it.
  */
-export class ItemEncoder implements QueueReader<Item> {
+export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   /** Encoded bytes that wait for the sink. */
   readonly out: EventWriter = new EventWriter();
   readonly #framer: Framer;
@@ -201,7 +217,7 @@ export class ItemEncoder implements QueueReader<Item> {
     }
     // In JSON both halves survive on their own, and the order of the items is kept.
     if (this.#lossless) this.writeHalf();
-    if (item instanceof Relayed) return this.#writeRelayed(item);
+    if (item instanceof SelfWritten) return item.write(this, this.#framer);
     const { event, data } = item;
     if (event !== undefined && typeof event !== "string") {
       throw new TypeError(`Cannot stream an event named by ${nameOf(event)}`);
@@ -211,30 +227,27 @@ export class ItemEncoder implements QueueReader<Item> {
     }
     const json: string | undefined = JSON.stringify(data);
     if (json === undefined) throw new TypeError(`Cannot stream ${nameOf(data)} as JSON`);
-    this.#writeJson(event, json, data);
+    this.writeJson(event, json, data);
   }
 
-  #writeJson(event: string | undefined, json: string, data: unknown): void {
+  writeToken(token: string): void {
+    if (token !== "") this.#encode(token);
+  }
+
+  writeJson(event: string | undefined, json: string, data: unknown): void {
     this.#writeLarge(
       json.length,
       (out) => this.#framer.structured?.(out, event || undefined, json, data),
     );
   }
 
-  #writeRelayed({ upstream, items }: Relayed): void {
+  writeWhole(length: number, write: (out: EventWriter) => boolean | undefined): boolean {
     let isWritten = false;
-    this.#writeLarge(upstream.data.length, (out) => {
-      isWritten = this.#framer.relayed?.(out, upstream) ?? false;
+    this.#writeLarge(length, (out) => {
+      isWritten = write(out) ?? false;
     });
     if (isWritten) this.#tokens++;
-    else for (const item of items()) this.#writeRead(item);
-  }
-
-  /** Writes an item that an upstream's event stands for. Its name is the upstream's, and its JSON too. */
-  #writeRead(item: ReadItem): void {
-    if (typeof item === "string") {
-      if (item !== "") this.#encode(item);
-    } else this.#writeJson(item.event, item.json ?? JSON.stringify(item.data), item.data);
+    return isWritten;
   }
 
   /** Writes an item that might be too large. */

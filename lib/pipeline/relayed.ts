@@ -1,20 +1,36 @@
 /** An event of an upstream on its way through: an item that formats may pass on unchanged. */
+import type { Framer } from "../formats/format.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+import { type ItemWriter, SelfWritten } from "./item_encoder.ts";
 
 /** An item that an upstream's event stands for: a token, or data with the JSON that it arrived as. */
 export type ReadItem = string | { event?: string; data: unknown; json?: string };
 
 /** An upstream's event, as `relay` puts it into a queue. */
-export class Relayed {
-  readonly upstream: ServerSentEvent;
-  /** The event's data, by whose length the queue measures it. */
-  readonly data: string;
-  /** Finds the items that the event stands for, where it is not passed on. */
-  readonly items: () => ReadItem[];
+export class Relayed extends SelfWritten {
+  override readonly data: string;
+  readonly #upstream: ServerSentEvent;
+  readonly #read: () => ReadItem[];
 
-  constructor(upstream: ServerSentEvent, items: () => ReadItem[]) {
-    this.upstream = upstream;
+  /**
+   * Creates an item.
+   *
+   * @param read Finds the items that the event stands for, where it is not passed on.
+   */
+  constructor(upstream: ServerSentEvent, read: () => ReadItem[]) {
+    super();
     this.data = upstream.data;
-    this.items = items;
+    this.#upstream = upstream;
+    this.#read = read;
+  }
+
+  override write(writer: ItemWriter, framer: Framer): void {
+    const upstream = this.#upstream;
+    if (writer.writeWhole(this.data.length, (out) => framer.relayed?.(out, upstream))) return;
+    for (const item of this.#read()) {
+      if (typeof item === "string") writer.writeToken(item);
+      // The name is the upstream's, and the JSON too, whose numbers are not rounded.
+      else writer.writeJson(item.event, item.json ?? JSON.stringify(item.data), item.data);
+    }
   }
 }

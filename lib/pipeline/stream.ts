@@ -247,13 +247,13 @@ export class TokenStream implements Task, Swept, Sink, EventListenerObject {
     if (this.#waits) schedule(this);
   }
 
-  cancel(reason: unknown): void {
+  cancel(reason?: unknown): void {
     this.#fail("cancelled", new StreamError("disconnected", { cause: reason }));
   }
 
   /** Called when `request.signal` aborts: on Deno the only early notice before the response headers. */
   handleEvent(): void {
-    this.#fail("cancelled", new StreamError("disconnected"));
+    this.cancel();
   }
 
   #commit(): void {

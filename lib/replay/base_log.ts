@@ -19,10 +19,7 @@ export abstract class BaseLog implements ReplayLog, EventLog {
   abstract find(streamId: string): Promise<LoggedStream | undefined>;
   abstract latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
 
-  check({ streamId, disconnect }: LoggedOptions): void {
-    if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
-      throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
-    }
+  check({ disconnect }: LoggedOptions): void {
     if (disconnect === undefined || disconnect === "cancel" || disconnect === "continue") return;
     if (typeof disconnect !== "object" || disconnect === null) {
       throw new TypeError(`Cannot stream: disconnect is ${disconnect}, not cancel or continue`);

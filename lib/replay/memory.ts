@@ -1,9 +1,9 @@
 /** The replay log of one process: nothing to install, and gone with the process. */
-import { StreamError } from "../error.ts";
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
 import { BaseLog } from "./base_log.ts";
 import type { LoggedStream, RecordOptions, StreamInfo } from "./event_log.ts";
 import { Recording, type RecordingOwner } from "./recording.ts";
+import { replayError } from "./codes.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */
 export interface MemoryLogOptions {
@@ -95,11 +95,11 @@ export class MemoryLog extends BaseLog {
 
   override record(info: StreamInfo, options: RecordOptions): Recording {
     this.#expire();
-    if (this.#recordings.has(info.streamId)) throw new StreamError("stream_exists");
+    if (this.#recordings.has(info.streamId)) throw replayError("stream_exists");
     const bytes = infoBytes(info);
     if (!this.#held(bytes)) {
       this.#bytes -= bytes;
-      throw new StreamError("log_full", { retryAfter: 1 });
+      throw replayError("log_full", { retryAfter: 1 });
     }
     const recording = new Recording(info, options, this.#recordingOwner);
     this.#recordings.set(info.streamId, recording);

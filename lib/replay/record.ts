@@ -10,6 +10,7 @@ import { release } from "../pipeline/pump.ts";
 import { checkLimits } from "../pipeline/queue.ts";
 import { type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { EventWriter } from "../sse/encode.ts";
+import { EventIds } from "../sse/event_ids.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { EventLog, ReaderFrames, Recorder } from "./event_log.ts";
 import { HEARTBEAT } from "./event_pages.ts";
@@ -72,7 +73,8 @@ export async function openLogged(
   }
   let generation: Generation;
   try {
-    generation = new Generation({ ...init, streamId }, recorder, true);
+    const ids = new EventIds(streamId, format.retryMs, format.ids === false);
+    generation = new Generation({ ...init, streamId }, recorder, ids);
   } catch (error) {
     recorder.discard();
     ended();

@@ -6,6 +6,7 @@ import { StreamError } from "../error.ts";
 import type { ProducerPhase, ReaderOutcome } from "../pipeline/byte_producer.ts";
 import type { Followed, Follower, ReaderFrames } from "./event_log.ts";
 import { type EventPage, type EventPages, HEARTBEAT, offsetOf } from "./event_pages.ts";
+import { replayError } from "./codes.ts";
 
 /** A stream, as its readers are served from it. No method may throw. */
 export interface ServedStream {
@@ -35,8 +36,8 @@ export interface ServedStream {
 /** The most that a reader is given at once, in bytes, unless one page is more. */
 export const CHUNK_BYTES: number = 64 * 1024;
 const NOTHING = new Uint8Array(0);
-const LAGGED = new StreamError("lagged");
-const PRODUCER_LOST = new StreamError("producer_lost");
+const LAGGED = replayError("lagged");
+const PRODUCER_LOST = replayError("producer_lost");
 export const PAST_THE_END: StreamError = new StreamError("bad_request", {
   detail: "Last-Event-ID is past the end",
 });

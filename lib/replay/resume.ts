@@ -8,6 +8,7 @@ import { EVENT_STREAM_TYPE, streamHeaders } from "../http/response.ts";
 import { TokenStream } from "../pipeline/stream.ts";
 import type { EventLog, Followed, LoggedStream } from "./event_log.ts";
 import { FormatFrames } from "./record.ts";
+import { replayError } from "./codes.ts";
 
 /** Formats in which a stream can be resumed wherever it was recorded. */
 const ALWAYS_KNOWN: readonly Format[] = [jsonFormat, textFormat];
@@ -34,7 +35,7 @@ export async function resumeLogged(
     const logged = await log.latest(owner, chatId);
     const isLive = logged !== undefined && logged.endEvent === undefined && !logged.isLost;
     if (!isLive) return nothing(options);
-    if (logged.firstEvent > 1) throw new StreamError("gone");
+    if (logged.firstEvent > 1) throw replayError("gone");
     return replay(request, logged, formatOf(logged, options), 0, options, observer);
   }
   const position = positionOf(request);
@@ -62,7 +63,7 @@ export async function resumeLogged(
     if (isSafe(request)) return nothing(options);
     after = endEvent - 1;
   }
-  if (after + 1 < firstEvent) throw new StreamError("gone");
+  if (after + 1 < firstEvent) throw replayError("gone");
   return replay(request, logged, format, after, options, observer);
 }
 

@@ -2,6 +2,7 @@
  * Encodes events to bytes. No other file spells a field name, and every format writes through this
  * one, so no text, name or id can forge a field (HTML Standard, section 9.2.6).
  */
+import type { EventIds } from "./event_ids.ts";
 import type { ServerSentEventInit } from "./event.ts";
 import { BARE, ByteWriter, Constant, Escapes, type Frame, frameOf, jsonFrame } from "./utf8.ts";
 
@@ -15,9 +16,6 @@ const RETRY = frameOf("retry: ", BARE.escapes, "\n");
 const COMMENT = frameOf(": ", COMMENT_LINES, "\n");
 const EMPTY_COMMENT = new Constant(":\n");
 const LF = new Constant("\n");
-const ZERO = 0x30;
-const NINE = 0x39;
-const LF_BYTE = 0x0a;
 
 /**
  * Prepares the event `{before}<string>{after}`, so that a token costs two copies and one escape.
@@ -33,23 +31,16 @@ export function eventFrame(event: string | undefined, before: string, after: str
 
 /** Writes events as bytes. What was written always ends between two events. */
 export class EventWriter extends ByteWriter {
-  /** The id line, if each event gets an id of its own. */
-  #id: IdLine | undefined;
+  /** The ids of events, if each gets one of its own. */
+  #ids: EventIds | undefined;
   /** The id line of all further events, if they get the same. */
   #mark: Constant | undefined;
   #hasIds = false;
   #events = 0;
-  #retryMs: number | undefined;
-  #hidesIds = false;
 
-  /**
-   * Counts each later event, and gives it `id: {streamId}.{sequence}` where `ids` says so; the first
-   * one gets `retry` as well.
-   */
-  identify(streamId: string, retryMs: number | undefined, ids = true): void {
-    this.#id = new IdLine(checkLine("id", streamId), this.#events);
-    this.#retryMs = retryMs;
-    this.#hidesIds = !ids;
+  /** Counts each later event, and gives it its id. */
+  identify(ids: EventIds): void {
+    this.#ids = ids;
     this.#hasIds = true;
   }
 
@@ -66,31 +57,28 @@ export class EventWriter extends ByteWriter {
 
   /** Whether events have ids already: a second one would take their place. */
   get #givesIds(): boolean {
-    return this.#mark !== undefined || (this.#id !== undefined && !this.#hidesIds);
+    return this.#mark !== undefined || this.#ids?.isHidden === false;
   }
 
   /** Drops what was written after the first `length` bytes and after event number `events`. */
   rewind(length: number, events: number): void {
     this.truncate(length);
     this.#events = events;
-    this.#id?.count(events);
+    this.#ids?.count(events);
   }
 
   /** Begins an event with its id. */
   #begin(): void {
-    const id = this.#id;
-    if (id === undefined) {
+    const ids = this.#ids;
+    if (ids === undefined) {
       if (this.#mark !== undefined) this.raw(this.#mark);
       return;
     }
-    this.#events++;
-    if (!this.#hidesIds) {
-      id.next();
-      this.raw(id.line);
+    if (!ids.isHidden) {
+      ids.next();
+      this.raw(ids.line);
     }
-    if (this.#events === 1 && this.#retryMs !== undefined) {
-      this.write(RETRY, String(this.#retryMs));
-    }
+    if (++this.#events === 1) this.raw(ids.retry);
   }
 
   /** Writes a token, or an event, in its frame. */
@@ -136,46 +124,6 @@ export class EventWriter extends ByteWriter {
   }
 }
 
-/**
- * The line `id: {stream}.{sequence}`. The number is counted up in place, digit by digit (benchmark
- * case: replay).
- */
-class IdLine {
-  readonly line: Constant;
-  /** Offset of the sequence number in the line. */
-  readonly #digits: number;
-
-  /**
-   * Creates the line for a stream.
-   *
-   * @param streamId ASCII only.
-   */
-  constructor(streamId: string, sequence: number) {
-    // Room for as many digits as an integer can have.
-    this.line = new Constant(`id: ${streamId}.${Number.MAX_SAFE_INTEGER}\n`);
-    this.#digits = "id: .".length + streamId.length;
-    this.count(sequence);
-  }
-
-  next(): void {
-    const { line } = this;
-    const { bytes } = line;
-    let at = line.length - 2;
-    while (bytes[at] === NINE) at--;
-    if (at < this.#digits) return this.count(10 ** (line.length - 1 - this.#digits));
-    bytes[at++]!++;
-    while (at < line.length - 1) bytes[at++] = ZERO;
-  }
-
-  count(sequence: number): void {
-    const { line } = this;
-    let at = this.#digits;
-    for (const digit of String(sequence)) line.bytes[at++] = digit.charCodeAt(0);
-    line.bytes[at++] = LF_BYTE;
-    line.length = at;
-  }
-}
-
 function checkLine(name: string, value: unknown): string {
   const line = checkString(name, value);
   if (/[\r\n\0]/.test(line)) {
@@ -191,7 +139,6 @@ function checkString(name: string, value: unknown): string {
 
 const single = new EventWriter();
 const decoder = new TextDecoder();
-const encoder = new TextEncoder();
 
 /**
  * One event as text, ready to be sent as UTF-8.

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import test, { afterEach } from "node:test";
 import { active } from "../../lib/counters.ts";
+import { EventIds } from "../../lib/sse/event_ids.ts";
 import { StreamError } from "../../lib/error.ts";
 import type { Format } from "../../lib/formats/format.ts";
 import { jsonFormat } from "../../lib/formats/events.ts";
@@ -73,7 +74,7 @@ class Scene {
         streamId: "s",
       },
       this.tray,
-      resumable,
+      resumable ? new EventIds("s", format.retryMs, false) : undefined,
     );
   }
 

@@ -1,6 +1,7 @@
 /** Every error code that a client may get, from whichever part of Spillway it is. */
 import { CODES, type CodesOf } from "../../error.ts";
 import { FORMAT_CODES } from "../../formats/codes.ts";
+import { REPLAY_CODES } from "../../replay/codes.ts";
 import { DECODER_CODES } from "../../sse/codes.ts";
 import { HANDLER_CODES } from "../codes.ts";
 
@@ -9,5 +10,6 @@ export const ALL_CODES: CodesOf<string> = {
   ...CODES,
   ...DECODER_CODES,
   ...FORMAT_CODES,
+  ...REPLAY_CODES,
   ...HANDLER_CODES,
 };

@@ -15,6 +15,7 @@ import {
   type ResponseObject,
   STREAM_PROBLEMS,
 } from "./operation.ts";
+import { FORMATS } from "../../http/sse.ts";
 
 const NAMED: JsonSchema = { type: "string", not: { enum: ["done", "failed", "open", "error"] } };
 
@@ -87,7 +88,7 @@ const format: ParameterObject = {
   name: "format",
   in: "query",
   description: "The format of the stream; without it, `Accept` decides.",
-  schema: { enum: ["json", "text", "ndjson", "plain"] },
+  schema: { enum: Object.keys(FORMATS) },
 };
 
 /** The operation of `POST /streaming`. `Input` is the schema that the handler was given. */

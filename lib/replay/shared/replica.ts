@@ -2,13 +2,14 @@
  * A copy of a part of another process's stream, from which its readers here are served as those of
  * a recording are. Separate from the reader of the store, which reads for all streams at once.
  */
-import { StreamError } from "../../error.ts";
+import type { StreamError } from "../../error.ts";
 import type { ProducerPhase } from "../../pipeline/byte_producer.ts";
 import type { Clock } from "../../pipeline/scheduler.ts";
 import type { Followed, Follower, ReaderFrames } from "../event_log.ts";
 import { EventPages } from "../event_pages.ts";
 import { PAST_THE_END, RecordingReader, type ServedStream } from "../recording_reader.ts";
 import type { StoredPiece, StreamPart, StreamRead } from "./event_store.ts";
+import { replayError } from "../codes.ts";
 
 /** A stream as it was found in the store. */
 export interface Found {
@@ -45,7 +46,7 @@ const LOW_BYTES = 32 * 1024;
 const REPLICA_BYTES = 256 * 1024;
 /** How long a reader waits for a store that does not respond. */
 const OUTAGE_MS = 30_000;
-const LAGGED = new StreamError("lagged");
+const LAGGED = replayError("lagged");
 
 const encoder = new TextEncoder();
 
@@ -359,7 +360,7 @@ export class Replica implements ServedStream {
     const nowMs = this.#stream.clock.now();
     this.#failingMs ??= nowMs;
     if (nowMs - this.#failingMs > OUTAGE_MS && this.#state === "open") {
-      this.drop(new StreamError("log_unavailable"));
+      this.drop(replayError("log_unavailable"));
     }
   }
 }

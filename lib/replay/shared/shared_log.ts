@@ -25,6 +25,7 @@ import type { Found } from "./replica.ts";
 import { StoreLink } from "./store_link.ts";
 import { chatOf, parseInfo } from "./stream_state.ts";
 import { LogWriter } from "./writer.ts";
+import { replayError } from "../codes.ts";
 
 /**
  * Limits of a {@linkcode SharedLog}. Those of `MemoryLog` apply here as well: per stream in memory
@@ -142,7 +143,7 @@ export class SharedLog extends BaseLog {
       if (untilMs > nowMs) break;
       this.#taken.delete(streamId);
     }
-    if (this.#taken.has(info.streamId)) throw new StreamError("stream_exists");
+    if (this.#taken.has(info.streamId)) throw replayError("stream_exists");
     const continueForMs = Math.max(options.continueForMs, PEER_MESSAGE_MS);
     const recording = this.#memory.record(info, { ...options, continueForMs });
     if (!this.#formats.has(info.format)) this.#formats.set(info.format, options.format);
@@ -248,7 +249,7 @@ export class SharedLog extends BaseLog {
       const state = await this.#reader.read({ streamId, producerId, after: NO_EVENT });
       if (state === undefined || state.end !== undefined || state.isLost) return;
       if (!state.isAlive && await this.#reader.markProducerLost(found, state.last)) return;
-      if (nowMs - startMs > STOP_MS) throw new StreamError("log_unavailable", { retryAfter: 1 });
+      if (nowMs - startMs > STOP_MS) throw replayError("log_unavailable", { retryAfter: 1 });
     }
   }
 

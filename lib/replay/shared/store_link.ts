@@ -3,9 +3,10 @@
  * Separate from the log because clients of a server queue commands for ever while they are offline,
  * and a reader must not wait for that.
  */
-import { StreamError } from "../../error.ts";
+import type { StreamError } from "../../error.ts";
 import type { Clock } from "../../pipeline/scheduler.ts";
 import type { EventStore, Producer } from "./event_store.ts";
+import { replayError } from "../codes.ts";
 
 /** What a link calls. No method may throw. */
 export interface LinkOwner {
@@ -132,5 +133,5 @@ export class StoreLink {
 }
 
 function unavailable(cause?: unknown): StreamError {
-  return new StreamError("log_unavailable", { retryAfter: 1, cause });
+  return replayError("log_unavailable", { retryAfter: 1, cause });
 }

@@ -2,7 +2,7 @@
  * Writes the generations of this process to the store in batches. Separate from the recording
  * because a generation and its readers here never wait for any of this.
  */
-import { StreamError } from "../../error.ts";
+import type { StreamError } from "../../error.ts";
 import type { Recording } from "../recording.ts";
 import { DueQueue } from "./due_queue.ts";
 import type { AppendResult } from "./event_store.ts";
@@ -19,6 +19,7 @@ import {
   type StreamState,
   TOUCH_MS,
 } from "./stream_state.ts";
+import { replayError } from "../codes.ts";
 
 /** What a writer calls. No method may throw. */
 export interface LogWriterOwner {
@@ -293,9 +294,9 @@ export class LogWriter {
         stream.event = stream.position = 0;
         break;
       case "taken":
-        return this.#giveUp(recording, new StreamError("stream_exists"));
+        return this.#giveUp(recording, replayError("stream_exists"));
       case "lost":
-        return this.#giveUp(recording, new StreamError("producer_lost"));
+        return this.#giveUp(recording, replayError("producer_lost"));
       case "failed":
         stream.pausedUntilMs = this.#link.clock.now() + TOUCH_MS;
         this.#owner.report(new Error(`The store rejects a stream: ${result.error}`));

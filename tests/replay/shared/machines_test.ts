@@ -1,6 +1,6 @@
 /** `SharedLog` on several machines: who reads where, who stops what, and what it costs the store. */
 import assert from "node:assert/strict";
-import { resume, StreamError } from "../../../mod.ts";
+import { StreamError } from "../../../mod.ts";
 import { Reading, same } from "../../support/event_reader.ts";
 import { fakeTest } from "../../support/fake_machines.ts";
 import { cutAtRandom, problemIn } from "../../support/machines.ts";
@@ -329,7 +329,7 @@ fakeTest(
     const request = new Request("http://localhost/");
     const { clock } = site;
     const second = new Reading(
-      await resume(request, { log: other.log, streamId: first.streamId, clock }, {
+      await other.log.resume(request, { streamId: first.streamId, clock }, {
         onOpen: (live) => void lives.push(live),
       }),
     );
