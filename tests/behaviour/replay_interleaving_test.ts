@@ -22,7 +22,7 @@ import { type Disconnect } from "../../lib/replay.ts";
 import { total } from "../support/child.ts";
 import { int, pick, random } from "../support/random.ts";
 import { Reading } from "../support/event_reader.ts";
-import { FakeClock, turn as oneTurn } from "../support/fake_clock.ts";
+import { FakeClock, longTurn, turn as oneTurn } from "../support/fake_clock.ts";
 
 const RUNS = Number(process.env.SEEDS ?? 600);
 const BATCH = 25;
@@ -114,7 +114,10 @@ async function settled<T>(promise: Promise<T>): Promise<T> {
   let isSettled = false;
   const settle = () => void (isSettled = true);
   promise.then(settle, settle);
-  for (let i = 0; i < 50 && !isSettled; i++) await turn();
+  for (let i = 0; i < 50 && !isSettled; i++) {
+    await turn();
+    if (i % 10 === 9) await longTurn();
+  }
   if (!isSettled) throw new Error("a promise was left waiting");
   return await promise;
 }
@@ -457,6 +460,7 @@ class Run {
     this.done.push(`end: ${way}`);
     clock.tick(100);
     await turn(3);
+    await longTurn();
     if (way === "leave") {
       for (const { asked, reading } of this.#readers) {
         asked.abort.abort();
@@ -464,6 +468,7 @@ class Run {
       }
       clock.tick(500);
       await turn(3);
+      await longTurn();
     }
     for (const stream of this.#streams) {
       // With `read on`, all that was sent is delivered before the end.
@@ -480,6 +485,7 @@ class Run {
     ) {
       for (const reader of this.#readers) this.#read(reader);
       await turn();
+      if (i % 10 === 9) await longTurn();
     }
     // A source that waits for readers that are gone is let go by a stop at the latest.
     for (const stream of this.#streams) {
@@ -493,6 +499,7 @@ class Run {
     ) {
       for (const reader of this.#readers) this.#read(reader);
       await turn();
+      if (i % 10 === 9) await longTurn();
     }
     await settled(Promise.all(this.#pending));
   }

@@ -20,11 +20,11 @@ fakeTest("a stop on one machine ends the generation on the other within 200 ms",
   const stopping = other.stop(first.streamId, "enough");
   await site.until(() => tokens.signal!.aborted, 5000, "the source is told");
   const tookMs = site.clock.now() - fromMs;
-  assert(tookMs < 50, `${tookMs} ms`);
+  assert(tookMs < 200, `${tookMs} ms`);
   assert.equal(await stopping, true);
   assert.equal(tokens.signal!.reason.detail, "enough");
   await Promise.all([first.rest(), second.rest()]);
-  assert(site.clock.now() - fromMs < 200);
+  assert(site.clock.now() - fromMs < 400);
   same(second.written, first.written);
   assert.equal(JSON.parse(second.last.data).reason, "cancelled");
   // It had ended: nothing to do.
@@ -79,7 +79,7 @@ fakeTest(
     await second.leave();
     await site.until(() => tokens.signal!.aborted, 5000, "the generation is given up");
     const tookMs = site.clock.now() - fromMs;
-    assert(tookMs >= 300 && tookMs < 400, `${tookMs} ms`);
+    assert(tookMs >= 300 && tookMs < 600, `${tookMs} ms`);
     assert.deepEqual(one.reports.map(({ code }) => code), ["disconnected"]);
   },
 );
