@@ -28,11 +28,12 @@ export function negotiate(accept: string | null, offers: readonly (readonly stri
 function qualitiesOf(accept: string): Map<string, number> {
   const qualities = new Map<string, number>();
   for (const range of accept.split(",")) {
+    // Empty elements of a list are ignored (RFC 9110, section 5.6.1).
+    if (range.trim() === "") continue;
     const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
     const weight = parameters.find((parameter) => /^q\s*=/.test(parameter));
     const quality = weight === undefined ? 1 : Number(weight.slice(weight.indexOf("=") + 1));
-    // Empty elements of a list are ignored (RFC 9110, section 5.6.1).
-    if (type !== "") qualities.set(type, quality >= 0 && quality <= 1 ? quality : 0);
+    qualities.set(type, quality >= 0 && quality <= 1 ? quality : 0);
   }
   return qualities.size > 0 ? qualities : new Map([["*/*", 1]]);
 }

@@ -5,26 +5,26 @@ import { join } from "node:path";
 import test from "node:test";
 import { root } from "../support/child.ts";
 
-/** The handler's files without comments, and without what runs in a browser. */
-const files = ["handler.ts", "full_handler.ts"]
-  .concat(
-    readdirSync(join(root, "lib/handler"), { recursive: true, encoding: "utf8" })
-      .filter((path) => path.endsWith(".ts") && !/^pages\/(src\/|generated)/.test(path))
-      .map((path) => `handler/${path}`),
-  ).map((path) => {
+/** All files without comments, and without what runs in a browser. */
+const files = readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" })
+  .filter((path) => path.endsWith(".ts") && !/\bpages\/(src\/|generated)/.test(path))
+  .sort()
+  .map((path) => {
     const text = readFileSync(join(root, "lib", path), "utf8");
     return { path, text, code: text.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "") };
   });
+const ofHandler = files.filter(({ path }) => /^(handler\/|(full_)?handler\.ts)/.test(path));
 
 /** The files in which a pattern stands, once for each time. */
-function placesOf(pattern: RegExp): string[] {
-  return files.flatMap(({ path, code }) => (code.match(pattern) ?? []).map(() => path));
+function placesOf(pattern: RegExp, among = ofHandler): string[] {
+  return among.flatMap(({ path, code }) => (code.match(pattern) ?? []).map(() => path));
 }
 
-test("one function turns an error into a response", () => {
-  assert(files.length > 20);
-  assert.deepEqual(placesOf(/\berrorResponse\(/g), ["handler.ts"]);
-  assert.deepEqual(placesOf(/\berrorBodyOf\(path\)/g), ["handler.ts"]);
+test("one function turns an error into a response, and each entry calls it in one place", () => {
+  assert(ofHandler.length > 20);
+  const calls = /(?<!function )\berrorResponse\(/g;
+  assert.deepEqual(placesOf(calls, files), ["handler.ts", "http/resume.ts", "http/sse.ts"]);
+  assert.deepEqual(placesOf(/\berrorFormatOf\(path\)/g), ["handler.ts"]);
 });
 
 test("one place decides whether a request resumes a stream", () => {
@@ -38,12 +38,13 @@ test("options are checked once, when the handler is made", () => {
 });
 
 test("options, router and admission do not know the handler", () => {
-  const importers = files.filter(({ code }) =>
+  const importers = ofHandler.filter(({ code }) =>
     /from "(?:\.\.?\/)+(?:full_)?handler\.ts"/.test(code)
   );
   assert.deepEqual(importers.map(({ path }) => path), ["full_handler.ts"]);
 });
 
-test("no file of the handler has over 400 lines", () => {
-  assert.deepEqual(files.filter(({ text }) => text.split("\n").length > 401), []);
+test("no file has over 400 lines", () => {
+  const long = files.filter(({ text }) => text.split("\n").length > 401);
+  assert.deepEqual(long.map(({ path }) => path), []);
 });

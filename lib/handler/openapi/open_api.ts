@@ -43,7 +43,7 @@ const INFO: Record<keyof ApiInfo, true> = { title: true, version: true, descript
  * @throws {TypeError} If a field of `info` is unknown or not a string.
  */
 export function openApi(info: ApiInfo = {}): Api {
-  checkOptionNames(`${ACTION}: info`, info, Object.keys(INFO));
+  checkOptionNames(ACTION, info, Object.keys(INFO));
   for (const [name, value] of Object.entries(info)) {
     if (value === undefined || typeof value === "string") continue;
     throw new TypeError(`${ACTION}: ${name} is not a string`);
