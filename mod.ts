@@ -18,6 +18,7 @@ export type { Item, Summary } from "./lib/item.ts";
 export type { StreamReport } from "./lib/pipeline/generation.ts";
 export type { Source, SourceContext } from "./lib/pipeline/pump.ts";
 export { AsyncQueue, type AsyncQueueOptions } from "./lib/pipeline/queue.ts";
+export type { Clock } from "./lib/pipeline/scheduler.ts";
 export { MemoryLog, type MemoryLogOptions } from "./lib/replay/memory.ts";
 export { RedisLog, type RedisLogOptions } from "./lib/replay/redis/redis_log.ts";
 export type { EventStore } from "./lib/replay/shared/event_store.ts";

@@ -31,7 +31,7 @@ export const CODES: CodesOf<string> = {
 
 /** Options of {@linkcode StreamError}. */
 export interface StreamErrorOptions {
-  /** HTTP status, 400 to 599. @default {the status of the code, else 500} */
+  /** HTTP status, 400 to 599. @default {that of a code that sources throw, else 500} */
   status?: number;
   /** One short sentence for the client. @default {the title of the code} */
   title?: string;

@@ -26,6 +26,7 @@ import type { ReplayLog } from "./http/replay_log.ts";
 import { errorResponse } from "./http/response.ts";
 import type { Source } from "./pipeline/pump.ts";
 import { hasMethod } from "./values.ts";
+import { checkOptionNames } from "./option_names.ts";
 
 export type { AccessOptions, Authorization } from "./handler/access.ts";
 export type { BodyLimits } from "./handler/body.ts";
@@ -141,7 +142,9 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     return grantAccess(request, response, options);
   }
 
-  async function drain({ timeoutMs = 25_000 } = {}): Promise<void> {
+  async function drain(options: { timeoutMs?: number } = {}): Promise<void> {
+    checkOptionNames("Cannot drain", options, ["timeoutMs"]);
+    const { timeoutMs = 25_000 } = options;
     if (!(timeoutMs >= 0 && timeoutMs < 2 ** 31)) {
       throw new RangeError(`Cannot drain: timeoutMs is ${timeoutMs}, not 0 or more`);
     }

@@ -171,7 +171,9 @@ const entry: Entry = {
 
 function serveOnBun(): Listening {
   try {
-    const server = bun!.serve({ ...entry, development: false });
+    // Without a word Bun shares the port of a server that is not in development: half of the clients
+    // that come back would meet a process that has never heard of their stream.
+    const server = bun!.serve({ ...entry, development: false, reusePort: false });
     announce(server);
     return server;
   } catch (error) {

@@ -12,6 +12,7 @@ import {
   type EventFormat,
   readAnswer,
 } from "./testing/answer.ts";
+import { checkOptionNames } from "./option_names.ts";
 
 export type { Answer, EventFormat };
 export { FakeClock } from "./testing/fake_clock.ts";
@@ -84,6 +85,7 @@ export async function collect(
   response: Response | Promise<Response>,
   options: CollectOptions = {},
 ): Promise<Answer> {
+  checkOptionNames("Cannot collect", options, ["format", "until", "signal", "maxBytes"]);
   const { format, until, signal, maxBytes = 64 * 1024 * 1024 } = options;
   if (!Number.isInteger(maxBytes) || maxBytes < 1) {
     throw new RangeError("Cannot collect the answer: maxBytes is not an integer of 1 or more");

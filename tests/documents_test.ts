@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { CODES } from "../lib/error.ts";
 import { ALL_CODES } from "../lib/handler/openapi/all_codes.ts";
 import { help } from "../lib/server/settings.ts";
 import { createHandler, type Format, MemoryLog, resume, sse } from "../mod.ts";
@@ -103,7 +104,9 @@ test("the example of a format of one's own is what a client reads, and can be re
   const said = 'event: say\ndata: {"text":"Hel"}\n\nevent: say\ndata: {"text":"lo"}\n\n';
   const end = "event: completed\ndata: 2 tokens\n\n";
   const plain = await server.fetch(new Request("http://localhost/"));
-  assert.equal(await plain.text(), `:\n${said}${end}`);
+  const text = await plain.text();
+  assert.equal(text.replace(/^id: [\w-]{22}\.end\n/m, ""), `:\n${said}${end}`);
+  assert.notEqual(text, `:\n${said}${end}`);
 
   const log = new MemoryLog();
   const request = new Request("http://localhost/");
@@ -143,6 +146,25 @@ test("the table of codes is the code's", () => {
     const row = new RegExp(`\\| \`${code}\`\\s*\\| ${status}\\s*\\| ${title}\\s*\\|`);
     assert.match(allGuides, row);
   }
+});
+
+test("every table of codes is among all codes, and docs say which an error knows by itself", async () => {
+  const lib = join(root, "lib");
+  const tables = readdirSync(lib, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith("codes.ts") && !path.endsWith("all_codes.ts"));
+  assert.ok(tables.length >= 4, tables.join());
+  for (const path of tables) {
+    const exported: Record<string, unknown> = await import(pathToFileURL(join(lib, path)).href);
+    const codes = Object.entries(exported).filter(([name]) => name.endsWith("_CODES"));
+    assert.equal(codes.length, 1, path);
+    for (const [code, row] of Object.entries(codes[0]![1] as object)) {
+      assert.deepEqual(ALL_CODES[code], row, `${path}: ${code}`);
+    }
+  }
+  const [, sentence = ""] =
+    /takes status and title from this table for ([^.]*)\./.exec(allGuides) ?? [];
+  const told = [...sentence.matchAll(/`(\w+)`/g)].map(([, code]) => code);
+  assert.deepEqual(told.sort(), Object.keys(CODES).sort());
 });
 
 /** The options of the documents' tables: where they are declared, and what stands before their names there. */

@@ -2,6 +2,21 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { checkOptionNames } from "../lib/option_names.ts";
+import { collect, script } from "../lib/testing.ts";
+import {
+  anthropicFormat,
+  createHandler,
+  echo,
+  EventDecoder,
+  MemoryLog,
+  openai,
+  openaiFormat,
+  relay,
+  resume,
+  sse,
+  stop,
+  uiMessageFormat,
+} from "../mod.ts";
 
 const KNOWN = ["heartbeatMs", "stallMs", "baseURL", "cors", "log"];
 
@@ -48,4 +63,34 @@ test("checkOptionNames() suggests nothing where nothing is near", () => {
 test("checkOptionNames() rejects what is no object", () => {
   assert.equal(messageOf(null), "Cannot stream: null is not an object of options");
   assert.equal(messageOf(5), "Cannot stream: 5 is not an object of options");
+});
+
+test("every function that takes options names an unknown one", async () => {
+  const wrong = { nonsense: 1 } as never;
+  const request = new Request("http://localhost/");
+  const made: Record<string, () => unknown> = {
+    relay: () => relay(new Response(), wrong),
+    echo: () => echo(wrong),
+    openai: () => openai(wrong),
+    openaiFormat: () => openaiFormat.with(wrong),
+    anthropicFormat: () => anthropicFormat.with(wrong),
+    uiMessageFormat: () => uiMessageFormat.with(wrong),
+    MemoryLog: () => new MemoryLog(wrong),
+    EventDecoder: () => new EventDecoder(wrong),
+    script: () => script([], wrong),
+    collect: () => collect(new Response(), wrong),
+    createHandler: () => createHandler(wrong),
+    drain: () => createHandler({ source: "a" }).drain(wrong),
+    sse: () => sse(request, "a", wrong),
+    resume: () => resume(request, wrong),
+    stop: () => stop(wrong),
+  };
+  for (const [name, call] of Object.entries(made)) {
+    await assert.rejects(
+      // What throws at once rejects as well.
+      (async () => await call())(),
+      { name: "TypeError", message: /^Cannot .*: unknown option nonsense/ },
+      name,
+    );
+  }
 });

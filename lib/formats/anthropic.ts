@@ -13,6 +13,7 @@ import { BlockFramer, type BlockKind, inputOf, type ToolCall } from "./parts.ts"
 import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
 import { type Part, Transcript } from "./transcript.ts";
+import { checkOptionNames } from "../option_names.ts";
 
 /** Options of {@linkcode anthropicFormat}. */
 export interface AnthropicFormatOptions {
@@ -206,9 +207,10 @@ function errorBody(problem: Problem): string {
 }
 
 function variant(options: AnthropicFormatOptions = {}): Format {
+  checkOptionNames("Cannot make the format", options, ["model", "buffered"]);
   const { model = "spillway", buffered = false } = options;
   if (typeof model !== "string") {
-    throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
+    throw new TypeError(`Cannot make the format: model is a ${typeof model}, not a string`);
   }
   return buffered
     ? {
@@ -240,7 +242,7 @@ function variant(options: AnthropicFormatOptions = {}): Format {
  * is what Spillway counted and `input_tokens` is 0. In a buffered message, the `input` of a tool
  * call whose arguments are not JSON is their text.
  *
- * The events of an upstream `Response` are read as the items that they represent.
+ * The events that `relay` passes on are read as the items that they stand for.
  *
  * @example
  * ```ts

@@ -1,7 +1,7 @@
 /**
  * Reads one chunk of an OpenAI-compatible response as items. Separate from the formats and the
- * sources because such chunks arrive in both: from an upstream that a source calls, and in a
- * `Response` that is passed on.
+ * sources because such chunks arrive in both: from an upstream that a source calls, and in an event
+ * that `relay` passes on.
  */
 import type { Item, Summary } from "../item.ts";
 import { isObject, parseJson } from "../values.ts";

@@ -120,8 +120,8 @@ export interface Format {
    */
   readonly ids?: boolean;
   /**
-   * Whether a lone surrogate arrives unchanged, as in JSON. Otherwise half a pair waits for its
-   * other half. @default {false}
+   * Whether half of a surrogate pair can be written, as in JSON. Otherwise half a pair waits for its
+   * other half, also past structured data. @default {false}
    */
   readonly lossless?: boolean;
   /**

@@ -16,6 +16,7 @@ import { eventFrame } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 import { Transcript } from "./transcript.ts";
+import { checkOptionNames } from "../option_names.ts";
 
 /** Options of {@linkcode openaiFormat}. */
 export interface OpenAIFormatOptions {
@@ -213,9 +214,10 @@ function errorType(status: number): string {
 }
 
 function variant(options: OpenAIFormatOptions = {}): Format {
+  checkOptionNames("Cannot make the format", options, ["model", "includeUsage", "buffered"]);
   const { model = "spillway", includeUsage = false, buffered = false } = options;
   if (typeof model !== "string") {
-    throw new TypeError(`Cannot format an answer: model is a ${typeof model}, not a string`);
+    throw new TypeError(`Cannot make the format: model is a ${typeof model}, not a string`);
   }
   return buffered
     ? {
@@ -245,7 +247,7 @@ function variant(options: OpenAIFormatOptions = {}): Format {
  * is the source's. Without it, `completion_tokens` is what Spillway counted and `prompt_tokens` is
  * 0.
  *
- * An OpenAI chunk of an upstream `Response` is passed on unchanged, with its own id. Any other
+ * An OpenAI chunk that `relay` passes on is written unchanged, with its own id. Any other
  * event of it is read as the item that it represents.
  *
  * @example

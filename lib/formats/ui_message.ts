@@ -11,6 +11,7 @@ import {
 import { BlockFramer, type BlockKind, type ToolCall } from "./parts.ts";
 import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
+import { checkOptionNames } from "../option_names.ts";
 
 /** Options of {@linkcode uiMessageFormat}. */
 export interface UIMessageFormatOptions {
@@ -121,10 +122,11 @@ function errorBody(problem: Problem): string {
 }
 
 function variant(options: UIMessageFormatOptions = {}): Format {
+  checkOptionNames("Cannot make the format", options, ["messageId"]);
   const { messageId } = options;
   if (messageId !== undefined && typeof messageId !== "string") {
     throw new TypeError(
-      `Cannot format an answer: messageId is a ${typeof messageId}, not a string`,
+      `Cannot make the format: messageId is a ${typeof messageId}, not a string`,
     );
   }
   return {
@@ -149,7 +151,7 @@ function variant(options: UIMessageFormatOptions = {}): Format {
  * is not sent: the format's only field for it is the message's metadata, whose shape belongs to the
  * application.
  *
- * The events of an upstream `Response` are read as the items that they represent.
+ * The events that `relay` passes on are read as the items that they stand for.
  *
  * @example
  * ```ts

@@ -2,6 +2,7 @@
 import { handlerError } from "./codes.ts";
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
+import { type Clock, systemClock } from "../pipeline/scheduler.ts";
 
 /** Limits on the body of a request. */
 export interface BodyLimits {
@@ -19,9 +20,13 @@ export interface BodyLimits {
  * @throws {StreamError} 415 for another media type, charset or coding; 413 past the limit, also when
  * chunked; 408 if it does not arrive; 400 if it is empty, too deep, or not JSON in UTF-8.
  */
-export async function readJson(request: Request, limits: BodyLimits = {}): Promise<unknown> {
+export async function readJson(
+  request: Request,
+  limits: BodyLimits = {},
+  clock?: Clock,
+): Promise<unknown> {
   checkMediaType(request.headers);
-  const bytes = await readBody(request, limits);
+  const bytes = await readBody(request, limits, clock);
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -61,7 +66,11 @@ function checkMediaType(headers: Headers): void {
  *
  * @throws {StreamError} 413 past the limit, also when chunked; 408 if it does not arrive.
  */
-export async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
+export async function readBody(
+  request: Request,
+  limits: BodyLimits,
+  clock: Clock = systemClock,
+): Promise<Uint8Array> {
   const maxBytes = limits.maxBodyBytes ?? 1024 * 1024;
   const tooLarge = () =>
     handlerError("payload_too_large", { detail: `The limit is ${maxBytes} bytes` });
@@ -70,7 +79,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
   const reader = request.body.getReader();
   let isLate = false;
   active.timers++;
-  const timer = setTimeout(() => {
+  const timer = clock.setTimer(() => {
     isLate = true;
     cancelQuietly(reader);
   }, limits.bodyTimeoutMs ?? 30_000);
@@ -93,7 +102,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
     if (isLate) throw handlerError("request_timeout");
     throw new StreamError("bad_request", { detail: "The body broke off", cause: error });
   } finally {
-    clearTimeout(timer);
+    clock.clearTimer(timer);
     active.timers--;
   }
   const bytes = new Uint8Array(size);

@@ -74,7 +74,7 @@ export class Streams {
     observer: StreamObserver,
   ): Promise<Response> {
     const { options, limits, schema, fallback, sourceOf } = this.#init;
-    const value = await readJson(request, limits);
+    const value = await readJson(request, limits, options.clock);
     const faults = route.schema ? faultsOf(value, route.schema) : [];
     if (faults.length > 0) {
       throw new InvalidInput(faults, "invalid_input", { status: route.invalidStatus });
@@ -104,7 +104,7 @@ export class Streams {
     if (log === undefined && which.chatId !== undefined) return this.#nothing();
     return await admission.join(owner, async (observer) => {
       // A client that resumes by POST sends its body again. It is read within its limits and ignored.
-      if (request.method === "POST") await readBody(request, limits);
+      if (request.method === "POST") await readBody(request, limits, options.clock);
       if (log === undefined) throw new StreamError("not_found");
       const { heartbeatMs, stallMs, headers, clock } = options;
       const asked = definedOf({ owner, heartbeatMs, stallMs, headers, clock });

@@ -4,6 +4,7 @@ import { BaseLog } from "./base_log.ts";
 import type { LoggedStream, RecordOptions, StreamInfo } from "./event_log.ts";
 import { Recording, type RecordingOwner } from "./recording.ts";
 import { replayError } from "./codes.ts";
+import { checkOptionNames } from "../option_names.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */
 export interface MemoryLogOptions {
@@ -206,6 +207,7 @@ function chatKey(owner: string | undefined, chatId: string): string {
 }
 
 function check(options: MemoryLogOptions): Limits {
+  checkOptionNames("Cannot create the log", options, [...Object.keys(DEFAULTS), "clock"]);
   const checked = { ...DEFAULTS };
   const least = { maxStreamBytes: 128 * 1024, maxStreamEvents: 10_000, maxBytes: 0, keepMs: 0 };
   for (const name of Object.keys(DEFAULTS) as (keyof Limits)[]) {

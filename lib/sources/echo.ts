@@ -35,10 +35,10 @@ export interface EchoOptions {
 export function echo(
   options: EchoOptions = {},
 ): (context: SourceContext<{ query: string }>) => AsyncGenerator<string, void, undefined> {
-  checkOptionNames("Cannot echo", options, ["delayMs", "clock"]);
+  checkOptionNames("Cannot create the source", options, ["delayMs", "clock"]);
   const { delayMs = 100, clock } = options;
   if (!(delayMs >= 0 && delayMs < 2 ** 31)) {
-    throw new RangeError(`Cannot echo: delayMs is ${delayMs}, not 0 or more`);
+    throw new RangeError(`Cannot create the source: delayMs is ${delayMs}, not 0 or more`);
   }
   return async function* ({ input, signal }) {
     let first = true;

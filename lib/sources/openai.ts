@@ -188,7 +188,7 @@ export function openai<Input = unknown>(
 
 /** Fills the queue to the end. Whatever ends the queue aborts the request. */
 async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
-  const { firstTokenTimeoutMs, tokenTimeoutMs } = relay.options;
+  const { firstTokenTimeoutMs, tokenTimeoutMs, maxLineBytes, maxEventBytes } = relay.options;
   const deadline = new Deadline(queue.signal, relay.clock);
   try {
     const response = await connect(relay, deadline);
@@ -206,7 +206,7 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
         deadline.expect(tokenTimeoutMs);
         return room;
       });
-    }, { ...relay.options, fatal: true });
+    }, { maxLineBytes, maxEventBytes, fatal: true });
     if (!complete) deadline.check();
     if (!complete || answer.summary.finishReason === undefined) throw new StreamError("truncated");
     return answer.summary;
@@ -335,28 +335,32 @@ function headersOf({ headers: further, apiKey }: OpenAIOptions<never>): Headers 
     return headers;
   } catch {
     // Without its cause: Deno's error repeats the value, and the value may be a key.
-    throw new TypeError("Cannot relay: apiKey or headers hold what no header can carry");
+    throw new TypeError(
+      "Cannot create the source: apiKey or headers hold what no header can carry",
+    );
   }
 }
 
 function check(options: OpenAIOptions<never>): Relay["options"] {
-  checkOptionNames("Cannot relay", options, Object.keys(NAMES));
+  checkOptionNames("Cannot create the source", options, Object.keys(NAMES));
   if (!/^https?:$/.test(URL.canParse(options.baseURL) ? new URL(options.baseURL).protocol : "")) {
-    throw new TypeError("Cannot relay: baseURL is not an http or https URL");
+    throw new TypeError("Cannot create the source: baseURL is not an http or https URL");
   }
   if (typeof options.model !== "string" || options.model === "") {
-    throw new TypeError("Cannot relay: model is missing");
+    throw new TypeError("Cannot create the source: model is missing");
   }
   // A string has an `includes` of its own.
   if (options.fields !== undefined && !Array.isArray(options.fields)) {
-    throw new TypeError("Cannot relay: fields is not an array of names");
+    throw new TypeError("Cannot create the source: fields is not an array of names");
   }
   const limits = { ...DEFAULTS };
   for (const name of LIMITS) {
     const value = options[name] ?? DEFAULTS[name];
     const [min, max] = name === "retries" ? [0, 10] : [1, 2 ** 31 - 1];
     if (!Number.isInteger(value) || value < min || value > max) {
-      throw new RangeError(`Cannot relay: ${name} is not an integer from ${min} to ${max}`);
+      throw new RangeError(
+        `Cannot create the source: ${name} is not an integer from ${min} to ${max}`,
+      );
     }
     limits[name] = value;
   }

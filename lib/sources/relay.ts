@@ -7,6 +7,7 @@ import { type ReadItem, Relayed } from "../pipeline/relayed.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { discard, readUpstream } from "./upstream.ts";
 import { parseJson } from "../values.ts";
+import { checkOptionNames } from "../option_names.ts";
 
 /** Options of {@linkcode relay}. */
 export interface RelayOptions {
@@ -33,8 +34,9 @@ const MAY_END = /"RUN_(?:FINISHED|ERROR)"/;
  * `RUN_ERROR`, and is `truncated` without one of them. The summary of Spillway's `done` is kept. What
  * an upstream says of its failure reaches `onError` alone.
  *
- * A format that has no events to pass on gets what they stand for: the text, reasoning and tool calls
- * of OpenAI's chunks, the text of `{"token"}`, named events as structured data.
+ * `json`, `text` and `ndjson` pass on any event, `openaiFormat` OpenAI's chunks. Every other format
+ * gets what an event stands for: the text, reasoning and tool calls of OpenAI's chunks, the text of
+ * `{"token"}`, other events as structured data.
  *
  * @example
  * ```ts
@@ -49,8 +51,10 @@ const MAY_END = /"RUN_(?:FINISHED|ERROR)"/;
  */
 export function relay(
   response: Response | PromiseLike<Response>,
-  { end = endOf }: RelayOptions = {},
+  options: RelayOptions = {},
 ): SourceFunction<unknown> {
+  checkOptionNames("Cannot relay", options, ["end"]);
+  const { end = endOf } = options;
   async function run({ queue, signal }: SourceContext): Promise<void> {
     const summary: Summary = {};
     const isComplete = await readUpstream(await response, signal, (event) => {

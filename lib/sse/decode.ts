@@ -5,6 +5,7 @@
  */
 import { decoderError } from "./codes.ts";
 import type { ServerSentEvent } from "./event.ts";
+import { checkOptionNames } from "../option_names.ts";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -80,6 +81,7 @@ export class EventDecoder {
    * @throws {RangeError} If a limit is not a positive integer.
    */
   constructor(options: EventDecoderOptions = {}) {
+    checkOptionNames("Cannot decode", options, ["maxLineBytes", "maxEventBytes", "fatal"]);
     this.#maxLineBytes = limit("maxLineBytes", options.maxLineBytes);
     this.#maxEventBytes = limit("maxEventBytes", options.maxEventBytes);
     this.#maxBytes = Math.min(this.#maxLineBytes, this.#maxEventBytes);

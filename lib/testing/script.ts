@@ -8,6 +8,7 @@ import type { SourceContext } from "../pipeline/pump.ts";
 import type { Item, Summary } from "../item.ts";
 import type { AsyncQueue } from "../pipeline/queue.ts";
 import { type Clock, sleep } from "../pipeline/scheduler.ts";
+import { checkOptionNames } from "../option_names.ts";
 
 /** One step of a script: an item, or a function to call, whose result is awaited and ignored. */
 export type Step = Item | ((context: SourceContext, clock?: Clock) => unknown);
@@ -97,6 +98,7 @@ class Run implements ScriptRun {
  * @throws {TypeError} If `kind` is neither of the two.
  */
 export function script(steps: readonly Step[], options: ScriptOptions = {}): ScriptedSource {
+  checkOptionNames("Cannot write the script", options, ["paceMs", "kind", "summary", "clock"]);
   const { paceMs = 0, kind = "generator" } = options;
   checkMs("paceMs", paceMs);
   if (kind !== "generator" && kind !== "callbacks") {

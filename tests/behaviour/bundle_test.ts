@@ -14,12 +14,9 @@ const MARKS: Readonly<Record<string, string>> = {
   anthropicFormat: "message_start",
   uiMessageFormat: "x-vercel-ai-ui-message-stream",
 };
-/**
- * Little more than today's, so that a growth is seen. A sixth of it is for those alone who give `sse` a
- * log, which brings what resumes a stream; the logs themselves are not in it.
- */
-const MAX_BYTES = 37.25 * 1024;
-const MAX_GZIP_BYTES = 13.35 * 1024;
+/** Little more than today's, so that a growth is seen. Nothing of a log is in it. */
+const MAX_BYTES = 30 * 1024;
+const MAX_GZIP_BYTES = 11 * 1024;
 
 /** A bundle of the names, minified. */
 async function bundle(...names: string[]): Promise<Uint8Array> {

@@ -14,6 +14,7 @@ import { DEPARTURES, rawRequest, serve, type Served, until } from "../support/se
 import { type Mock, startMock } from "../support/upstream/mock.ts";
 import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "../support/relay.ts";
 import { relay } from "../../lib/sources/relay.ts";
+import { uiMessageFormat } from "../../lib/formats/ui_message.ts";
 
 let mock: Mock;
 let first: Served;
@@ -223,4 +224,47 @@ test("a Response that is no event stream is a 502, and one that breaks off is tr
   const good = await answer(new Response("data: x\n\ndata: [DONE]\n\n", { headers: type }));
   assert.match(await good.text(), /data: x\n\n[^]*event: done/);
   assert.equal(active.upstreams, 0);
+});
+
+/** An upstream's response with a body as it is written here. */
+function eventStream(body: string): Response {
+  return new Response(body, { headers: { "content-type": "text/event-stream" } });
+}
+
+test("an upstream's names and JSON reach every format as they are", async () => {
+  const body = "event: open\ndata: {}\n\n" + "event: note\ndata: null\n\n" +
+    'event: note\ndata: {"id":12345678901234567890,\ndata: "price":1.0}\n\n' +
+    "event: note\ndata: plain words\n\n" + 'data: {"token":"Hel"}\n\n' +
+    "event: done\ndata: {}\n\n";
+  const expected = [
+    '{"type":"data-open","data":{}}',
+    '{"type":"data-note","data":null}',
+    '{"type":"data-note","data":{"id":12345678901234567890, "price":1.0}}',
+    '{"type":"data-note","data":"plain words"}',
+  ];
+  const response = await sse(new Request("http://localhost/"), relay(eventStream(body)), {
+    format: uiMessageFormat,
+  });
+  const text = await response.text();
+  const data = text.split("\n").filter((line) => line.includes('"data-'));
+  assert.deepEqual(data.map((line) => line.slice("data: ".length)), expected);
+  assert.match(text, /"delta":"Hel"/);
+  const plain = await sse(new Request("http://localhost/"), relay(eventStream(body)), {
+    format: "plain",
+  });
+  assert.equal(await plain.text(), "Hel");
+});
+
+test("only an unnamed event whose own type says so ends an AG-UI run", async () => {
+  const within = 'event: note\ndata: {"child":{"type":"RUN_FINISHED"}}\n\n' +
+    'data: {"child":{"type":"RUN_ERROR"}}\n\n' + 'data: "RUN_ERROR"\n\n';
+  for (const [type, end] of [["RUN_FINISHED", "done"], ["RUN_ERROR", "failed"]] as const) {
+    const body = `${within}data: {"token":"Hel"}\n\ndata: {"type":"${type}"}\n\n`;
+    const response = await sse(new Request("http://localhost/"), relay(eventStream(body)), {
+      onError: () => {},
+    });
+    const text = await response.text();
+    assert.match(text, /Hel/);
+    assert.match(text, new RegExp(`event: ${end}\n`));
+  }
 });
