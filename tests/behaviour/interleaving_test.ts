@@ -14,7 +14,7 @@ import type { Source, SourceContext } from "../../lib/pipeline/pump.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../../lib/sse/event.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
-import { FakeClock } from "../../lib/testing/fake_clock.ts";
+import { FakeClock, longTurn } from "../support/fake_clock.ts";
 import { total } from "../support/child.ts";
 import { int, pick, random } from "../support/random.ts";
 
@@ -57,8 +57,13 @@ async function turn(count = 1): Promise<void> {
 
 /** What `promises` come to; none of them may wait for ever. */
 function settled<T>(promises: Promise<T>[]): Promise<T[]> {
-  const never = turn(20).then(() => Promise.reject(new Error("a promise was left waiting")));
-  return Promise.race([Promise.all(promises), never]);
+  const never = async () => {
+    await turn(20);
+    // Deno's scheduler may hop through a timer.
+    for (let i = 0; i < 5; i++) await longTurn();
+    throw new Error("a promise was left waiting");
+  };
+  return Promise.race([Promise.all(promises), never()]);
 }
 
 /** One stream and everything that is done to it. */

@@ -34,6 +34,9 @@ before(async () => {
 });
 after(async () => {
   mocker.reset();
+  // Other suites run in the same process.
+  delete process.env.OPENAI_BASE_URL;
+  delete process.env.OPENAI_API_KEY;
   rmSync(copies, { recursive: true });
   await mock.close();
 });

@@ -16,10 +16,10 @@ export interface Heard {
   errors: unknown[];
 }
 
-/** Asks the server at `baseURL`, once. */
-export async function ask(baseURL: string, body: Input): Promise<Heard> {
+/** Asks the server at `baseUrl`, once. */
+export async function ask(baseUrl: string, body: Input): Promise<Heard> {
   // As an option of each call it would end up in the request's own, where Deno means another client.
-  client.setConfig({ baseURL });
+  client.setConfig({ baseUrl });
   const heard: Heard = {
     text: "",
     atMs: [],
@@ -47,16 +47,16 @@ export async function ask(baseURL: string, body: Input): Promise<Heard> {
 }
 
 /** A plain answer of the same client. */
-export async function isHealthy(baseURL: string): Promise<boolean> {
-  client.setConfig({ baseURL });
+export async function isHealthy(baseUrl: string): Promise<boolean> {
+  client.setConfig({ baseUrl });
   const { data } = await health();
   return data?.status === "ok";
 }
 
 /** What the compiler must refuse. */
-export function never(baseURL: string): void {
+export function never(baseUrl: string): void {
   // @ts-expect-error the query is required
-  void ask(baseURL, {});
+  void ask(baseUrl, {});
   // @ts-expect-error there is no such format
   void stream({ body: { query: "" }, query: { format: "xml" } });
 }
