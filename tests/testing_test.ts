@@ -163,7 +163,7 @@ test("collect() leaves what follows the end out of the answer, and keeps it in e
   assert.deepEqual(answer.events.map(({ event }) => event), ["message", "done", "failed"]);
 });
 
-test("collect() reads another API's events on their way through as the stream that they are in", async () => {
+test("collect() reads relayed events of another API as the stream that they are in", async () => {
   const chunk = { object: "chat.completion.chunk", choices: [{ delta: { content: "a" } }] };
   const upstream = stream(`data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n`);
   const answer = await collect(sse(request(), relay(upstream), { format: "json" }));
@@ -178,7 +178,7 @@ test("collect() reads megabytes, and a single event of ten", async () => {
   assert((await collect(stream(`data: ${one}\n\n`))).text === large.repeat(20));
 });
 
-test("collect() reads the handler's answers, refusals as well", async () => {
+test("collect() reads the handler's responses, errors as well", async () => {
   const handler = createHandler({ source: ({ input }) => [...input.query] });
   const ask = (body: string) =>
     handler.fetch(
@@ -579,7 +579,7 @@ test("collect() tells what a reader knows whose request was aborted, and rejects
   assert.deepEqual([early.text, early.end, early.problem?.code], ["", "failed", "disconnected"]);
 });
 
-test("collect() tells of an answer that is whole when it leaves that it is whole", async () => {
+test("collect() tells that a response is complete if it is when collect() leaves", async () => {
   const answer = await collect(sse(request(), "a"), { until: ({ end }) => end === "completed" });
   assert.deepEqual([answer.text, answer.end], ["a", "completed"]);
   const plain = await collect(sse(request(), ["a", "b"], { format: "plain" }), {

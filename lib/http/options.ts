@@ -40,7 +40,7 @@ export interface StopOptions extends StopRequest {
 
 const CHECKED: unique symbol = Symbol("checked");
 
-/** Options that {@linkcode checkOptions} has checked; a copy with other names in it still counts. */
+/** Options that {@linkcode checkOptions} has checked. The mark goes with a copy of them. */
 export interface CheckedOptions extends SseOptions {
   readonly [CHECKED]: true;
 }

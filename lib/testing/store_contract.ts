@@ -20,8 +20,8 @@ export interface StoreCheck {
 }
 
 /**
- * Returns the checks that every store has to pass. Each takes less than a second, and at most 15 s
- * where the store has just been restarted.
+ * Returns the checks that every store has to pass. Each takes less than three seconds, and at most
+ * 15 s where the store has just been restarted.
  *
  * @example
  * ```ts ignore
@@ -124,6 +124,24 @@ const CHECKS: readonly [name: string, check: (scene: Scene) => Promise<void>][] 
       {};
     same([producerId, info], [scene.producer.id, HOSTILE], "producer and info");
     same([first, last, end, isLost], [1, 3, undefined, false], "first, last, end and isLost");
+  }],
+  ["a stream is dropped when its time is over, and not before", async (scene) => {
+    const { one, other } = scene;
+    const kinds = [[300, undefined], [60_000, undefined], [300, 1], [60_000, 1]] as const;
+    for (const [ms, end] of kinds) {
+      const streamId = randomId();
+      const times = end === undefined ? { liveMs: ms, keepMs: 1 } : { liveMs: 1, keepMs: ms };
+      const append = { ...scene.events(1, 1, { info: "info", end }), streamId };
+      await one.append({ ...scene.producer, ...times }, [append]);
+      const what = end === undefined ? "a stream that goes on" : "a stream that has ended";
+      if (ms > 300) {
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        same((await other.find(streamId))?.last, 1, `the last event of ${what}, within its time`);
+      } else {
+        const isGone = async () => await other.find(streamId) === undefined;
+        await eventually(isGone, 1500, `${what} is dropped after ${ms} ms`);
+      }
+    }
   }],
   ["a stream may be kept before it has events", async (scene) => {
     await scene.write(1, 0);
@@ -308,13 +326,20 @@ const CHECKS: readonly [name: string, check: (scene: Scene) => Promise<void>][] 
 
 /** Throws if two values differ. */
 function same(actual: unknown, expected: unknown, what: string): void {
-  const [is, be] = [actual, expected].map((value) => JSON.stringify(sorted(value)) ?? "undefined");
+  const [is = "", be = ""] = [actual, expected].map((value) => JSON.stringify(sorted(value)));
   if (is === be) return;
-  throw new Error(`${what} should be ${shortened(be!)}, and is ${shortened(is!)}`);
+  let at = 0;
+  while (is[at] === be[at]) at++;
+  const from = Math.max(0, at - BEFORE_DIFFERENCE);
+  throw new Error(`${what} should be ${shortened(be, from)}, and is ${shortened(is, from)}`);
 }
 
-/** The same value with its members in one order. */
+/** Number of characters of a value that are shown before the one that differs. */
+const BEFORE_DIFFERENCE = 100;
+
+/** The same value with its members in one order, and what is `undefined` told from `null`. */
 function sorted(value: unknown): unknown {
+  if (value === undefined) return "<undefined>";
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== "object" || value === null) return value;
   const members = Object.entries(value).filter(([, member]) => member !== undefined);
@@ -322,8 +347,9 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(members.map(([name, member]) => [name, sorted(member)]));
 }
 
-function shortened(text: string): string {
-  return text.length > 400 ? `${text.slice(0, 400)}…` : text;
+function shortened(text: string, from: number): string {
+  const shown = text.slice(from, from + 300);
+  return `${from > 0 ? "…" : ""}${shown}${from + shown.length < text.length ? "…" : ""}`;
 }
 
 async function eventually(

@@ -56,6 +56,19 @@ const broken: Readonly<
       return results;
     },
   }),
+  "it returns null for undefined": (store) => ({
+    find: async (streamId) => {
+      const found = await store.find(streamId);
+      return found && { ...found, end: found.end ?? null as never };
+    },
+  }),
+  "it never drops a stream": (store) => ({
+    append: (producer, appends) =>
+      store.append({ ...producer, liveMs: 60_000, keepMs: 60_000 }, appends),
+  }),
+  "it keeps a stream that has ended as long as one that goes on": (store) => ({
+    append: (producer, appends) => store.append({ ...producer, keepMs: producer.liveMs }, appends),
+  }),
   "it ignores leases": (store, server) => ({
     markLost: (...lost) => {
       server.leases.clear();

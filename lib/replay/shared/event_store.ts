@@ -4,7 +4,13 @@
  * texts under numbers, and one lease for each process. `docs/write_your_own_store.md` has an example.
  */
 
-/** Complete events of a stream that follow each other, as one text. */
+/**
+ * Complete events of a stream that follow each other, as one text.
+ *
+ * Each text that a store is given is any well-formed Unicode, U+0000 and U+FEFF included, and MUST be
+ * returned as it was. Where a text column does not take that (PostgreSQL's; SQLite's on Deno), keep
+ * its bytes in UTF-8.
+ */
 export interface StoredPiece {
   /** Number of the first event; events are numbered from 1. */
   readonly first: number;
@@ -13,7 +19,7 @@ export interface StoredPiece {
   readonly text: string;
 }
 
-/** The process that calls. */
+/** A process that uses the store: it makes streams, reads them, or both. */
 export interface Producer {
   /** Its id: 22 characters of base64url. */
   readonly id: string;
@@ -30,7 +36,7 @@ export interface StreamAppend {
   readonly streamId: string;
   /** The chat of which this becomes the latest stream when it is new, as one text; unless it has none. */
   readonly chat: string | undefined;
-  /** What `find` returns of the stream; absent if the producer knows that the store has it. */
+  /** A text of the log, which `find` returns; absent if the producer knows that the store has it. */
   readonly info: string | undefined;
   /** Number of the first event that the producer still holds. */
   readonly first: number;
@@ -56,7 +62,7 @@ export type AppendResult =
   | { readonly state: "missing" | "taken" | "lost" }
   | { readonly state: "failed"; readonly error: string };
 
-/** A stream as the store has it. */
+/** A stream as the store has it. Numbers are numbers, and what is missing is `undefined`, not `null`. */
 export interface StoredStream {
   readonly producerId: string;
   readonly info: string;
@@ -113,11 +119,12 @@ export interface EventStore {
    *    `lost`; if the store does not have it, or has lost a part of it, and `info` is absent,
    *    `missing`.
    * 2. A new stream begins with `info` and without events, and becomes the latest of its `chat`.
-   * 3. Each piece MUST be kept if it follows the last event that is held, or begins before and ends
-   *    after it, or begins with event `first`: then there is a gap, which `read` returns as it is.
-   *    One that ends before is skipped, and any other one MUST be left out with all after it.
+   * 3. For each piece, in order: it MUST be skipped if it ends with the last event that is held or
+   *    before; it MUST be kept if it begins with the event after that or before, or with event `first`
+   *    (there is a gap then, which `read` returns as it is); else it MUST be left out with all after it.
    * 4. Pieces that end before `first` MUST be dropped.
-   * 5. If the last event is `last` now and `end` is given, the stream has ended: it is kept for
+   * 5. If the last event is `last` now and `end` is given, the stream has ended (an `end` that it has
+   *    already stays): it is kept for
    *    `keepMs` from now on, and else for `liveMs`. So is its chat, while it is the chat's latest.
    *
    * @returns One result for each append, in their order.
@@ -129,8 +136,8 @@ export interface EventStore {
   /**
    * Reads what comes after an event, of up to 32 streams, or up to 32 times of one.
    *
-   * @param maxLength A part needs no further piece once its pieces have so many characters, or bytes
-   * in UTF-8; its first piece may be longer.
+   * @param maxLength A part has pieces until they have so many characters, or bytes in UTF-8; the piece
+   * that reaches it is included.
    * @returns One part for each read, in their order; `undefined` for a stream that is not held, or
    * only in part.
    */
@@ -152,8 +159,9 @@ export interface EventStore {
    * for `keepMs`.
    *
    * MUST do nothing if the stream is not of `producerId`, has ended, or has another last event; nor
-   * may it, unless `producerId` is the caller itself, while the lease of `producerId` holds, or if
-   * the store has lost its leases less than `leaseMs` ago, as by a restart.
+   * may it, unless `producerId` is the caller itself, while the lease of `producerId` holds. A store
+   * that may lose its leases and keep its streams, as by a restart, MUST return `false` for the first
+   * `leaseMs` after. Leases that ran out while the store was away have run out.
    *
    * @returns Whether the stream is lost now.
    */
