@@ -13,6 +13,7 @@ import {
   readAnswer,
 } from "./testing/answer.ts";
 import { checkOptionNames } from "./option_names.ts";
+import { joined } from "./values.ts";
 
 export type { Answer, EventFormat };
 export { FakeClock } from "./testing/fake_clock.ts";
@@ -139,14 +140,4 @@ async function readChunks(
     signal?.removeEventListener("abort", leave);
     leave();
   }
-}
-
-function joined(chunks: Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }

@@ -1,4 +1,4 @@
-/** Checks of values that come from outside: from JSON, from sources, from callers without types. */
+/** What can be asked of any value, and what is done with plain ones. */
 
 /** Whether a value is an object; arrays are. */
 export function isObject(value: unknown): value is object {
@@ -28,4 +28,24 @@ export function nameOf(value: unknown): string {
   if (value === null) return "null";
   if (typeof value !== "object") return `a ${typeof value}`;
   return `a ${value.constructor?.name ?? "object"}`;
+}
+
+/** The bytes of all parts, in order. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+type Defined<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
+
+/** The same fields without those that are `undefined`. */
+export function definedOf<T extends object>(fields: T): Defined<T> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined),
+  ) as Defined<T>;
 }

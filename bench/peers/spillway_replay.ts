@@ -48,6 +48,14 @@ async function again(request: Request, n: number): Promise<Response> {
   return resume(request, { log: finished, streamId: await (recorded ??= record(n)) });
 }
 
+/** The same source as in `spillway.ts`, to the letter: engines are particular about generators. */
+async function* model(n: number, signal: AbortSignal): AsyncGenerator<string, void> {
+  for (let i = 0; i < n; i++) {
+    if (signal.aborted) return; // the client disconnected: stop paying
+    yield corpus.token(i);
+  }
+}
+
 serve((request) => {
   const { url } = request;
   const asked = query(url);
@@ -58,8 +66,5 @@ serve((request) => {
   }
   if (url.includes("/again")) return again(request, n);
   if (shape !== "generator") return sse(request, () => generate(asked), options);
-  // The same source as in `spillway.ts`, to the letter: engines are particular about generators.
-  return sse(request, async function* () {
-    for (let i = 0; i < n; i++) yield corpus.token(i);
-  }, options);
+  return sse(request, ({ signal }) => model(n, signal), options);
 });

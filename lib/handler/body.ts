@@ -3,6 +3,7 @@ import { handlerError } from "./codes.ts";
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
+import { joined } from "../values.ts";
 
 /** Limits on the body of a request. */
 export interface BodyLimits {
@@ -105,13 +106,7 @@ export async function readBody(
     clock.clearTimer(timer);
     active.timers--;
   }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
+  return joined(chunks);
 }
 
 /**

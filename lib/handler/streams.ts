@@ -15,6 +15,7 @@ import { checkInput, type StandardSchema } from "./input.ts";
 import type { Call } from "./routes/route.ts";
 import type { StreamRoute } from "./routes/stream_route.ts";
 import { faultsOf, InvalidInput } from "./schema.ts";
+import { definedOf } from "../values.ts";
 
 /** What the streams of a handler have in common. */
 export interface StreamsInit {
@@ -127,13 +128,4 @@ export class Streams {
   #nothing(): Response {
     return new Response(null, { status: 204, headers: new Headers(this.#init.options.headers) });
   }
-}
-
-type Defined<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
-
-/** The properties that have a value. */
-function definedOf<T extends object>(options: T): Defined<T> {
-  return Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as Defined<T>;
 }

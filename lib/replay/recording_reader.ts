@@ -7,6 +7,7 @@ import type { ProducerPhase, ReaderOutcome } from "../pipeline/byte_producer.ts"
 import type { Followed, Follower, ReaderFrames } from "./event_log.ts";
 import { type EventPage, type EventPages, HEARTBEAT, offsetOf } from "./event_pages.ts";
 import { replayError } from "./codes.ts";
+import { joined } from "../values.ts";
 
 /** A stream, as its readers are served from it. No method may throw. */
 export interface ServedStream {
@@ -206,7 +207,7 @@ export class RecordingReader implements Followed {
       this.#unwritten = broken;
     }
     this.#page = undefined;
-    this.#rest = failure === undefined ? waiting : joined(waiting, failure);
+    this.#rest = failure === undefined ? waiting : joined([waiting, failure]);
   }
 
   /** Finds the reader's position, and drops the reader if that is held no longer. */
@@ -257,11 +258,4 @@ export class RecordingReader implements Followed {
     this.#locate();
     return true;
   }
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(first.length + second.length);
-  bytes.set(first);
-  bytes.set(second, first.length);
-  return bytes;
 }
