@@ -71,7 +71,7 @@ local function append(head, at, meta, events, chat)
     redis.call("HSET", meta, "end", ending)
     ms = keepMs
   end
-  if ms ~= liveMs or ttl < ms - ${RENEW_MS} then
+  if ms ~= liveMs or ttl < 0 or ttl < ms - ${RENEW_MS} then
     redis.call("PEXPIRE", meta, ms)
     redis.call("PEXPIRE", events, ms)
     if chat and redis.call("GET", chat) == id then redis.call("PEXPIRE", chat, ms) end

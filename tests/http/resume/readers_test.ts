@@ -57,7 +57,8 @@ for (
       const whole = others.filter(({ last }) => last.event === "done");
       assert(end === "done" ? whole.length === 3 : whole.length > 0, `${whole.length} have all`);
       for (const reading of others) assertExact(reading.blocks);
-      assert.equal(active.readers, 1, "it has not been served to its end");
+      // One that was given up soon may have room for the rest, the failure, in its socket.
+      if (end === "done") assert.equal(active.readers, 1, "it has not been served to its end");
 
       full.read();
       await until(() => full.received.endsWith("\r\n0\r\n\r\n"), 10_000, "the end");
