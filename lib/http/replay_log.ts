@@ -6,6 +6,7 @@ import type { StreamError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 import type { GenerationInit, GenerationOptions } from "../pipeline/generation.ts";
 import type { Body, ReaderOptions } from "../pipeline/stream.ts";
+import type { HeaderFields } from "./response.ts";
 
 /** What happens to a logged generation when its last client disconnects. */
 export type Disconnect = "cancel" | "continue" | { continueForMs: number };
@@ -48,7 +49,7 @@ export interface ResumeRequest extends ReaderOptions {
    */
   formats?: readonly Format[];
   /** Further response headers. */
-  headers?: HeadersInit;
+  headers?: HeaderFields;
 }
 
 /** Which generation is to be stopped. */

@@ -2,6 +2,9 @@
 import { type Problem, problemOf, publicError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 
+/** What `new Headers` takes. It has its name in the DOM's types alone, which a server may not load. */
+export type HeaderFields = NonNullable<ConstructorParameters<typeof Headers>[0]>;
+
 /**
  * An error as a response, with the status of its code. The only way from one to the other.
  *
@@ -10,7 +13,7 @@ import type { Format } from "../formats/format.ts";
  */
 export function errorResponse(
   error: unknown,
-  init: HeadersInit = {},
+  init: HeaderFields = {},
   format: Pick<Format, "errorBody"> = {},
   errors?: Problem["errors"],
 ): Response {

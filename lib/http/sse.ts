@@ -13,7 +13,7 @@ import { type Body, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
 import type { OpenStream, Respond, StreamObserver } from "./replay_log.ts";
-import { errorResponse, streamHeaders } from "./response.ts";
+import { errorResponse, type HeaderFields, streamHeaders } from "./response.ts";
 
 /**
  * The formats that a request may ask for, in the order in which a tie of `Accept` is decided: `text`,
@@ -221,7 +221,7 @@ function headersOf(format: Format, options: SseOptions): Record<string, string> 
 function named(
   head: Record<string, string> | Headers,
   streamId: string | undefined,
-): HeadersInit {
+): HeaderFields {
   if (streamId === undefined) return head;
   if (!(head instanceof Headers)) return { ...head, "x-stream-id": streamId };
   head.set("x-stream-id", streamId);
