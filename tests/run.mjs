@@ -88,6 +88,7 @@ const lanes = [
     ["package for JSR", ["deno", "publish", "--dry-run", "--allow-dirty"], withoutWarning],
     ["types with the real packages", ["tsc", "-p", INTEROP], one, PACKAGES],
     ["types of the schema tests", ["tsc", "-p", SCHEMAS], one, PACKAGES],
+    ["inferred types", ["tsc", "-p", "tests/types"], one, PACKAGES],
     // What a real Redis has of its own; the rules of a shared log run with the suites, on a fake store.
     [
       "RedisLog on Bun",
