@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
 const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
-const MARKDOWN = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+const MARKDOWN = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "skills"];
 const ours = ["mod.ts", "lib", "tests", "bench", "docs", ...MARKDOWN];
 
 /** How many tests a runner says have passed and failed; a check without tests counts as one. */
@@ -119,7 +119,11 @@ const lanes = [
     ["tests on Deno", [...DENO_TEST, ...suite], denoCounts],
     ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
     ["schema packages on Deno", [...DENO_TEST, ...schemaTests], denoCounts, PACKAGES],
-    ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md", "docs"], denoCounts],
+    [
+      "examples",
+      ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md", "docs", "skills"],
+      denoCounts,
+    ],
   ],
 ];
 
