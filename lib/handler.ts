@@ -32,6 +32,7 @@ export type { AccessOptions, Authorization } from "./handler/access.ts";
 export type { BodyLimits } from "./handler/body.ts";
 export type { OutputOf, StandardIssue, StandardResult, StandardSchema } from "./handler/input.ts";
 export type { Stats } from "./handler/metrics.ts";
+export type { ActiveCounts } from "./counters.ts";
 export type { ApiInfo } from "./handler/openapi/document.ts";
 export { openApi } from "./handler/openapi/open_api.ts";
 export type { ChatInput, HandlerLimits, HandlerOptions } from "./handler/options.ts";
@@ -54,6 +55,8 @@ export type {
   UIPart,
 } from "./handler/routes/ui_message.ts";
 export type { StreamLimits } from "./handler/stream_limit.ts";
+export type { FormatName, SseOptions } from "./http/options.ts";
+export type { GenerationOptions } from "./pipeline/generation.ts";
 
 /** The APIs that every handler serves. */
 const APIS: readonly Api[] = [streamingApi, openaiApi, anthropicApi, uiMessageApi, serviceApi];

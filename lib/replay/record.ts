@@ -2,7 +2,7 @@
  * A generation that is recorded, and its first reader. Separate from `sse` so that this code is in a
  * program only with a log.
  */
-import { problemOf, StreamError } from "../error.ts";
+import { problemOf, type StreamError } from "../error.ts";
 import { commentHeartbeat, type Format, type FormatContext } from "../formats/format.ts";
 import type { LoggedOptions, OpenStream, Respond, StreamObserver } from "../http/replay_log.ts";
 import { Generation, type GenerationInit, type GenerationOptions } from "../pipeline/generation.ts";
