@@ -14,7 +14,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
 const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
 const MARKDOWN = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "skills"];
-const ours = ["mod.ts", "lib", "tests", "bench", "docs", ...MARKDOWN];
+const ours = ["mod.ts", "lib", "tests", "bench", "docs", "scripts", ...MARKDOWN];
 
 /** How many tests a runner says have passed and failed; a check without tests counts as one. */
 const one = (_output, ok) => (ok ? [1, 0] : [0, 1]);
@@ -82,7 +82,7 @@ const lanes = [
     ["type check", ["tsc"], one, PACKAGES],
     ["type check of the pages", ["tsc", "-p", "lib/handler/pages/src"], one],
     ["format", ["deno", "fmt", "--check", ...ours], one],
-    ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
+    ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench", "scripts"], one],
     ["documentation lint", ["deno", "doc", "--quiet", "--lint", ...entries], one],
     // A warning is a part of the package that does not work as JSR serves it.
     ["package for JSR", ["deno", "publish", "--dry-run", "--allow-dirty"], withoutWarning],
@@ -102,6 +102,12 @@ const lanes = [
       "stack of Bun, Deno, nginx and Redis",
       [...BUN_PATIENT, "./tests/stack/stack.interop.ts"],
       bunCounts,
+    ],
+    [
+      "package as a user gets it",
+      ["node", "--test", "--test-reporter=tap", "tests/package/package.mjs"],
+      nodeCounts,
+      PACKAGES,
     ],
     [
       "pages in a browser",
