@@ -42,14 +42,14 @@ const hasCurl = spawnSync("curl", ["--version"]).status === 0;
 /** How many servers were started: each has a mark of its own in its environment. */
 let started = 0;
 
-/** The command lines of the processes with a variable in their environment; none but on Linux. */
-function processesWith(variable: string): string[] {
+/** The processes with a variable in their environment; none but on Linux. */
+function processesWith(variable: string): { id: number; command: string }[] {
   if (!existsSync("/proc/self/environ")) return [];
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((id) => {
     try {
       const environment = readFileSync(`/proc/${id}/environ`, "utf8").split("\0");
       if (!environment.includes(variable)) return [];
-      return [readFileSync(`/proc/${id}/cmdline`, "utf8").replaceAll("\0", " ")];
+      return [{ id: Number(id), command: readFileSync(`/proc/${id}/cmdline`, "utf8") }];
     } catch {
       return []; // it has ended meanwhile, or is another user's
     }
@@ -95,6 +95,7 @@ for (const [command, [program, args]] of Object.entries(COMMANDS)) {
       assert.deepEqual(processesWith(`SPILLWAY_TEST=${mark}`), []);
     } finally {
       await child.stop();
+      for (const { id } of processesWith(`SPILLWAY_TEST=${mark}`)) process.kill(id, "SIGKILL");
     }
   });
 }
