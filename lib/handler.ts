@@ -24,6 +24,7 @@ import { Streams } from "./handler/streams.ts";
 import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
 import { errorResponse } from "./http/response.ts";
+import { urlOf } from "./http/url.ts";
 import type { Source } from "./pipeline/pump.ts";
 import { hasMethod } from "./values.ts";
 import { checkOptionNames } from "./option_names.ts";
@@ -129,10 +130,11 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {
-    const url = new URL(request.url);
-    const path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
+    let path = "";
     let response: Response;
     try {
+      const url = urlOf(request);
+      path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
       neverIdle(request, info);
       response = await answer(request, url, path);
     } catch (error) {

@@ -28,6 +28,7 @@ const LAYERS = [
   "handler",
   "full_handler",
   "server",
+  "cli",
   "testing",
 ];
 /** Folders of peers behind one interface: what a file of theirs may import of its own folder. */
@@ -147,7 +148,10 @@ test("nothing comes from a package, and of Node only the entry takes anything", 
       .filter(() => file.path !== `${PAGES}docs/snippets.ts`)
       .map((specifier) => `${file.path} imports ${specifier}`)
   );
-  assert.deepEqual(foreign, ["server.ts imports node:process"]);
+  assert.deepEqual(foreign, [
+    "server/program.ts imports node:fs",
+    "server/program.ts imports node:process",
+  ]);
 });
 
 test("the field data is spelled in lib/sse/ alone", () => {
@@ -166,14 +170,14 @@ test("one file makes streams and holds their controllers", () => {
 
 test("the environment is read by the entry alone", () => {
   assert.deepEqual(where(({ code }) => /process\.env|Deno\.env|Bun\.env|node:process/.test(code)), [
-    "server.ts",
+    "server/program.ts",
   ]);
 });
 
 test("the runtime is asked for by the entry and the scheduler at most", () => {
   const asking = where(({ code }) => /globalThis|\bBun\b\.|\bDeno\b\./.test(code));
   assert.deepEqual(
-    asking.filter((path) => !["server.ts", "pipeline/scheduler.ts"].includes(path)),
+    asking.filter((path) => !["server/listen.ts", "pipeline/scheduler.ts"].includes(path)),
     [],
   );
 });

@@ -22,6 +22,9 @@ export interface Child {
   stop(): Promise<void>;
 }
 
+/** What a developer may have set, and what would change every test of the server. */
+const UNSET = { OPENAI_API_KEY: "", OPENAI_BASE_URL: "", OPENAI_MODEL: "", REDIS_URL: "" };
+
 /** Starts `command` with `args`. */
 export function startChild(
   command: "bun" | "deno" | "node" | "npm" | "sh",
@@ -35,7 +38,7 @@ export function startChild(
     : command;
   const child = spawn(file, args, {
     cwd: root,
-    env: { ...process.env, NO_COLOR: "1", ...environment },
+    env: { ...process.env, ...UNSET, NO_COLOR: "1", ...environment },
     stdio: ["pipe", "pipe", "pipe"],
   });
   const started: Child = {
@@ -84,11 +87,12 @@ export function startEntry(
   environment: Record<string, string> = {},
   port = 0,
   flags: string[] = [],
+  host = "127.0.0.1",
 ): Child {
   return runtime === "bun"
     ? startChild("bun", ["lib/server.ts", ...flags], { PORT: String(port), ...environment })
     : startChild("deno", [
-      ..."serve -A --no-check --host 127.0.0.1 --port".split(" "),
+      ...`serve -A --no-check --host ${host} --port`.split(" "),
       String(port),
       "lib/server.ts",
       ...flags,
