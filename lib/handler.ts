@@ -57,6 +57,7 @@ export type {
 } from "./handler/routes/ui_message.ts";
 export type { StreamLimits } from "./handler/stream_limit.ts";
 export type { FormatName, SseOptions } from "./http/options.ts";
+export type { HeaderFields } from "./http/response.ts";
 export type { GenerationOptions } from "./pipeline/generation.ts";
 
 /** The APIs that every handler serves. */
