@@ -118,8 +118,25 @@ for (const [runtime, [program, args]] of Object.entries(RUNTIMES)) {
   });
 }
 
+const ON_NODE = `import { createServer } from "node:http";
+import { sse } from "spillway";
+import { toNodeListener } from "spillway/node";
+
+const fetch = (request) => {
+  const query = new URL(request.url).searchParams.get("query") ?? "nothing";
+  return sse(request, ["You ", "asked: ", query]);
+};
+createServer(toNodeListener(fetch)).listen(process.env.PORT, "127.0.0.1");
+`;
 for (const node of [...NODES, process.execPath]) {
   const { stdout: version } = await run(node, ["--version"]);
+  test(`a fetch function serves on Node ${version.trim()}`, async () => {
+    await writeFile(join(project, "example.mjs"), ON_NODE);
+    const answer = await firstAnswer(node, ["example.mjs"], { cwd: project, env, port: PORT });
+    assert.equal(answer.text, "You asked: Hello");
+    assert.equal(answer.isDone, true);
+  });
+
   test(`every entry is imported and required on Node ${version.trim()}`, async () => {
     const names = Object.keys(manifest.exports).filter((entry) => manifest.exports[entry].types);
     const specifiers = names.map((entry) => `spillway${entry.slice(1)}`);
