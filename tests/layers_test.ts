@@ -154,6 +154,7 @@ test("nothing comes from a package, and of Node only the entry and the adapter t
   );
   assert.deepEqual(foreign, [
     "node/exchange.ts imports node:process",
+    "server/listen.ts imports node:http",
     "server/program.ts imports node:fs",
     "server/program.ts imports node:process",
   ]);

@@ -45,6 +45,7 @@ const allOfRedis = redis(
 
 /** Suites with limits so short that a busy neighbour breaks them. */
 const TIMED = [
+  "cli", // a process ends within three seconds of its signal
   "behaviour/departure", // nothing is left 100 ms after a client has disconnected
   "http/resume/post", // a stream is joined within 100 ms
   "http/resume/readers", // a stop reaches every client within 100 ms; sockets fill at their own pace

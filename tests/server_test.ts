@@ -1,5 +1,5 @@
 /**
- * The entry as a user starts it, on Bun and on Deno, whichever runtime runs the test: the tutorial's
+ * The entry as a user starts it, on Bun, Deno and Node, whichever runtime runs the test: the tutorial's
  * request, bad input, counters, signals, and a start that fails in one line.
  */
 import assert from "node:assert/strict";
@@ -7,7 +7,14 @@ import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
 import test, { after, before } from "node:test";
 import { EventDecoder } from "../lib/sse/decode.ts";
-import { type Entry, listening, startChild, startEntry, total } from "./support/child.ts";
+import {
+  type Entry,
+  listening,
+  runtimesHere,
+  startChild,
+  startEntry,
+  total,
+} from "./support/child.ts";
 import { bodyOf, rawRequest, until } from "./support/serve.ts";
 
 const TUTORIAL = "Streaming responseのテスト";
@@ -15,7 +22,11 @@ const JSON_TYPE = { "content-type": "application/json" };
 const MIB = 2 ** 20;
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const RUNTIMES = ["bun", "deno"] as const;
+const RUNTIMES = runtimesHere();
+
+test("node: there is one that runs TypeScript, so that the entry is tested on it", {
+  skip: !RUNTIMES.includes("node") && "no Node from 22.18 on; TEST_NODE may name one",
+}, () => assert.equal(RUNTIMES.length, 3));
 
 function post({ url }: Entry, body: BodyInit, headers: Record<string, string> = JSON_TYPE) {
   return fetch(`${url}/streaming`, { method: "POST", headers, body });
@@ -503,7 +514,7 @@ for (const runtime of RUNTIMES) {
     OPENAI_BASE_URL: "nonsense",
     OPENAI_MODEL: "a-model",
     OPENAI_API_KEY: "sk-0123",
-    ...runtime === "bun" ? { PORT: "abc" } : {},
+    ...runtime !== "deno" ? { PORT: "abc" } : {},
   };
   for (const [name, value] of Object.entries(nonsense)) {
     test(`${runtime}: ${name}=${value} stops the start with one line that names it`, async () => {

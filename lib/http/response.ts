@@ -54,7 +54,10 @@ function uncached(contentType: string): Record<string, string> {
 /** The media type of every event stream. */
 export const EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8";
 
-/** The headers of a stream: no proxy may cache, compress or buffer it. */
+/**
+ * The headers of a stream: no proxy may cache, compress or buffer it. `incremental` is the standard's
+ * way to say so (RFC 10036), `x-accel-buffering` the one that nginx knows.
+ */
 export function streamHeaders(
   contentType: string,
   further: Readonly<Record<string, string>> = {},
@@ -64,6 +67,7 @@ export function streamHeaders(
     "content-type": contentType,
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
+    "incremental": "?1",
     "x-content-type-options": "nosniff",
   };
 }

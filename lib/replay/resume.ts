@@ -140,7 +140,13 @@ async function replay(
   };
   onOpen?.(openStream);
   const context = { request, streamId: info.streamId, lastId: undefined };
-  followed = logged.follow(after, stream, new FormatFrames(format, context));
+  try {
+    followed = logged.follow(after, stream, new FormatFrames(format, context));
+  } catch (error) {
+    // A drain would wait for this reader, which has nothing that could end.
+    onEnd?.(openStream);
+    throw error;
+  }
   return await stream.open(
     followed,
     () => {},

@@ -58,12 +58,11 @@ export const IDLE_TIMEOUT_S = 30;
  *
  * @throws {Error} If it cannot; the message is a part of a sentence.
  */
-// deno-lint-ignore require-await
 export async function listen(fetch: Fetch, address: Address): Promise<Listening> {
   try {
     if (bun) return onBun(bun, fetch, address);
     if (deno) return onDeno(deno, fetch, address);
-    throw new Error("Node does not serve yet; Bun and Deno do");
+    return await onNode(fetch, address);
   } catch (error) {
     throw new Error(`cannot listen on ${address.hostname}:${address.port}: ${reasonOf(error)}`, {
       cause: error,
@@ -83,6 +82,25 @@ function onDeno(deno: DenoGlobal, fetch: Fetch, address: Address): Listening {
   // Without `onListen` Deno prints a line of its own.
   const server = deno.serve({ ...address, handler: fetch, onListen() {} });
   return { ...server.addr, stop: () => server.shutdown() };
+}
+
+async function onNode(fetch: Fetch, address: Address): Promise<Listening> {
+  // Loaded here, so that the other runtimes do without Node's server.
+  const [{ createServer }, { toNodeListener }] = await Promise.all([
+    import("node:http"),
+    import("../node.ts"),
+  ]);
+  // Node's own 5 s are less than proxies keep a connection, which then send into a closed one.
+  const options = { keepAliveTimeout: IDLE_TIMEOUT_S * 1000 };
+  const server = createServer(options, toNodeListener(fetch));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(address.port, address.hostname, resolve);
+  });
+  // From here on an error is one of accepting a connection, and the next one may succeed.
+  server.on("error", console.error);
+  const { address: hostname, port } = server.address() as { address: string; port: number };
+  return { hostname, port, stop: () => new Promise((resolve) => server.close(resolve)) };
 }
 
 function reasonOf(error: unknown): string {
