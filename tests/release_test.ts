@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
-import { contradictions, obstacles, type Project, readProject } from "./release.ts";
+import { contradictions, obstacles, type Project, readProject } from "../scripts/release.ts";
 import { root } from "./support/child.ts";
 
 /** A project that can be released, with some of it changed. */

@@ -6,11 +6,9 @@
 /** What has events, as Node's streams do: an `EventEmitter`. */
 export interface NodeEmitter {
   /** Adds a listener. */
-  // deno-lint-ignore no-explicit-any -- the arguments of a listener are the event's
-  on(event: string, listener: (...values: any[]) => void): unknown;
+  on(event: string, listener: (...values: unknown[]) => void): unknown;
   /** Removes a listener. */
-  // deno-lint-ignore no-explicit-any -- likewise
-  off(event: string, listener: (...values: any[]) => void): unknown;
+  off(event: string, listener: (...values: unknown[]) => void): unknown;
 }
 
 /** A connection: a socket of `node:net` or `node:tls`. */
