@@ -6,7 +6,7 @@ import type { Format } from "../formats/format.ts";
 import type { GenerationOptions } from "../pipeline/generation.ts";
 import { checkOptionNames } from "../option_names.ts";
 import { checkLimits } from "../pipeline/queue.ts";
-import { hasMethod, isObject } from "../values.ts";
+import { hasMethod } from "../values.ts";
 import type { ReaderOptions } from "../pipeline/stream.ts";
 import type { LoggedOptions, ReplayLog, ResumeRequest, StopRequest } from "./replay_log.ts";
 
@@ -38,7 +38,7 @@ export interface StopOptions extends StopRequest {
   log: ReplayLog;
 }
 
-const CHECKED: unique symbol = Symbol("checked");
+const CHECKED: unique symbol = Symbol();
 
 /** Options that {@linkcode checkOptions} has checked. The mark goes with a copy of them. */
 export interface CheckedOptions extends SseOptions {
@@ -70,7 +70,7 @@ const NAMES: Record<keyof SseOptions, true> = {
  * @throws {TypeError} If an option is unknown or of the wrong type.
  */
 export function checkOptions(options: SseOptions): CheckedOptions {
-  if (isChecked(options)) return options;
+  if ((options as CheckedOptions | undefined)?.[CHECKED]) return options as CheckedOptions;
   checkOptionNames("Cannot stream", options, Object.keys(NAMES));
   const { format, heartbeatMs, commitAfterMs, stallMs, streamId, disconnect, log } = options;
   checkLimits(options);
@@ -100,16 +100,9 @@ export function checkOptions(options: SseOptions): CheckedOptions {
  * Headers that belong to one connection, or describe how the body is framed: the runtime sends
  * them.
  */
-const NOT_OURS = [
-  "connection",
-  "content-encoding",
-  "content-length",
-  "keep-alive",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-];
+const NOT_OURS =
+  "connection content-encoding content-length keep-alive te trailer transfer-encoding upgrade"
+    .split(" ");
 
 function checkHeaders(headers: Headers): void {
   const name = NOT_OURS.find((name) => headers.has(name));
@@ -122,8 +115,4 @@ function checkMs(name: string, value: number | undefined, min: number, max: numb
   if (value === undefined || value === 0) return;
   if (typeof value === "number" && value >= min && value <= max) return;
   throw new RangeError(`Cannot stream: ${name} is ${value}, not 0 or ${min} to ${max}`);
-}
-
-function isChecked(options: SseOptions): options is CheckedOptions {
-  return isObject(options) && CHECKED in options;
 }

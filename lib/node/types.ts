@@ -36,6 +36,7 @@ export interface NodeRequest {
 export interface NodeResponse extends Emitter {
   readonly headersSent: boolean;
   readonly writableEnded: boolean;
+  readonly writableFinished?: boolean;
   readonly destroyed?: boolean;
   readonly socket: NodeSocket | null;
   getHeader(name: string): number | string | readonly string[] | undefined;

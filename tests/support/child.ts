@@ -66,9 +66,10 @@ export const DENO_RUN: readonly string[] = ["run", "-A", "--no-check", "--config
 
 /** Starts a file of the project on the runtime that runs the test. */
 export function startScript(path: string, ...args: string[]): Child {
+  if (runtimeName === "bun") return startChild("bun", [path, ...args]);
   return runtimeName === "deno"
     ? startChild("deno", [...DENO_RUN, "--v8-flags=--expose-gc", path, ...args])
-    : startChild("bun", [path, ...args]);
+    : startChild("node", ["--expose-gc", path, ...args]);
 }
 
 /** The server entry, started as a user does. */
