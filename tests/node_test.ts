@@ -589,7 +589,7 @@ test("toNodeListener() serves many requests of one connection that waits for non
   raw.socket.destroy();
 });
 
-test("a short stream can be read, copied and changed before it is sent", async (t) => {
+test("on Node, a short stream can be read, copied and changed before it is sent", async (t) => {
   const ways: ((response: Response) => Response | Promise<Response>)[] = [
     (response) => response,
     (response) => new Response(response.body, response),
@@ -617,7 +617,7 @@ test("a short stream can be read, copied and changed before it is sent", async (
   }
 });
 
-test("a request without a body is a Request in every way", async (t) => {
+test("on Node, a request without a body is a Request in every way", async (t) => {
   const { url } = serve(t, (request) => {
     assert(request instanceof Request);
     for (
@@ -683,7 +683,7 @@ nodeTest("toNodeListener() tells what it takes", () => {
   );
 });
 
-test("createServer(handler.fetch) is a 500, and its operator is told what to do", async (t) => {
+test("on Node, createServer(handler.fetch) is a 500, and its operator is told what to do", async (t) => {
   const errors: unknown[] = [];
   const handler = createHandler({
     source: "x",
@@ -699,7 +699,7 @@ test("createServer(handler.fetch) is a 500, and its operator is told what to do"
   );
 });
 
-test("sse() and resume() tell what to do with Node's own request", async (t) => {
+test("on Node, sse() and resume() tell what to do with Node's own request", async (t) => {
   const seen: unknown[] = [];
   const { url } = listen(t, async (req, res) => {
     const request = req as unknown as Request;
