@@ -30,7 +30,7 @@ export function startChild(
 ): Child {
   const file = command === runtimeName
     ? process.execPath
-    : command === "bun" || command === "deno"
+    : command === "bun" || command === "deno" || command === "node"
     ? `${root}node_modules/.bin/${command}`
     : command;
   const child = spawn(file, args, {
