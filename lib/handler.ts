@@ -23,6 +23,7 @@ import { InvalidInput } from "./handler/schema.ts";
 import { Streams } from "./handler/streams.ts";
 import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
+import { checkRequest } from "./http/request.ts";
 import { errorResponse } from "./http/response.ts";
 import { urlOf } from "./http/url.ts";
 import type { Source } from "./pipeline/pump.ts";
@@ -131,6 +132,11 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {
+    try {
+      checkRequest("Cannot handle", request);
+    } catch (error) {
+      return endOnNode(failed(error, ""), info);
+    }
     let path = "";
     let response: Response;
     try {
@@ -213,6 +219,18 @@ function contextOf<Schema extends StandardSchema>(
     health: () => admission.state === "draining" ? "draining" : log?.health?.() ?? "ok",
     report,
   };
+}
+
+/**
+ * Ends Node's own response, which `createServer(handler.fetch)` hands in as `info`: without it the
+ * client would wait for ever.
+ */
+function endOnNode(response: Response, info: unknown): Response {
+  if (hasMethod(info, "writeHead") && hasMethod(info, "end")) {
+    info.writeHead(response.status);
+    info.end();
+  }
+  return response;
 }
 
 /**

@@ -1,10 +1,8 @@
 /** The command `spillway`, on every runtime: what the server entry does, and that it listens by itself. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type Child, DENO_RUN, listening, runtimesHere, startChild } from "./support/child.ts";
+import { type Child, DENO_RUN, listening, RUNTIMES, startChild } from "./support/child.ts";
 import { rawRequest, until } from "./support/serve.ts";
-
-const RUNTIMES = runtimesHere();
 
 function startCli(runtime: typeof RUNTIMES[number], flags: string[], environment = {}): Child {
   const before = runtime === "deno" ? DENO_RUN : [];

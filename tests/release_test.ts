@@ -80,7 +80,7 @@ test("obstacles() finds each placeholder, a release that the changelog has not, 
 
 test("npm publish runs the check first, and it fails while something stands against it", () => {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  assert.equal(scripts.prepublishOnly, "bun tests/release.ts");
+  assert.equal(scripts.prepublishOnly, "bun scripts/release.ts");
   const [command, ...args] = scripts.prepublishOnly.split(" ");
   const file = join(root, "node_modules", ".bin", command);
   const { status, stderr } = spawnSync(file, [...args, "v0.0.0"], { cwd: root, encoding: "utf8" });
@@ -101,7 +101,7 @@ test("the workflows run what CI runs, and publish to both registries with proven
   for (const job of published) {
     assert.match(job, /needs: test$/m);
     assert.match(job, /id-token: write$/m);
-    assert.match(job, /run: npx bun tests\/release\.ts "\$GITHUB_REF_NAME"$/m);
+    assert.match(job, /run: npx bun scripts\/release\.ts "\$GITHUB_REF_NAME"$/m);
   }
   assert.match(published[0]!, /run: npm publish --provenance --access public$/m);
   assert.match(published[1]!, /run: npx deno publish$/m);

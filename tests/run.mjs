@@ -1,14 +1,15 @@
 /**
  * `npm test`: every check of the project, with progress and one closing line; `--long` in front of a
  * check's name runs what takes too long to be one of them. Most suites wait more than they work, so
- * three lanes run side by side on two cores, and what measures time runs alone when they have ended.
- * It is plain JavaScript so that a machine with only Node and npm can start it; the two runtimes come
- * from npm.
+ * four lanes run side by side on two cores, and what measures time runs alone when they have ended.
+ * It is plain JavaScript so that a machine with only Node and npm can start it; the three runtimes
+ * come from npm.
  */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { differences } from "./support/same_tests.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
@@ -35,6 +36,10 @@ const BUN_TEST = ["bun", "test", "--timeout", "60000"];
 const BUN_PATIENT = ["bun", "test", "--timeout", "120000"];
 const BUN_LONG = ["bun", "test", "--timeout", "240000"];
 const DENO_TEST = ["deno", "test", "-A", "--no-check"];
+const NODE_TEST = ["node", "--test", "--test-reporter=tap", "--test-timeout=120000"];
+/** A process a file, two at a time: each waits more than it works. */
+const NODE_PAIRS = [...NODE_TEST, "--test-concurrency=2"];
+const NODE_ONE = [...NODE_TEST, "--test-concurrency=1"];
 const allOfRedis = redis(
   "redis",
   "store",
@@ -112,7 +117,7 @@ const lanes = [
     ],
     [
       "pages in a browser",
-      ["node", "--test", "--test-reporter=tap", `${BROWSER}/pages.browser.mjs`],
+      [...NODE_TEST, `${BROWSER}/pages.browser.mjs`],
       nodeCounts,
       PACKAGES,
     ],
@@ -132,18 +137,27 @@ const lanes = [
       denoCounts,
     ],
   ],
+  [["tests on Node", [...NODE_PAIRS, ...suite], nodeCounts]],
 ];
 
 /** These have the machine to themselves when the lanes have ended. */
 const alone = [
   ["timed tests on Bun", [...BUN_TEST, ...TIMED, ...TIMED_INTEROP], bunCounts, PACKAGES],
   ["timed tests on Deno", [...DENO_TEST, ...TIMED, ...TIMED_INTEROP], denoCounts, PACKAGES],
+  ["timed tests on Node", [...NODE_PAIRS, ...TIMED], nodeCounts],
 ];
 
 /** What a release wants to see, and a change of its room. */
 const longChecks = [
   ["Redis on Bun", [...BUN_LONG, ...allOfRedis], bunCounts, PACKAGES],
   ["Redis on Deno", [...DENO_TEST, ...allOfRedis], denoCounts, PACKAGES],
+  ["Redis on Node", [...NODE_ONE, ...allOfRedis], nodeCounts, PACKAGES],
+  [
+    "packages on Node",
+    [...NODE_ONE, ...interop, ...TIMED_INTEROP, ...schemaTests],
+    nodeCounts,
+    PACKAGES,
+  ],
   ["stack", [...BUN_LONG, "./tests/stack/stack.interop.ts"], bunCounts],
 ];
 
@@ -164,10 +178,13 @@ const isLive = planned.filter((lane) => lane.length > 0).length <= 1;
 let passed = 0;
 let failed = 0;
 const failures = [];
+/** What the suite has printed on each runtime. */
+const printed = {};
 let installed;
 const isInstalled = new Promise((resolve) => installed = resolve);
 await Promise.all(planned.map(runLane));
 await runLane(lonely);
+compareTests();
 for (const failure of failures) process.stdout.write(`\n${failure}`);
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
@@ -188,11 +205,25 @@ async function runCheck(check) {
   passed += good;
   // A runner that died before it could count has failed all the same.
   failed += code === 0 ? bad : Math.max(bad, 1);
+  const [, runtime] = /^(?:timed )?tests on (\w+)$/.exec(name) ?? [];
+  if (runtime) printed[runtime] = (printed[runtime] ?? "") + output;
   const seconds = ((Date.now() - begun) / 1000).toFixed(1);
   const isGood = code === 0 && bad === 0;
   const result = `=== ${name}: ${isGood ? "ok" : "FAILED"} in ${seconds} s\n`;
   process.stdout.write(isLive ? result : `\n${title}${output}${result}`);
   if (!isGood) failures.push(`${result}${failedTests(output)}`);
+}
+
+/** Every runtime has run the same tests; only the entire suite can tell. */
+function compareTests() {
+  if (isLong || wanted.length > 0) return;
+  const found = differences(printed);
+  const isSame = found.length === 0;
+  if (isSame) passed++;
+  else failed++;
+  const result = `=== the same tests on each runtime: ${isSame ? "ok" : "FAILED"}\n`;
+  process.stdout.write(`\n${result}`);
+  if (!isSame) failures.push(`${result}${found.slice(0, 40).join("\n")}\n`);
 }
 
 /** The lines in which a runner names what failed, once each. */

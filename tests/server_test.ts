@@ -7,26 +7,13 @@ import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
 import test, { after, before } from "node:test";
 import { EventDecoder } from "../lib/sse/decode.ts";
-import {
-  type Entry,
-  listening,
-  runtimesHere,
-  startChild,
-  startEntry,
-  total,
-} from "./support/child.ts";
+import { type Entry, listening, RUNTIMES, startChild, startEntry, total } from "./support/child.ts";
 import { bodyOf, rawRequest, until } from "./support/serve.ts";
 
 const TUTORIAL = "Streaming responseのテスト";
 const JSON_TYPE = { "content-type": "application/json" };
 const MIB = 2 ** 20;
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-const RUNTIMES = runtimesHere();
-
-test("node: there is one that runs TypeScript, so that the entry is tested on it", {
-  skip: !RUNTIMES.includes("node") && "no Node from 22.18 on; TEST_NODE may name one",
-}, () => assert.equal(RUNTIMES.length, 3));
 
 function post({ url }: Entry, body: BodyInit, headers: Record<string, string> = JSON_TYPE) {
   return fetch(`${url}/streaming`, { method: "POST", headers, body });

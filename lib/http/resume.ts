@@ -5,6 +5,7 @@
 import { StreamError } from "../error.ts";
 import { checkOptionNames } from "../option_names.ts";
 import type { ResumeOptions, StopOptions } from "./options.ts";
+import { checkRequest } from "./request.ts";
 import { errorResponse } from "./response.ts";
 
 const NAMES: Record<keyof ResumeOptions, true> = {
@@ -46,6 +47,7 @@ export async function resume(
   request: Request,
   options: ResumeOptions,
 ): Promise<Response> {
+  checkRequest("Cannot resume", request);
   checkOptionNames("Cannot resume", options, Object.keys(NAMES));
   if (options.format !== undefined && typeof options.format !== "string") {
     throw new TypeError("Cannot resume: format is the name of a format; pass formats: [format]");

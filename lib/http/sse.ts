@@ -13,7 +13,8 @@ import { type Body, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
 import type { OpenStream, Respond, StreamObserver } from "./replay_log.ts";
-import { errorResponse, type HeaderFields, streamHeaders } from "./response.ts";
+import { checkRequest } from "./request.ts";
+import { errorResponse, type RespondingRequest, RESPONSE, streamHeaders } from "./response.ts";
 import { queryParameter } from "./url.ts";
 
 /**
@@ -72,9 +73,7 @@ export async function respond(
   options: SseOptions,
   extras: StreamExtras = {},
 ): Promise<Response> {
-  if (typeof request?.method !== "string") {
-    throw new TypeError("Cannot stream: no Request comes first; write sse(request, source)");
-  }
+  checkRequest("Cannot stream", request);
   let checked: CheckedOptions | undefined;
   let format: Format | undefined;
   try {
@@ -124,8 +123,9 @@ function answer(
   const { input } = extras;
   const { streamId, log } = options;
   const init = { request, source, format, options, input, lastEventId, streamId };
+  const { [RESPONSE]: StreamResponse = Response }: RespondingRequest = request;
   const respond = (body: Body, streamId?: string) =>
-    new Response(body as BodyInit, { headers: named(headers, streamId) });
+    new StreamResponse(body as BodyInit, { headers: named(headers, streamId) });
   const isLogged = format.heartbeat !== undefined && !format.buffered;
   if (log !== undefined && isLogged) return log.open(init, options, extras, respond);
   return open(init, options, extras, respond);
@@ -170,7 +170,7 @@ function open(
  */
 function ownHeaders(options: SseOptions): Headers {
   const headers = new Headers(options.headers);
-  if (options.format === undefined) headers.append("vary", "Accept");
+  if (!options.format) headers.append("vary", "Accept");
   return headers;
 }
 
@@ -220,7 +220,7 @@ function headersOf(format: Format, options: SseOptions): Record<string, string> 
 function named(
   head: Record<string, string> | Headers,
   streamId: string | undefined,
-): HeaderFields {
+): Record<string, string> | Headers {
   if (streamId === undefined) return head;
   if (!(head instanceof Headers)) return { ...head, "x-stream-id": streamId };
   head.set("x-stream-id", streamId);

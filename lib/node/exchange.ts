@@ -6,14 +6,41 @@ import { nextTick } from "node:process";
 import { report, StreamError } from "../error.ts";
 import { errorResponse } from "../http/response.ts";
 import { isObject, nameOf } from "../values.ts";
-import { requestOf } from "./request.ts";
-import type { NodeRequest, NodeResponse } from "./types.ts";
+import { BytesResponse } from "./bytes_response.ts";
+import { type Client, requestOf } from "./request.ts";
+import type { NodeRequest, NodeResponse, NodeSocket } from "./types.ts";
 
 /** A `fetch` function; `info` has Node's own request and response. */
 export type NodeFetch = (
   request: Request,
   info: { readonly req: NodeRequest; readonly res: NodeResponse },
 ) => Response | Promise<Response>;
+
+/** The exchanges of each connection that send a stream: many, where a client does not wait for one. */
+const connections = new WeakMap<NodeSocket, Set<Exchange>>();
+
+/**
+ * The exchanges of a connection. A client that half-closes it has disconnected from all of them: one
+ * that takes nothing either would otherwise keep them for good.
+ */
+function exchangesOn(socket: NodeSocket): Set<Exchange> {
+  let exchanges = connections.get(socket);
+  if (exchanges === undefined) {
+    const opened = exchanges = new Set();
+    connections.set(socket, opened);
+    socket.on("end", () => {
+      for (const exchange of opened) exchange.leave();
+    });
+  }
+  return exchanges;
+}
+
+/** What fails on a connection that is gone is followed by its `close`. */
+function ignore(): void {}
+
+function departure(): DOMException {
+  return new DOMException("The client disconnected", "AbortError");
+}
 
 /** How long a client may take nothing of what is left when the body has ended. */
 const LINGER_MS = 30_000;
@@ -31,12 +58,13 @@ const LINGER_MS = 30_000;
  * it, and a complete one with its length. One read of the body is under way at a time, and none while
  * the connection is full.
  */
-export class Exchange {
+export class Exchange implements Client {
   #state: "answering" | "opening" | "sending" | "ended" = "answering";
   readonly #req: NodeRequest;
   readonly #res: NodeResponse;
   readonly #onError: ((error: unknown) => void) | undefined;
-  readonly #abort = new AbortController();
+  #abort: AbortController | undefined;
+  #hasLeft = false;
   /** Kept as long as the response: Node's `Request` passes an abort on only while it lives itself. */
   #request: Request | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -45,6 +73,7 @@ export class Exchange {
   /** The first chunk, which waits for the head. */
   #first: Uint8Array | undefined;
   #isWatched = false;
+  #siblings: Set<Exchange> | undefined;
 
   constructor(
     req: NodeRequest,
@@ -56,83 +85,87 @@ export class Exchange {
     this.#onError = onError;
   }
 
+  /** Aborts when the client disconnects. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#hasLeft) this.#abort.abort(departure());
+    }
+    return this.#abort.signal;
+  }
+
   /** Handles the request with `fetch`. Never throws. */
   run(fetch: NodeFetch): void {
-    const { socket, httpVersionMajor } = this.#req;
-    // A client that only half-closes has disconnected as well: Node would go on writing to it.
-    if (httpVersionMajor < 2) socket.on("end", this.#left);
-    this.#res.on("close", () => {
-      socket.off("end", this.#left);
-      this.#closed();
-    });
-    // Written to a connection that is gone: `close` follows.
-    this.#res.on("error", () => {});
+    this.#res.on("close", this.#closed);
+    this.#res.on("error", ignore);
     try {
-      this.#request = requestOf(this.#req, this.#abort.signal);
+      this.#request = requestOf(this.#req, this);
       Promise.resolve(fetch(this.#request, { req: this.#req, res: this.#res }))
-        .then((response) => this.#respond(response)).catch(this.#failed);
+        .then(this.#respond).catch(this.#failed);
     } catch (error) {
       this.#failed(error);
     }
   }
 
   /** The connection is closed: what is not finished never will be. */
-  #closed(): void {
-    const { writableFinished, writableEnded } = this.#res as {
-      writableFinished?: boolean;
-      writableEnded: boolean;
-    };
+  readonly #closed = (): void => {
+    this.#siblings?.delete(this);
     this.#request = undefined;
-    if (writableFinished ?? writableEnded) return;
-    this.#cancel();
-  }
+    const { writableEnded, writableFinished } = this.#res;
+    // That of HTTP/2 calls itself finished when its stream was closed.
+    if (!(this.#req.httpVersionMajor < 2 ? writableFinished : writableEnded)) this.#cancel();
+  };
 
-  /** Called when the client disconnects, or closes its half of the connection. */
-  readonly #left = (): void => {
+  /** Called when the client closes its half of the connection. */
+  leave(): void {
     if (this.#res.writableEnded) return;
     this.#cancel();
     this.#res.destroy();
-  };
+  }
 
   #cancel(): void {
     this.#state = "ended";
-    const reason = new DOMException("The client disconnected", "AbortError");
-    this.#abort.abort(reason);
+    this.#hasLeft = true;
+    this.#abort?.abort(departure());
     // A body that cannot be cancelled has ended already.
-    this.#reader?.cancel(reason).catch(() => {});
+    this.#reader?.cancel(departure()).catch(ignore);
   }
 
   /** The handler has thrown, or what it returned cannot be sent. */
   readonly #failed = (error: unknown): void => {
-    const { aborted, reason } = this.#abort.signal;
-    if (!(error instanceof StreamError) && !(aborted && error === reason)) {
-      report(this.#onError, error);
-    }
+    const isDeparture = this.#hasLeft && error === this.#abort?.signal.reason;
+    if (!(error instanceof StreamError) && !isDeparture) report(this.#onError, error);
     if (this.#state === "answering" && !this.#res.headersSent) {
       this.#send(errorResponse(error));
     } else this.#breakOff();
   };
 
-  #respond(response: Response): void {
-    if (!isObject(response) || !isObject(response.headers)) {
-      throw new TypeError(`Cannot respond: fetch returned ${nameOf(response)}, not a Response`);
+  readonly #respond = (response: Response): void => {
+    if (!isObject(response) || typeof response.status !== "number") {
+      throw new TypeError(
+        `Cannot respond: fetch returned ${
+          response === undefined ? "nothing" : nameOf(response)
+        }, not a Response`,
+      );
     }
     // The client has left, or middleware has answered.
     if (this.#state !== "answering" || this.#res.headersSent) {
-      return void response.body?.cancel().catch(() => {});
+      return void response.body?.cancel().catch(ignore);
     }
     this.#send(response);
-  }
+  };
 
   #send(response: Response): void {
-    const { status, body } = response;
+    const { status } = response;
     this.#status = status;
-    this.#head = headOf(response, this.#res);
+    const buffered = response instanceof BytesResponse ? response : undefined;
+    this.#head = headOf(buffered?.givenHead ?? response.headers, this.#res);
+    this.#first = buffered?.bytesToSend;
+    if (this.#first !== undefined && this.#req.method !== "HEAD") return this.#sendAll();
+    const { body } = response;
     if (body === null || this.#req.method === "HEAD" || status === 204 || status === 304) {
-      this.#res.writeHead(status, this.#head);
-      this.#state = "ended";
-      this.#res.end();
-      body?.cancel().catch(() => {});
+      this.#complete();
+      body?.cancel().catch(ignore);
       return;
     }
     this.#reader = body.getReader();
@@ -173,6 +206,9 @@ export class Exchange {
   /** Sends the head, and what there is of the body. */
   #open(): void {
     this.#state = "sending";
+    if (this.#req.httpVersionMajor < 2) {
+      this.#siblings = exchangesOn(this.#req.socket).add(this);
+    }
     this.#res.writeHead(this.#status, this.#head);
     // Whether there is room is asked with the next chunk, which is on its way.
     if (this.#first?.length) this.#res.write(this.#first);
@@ -184,14 +220,21 @@ export class Exchange {
   #sendAll(): void {
     const body = this.#first ?? new Uint8Array();
     this.#head["content-length"] ??= String(body.length);
-    this.#res.writeHead(this.#status, this.#head);
-    this.#end(body);
+    this.#complete(body);
   }
 
-  #end(last?: Uint8Array): void {
+  /** Sends the head and all of the body in one piece, and ends. */
+  #complete(body?: Uint8Array): void {
+    this.#res.writeHead(this.#status, this.#head);
     this.#state = "ended";
-    this.#res.end(last);
-    this.#linger();
+    this.#res.end(body);
+  }
+
+  #end(): void {
+    this.#state = "ended";
+    this.#res.end();
+    // A client that takes nothing more has this long to take the rest.
+    if (!isFlushed(this.#res)) this.#res.setTimeout(LINGER_MS);
   }
 
   #waitForDrain(): void {
@@ -210,17 +253,11 @@ export class Exchange {
     });
   }
 
-  /** Leaves a client that takes nothing more no longer than this to take the rest. */
-  #linger(): void {
-    if (!this.#res.writableEnded || isFlushed(this.#res)) return;
-    this.#res.setTimeout(LINGER_MS);
-  }
-
   /** Ends the response so that no client takes it for complete. */
   #breakOff(): void {
     if (this.#res.writableEnded || this.#res.destroyed) return;
     this.#state = "ended";
-    this.#reader?.cancel().catch(() => {});
+    this.#reader?.cancel().catch(ignore);
     const { socket, chunkedEncoding } = this.#res as NodeResponse & { chunkedEncoding?: boolean };
     const hasLength = chunkedEncoding || this.#head["content-length"] !== undefined;
     if (this.#res.headersSent && hasLength && socket?.destroySoon) {
@@ -237,12 +274,18 @@ function isFlushed(res: NodeResponse): boolean {
 }
 
 /** The headers of a response, with what middleware before it has said about cookies and caching. */
-function headOf({ headers }: Response, res: NodeResponse): Record<string, string | string[]> {
+function headOf(
+  headers: Headers | Record<string, string>,
+  res: NodeResponse,
+): Record<string, string | string[]> {
   const head: Record<string, string | string[]> = {};
   let cookies: string[] | undefined;
-  for (const [name, value] of headers) {
-    if (name === "set-cookie") (cookies ??= []).push(value);
-    else head[name] = value;
+  if (!(headers instanceof Headers)) Object.assign(head, headers);
+  else {
+    for (const [name, value] of headers) {
+      if (name === "set-cookie") (cookies ??= []).push(value);
+      else head[name] = value;
+    }
   }
   if (cookies !== undefined) {
     head["set-cookie"] = [...[res.getHeader("set-cookie") ?? []].flat().map(String), ...cookies];

@@ -45,6 +45,8 @@ export interface NodeResponse extends NodeEmitter {
   readonly headersSent: boolean;
   /** Whether `end` was called. */
   readonly writableEnded: boolean;
+  /** Whether everything was handed to the connection. */
+  readonly writableFinished?: boolean;
   /** Whether the response was broken off. */
   readonly destroyed?: boolean;
   /** The connection; `null` when it is gone. */

@@ -2,7 +2,7 @@
  * Other processes, on the same runtime or another one: a crash, an exit and a resident size can only be
  * seen from outside. They start at the project's root.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { ActiveCounts } from "../../lib/counters.ts";
@@ -25,29 +25,8 @@ export interface Child {
 /** What a developer may have set, and what would change every test of the server. */
 const UNSET = { OPENAI_API_KEY: "", OPENAI_BASE_URL: "", OPENAI_MODEL: "", REDIS_URL: "" };
 
-/**
- * A Node that runs TypeScript: that of the test, that of `TEST_NODE`, that of a package `node`, or the
- * machine's; `undefined` if none does.
- */
-export function findNode(): string | undefined {
-  nodes ??= [
-    ...runtimeName === "node" ? [process.execPath] : [],
-    ...process.env.TEST_NODE ? [process.env.TEST_NODE] : [],
-    `${root}node_modules/.bin/node`,
-    `${root}tests/node_modules/node22/bin/node`,
-    "node",
-  ].filter((file) => {
-    const { stdout } = spawnSync(file, ["-p", "process.features.typescript"], { encoding: "utf8" });
-    return /^(strip|transform)$/m.test(stdout ?? "");
-  });
-  return nodes[0];
-}
-let nodes: string[] | undefined;
-
-/** The runtimes that can start a file of `lib/` here. */
-export function runtimesHere(): ("bun" | "deno" | "node")[] {
-  return ["bun", "deno", ...findNode() === undefined ? [] : ["node"] as const];
-}
+/** The runtimes that start a file of `lib/`. */
+export const RUNTIMES = ["bun", "deno", "node"] as const;
 
 /** Starts `command` with `args`. */
 export function startChild(
@@ -57,9 +36,7 @@ export function startChild(
 ): Child {
   const file = command === runtimeName
     ? process.execPath
-    : command === "node"
-    ? findNode() ?? command
-    : command === "bun" || command === "deno"
+    : command === "bun" || command === "deno" || command === "node"
     ? `${root}node_modules/.bin/${command}`
     : command;
   const child = spawn(file, args, {
@@ -95,9 +72,10 @@ export const DENO_RUN: readonly string[] = ["run", "-A", "--no-check", "--config
 
 /** Starts a file of the project on the runtime that runs the test. */
 export function startScript(path: string, ...args: string[]): Child {
+  if (runtimeName === "bun") return startChild("bun", [path, ...args]);
   return runtimeName === "deno"
     ? startChild("deno", [...DENO_RUN, "--v8-flags=--expose-gc", path, ...args])
-    : startChild("bun", [path, ...args]);
+    : startChild("node", ["--expose-gc", path, ...args]);
 }
 
 /** The server entry, started as a user does. */

@@ -3,7 +3,9 @@
  * it. No test has to know its runtime.
  */
 import { Buffer } from "node:buffer";
-import { connect, type Socket } from "node:net";
+import { createServer } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import { toNodeListener } from "../../lib/node.ts";
 
 export interface Served {
   readonly port: number;
@@ -32,6 +34,15 @@ export const runtimeName: "bun" | "deno" | "node" = runtime.Bun
 
 /** Serves on port 0 of the loopback address; `idleTimeout` is Bun's, in seconds, 0 for off. */
 export function serve(fetch: Fetch, { idleTimeout = 0 }: { idleTimeout?: number } = {}): Served {
+  if (runtimeName === "node") {
+    const server = createServer(toNodeListener(fetch));
+    // With an address it would be looked up first; without one the port is known at once.
+    server.listen(0);
+    return served((server.address() as AddressInfo).port, () => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    });
+  }
   if (runtime.Bun) {
     const options = { hostname: "127.0.0.1", port: 0, idleTimeout, development: false, fetch };
     const server = runtime.Bun.serve(options);

@@ -1,0 +1,85 @@
+/**
+ * A `Response` of bytes that makes a real one only for those who ask for its body. Separate from the
+ * exchange because it has to be what every reader of a `Response` expects.
+ */
+
+import type { ResponseBody } from "../http/response.ts";
+
+/** A response whose bytes the exchange sends as they are. */
+export class BytesResponse extends Response {
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  #head: Record<string, string> | Headers;
+  /** Made when the body is asked for. */
+  #made: Response | undefined;
+
+  /** Makes a response of a copy of the bytes. */
+  constructor(bytes: Uint8Array, head: Record<string, string> | Headers) {
+    super(null);
+    this.#bytes = bytes.slice() as Uint8Array<ArrayBuffer>;
+    this.#head = head;
+  }
+
+  /** The bytes; absent if somebody has asked for the body. */
+  get bytesToSend(): Uint8Array | undefined {
+    return this.#made === undefined ? this.#bytes : undefined;
+  }
+
+  /** The headers as they were given; absent if somebody has asked for them, and may have changed them. */
+  get givenHead(): Record<string, string> | undefined {
+    return this.#head instanceof Headers ? undefined : this.#head;
+  }
+
+  override get headers(): Headers {
+    if (!(this.#head instanceof Headers)) this.#head = new Headers(this.#head);
+    return this.#head;
+  }
+
+  get #real(): Response {
+    return this.#made ??= new Response(this.#bytes, { headers: this.headers });
+  }
+
+  override get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+    return this.#real.body;
+  }
+
+  override get bodyUsed(): boolean {
+    return this.#made?.bodyUsed ?? false;
+  }
+
+  override arrayBuffer(): Promise<ArrayBuffer> {
+    return this.#real.arrayBuffer();
+  }
+
+  override blob(): Promise<Blob> {
+    return this.#real.blob();
+  }
+
+  override bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#real.bytes();
+  }
+
+  override clone(): Response {
+    return this.#real.clone();
+  }
+
+  override formData(): Promise<FormData> {
+    return this.#real.formData();
+  }
+
+  override json(): Promise<unknown> {
+    return this.#real.json();
+  }
+
+  override text(): Promise<string> {
+    return this.#real.text();
+  }
+}
+
+/** What makes the response to a stream: of bytes, where all of it is there. */
+export class StreamResponse extends Response {
+  /** Makes a response whose bytes, if it has them, are copied. */
+  constructor(body: ResponseBody, init: { headers: Record<string, string> | Headers }) {
+    if (body instanceof Uint8Array) return new BytesResponse(body, init.headers);
+    super(body, init);
+  }
+}
