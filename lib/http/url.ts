@@ -16,7 +16,17 @@ const NO_HOST = /^$|[^!-~]|[@#?/\\]/;
  * @throws {StreamError} `bad_request` if the request's `Host` makes no URL.
  */
 export function urlOf({ url, headers }: Request): URL {
-  if (!NO_HOST.test(headers.get("host") ?? "none") && URL.canParse(url)) return new URL(url);
+  checkHost(headers.get("host") ?? "none", url);
+  return new URL(url);
+}
+
+/**
+ * Checks a `Host`, and the URL that was built from it.
+ *
+ * @throws {StreamError} `bad_request` if it makes no URL.
+ */
+export function checkHost(host: string, url: string): void {
+  if (!NO_HOST.test(host) && URL.canParse(url)) return;
   throw new StreamError("bad_request", { detail: "The Host header is not a host name" });
 }
 

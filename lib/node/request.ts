@@ -1,12 +1,10 @@
 /** A request of Node's as a web `Request`: its URL, its headers, and its body unless a parser has it. */
 import { StreamError } from "../error.ts";
 import { type RespondingRequest, RESPONSE } from "../http/response.ts";
+import { checkHost } from "../http/url.ts";
 import { isObject } from "../values.ts";
 import { StreamResponse } from "./bytes_response.ts";
 import type { NodeRequest } from "./types.ts";
-
-/** A host that a URL can have, as a client spells it. Everything else would move the path, or throw. */
-const HOST = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d*)?$/i;
 
 /** A request whose short streams become a response without the cost of one. */
 class StreamedRequest extends Request implements RespondingRequest {
@@ -72,7 +70,10 @@ export function requestOf(req: ParsedRequest, client: Client): Request {
       { method, headers, body, signal, duplex: "half" } as RequestInit,
     );
   } catch (cause) {
-    throw new StreamError("bad_request", { detail: "The request makes no URL or Request", cause });
+    throw new StreamError("bad_request", {
+      detail: "The method or a header makes no Request",
+      cause,
+    });
   }
 }
 
@@ -82,11 +83,13 @@ function urlOf(req: ParsedRequest): string {
   if (/^https?:\/\//i.test(target)) return target;
   // A request of HTTP/1.0 may do without a host, as the health checks of some proxies do.
   const host = req.headers["host"] ?? req.headers[":authority"] ?? "localhost";
-  if (typeof host !== "string" || !HOST.test(host) || !target.startsWith("/")) {
-    throw new StreamError("bad_request", { detail: "The host or the target makes no URL" });
+  if (!target.startsWith("/")) {
+    throw new StreamError("bad_request", { detail: "The request target is not a path" });
   }
   const { encrypted } = req.socket as { encrypted?: boolean };
-  return `${encrypted ? "https" : "http"}://${host}${target}`;
+  const url = `${encrypted ? "https" : "http"}://${host}${target}`;
+  checkHost(String(host), url);
+  return url;
 }
 
 function fieldsOf({ headers: fields, httpVersionMajor }: NodeRequest): HeadersInit {
