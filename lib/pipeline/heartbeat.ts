@@ -17,16 +17,8 @@ function periodFor(limitMs: number): number {
   return Math.min(500, Math.max(25, limitMs / 10));
 }
 
-/** Checks streams from time to time. */
-export interface Sweeper {
-  /** Checks `stream` until `unregister`, often enough for its shortest limit. */
-  register(stream: Swept): void;
-  /** Stops checking; the timer goes with the last one. */
-  unregister(stream: Swept): void;
-}
-
 /** One timer for everything that is registered, as long as anything is. */
-class SharedSweeper implements Sweeper {
+class Sweeper {
   readonly #clock: Clock;
   readonly #registered = new Set<Swept>();
   #timer: unknown;
@@ -36,6 +28,7 @@ class SharedSweeper implements Sweeper {
     this.#clock = clock;
   }
 
+  /** Checks `stream` until `unregister`, often enough for its shortest limit. */
   register(stream: Swept): void {
     this.#registered.add(stream);
     const wanted = periodFor(stream.shortestMs);
@@ -46,6 +39,7 @@ class SharedSweeper implements Sweeper {
     this.#arm();
   }
 
+  /** Stops checking; the timer goes with the last one. */
   unregister(stream: Swept): void {
     if (this.#registered.delete(stream) && this.#registered.size === 0) this.#stop();
   }
@@ -69,36 +63,13 @@ class SharedSweeper implements Sweeper {
   }
 }
 
-/** A timer for each, armed in the request that registers it. */
-class OwnSweeper implements Sweeper {
-  readonly #clock: Clock;
-  readonly #sweepers = new Map<Swept, SharedSweeper>();
+/** By clock; by stream where timers belong to a request. */
+const sweepers = new WeakMap<object, Sweeper>();
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  register(stream: Swept): void {
-    if (this.#sweepers.has(stream)) return;
-    const sweeper = new SharedSweeper(this.#clock);
-    this.#sweepers.set(stream, sweeper);
-    sweeper.register(stream);
-  }
-
-  unregister(stream: Swept): void {
-    this.#sweepers.get(stream)?.unregister(stream);
-    this.#sweepers.delete(stream);
-  }
-}
-
-const sweepers = new WeakMap<Clock, Sweeper>();
-
-/** The sweeper of a clock. */
-export function sweeperOf(clock: Clock): Sweeper {
-  let sweeper = sweepers.get(clock);
-  if (sweeper === undefined) {
-    sweeper = PER_REQUEST ? new OwnSweeper(clock) : new SharedSweeper(clock);
-    sweepers.set(clock, sweeper);
-  }
+/** The sweeper that checks a stream: one for all on its clock, or its own. */
+export function sweeperOf(clock: Clock, stream: Swept): Sweeper {
+  const owner = PER_REQUEST ? stream : clock;
+  let sweeper = sweepers.get(owner);
+  if (sweeper === undefined) sweepers.set(owner, sweeper = new Sweeper(clock));
   return sweeper;
 }

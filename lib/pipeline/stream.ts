@@ -220,7 +220,7 @@ export class TokenStream implements Task, Swept, Sink {
 
   /** Lets the heartbeat's timer check this stream, if it has anything to check. */
   #sweep(): void {
-    if (this.shortestMs < Infinity) sweeperOf(this.#clock).register(this);
+    if (this.shortestMs < Infinity) sweeperOf(this.#clock, this).register(this);
   }
 
   /** Called by the heartbeat's timer. */
@@ -355,7 +355,7 @@ export class TokenStream implements Task, Swept, Sink {
     if (this.#state === "ended") return false;
     this.#state = "ended";
     this.#disarm();
-    sweeperOf(this.#clock).unregister(this);
+    sweeperOf(this.#clock, this).unregister(this);
     if (this.#signal !== undefined) {
       this.#signal.removeEventListener("abort", this);
       active.listeners--;

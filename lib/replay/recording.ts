@@ -159,7 +159,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
   start(generation: Generation): void {
     this.#generation = generation;
     enter();
-    if (PER_REQUEST) sweeperOf(this.#owner.clock).register(this);
+    if (PER_REQUEST) sweeperOf(this.#owner.clock, this).register(this);
     try {
       generation.start();
     } catch (error) {
@@ -357,7 +357,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
 
   /** Called when the generation has ended and no more turns are needed. */
   #leave(): void {
-    if (PER_REQUEST) sweeperOf(this.#owner.clock).unregister(this);
+    if (PER_REQUEST) sweeperOf(this.#owner.clock, this).unregister(this);
     leave();
   }
 
