@@ -344,7 +344,7 @@ test("package.json publishes what is for models", () => {
 });
 
 /** Where recipes stand that need packages, and what runs them there. */
-const RECIPES = ["tests/interop", "tests/schemas"];
+const RECIPES = ["tests/interop", "tests/schemas", "tests/homes"];
 const recipes = RECIPES.flatMap((folder) =>
   readdirSync(join(root, folder, "recipes")).sort().map((file) => ({
     file,
@@ -364,22 +364,22 @@ test("the documents print every recipe as it is run", () => {
 test("every recipe is run by name", () => {
   const runners = [...RECIPES, "tests/replay"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
-      .filter((file) => file.endsWith(".interop.ts") && !file.includes("node_modules"))
+      .filter((file) => /\.(interop\.ts|homes\.mjs)$/.test(file) && !file.includes("node_modules"))
       .map((file) => readFileSync(join(root, folder, file), "utf8"))
   ).join("\n");
   const idle = recipes.map(({ file }) => file.replace(/\.\w+$/, "")).filter((name) =>
     // Those of clients are run all, whatever they are called.
     !name.startsWith("client_") && !runners.includes(`"${name}"`) &&
-    !runners.includes(`recipes/${name}.ts`)
+    !runners.includes(`recipes/${name}.ts`) && !runners.includes(`recipes/${name}.js`)
   );
   assert.deepEqual(idle, []);
 });
 
 test("no code of the documents escapes being run", () => {
-  const LANGUAGES = ["ts", "ts ignore", "sh", "console"];
+  const LANGUAGES = ["ts", "ts ignore", "js ignore", "sh", "console"];
   const run = new Set(recipes.map(({ code }) => code));
   const escaped = blocks.filter(({ language, code }) =>
-    !LANGUAGES.includes(language) || language === "ts ignore" && !run.has(code)
+    !LANGUAGES.includes(language) || language.endsWith(" ignore") && !run.has(code)
   );
   assert.deepEqual(escaped, []);
   // `deno test --doc` runs what is `ts`, in the files that it is told of.

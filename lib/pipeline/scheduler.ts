@@ -1,6 +1,7 @@
 /**
- * When a stream gets its turn: one hop through the event loop, shared by all streams. Separate from
- * the stream because a runtime with other rules would have to replace only this file.
+ * When a stream gets its turn: one hop through the event loop, shared by all streams, or one each
+ * where turns belong to a request. Separate from the stream because a runtime with other rules has
+ * them here and in the heartbeat alone.
  *
  * Measured with a burst that never ends, while another request waits for its response:
  *
@@ -22,9 +23,21 @@ export interface Task {
   run(): void;
 }
 
-const immediate = "Deno" in globalThis
-  ? undefined
-  : (globalThis as { setImmediate?: (callback: () => void) => unknown }).setImmediate;
+const runtime = globalThis as {
+  navigator?: { userAgent?: string };
+  setImmediate?: (callback: () => void) => unknown;
+};
+
+/**
+ * Whether turns and timers belong to the request in which they were asked for, and are gone when it
+ * has ended: on workerd, and on the edge runtime of Vercel and Next. There every stream has turns
+ * and a timer of its own, because one that is shared is lost for all streams with the request that
+ * happened to ask for it.
+ */
+export const PER_REQUEST: boolean = runtime.navigator?.userAgent === "Cloudflare-Workers" ||
+  "EdgeRuntime" in globalThis;
+
+const immediate = PER_REQUEST || "Deno" in globalThis ? undefined : runtime.setImmediate;
 
 /**
  * The most that a source may make in one turn once its first 64 KiB were sent, so that other
@@ -33,7 +46,7 @@ const immediate = "Deno" in globalThis
  * in items, because they take the time.
  */
 export const TURN_BYTES: number = 16 * 1024;
-export const TURN_ITEMS: number = immediate === undefined ? 300 : 20_000;
+export const TURN_ITEMS: number = immediate === undefined && !PER_REQUEST ? 300 : 20_000;
 
 /**
  * How long an unused channel stays open, in ms. An open channel keeps Deno alive, whatever `unref`
@@ -128,12 +141,46 @@ export function leave(): void {
 }
 
 /** Asks for one turn of the event loop. Further calls before that turn have no effect. */
-export function schedule(task: Task): void {
+export const schedule: (task: Task) => void = PER_REQUEST ? scheduleOwn : scheduleShared;
+
+function scheduleShared(task: Task): void {
   if (task.due) return;
   task.due = true;
   if (due.push(task) > 1) return;
-  if (immediate !== undefined) immediate(runDue);
-  else hop();
+  try {
+    if (immediate !== undefined) immediate(runDue);
+    else hop();
+  } catch {
+    // A runtime without this hop: the turn comes by a timer, and nobody waits behind it.
+    due = [];
+    askForTurn(task);
+  }
+}
+
+function scheduleOwn(task: Task): void {
+  if (task.due) return;
+  task.due = true;
+  askForTurn(task);
+}
+
+function askForTurn(task: Task): void {
+  const run = () => catchUp(task);
+  try {
+    setTimeout(run, 0);
+  } catch {
+    // Late for other streams, but a turn that is lost would be the end of this one.
+    queueMicrotask(run);
+  }
+}
+
+/**
+ * Gives a task the turn that it waits for, if it does. With turns of their own, tasks also call it
+ * from a timer, because a turn is lost if another request has asked for it and ended.
+ */
+export function catchUp(task: Task): void {
+  if (!task.due) return;
+  task.due = false;
+  task.run();
 }
 
 /**

@@ -7,7 +7,16 @@ import { active } from "../counters.ts";
 import { publicError, StreamError } from "../error.ts";
 import type { ByteProducer, ReaderOutcome, Sink } from "./byte_producer.ts";
 import { sweeperOf, type Swept } from "./heartbeat.ts";
-import { type Clock, enter, leave, schedule, systemClock, type Task } from "./scheduler.ts";
+import {
+  catchUp,
+  type Clock,
+  enter,
+  leave,
+  PER_REQUEST,
+  schedule,
+  systemClock,
+  type Task,
+} from "./scheduler.ts";
 
 /** Options for how one client is served. */
 export interface ReaderOptions {
@@ -121,6 +130,8 @@ export class TokenStream implements Task, Swept, Sink {
     });
     enter();
     active.readers++;
+    // Here the current request is the stream's own. Later it may be that of another one.
+    if (PER_REQUEST) this.#sweep();
     this.#guard(start);
     // A stream that has ended already would ask for a turn that nothing ends.
     if (this.#state !== "ended") schedule(this);
@@ -207,8 +218,17 @@ export class TokenStream implements Task, Swept, Sink {
     }
   }
 
+  /** Lets the heartbeat's timer check this stream, if it has anything to check. */
+  #sweep(): void {
+    if (this.shortestMs < Infinity) sweeperOf(this.#clock, this).register(this);
+  }
+
   /** Called by the heartbeat's timer. */
   sweep(nowMs: number): void {
+    if (PER_REQUEST) {
+      catchUp(this);
+      if (this.#state === "opening") return;
+    }
     const silentMs = nowMs - this.#lastWriteMs;
     if (this.#state === "wanting") {
       if (this.#heartbeatMs > 0 && silentMs >= this.#heartbeatMs && !this.#waits) {
@@ -273,7 +293,7 @@ export class TokenStream implements Task, Swept, Sink {
       return this.#finish();
     }
     const body = new ReadableStream(this, NO_PREFETCH);
-    if (this.shortestMs < Infinity) sweeperOf(this.#clock).register(this);
+    if (!PER_REQUEST) this.#sweep();
     this.#lastWriteMs = this.#clock.now();
     this.#enqueue();
     this.#settled().opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
@@ -335,7 +355,7 @@ export class TokenStream implements Task, Swept, Sink {
     if (this.#state === "ended") return false;
     this.#state = "ended";
     this.#disarm();
-    sweeperOf(this.#clock).unregister(this);
+    sweeperOf(this.#clock, this).unregister(this);
     if (this.#signal !== undefined) {
       this.#signal.removeEventListener("abort", this);
       active.listeners--;

@@ -8,7 +8,16 @@ import { publicError, StreamError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 import type { ProducerPhase } from "../pipeline/byte_producer.ts";
 import type { Generation } from "../pipeline/generation.ts";
-import { type Clock, enter, leave, schedule, type Task } from "../pipeline/scheduler.ts";
+import { sweeperOf, type Swept } from "../pipeline/heartbeat.ts";
+import {
+  catchUp,
+  type Clock,
+  enter,
+  leave,
+  PER_REQUEST,
+  schedule,
+  type Task,
+} from "../pipeline/scheduler.ts";
 import type {
   Followed,
   Follower,
@@ -68,9 +77,10 @@ const TURN_EVENTS = TURN_BYTES / 16;
  * full. A source that cannot wait trims the log's oldest events; a reader that still needs those
  * fails with `lagged`.
  */
-export class Recording implements Recorder, Task, ServedStream {
+export class Recording implements Recorder, Task, Swept, ServedStream {
   /** Whether this recording waits for its turn. Written by the scheduler alone. */
   due = false;
+  readonly shortestMs = 1000;
   readonly bounded = false;
   readonly info: StreamInfo;
   readonly format: Format;
@@ -149,12 +159,18 @@ export class Recording implements Recorder, Task, ServedStream {
   start(generation: Generation): void {
     this.#generation = generation;
     enter();
+    if (PER_REQUEST) sweeperOf(this.#owner.clock, this).register(this);
     try {
       generation.start();
     } catch (error) {
       generation.fail(new StreamError("internal", { cause: error }));
     }
     schedule(this);
+  }
+
+  /** Makes up for a turn that is lost because another request has asked for it and ended. */
+  sweep(): void {
+    catchUp(this);
   }
 
   stop(reason?: string): Promise<void> {
@@ -311,7 +327,7 @@ export class Recording implements Recorder, Task, ServedStream {
     this.pages.shrink();
     generation.drained();
     generation.end("completed");
-    leave();
+    this.#leave();
     this.#owner.ended(this);
     this.#options.onEnd();
     // Only the events are kept: the generation, its readers and its options may hold a lot.
@@ -333,10 +349,16 @@ export class Recording implements Recorder, Task, ServedStream {
   #failBeforeHeaders(generation: Generation): void {
     this.#state = "discarded";
     this.#disarm();
-    leave();
+    this.#leave();
     for (const reader of this.#readers) reader.run();
     generation.end("completed");
     this.discard();
+  }
+
+  /** Called when the generation has ended and no more turns are needed. */
+  #leave(): void {
+    if (PER_REQUEST) sweeperOf(this.#owner.clock, this).unregister(this);
+    leave();
   }
 
   /** Ends a generation that has lost its last reader. */

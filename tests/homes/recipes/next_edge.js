@@ -1,0 +1,6 @@
+import { sse } from "spillway";
+import { model, options } from "./model.js"; // your own
+
+export const runtime = "edge";
+export const GET = (request) => sse(request, model, options);
+export const POST = GET;
