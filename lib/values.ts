@@ -25,7 +25,7 @@ export function parseJson(text: string): unknown {
 
 /** How an error message names a value of the wrong kind. */
 export function nameOf(value: unknown): string {
-  if (value === null) return "null";
+  if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
   return `a ${value.constructor?.name ?? "object"}`;
 }
