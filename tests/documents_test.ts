@@ -291,7 +291,8 @@ test("README links to every page of docs", () => {
 });
 
 /** Where recipes stand that need packages, and what runs them there. */
-const RECIPES = ["tests/interop", "tests/schemas"];
+const HOMES = "tests/homes";
+const RECIPES = ["tests/interop", "tests/schemas", HOMES];
 const recipes = RECIPES.flatMap((folder) =>
   readdirSync(join(root, folder, "recipes")).sort().map((file) => ({
     file,
@@ -311,22 +312,25 @@ test("the documents print every recipe as it is run", () => {
 test("every recipe is run by name", () => {
   const runners = [...RECIPES, "tests/replay"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
-      .filter((file) => file.endsWith(".interop.ts") && !file.includes("node_modules"))
+      .filter((file) => /\.interop\.ts$|\.homes\.mjs$|^support\/\w+\.mjs$/.test(file))
+      .filter((file) => !/node_modules|\.work/.test(file))
       .map((file) => readFileSync(join(root, folder, file), "utf8"))
   ).join("\n");
-  const idle = recipes.map(({ file }) => file.replace(/\.\w+$/, "")).filter((name) =>
+  const idle = recipes.filter(({ file }) => {
+    const name = file.replace(/\.\w+$/, "");
     // Those of clients are run all, whatever they are called.
-    !name.startsWith("client_") && !runners.includes(`"${name}"`) &&
-    !runners.includes(`recipes/${name}.ts`)
-  );
+    return !name.startsWith("client_") && !runners.includes(`"${name}"`) &&
+      !runners.includes(`recipes/${name}.ts`) && !runners.includes(`recipe: "${file}"`);
+  }).map(({ file }) => file);
   assert.deepEqual(idle, []);
 });
 
 test("no code of the documents escapes being run", () => {
-  const LANGUAGES = ["ts", "ts ignore", "sh", "console"];
+  const RECIPE_LANGUAGES = ["ts ignore", "js ignore", "nginx", "caddyfile", "haproxy", "apache"];
+  const LANGUAGES = ["ts", "sh", "console", ...RECIPE_LANGUAGES];
   const run = new Set(recipes.map(({ code }) => code));
   const escaped = blocks.filter(({ language, code }) =>
-    !LANGUAGES.includes(language) || language === "ts ignore" && !run.has(code)
+    !LANGUAGES.includes(language) || RECIPE_LANGUAGES.includes(language) && !run.has(code)
   );
   assert.deepEqual(escaped, []);
   // `deno test --doc` runs what is `ts`, in the files that it is told of.

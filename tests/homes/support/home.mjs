@@ -29,7 +29,7 @@ const RUNTIMES = {
 /**
  * @param home `recipe`: the file in `recipes/`. `on`: a runtime. For a framework with files of its own:
  * `app`, the folder in `apps/` that is copied; `route`, where the recipe stands in it; `build` and
- * `start`, its commands. `alias`: the packages that the recipe finds under another name.
+ * `start`, its commands; `models`, where the recipe expects its model, if not beside it. `alias`: the packages that the recipe finds under another name.
  */
 export async function startHome(home) {
   const {
@@ -40,6 +40,7 @@ export async function startHome(home) {
     build,
     start,
     route,
+    models,
     alias = {},
     packages = "",
   } = home;
@@ -53,7 +54,10 @@ export async function startHome(home) {
   mkdirSync(dirname(file), { recursive: true });
   cpSync(join(homes, "recipes", recipe), file);
   for (const beside of ["model.js", "hostile.js"]) {
-    cpSync(join(homes, "support", beside), join(dirname(file), beside));
+    cpSync(
+      join(homes, "support", beside),
+      join(models === undefined ? dirname(file) : join(folder, models), beside),
+    );
   }
   for (const [as, from] of Object.entries(alias)) {
     mkdirSync(join(folder, "node_modules"), { recursive: true });
@@ -91,7 +95,7 @@ export async function startHome(home) {
   };
   if (build !== undefined) await finished(launch(build), `${name}: the build`);
 
-  const server = launch(start ?? [...RUNTIMES[on], recipe]);
+  const server = launch(start?.(port) ?? [...RUNTIMES[on], recipe]);
   let output = "";
   for (const stream of [server.stdout, server.stderr]) {
     stream.setEncoding("utf8");

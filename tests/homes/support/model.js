@@ -1,4 +1,5 @@
 /** The model of every home: what its request's `case` asks for. It prints what happens to it. */
+import { randomBytes } from "node:crypto";
 import { MemoryLog, StreamError } from "spillway";
 import { HOSTILE } from "./hostile.js";
 
@@ -63,7 +64,8 @@ export async function* model({ request, signal }) {
       return await left;
     }
     case "flood": {
-      const token = "x".repeat(64 * 1024);
+      // A proxy cannot make it smaller.
+      const token = randomBytes(48 * 1024).toString("base64");
       for (let i = 1; !signal.aborted && i <= 1024; i++) {
         yield token;
         console.log(`flood ${name} ${i}`);
