@@ -6,16 +6,21 @@
 
 /** A message of the chat completions API. */
 export interface ChatMessage {
+  /** Who speaks, such as `system`, `user`, `assistant` or `tool`. */
   role: string;
   /** The content: text, parts like `{ type: "text", text }`, or nothing beside `tool_calls`. */
   content: unknown;
+  /** Further fields, such as `tool_calls` and `tool_call_id`, unchanged. */
   [field: string]: unknown;
 }
 
 /** A tool that the model may call. */
 export interface ChatTool {
+  /** The kind of tool: `function`, or one that the source's own API knows. */
   type: string;
+  /** The function, if `type` is `function`; `parameters` is a JSON Schema. */
   function?: { name: string; description?: string; parameters?: unknown; [field: string]: unknown };
+  /** Further fields, unchanged. */
   [field: string]: unknown;
 }
 
@@ -33,20 +38,27 @@ export interface ChatFields {
   top_p?: number;
   /** The most tokens to generate, 1 or more, under whichever name the request has the limit. */
   max_tokens?: number;
+  /** The same limit, where the request gives it under this newer name. */
   max_completion_tokens?: number;
   /** Texts at which generation stops. */
   stop?: string[];
+  /** The tools that the model may call. */
   tools?: ChatTool[];
   /** How tools are chosen: `auto`, `none`, `required`, or the tool that must be called. */
   tool_choice?: string | Record<string, unknown>;
+  /** Whether the model may call several tools at once. */
   parallel_tool_calls?: boolean;
+  /** The shape of the text, as `{ type: "json_object" }` or `{ type: "json_schema", json_schema }`. */
   response_format?: Record<string, unknown>;
+  /** An integer; with the same one, a model that honours it repeats its choices. */
   seed?: number;
   /** The presence penalty, -2 to 2. */
   presence_penalty?: number;
   /** The frequency penalty, -2 to 2. */
   frequency_penalty?: number;
+  /** How much the model thinks first, such as `low`, `medium` or `high`. */
   reasoning_effort?: string;
+  /** Further fields of the request, which nobody has checked. */
   [field: string]: unknown;
 }
 

@@ -45,10 +45,15 @@ export interface StreamErrorOptions {
 
 /** A problem object (RFC 9457) with Spillway's `code`. */
 export interface Problem {
+  /** A URI of the kind of problem; always `about:blank`, because `code` names it. */
   type: string;
+  /** One short sentence, the same for each occurrence. */
   title: string;
+  /** The HTTP status, 400 to 599; where the response had begun, the one that it would have had. */
   status: number;
+  /** What went wrong, as one word for programs. */
   code: string;
+  /** What is special about this occurrence. */
   detail?: string;
   /** Present if only this client's connection failed: the stream goes on, and can be resumed. */
   resume?: true;
@@ -70,13 +75,17 @@ export interface Problem {
  * ```
  */
 export class StreamError extends Error {
+  /** The name of the class, which stays when a bundler shortens that of its variable. */
   override readonly name = "StreamError";
   /** What went wrong, as one word for programs. */
   readonly code: string;
   /** The HTTP status that the client gets if nothing was sent yet. */
   readonly status: number;
+  /** One short sentence for the client, the same for each occurrence. */
   readonly title: string;
+  /** What is special about this occurrence, for the client; `undefined` if nothing was said. */
   readonly detail: string | undefined;
+  /** Seconds after which the client should retry, 0 or more; `undefined` sends no `Retry-After`. */
   readonly retryAfter: number | undefined;
 
   /**

@@ -24,6 +24,7 @@ import { Streams } from "./handler/streams.ts";
 import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
 import { errorResponse } from "./http/response.ts";
+import { urlOf } from "./http/url.ts";
 import type { Source } from "./pipeline/pump.ts";
 import { hasMethod } from "./values.ts";
 import { checkOptionNames } from "./option_names.ts";
@@ -32,6 +33,7 @@ export type { AccessOptions, Authorization } from "./handler/access.ts";
 export type { BodyLimits } from "./handler/body.ts";
 export type { OutputOf, StandardIssue, StandardResult, StandardSchema } from "./handler/input.ts";
 export type { Stats } from "./handler/metrics.ts";
+export type { ActiveCounts } from "./counters.ts";
 export type { ApiInfo } from "./handler/openapi/document.ts";
 export { openApi } from "./handler/openapi/open_api.ts";
 export type { ChatInput, HandlerLimits, HandlerOptions } from "./handler/options.ts";
@@ -54,6 +56,9 @@ export type {
   UIPart,
 } from "./handler/routes/ui_message.ts";
 export type { StreamLimits } from "./handler/stream_limit.ts";
+export type { FormatName, SseOptions } from "./http/options.ts";
+export type { HeaderFields } from "./http/response.ts";
+export type { GenerationOptions } from "./pipeline/generation.ts";
 
 /** The APIs that every handler serves. */
 const APIS: readonly Api[] = [streamingApi, openaiApi, anthropicApi, uiMessageApi, serviceApi];
@@ -126,10 +131,11 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   }
 
   async function fetch(request: Request, info?: unknown): Promise<Response> {
-    const url = new URL(request.url);
-    const path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
+    let path = "";
     let response: Response;
     try {
+      const url = urlOf(request);
+      path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
       neverIdle(request, info);
       response = await answer(request, url, path);
     } catch (error) {

@@ -11,7 +11,7 @@ import { checkOptionNames } from "./option_names.ts";
 import { hasMethod, nameOf } from "./values.ts";
 
 export type { NodeFetch, NodeRequest, NodeResponse };
-export type { NodeSocket } from "./node/types.ts";
+export type { NodeEmitter, NodeSocket } from "./node/types.ts";
 
 /** Options of {@linkcode toNodeListener}. */
 export interface NodeListenerOptions {

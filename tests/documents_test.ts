@@ -16,10 +16,14 @@ import {
   type Document,
   documents,
   guides,
+  index,
   proseOf,
+  skill,
 } from "./support/documents.ts";
 
-const blocks = blocksOf(guides);
+/** What is run: the code of the guides, and of the skill after it. */
+const tried = [...guides, skill];
+const blocks = blocksOf(tried);
 const examples = blocks.filter(({ language }) => language === "ts").map(({ code }) => code);
 /** Every entry of the module, by the name that a program imports. */
 const { imports: entries } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as {
@@ -290,6 +294,55 @@ test("README links to every page of docs", () => {
   assert.deepEqual(unlinked, []);
 });
 
+test("llms.txt links to every page of docs, and is what the proposal of that name says", () => {
+  const unlinked = guides.map(({ path }) => path)
+    .filter((path) => !index.text.includes(`](${path}): `));
+  assert.deepEqual(unlinked, []);
+  assert.match(index.text, /^# Spillway\n\n> [^\n]+\n\n/);
+  const [, ...sections] = index.text.split(/^## /m);
+  for (const section of sections) {
+    assert.match(section, /^[^\n]+\n\n(- \[[^\]]+\]\([^)]+\): [^\n]+\n)+\n?$/);
+  }
+});
+
+test("skill and llms.txt name every entry of the module, and no other", () => {
+  for (const { path, text } of [skill, index]) {
+    const named = new Set([...text.matchAll(/`(spillway(?:\/\w+)?)`/g)].map(([, name]) => name!));
+    assert.deepEqual([...named].sort(), Object.keys(entries).sort(), path);
+  }
+});
+
+test("the skill says by its front matter what it is for", () => {
+  const [, head = ""] = /^---\n([\s\S]*?)\n---\n/.exec(skill.text) ?? [];
+  const fields = Object.fromEntries(head.split("\n").map((line) => line.split(/: (.*)/)));
+  assert.deepEqual(Object.keys(fields), ["name", "description"]);
+  assert.equal(fields.name, "spillway");
+  assert.equal(dirname(skill.path), `skills/${fields.name}`);
+  // Longer ones are cut off.
+  assert.ok(fields.description.length > 100 && fields.description.length <= 1024);
+});
+
+test("the servers of the skill stream an answer to its end", async () => {
+  const servers = blocksOf([skill]).filter(({ code }) => code.includes("export default"));
+  assert.equal(servers.length, 4);
+  for (const { code } of servers) {
+    const server = await serverOf(code);
+    const init = {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: '{"query":"Hello"}',
+    };
+    const response = await server.fetch(new Request("http://localhost/streaming", init));
+    assert.equal(response.status, 200, code);
+    assert.match(await response.text(), /data: \{"token":[\s\S]*event: done/, code);
+  }
+});
+
+test("package.json publishes what is for models", () => {
+  const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  for (const path of ["skills", "llms.txt", "AGENTS.md"]) assert.ok(files.includes(path), path);
+});
+
 /** Where recipes stand that need packages, and what runs them there. */
 const HOMES = "tests/homes";
 const RECIPES = ["tests/interop", "tests/schemas", HOMES];
@@ -335,8 +388,8 @@ test("no code of the documents escapes being run", () => {
   assert.deepEqual(escaped, []);
   // `deno test --doc` runs what is `ts`, in the files that it is told of.
   const checks = readFileSync(join(root, "tests/run.mjs"), "utf8");
-  assert.match(checks, /"--doc", "mod\.ts", "lib", "README\.md", "docs"\]/);
-  const guided = new Set(guides.map(({ path }) => path));
+  assert.match(checks, /"--doc", "mod\.ts", "lib", "README\.md", "docs", "skills"\]/);
+  const guided = new Set(tried.map(({ path }) => path));
   const others = blocksOf(documents.filter(({ path }) => !guided.has(path)));
   assert.deepEqual(others.filter(({ language }) => language !== "sh"), []);
 });

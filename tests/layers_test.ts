@@ -29,6 +29,7 @@ const LAYERS = [
   "full_handler",
   "node",
   "server",
+  "cli",
   "testing",
 ];
 /** Folders of peers behind one interface: what a file of theirs may import of its own folder. */
@@ -153,7 +154,9 @@ test("nothing comes from a package, and of Node only the entry and the adapter t
   );
   assert.deepEqual(foreign, [
     "node/exchange.ts imports node:process",
-    "server.ts imports node:process",
+    "server/listen.ts imports node:http",
+    "server/program.ts imports node:fs",
+    "server/program.ts imports node:process",
   ]);
 });
 
@@ -173,13 +176,15 @@ test("one file makes streams and holds their controllers", () => {
 
 test("the environment is read by the entry alone", () => {
   const reads = /process\.env|Deno\.env|Bun\.env|node:process/;
-  assert.deepEqual(where(({ code }) => reads.test(code.replace(NEXT_TICK, ""))), ["server.ts"]);
+  assert.deepEqual(where(({ code }) => reads.test(code.replace(NEXT_TICK, ""))), [
+    "server/program.ts",
+  ]);
 });
 
 test("the runtime is asked for by the entry and the scheduler at most", () => {
   const asking = where(({ code }) => /globalThis|\bBun\b\.|\bDeno\b\./.test(code));
   assert.deepEqual(
-    asking.filter((path) => !["server.ts", "pipeline/scheduler.ts"].includes(path)),
+    asking.filter((path) => !["server/listen.ts", "pipeline/scheduler.ts"].includes(path)),
     [],
   );
 });
@@ -194,9 +199,14 @@ test("there are no dependencies, and the public surface fits a screen", async ()
   const names = [...mod.matchAll(/^export (?:type )?\{([^}]*)\}/gm)]
     .flatMap(([, list]) => list!.split(",")).filter((name) => name.trim() !== "");
   assert(names.length > 30 && names.length <= 45, `${names.length} names`);
-  assert.equal(manifest.exports["."], "./mod.ts");
+  // A checkout runs the source of what npm gets built.
   const { imports } = JSON.parse(await readFile(join(root, "deno.json"), "utf8"));
-  for (const [path, file] of Object.entries(manifest.exports)) {
-    assert.equal(imports[`spillway${path.slice(1)}`], file, path);
-  }
+  const entries = Object.entries(imports as Record<string, string>);
+  const built = entries.map(([name, file]) => {
+    const path = file.replace(/^\.(.*)\.ts$/, "./dist$1");
+    return [name.replace("spillway", "."), { types: `${path}.d.ts`, default: `${path}.js` }];
+  });
+  const { "./package.json": itself, ...exported } = manifest.exports;
+  assert.equal(itself, "./package.json");
+  assert.deepEqual(exported, Object.fromEntries(built));
 });

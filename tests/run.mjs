@@ -6,18 +6,19 @@
  * from npm.
  */
 import { spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
 const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
-const MARKDOWN = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
-const ours = ["mod.ts", "lib", "tests", "bench", "docs", ...MARKDOWN];
+const MARKDOWN = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "skills"];
+const ours = ["mod.ts", "lib", "tests", "bench", "docs", "scripts", ...MARKDOWN];
 
 /** How many tests a runner says have passed and failed; a check without tests counts as one. */
 const one = (_output, ok) => (ok ? [1, 0] : [0, 1]);
+const withoutWarning = (output, ok) => one(output, ok && !/^warning/im.test(output));
 const bunCounts = (output) => [/(\d+) pass$/m, /(\d+) fail$/m].map((count) => find(output, count));
 const denoCounts = (output) =>
   [/\| (\d+) passed/, /\| (\d+) failed/].map((count) => find(output, count));
@@ -44,6 +45,7 @@ const allOfRedis = redis(
 
 /** Suites with limits so short that a busy neighbour breaks them. */
 const TIMED = [
+  "cli", // a process ends within three seconds of its signal
   "behaviour/departure", // nothing is left 100 ms after a client has disconnected
   "http/resume/post", // a stream is joined within 100 ms
   "http/resume/readers", // a stop reaches every client within 100 ms; sockets fill at their own pace
@@ -61,6 +63,8 @@ const unknown = TIMED.filter((file) => !suites.includes(file));
 // A runner would leave out in silence what it does not find.
 if (unknown.length > 0) throw new Error(`TIMED names no file: ${unknown.join(", ")}`);
 const suite = suites.filter((file) => !TIMED.includes(file));
+/** The entries of the module, as JSR serves them. */
+const entries = Object.values(JSON.parse(readFileSync(join(root, "deno.json"), "utf8")).exports);
 const interop = filesOf(INTEROP, ".interop.ts").filter((file) => !TIMED_INTEROP.includes(file));
 
 /** What the tests use and the module does not is installed in `tests/`, and nowhere else. */
@@ -79,9 +83,13 @@ const lanes = [
     ["type check", ["tsc"], one, PACKAGES],
     ["type check of the pages", ["tsc", "-p", "lib/handler/pages/src"], one],
     ["format", ["deno", "fmt", "--check", ...ours], one],
-    ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench"], one],
+    ["lint", ["deno", "lint", "mod.ts", "lib", "tests", "bench", "scripts"], one],
+    ["documentation lint", ["deno", "doc", "--quiet", "--lint", ...entries], one],
+    // A warning is a part of the package that does not work as JSR serves it.
+    ["package for JSR", ["deno", "publish", "--dry-run", "--allow-dirty"], withoutWarning],
     ["types with the real packages", ["tsc", "-p", INTEROP], one, PACKAGES],
     ["types of the schema tests", ["tsc", "-p", SCHEMAS], one, PACKAGES],
+    ["inferred types", ["tsc", "-p", "tests/types"], one, PACKAGES],
     // What a real Redis has of its own; the rules of a shared log run with the suites, on a fake store.
     [
       "RedisLog on Bun",
@@ -95,6 +103,12 @@ const lanes = [
       "stack of Bun, Deno, nginx and Redis",
       [...BUN_PATIENT, "./tests/stack/stack.interop.ts"],
       bunCounts,
+    ],
+    [
+      "package as a user gets it",
+      ["node", "--test", "--test-reporter=tap", "tests/package/package.mjs"],
+      nodeCounts,
+      PACKAGES,
     ],
     [
       "pages in a browser",
@@ -112,7 +126,11 @@ const lanes = [
     ["tests on Deno", [...DENO_TEST, ...suite], denoCounts],
     ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
     ["schema packages on Deno", [...DENO_TEST, ...schemaTests], denoCounts, PACKAGES],
-    ["examples", ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md", "docs"], denoCounts],
+    [
+      "examples",
+      ["deno", "test", "-A", "--doc", "mod.ts", "lib", "README.md", "docs", "skills"],
+      denoCounts,
+    ],
   ],
 ];
 
@@ -171,9 +189,10 @@ async function runCheck(check) {
   // A runner that died before it could count has failed all the same.
   failed += code === 0 ? bad : Math.max(bad, 1);
   const seconds = ((Date.now() - begun) / 1000).toFixed(1);
-  const result = `=== ${name}: ${code === 0 ? "ok" : "FAILED"} in ${seconds} s\n`;
+  const isGood = code === 0 && bad === 0;
+  const result = `=== ${name}: ${isGood ? "ok" : "FAILED"} in ${seconds} s\n`;
   process.stdout.write(isLive ? result : `\n${title}${output}${result}`);
-  if (code !== 0) failures.push(`${result}${failedTests(output)}`);
+  if (!isGood) failures.push(`${result}${failedTests(output)}`);
 }
 
 /** The lines in which a runner names what failed, once each. */

@@ -1,13 +1,20 @@
 /**
- * The entry as a user starts it, on Bun and on Deno, whichever runtime runs the test: the tutorial's
+ * The entry as a user starts it, on Bun, Deno and Node, whichever runtime runs the test: the tutorial's
  * request, bad input, counters, signals, and a start that fails in one line.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { createServer } from "node:net";
+import { spawnSync } from "node:child_process";
 import test, { after, before } from "node:test";
 import { EventDecoder } from "../lib/sse/decode.ts";
-import { type Entry, listening, startEntry, total } from "./support/child.ts";
+import {
+  type Entry,
+  listening,
+  runtimesHere,
+  startChild,
+  startEntry,
+  total,
+} from "./support/child.ts";
 import { bodyOf, rawRequest, until } from "./support/serve.ts";
 
 const TUTORIAL = "Streaming responseのテスト";
@@ -15,7 +22,11 @@ const JSON_TYPE = { "content-type": "application/json" };
 const MIB = 2 ** 20;
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const RUNTIMES = ["bun", "deno"] as const;
+const RUNTIMES = runtimesHere();
+
+test("node: there is one that runs TypeScript, so that the entry is tested on it", {
+  skip: !RUNTIMES.includes("node") && "no Node from 22.18 on; TEST_NODE may name one",
+}, () => assert.equal(RUNTIMES.length, 3));
 
 function post({ url }: Entry, body: BodyInit, headers: Record<string, string> = JSON_TYPE) {
   return fetch(`${url}/streaming`, { method: "POST", headers, body });
@@ -65,6 +76,7 @@ interface Bad {
   status: number;
   code: string;
   pointer?: string;
+  detail?: string;
   allow?: string;
 }
 
@@ -139,6 +151,15 @@ const BAD: Bad[] = [
     method: "PUT",
     status: 405,
     code: "method_not_allowed",
+    allow: "POST, OPTIONS",
+  },
+  {
+    name: "a visit of the route that streams",
+    method: "GET",
+    headers: {},
+    status: 405,
+    code: "method_not_allowed",
+    detail: "Send a POST request, not GET",
     allow: "POST, OPTIONS",
   },
   {
@@ -291,7 +312,7 @@ for (const runtime of RUNTIMES) {
       const response = await fetch(`${entry.url}${bad.path ?? "/streaming"}`, {
         method: bad.method ?? "POST",
         headers: bad.headers ?? JSON_TYPE,
-        body: bad.body ?? query,
+        ...bad.method === "GET" ? {} : { body: bad.body ?? query },
       });
       assert.equal(response.headers.get("content-type"), "application/problem+json");
       assert.equal(response.headers.get("cache-control"), "no-store");
@@ -303,6 +324,7 @@ for (const runtime of RUNTIMES) {
       assert.equal(typeof problem.type, "string");
       assert.equal(typeof problem.title, "string");
       if (bad.pointer !== undefined) assert.equal(problem.errors[0].pointer, bad.pointer);
+      if (bad.detail !== undefined) assert.equal(problem.detail, bad.detail);
       if (bad.allow !== undefined) assert.equal(response.headers.get("allow"), bad.allow);
       assert.doesNotMatch(text, /at .*:\d+|\/lib\/|Error:/);
     });
@@ -479,13 +501,20 @@ for (const runtime of RUNTIMES) {
     }
   });
 
+  /** Wrong by itself, or without another one. */
   const nonsense: Record<string, string> = {
     TOKEN_DELAY_MS: "-1",
     HEARTBEAT_MS: "50",
     COMMIT_AFTER_MS: "9999",
     MAX_STREAMS: "0",
     LOG: "xml",
-    ...runtime === "bun" ? { PORT: "abc" } : {},
+    CORS_ORIGINS: "https://a.example/",
+    ALLOWED_HOSTS: "a.example:80",
+    REDIS_URL: "nonsense",
+    OPENAI_BASE_URL: "nonsense",
+    OPENAI_MODEL: "a-model",
+    OPENAI_API_KEY: "sk-0123",
+    ...runtime !== "deno" ? { PORT: "abc" } : {},
   };
   for (const [name, value] of Object.entries(nonsense)) {
     test(`${runtime}: ${name}=${value} stops the start with one line that names it`, async () => {
@@ -493,28 +522,74 @@ for (const runtime of RUNTIMES) {
       try {
         await until(() => child.exit !== undefined, 10_000, "an exit");
         assert.equal(child.exit, 1);
-        assert.match(child.errors.trim(), new RegExp(`^[^\n]*${name}[^\n]*$`));
+        assert.match(child.errors, new RegExp(`^spillway: [^\n]*${name}[^\n]*\n$`));
         assert.equal(child.output, "");
+        assert(!child.errors.includes("sk-0123"), child.errors);
       } finally {
         await child.stop();
       }
     });
   }
 
-  test(`${runtime}: an occupied port is one line`, async () => {
-    const occupied = createServer();
-    await new Promise<void>((resolve) => occupied.listen(0, "127.0.0.1", resolve));
-    const { port } = occupied.address() as { port: number };
-    const child = startEntry(runtime, {}, port);
+  test(`${runtime}: a port that another server of ours has is one line`, async () => {
+    const child = startEntry(runtime, {}, entry.port);
     try {
       await until(() => child.exit !== undefined, 10_000, "an exit");
       assert.equal(child.exit, 1);
-      // `deno serve` listens by itself, and says so in its own words.
-      if (runtime === "bun") assert.match(child.errors.trim(), new RegExp(`^[^\n]*${port}[^\n]*$`));
-      else assert.match(child.errors, /in use/i);
+      assert.match(child.errors, /^spillway: cannot listen[^\n]*: the port is taken[^\n]*\n$/);
+      assert.equal(child.output, "");
     } finally {
       await child.stop();
-      occupied.close();
+    }
+  });
+
+  test(`${runtime}: the line for curl works as it is printed, also with a key and a host`, {
+    skip: spawnSync("curl", ["--version"]).status !== 0 && "curl is missing",
+  }, async () => {
+    const environment = { API_KEYS: "sk-0123", ALLOWED_HOSTS: "chat.example", TOKEN_DELAY_MS: "0" };
+    const other = await listening(startEntry(runtime, environment));
+    try {
+      const { child } = other;
+      await until(() => child.output.includes("/streaming\n"), 1000, "the line");
+      assert(!child.output.includes("sk-0123"), child.output);
+      const line = child.output.slice(child.output.indexOf("curl -N"));
+      for (const KEY of ["sk-0123", "another"]) {
+        const curl = startChild("sh", ["-c", line], { KEY });
+        await until(() => curl.exit !== undefined, 5000, "an answer");
+        assert.match(curl.output, KEY === "another" ? /"code":"unauthorized"/ : /event: done/);
+      }
+    } finally {
+      await other.child.stop();
+    }
+  });
+
+  test(`${runtime}: the card names the upstream, and not its key`, async () => {
+    const relay = {
+      OPENAI_BASE_URL: "http://user:secret@127.0.0.1:9/v1",
+      OPENAI_MODEL: "a-model",
+      OPENAI_API_KEY: "sk-0123",
+    };
+    const other = await listening(startEntry(runtime, relay));
+    try {
+      const { output } = other.child;
+      assert.match(output, /^Source: relay to 127\.0\.0\.1:9, model a-model$/m);
+      assert.doesNotMatch(output, /secret|sk-0123|Others/);
+      assert.match(entry.child.output, /^Source: echo$/m);
+    } finally {
+      await other.child.stop();
+    }
+  });
+
+  test(`${runtime}: an address that others can reach without a key is said in one line`, async () => {
+    for (const API_KEYS of ["", "sk-0123"]) {
+      const child = startEntry(runtime, { API_KEYS, HOST: "0.0.0.0" }, 0, [], "0.0.0.0");
+      try {
+        await listening(child);
+        const warned = /^Others can reach this address without an API key.*$/m.test(child.output);
+        assert.equal(warned, API_KEYS === "", child.output);
+      } finally {
+        await child.stop();
+      }
     }
   });
 }

@@ -673,7 +673,7 @@ test("collect() rejects for nonsense, and for a body that somebody has read", as
 
 test("spillway/testing is an entry of its own, and mod.ts knows nothing of it", async () => {
   const text = async (path: string) => await readFile(join(root, path), "utf8");
-  assert.equal(JSON.parse(await text("package.json")).exports["./testing"], "./lib/testing.ts");
+  assert("./testing" in JSON.parse(await text("package.json")).exports);
   assert.equal(JSON.parse(await text("deno.json")).imports["spillway/testing"], "./lib/testing.ts");
   assert.doesNotMatch(await text("mod.ts"), /testing|script|answer/);
 });

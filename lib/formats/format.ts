@@ -44,6 +44,7 @@ export interface EventSink {
 
 /** Where a reader is in its stream. */
 export interface Position {
+  /** The stream id, as in {@linkcode FormatContext}. */
   readonly streamId: string;
   /** Number of the last event that the reader has, from 1; 0 if it has none, or events have no ids. */
   readonly lastEvent: number;

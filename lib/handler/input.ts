@@ -12,8 +12,11 @@ import { hasMethod, isObject } from "../values.ts";
  * 1.
  */
 export interface StandardSchema<Input = unknown, Output = Input> {
+  /** What the standard has a schema say of itself, under this one key. */
   readonly "~standard": {
+    /** The version of Standard Schema. */
     readonly version: 1;
+    /** The name of the library. */
     readonly vendor: string;
     /** Returns the checked value or the issues, or a promise of them. */
     readonly validate: (
@@ -37,7 +40,9 @@ export type StandardResult<Output> =
 
 /** What is wrong with a value, and where. */
 export interface StandardIssue {
+  /** What is wrong, for people; the client is sent its first 500 UTF-16 units. */
   readonly message: string;
+  /** The keys that lead to the value, from the outermost; absent for the value as a whole. */
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 

@@ -8,10 +8,11 @@ import { jsonResponse } from "../http/response.ts";
 export interface Stats {
   /** What is open in this process now. */
   active: ActiveCounts;
-  /** How the generations of this handler have ended. */
+  /** Number of generations of this handler that have ended, by their outcome. */
   ended: { completed: number; failed: number; cancelled: number };
-  /** Tokens and bytes of the streams that ended. */
+  /** Number of tokens in the generations that have ended. */
   tokens: number;
+  /** Number of bytes in the generations that have ended. */
   bytes: number;
 }
 

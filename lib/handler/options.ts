@@ -51,6 +51,7 @@ export interface HandlerOptions<
   model?: string;
   /** The path under which the routes begin, as `/api`. @default {the root} */
   basePath?: string;
+  /** The limits of bodies and of open streams, each an integer of 1 or more. */
   limits?: HandlerLimits;
   /**
    * The log that keeps event streams so that clients can resume them; `false` is none.

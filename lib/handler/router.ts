@@ -23,9 +23,9 @@ export class MethodNotAllowed extends StreamError {
   /** The methods that are allowed, as the `Allow` header has them. */
   readonly allow: string;
 
-  constructor(allow: string) {
+  constructor(allow: string, detail: string) {
     const [status, title] = HANDLER_CODES.method_not_allowed;
-    super("method_not_allowed", { status, title });
+    super("method_not_allowed", { status, title, detail });
     this.allow = allow;
   }
 }
@@ -90,8 +90,9 @@ export class Router {
  */
 export function routeOf({ methods }: Found, method: string): Route {
   const route = methods.get(method === "HEAD" ? "GET" : method);
-  if (route === undefined) throw new MethodNotAllowed(allowOf({ methods }));
-  return route;
+  if (route !== undefined) return route;
+  const served = [...methods.keys()].join(" or ");
+  throw new MethodNotAllowed(allowOf({ methods }), `Send a ${served} request, not ${method}`);
 }
 
 /** The `Allow` header of what is served under a path. */

@@ -9,6 +9,7 @@ import { checkLimits } from "../pipeline/queue.ts";
 import { hasMethod, isObject } from "../values.ts";
 import type { ReaderOptions } from "../pipeline/stream.ts";
 import type { LoggedOptions, ReplayLog, ResumeRequest, StopRequest } from "./replay_log.ts";
+import type { HeaderFields } from "./response.ts";
 
 /** Names of the formats that a request may ask for. */
 export type FormatName = "json" | "text" | "plain" | "ndjson";
@@ -18,7 +19,7 @@ export interface SseOptions extends ReaderOptions, GenerationOptions, LoggedOpti
   /** The format of the stream. @default {`?format=`, else what `Accept` likes best, else `json`} */
   format?: FormatName | Format;
   /** Further response headers; they may not replace `content-type`. */
-  headers?: HeadersInit;
+  headers?: HeaderFields;
   /**
    * The log that makes event streams resumable: their events get ids and are kept there. Other
    * formats are not logged.

@@ -6,6 +6,7 @@ import type { StreamError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 import type { GenerationInit, GenerationOptions } from "../pipeline/generation.ts";
 import type { Body, ReaderOptions } from "../pipeline/stream.ts";
+import type { HeaderFields } from "./response.ts";
 
 /** What happens to a logged generation when its last client disconnects. */
 export type Disconnect = "cancel" | "continue" | { continueForMs: number };
@@ -48,11 +49,12 @@ export interface ResumeRequest extends ReaderOptions {
    */
   formats?: readonly Format[];
   /** Further response headers. */
-  headers?: HeadersInit;
+  headers?: HeaderFields;
 }
 
 /** Which generation is to be stopped. */
 export interface StopRequest {
+  /** The stream id of the generation. */
   streamId: string;
   /** The owner who asks; another owner's stream is not stopped. */
   owner?: string;
@@ -94,6 +96,8 @@ export interface ReplayLog {
    *
    * @throws {StreamError} `log_full` (503) where there is no room; `stream_exists` (409) where the
    * stream id is taken; whatever came before the first item.
+   *
+   * @internal
    */
   open(
     init: GenerationInit,
@@ -105,6 +109,8 @@ export interface ReplayLog {
    * Serves a stream to a client that comes back.
    *
    * @throws {StreamError} If nothing can be resumed.
+   *
+   * @internal
    */
   resume(request: Request, options: ResumeRequest, observer: StreamObserver): Promise<Response>;
   /** Ends a generation, wherever it runs. Resolves to whether there is such a stream. */

@@ -2,6 +2,9 @@
 import { type Problem, problemOf, publicError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 
+/** What `new Headers` takes. It has its name in the DOM's types alone, which a server may not load. */
+export type HeaderFields = NonNullable<ConstructorParameters<typeof Headers>[0]>;
+
 /**
  * An error as a response, with the status of its code. The only way from one to the other.
  *
@@ -10,7 +13,7 @@ import type { Format } from "../formats/format.ts";
  */
 export function errorResponse(
   error: unknown,
-  init: HeadersInit = {},
+  init: HeaderFields = {},
   format: Pick<Format, "errorBody"> = {},
   errors?: Problem["errors"],
 ): Response {
@@ -51,7 +54,10 @@ function uncached(contentType: string): Record<string, string> {
 /** The media type of every event stream. */
 export const EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8";
 
-/** The headers of a stream: no proxy may cache, compress or buffer it. */
+/**
+ * The headers of a stream: no proxy may cache, compress or buffer it. `incremental` is the standard's
+ * way to say so (RFC 10036), `x-accel-buffering` the one that nginx knows.
+ */
 export function streamHeaders(
   contentType: string,
   further: Readonly<Record<string, string>> = {},
@@ -61,6 +67,7 @@ export function streamHeaders(
     "content-type": contentType,
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
+    "incremental": "?1",
     "x-content-type-options": "nosniff",
   };
 }

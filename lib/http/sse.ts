@@ -13,7 +13,8 @@ import { type Body, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
 import type { OpenStream, Respond, StreamObserver } from "./replay_log.ts";
-import { errorResponse, streamHeaders } from "./response.ts";
+import { errorResponse, type HeaderFields, streamHeaders } from "./response.ts";
+import { queryParameter } from "./url.ts";
 
 /**
  * The formats that a request may ask for, in the order in which a tie of `Accept` is decided: `text`,
@@ -181,9 +182,7 @@ function ownHeaders(options: SseOptions): Headers {
  */
 function choose(request: Request, format: SseOptions["format"]): Format {
   if (typeof format === "object") return format;
-  // Parsing a URL costs a microsecond, and most requests have no query.
-  const name = format ??
-    (request.url.includes("?") ? new URL(request.url).searchParams.get("format") : null);
+  const name = format ?? queryParameter(request, "format");
   if (name !== null) {
     if (Object.hasOwn(FORMATS, name)) return FORMATS[name as FormatName];
     const detail = `format is one of ${Object.keys(FORMATS).join(", ")}`;
@@ -221,7 +220,7 @@ function headersOf(format: Format, options: SseOptions): Record<string, string> 
 function named(
   head: Record<string, string> | Headers,
   streamId: string | undefined,
-): HeadersInit {
+): HeaderFields {
   if (streamId === undefined) return head;
   if (!(head instanceof Headers)) return { ...head, "x-stream-id": streamId };
   head.set("x-stream-id", streamId);

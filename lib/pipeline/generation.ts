@@ -16,6 +16,7 @@ import { type Clock, systemClock } from "./scheduler.ts";
 
 /** How a generation ended. */
 export interface StreamReport {
+  /** The stream id: 128 random bits as base64url, or what the embedder chose. */
   streamId: string;
   /**
    * The outcome: the source finished, something failed, or the generation was stopped or lost its

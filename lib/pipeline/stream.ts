@@ -63,7 +63,7 @@ const NO_PREFETCH = { highWaterMark: 0 };
  * `pull` and a producer that wakes the stream both just ask for a turn. A flush costs one copy and
  * one `enqueue`.
  */
-export class TokenStream implements Task, Swept, Sink, EventListenerObject {
+export class TokenStream implements Task, Swept, Sink {
   /** Whether this stream waits for its turn. Written by the scheduler alone. */
   due = false;
   /** Whether the queue's limit applies: always, for a generation that only this stream reads. */

@@ -9,16 +9,40 @@ import type {
 } from "../http/replay_log.ts";
 import type { GenerationInit, GenerationOptions } from "../pipeline/generation.ts";
 import type { ReaderOptions } from "../pipeline/stream.ts";
-import type { EventLog, LoggedStream, Recorder, RecordOptions, StreamInfo } from "./event_log.ts";
+import type { LoggedStream, Recorder, RecordOptions, StreamInfo } from "./event_log.ts";
 import { openLogged } from "./record.ts";
 import { resumeLogged } from "./resume.ts";
 
-/** A log of events that `sse`, `resume` and `stop` can use. */
-export abstract class BaseLog implements ReplayLog, EventLog {
+/**
+ * What `MemoryLog` and `SharedLog` have in common: `sse`, `resume` and `stop` can use either. Not to
+ * be extended; a store of your own is an `EventStore`.
+ */
+export abstract class BaseLog implements ReplayLog {
+  /**
+   * Begins the recording of a new stream.
+   *
+   * @internal
+   */
   abstract record(info: StreamInfo, options: RecordOptions): Recorder;
+  /**
+   * Finds a stream by its id.
+   *
+   * @internal
+   */
   abstract find(streamId: string): Promise<LoggedStream | undefined>;
+  /**
+   * Finds the latest stream of a chat.
+   *
+   * @internal
+   */
   abstract latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
 
+  /**
+   * Checks the options of a stream that is to be recorded.
+   *
+   * @throws {RangeError} If `disconnect.continueForMs` is not 0 to 2 147 483 647.
+   * @throws {TypeError} If `disconnect` is of the wrong type.
+   */
   check({ disconnect }: LoggedOptions): void {
     if (disconnect === undefined || disconnect === "cancel" || disconnect === "continue") return;
     if (typeof disconnect !== "object" || disconnect === null) {
@@ -30,6 +54,11 @@ export abstract class BaseLog implements ReplayLog, EventLog {
     }
   }
 
+  /**
+   * Starts a generation that is recorded, and serves it to its first client.
+   *
+   * @internal
+   */
   open(
     init: GenerationInit,
     options: ReaderOptions & GenerationOptions & LoggedOptions,
@@ -39,10 +68,21 @@ export abstract class BaseLog implements ReplayLog, EventLog {
     return openLogged(this, init, options, observer, respond);
   }
 
+  /**
+   * Serves a stream to a client that comes back.
+   *
+   * @internal
+   */
   resume(request: Request, options: ResumeRequest, observer: StreamObserver): Promise<Response> {
     return resumeLogged(this, request, options, observer);
   }
 
+  /**
+   * Ends a generation, wherever it runs: what is queued is delivered, then the normal end.
+   *
+   * @returns Whether there is such a stream of that owner.
+   * @throws {StreamError} `log_unavailable` (503) while the log cannot be reached.
+   */
   async stop({ streamId, owner, reason }: StopRequest): Promise<boolean> {
     const logged = await this.find(streamId);
     if (logged === undefined || logged.info.owner !== owner) return false;

@@ -94,6 +94,11 @@ export class MemoryLog extends BaseLog {
     return this.#recordings.size;
   }
 
+  /**
+   * Begins the recording of a new stream.
+   *
+   * @internal
+   */
   override record(info: StreamInfo, options: RecordOptions): Recording {
     this.#expire();
     if (this.#recordings.has(info.streamId)) throw replayError("stream_exists");
@@ -108,17 +113,31 @@ export class MemoryLog extends BaseLog {
     return recording;
   }
 
+  /**
+   * Finds a stream by its id.
+   *
+   * @internal
+   */
   override find(streamId: string): Promise<LoggedStream | undefined> {
     this.#expire();
     return Promise.resolve(this.#recordings.get(streamId));
   }
 
+  /**
+   * Finds the latest stream of a chat.
+   *
+   * @internal
+   */
   override latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined> {
     this.#expire();
     return Promise.resolve(this.#chats.get(chatKey(owner, chatId)));
   }
 
-  /** Drops a recording, whether it has ended or not. */
+  /**
+   * Drops a recording, whether it has ended or not.
+   *
+   * @internal
+   */
   release(recording: Recording): void {
     this.#drop(recording);
   }

@@ -2,9 +2,10 @@
  * A generation that is recorded, and its first reader. Separate from `sse` so that this code is in a
  * program only with a log.
  */
-import { problemOf, StreamError } from "../error.ts";
+import { problemOf, type StreamError } from "../error.ts";
 import { commentHeartbeat, type Format, type FormatContext } from "../formats/format.ts";
 import type { LoggedOptions, OpenStream, Respond, StreamObserver } from "../http/replay_log.ts";
+import type { ByteProducer } from "../pipeline/byte_producer.ts";
 import { Generation, type GenerationInit, type GenerationOptions } from "../pipeline/generation.ts";
 import { release } from "../pipeline/pump.ts";
 import { checkLimits } from "../pipeline/queue.ts";
@@ -46,7 +47,13 @@ export async function openLogged(
   function ended(): void {
     if (--left === 0) onEnd?.(openStream);
   }
+  /** Ends both, where the generation was never started. */
+  function forget(recorder: Recorder): void {
+    recorder.discard();
+    ended();
+  }
   let isOpen = false;
+  let producer: ByteProducer;
   try {
     onOpen?.(openStream);
     isOpen = true;
@@ -66,8 +73,10 @@ export async function openLogged(
       format,
       onEnd: ended,
     });
+    producer = recorder.follow(0, stream, new FormatFrames(format, { request, streamId }));
   } catch (error) {
-    if (isOpen) onEnd?.(openStream);
+    if (recorder !== undefined) forget(recorder);
+    else if (isOpen) onEnd?.(openStream);
     release(init.source, error);
     throw error;
   }
@@ -76,13 +85,10 @@ export async function openLogged(
     const ids = new EventIds(streamId, format.retryMs, format.ids === false);
     generation = new Generation({ ...init, streamId }, recorder, ids);
   } catch (error) {
-    recorder.discard();
-    ended();
+    forget(recorder);
     throw error;
   }
   const { start } = recorder;
-  const frames = new FormatFrames(format, { request, streamId });
-  const producer = recorder.follow(0, stream, frames);
   return await stream.open(
     producer,
     () => start.call(recorder, generation),

@@ -5,6 +5,7 @@ import type { Format } from "../formats/format.ts";
 import type { OpenStream, ResumeRequest, StreamObserver } from "../http/replay_log.ts";
 import { negotiate } from "../http/negotiate.ts";
 import { EVENT_STREAM_TYPE, streamHeaders } from "../http/response.ts";
+import { queryParameter } from "../http/url.ts";
 import { TokenStream } from "../pipeline/stream.ts";
 import type { EventLog, Followed, LoggedStream } from "./event_log.ts";
 import { FormatFrames } from "./record.ts";
@@ -79,8 +80,7 @@ function nothing({ headers }: ResumeRequest): Response {
 function positionOf(
   request: Request,
 ): { streamId: string; event: number; toldOfLoss: boolean } | undefined {
-  const text = request.headers.get("last-event-id") ??
-    (request.url.includes("?") ? new URL(request.url).searchParams.get("lastEventId") : null);
+  const text = request.headers.get("last-event-id") ?? queryParameter(request, "lastEventId");
   if (text === null) return undefined;
   const [, streamId, event, lost] = POSITION.exec(text) ?? [];
   if (streamId === undefined) {
@@ -90,8 +90,7 @@ function positionOf(
 }
 
 function checkFormat(request: Request, { info }: LoggedStream, wanted: string | undefined): void {
-  const asked = wanted ??
-    (request.url.includes("?") ? new URL(request.url).searchParams.get("format") : null);
+  const asked = wanted ?? queryParameter(request, "format");
   const accept = request.headers.get("accept");
   const fits = asked === null || asked === info.format;
   if (fits && (wanted !== undefined || negotiate(accept, [["text/event-stream"]]) === 0)) return;
@@ -141,7 +140,13 @@ async function replay(
   };
   onOpen?.(openStream);
   const context = { request, streamId: info.streamId, lastId: undefined };
-  followed = logged.follow(after, stream, new FormatFrames(format, context));
+  try {
+    followed = logged.follow(after, stream, new FormatFrames(format, context));
+  } catch (error) {
+    // A drain would wait for this reader, which has nothing that could end.
+    onEnd?.(openStream);
+    throw error;
+  }
   return await stream.open(
     followed,
     () => {},

@@ -27,11 +27,19 @@ export interface Settings {
   corsOrigins: string[];
 }
 
+/** How the server was started, with the command for the help. */
+const COMMANDS = {
+  bun: "bun run server",
+  node: "node lib/server.ts",
+  "deno serve": "deno serve -A --port 8000 --host 127.0.0.1 lib/server.ts",
+  spillway: "npx spillway",
+};
+
 /**
- * Which runtime's server listens: `deno serve` has flags of its own for the address, which stand
- * before the file.
+ * How the server was started. `deno serve` has flags of its own for the address, which stand before
+ * the file.
  */
-export type Listener = "bun" | "deno serve";
+export type StartedBy = keyof typeof COMMANDS;
 
 interface Setting<T> {
   /** The environment variable; the flag is derived from it. */
@@ -108,20 +116,36 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
   redisUrl: {
     ...text("REDIS_URL", "URL", "", "Redis that shares the streams"),
     secret: true,
-  },
-  apiKeys: {
-    ...list("API_KEYS", "KEY,...", "API keys; clients must send one"),
-    secret: true,
     parse: (text) => {
-      const keys = itemsOf(text);
-      // A key that cannot be sent would shut everybody out, and an empty list nobody: both are
-      // mistakes.
-      if (keys.length > 0 && keys.every((key) => /^[!-~]+$/.test(key))) return keys;
-      throw new RangeError("keys of visible ASCII with commas between them");
+      if (/^(redis|valkey)s?(\+\w+)*:\/\/\S+$/.test(text) && URL.canParse(text)) return text;
+      throw new RangeError("like redis://host:6379");
     },
   },
-  allowedHosts: list("ALLOWED_HOSTS", "NAME,...", "allowed Host names; on loopback its own"),
-  corsOrigins: list("CORS_ORIGINS", "ORIGIN,...", "origins allowed to call from a browser"),
+  apiKeys: {
+    ...list(
+      "API_KEYS",
+      "KEY,...",
+      "API keys; clients must send one",
+      // A key that cannot be sent would shut everybody out.
+      (key) => /^[!-~]+$/.test(key),
+      "keys of visible ASCII",
+    ),
+    secret: true,
+  },
+  allowedHosts: list(
+    "ALLOWED_HOSTS",
+    "NAME,...",
+    "allowed Host names; on loopback its own",
+    isHost,
+    "host names like chat.example.com",
+  ),
+  corsOrigins: list(
+    "CORS_ORIGINS",
+    "ORIGIN,...",
+    "origins allowed to call from a browser",
+    (item) => item === "*" || (URL.canParse(item) && new URL(item).origin === item),
+    "origins like https://example.com",
+  ),
 };
 
 /**
@@ -133,9 +157,9 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
 export function readSettings(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
-  listener: Listener,
+  startedBy: StartedBy,
 ): Settings | undefined {
-  const flags = readFlags(args, listener);
+  const flags = readFlags(args, startedBy);
   if (flags === undefined) return undefined;
   const read = <T>(setting: Setting<T>): T => {
     const flag = flagOf(setting);
@@ -155,8 +179,8 @@ export function readSettings(
 }
 
 /** The text that `--help` prints. */
-export function help(listener: Listener): string {
-  const rows = settingsOf(listener).map((setting) => {
+export function help(startedBy: StartedBy): string {
+  const rows = settingsOf(startedBy).map((setting) => {
     const { name, value, fallback, about, secret } = setting;
     return [secret ? "(no flag)" : `${flagOf(setting)} ${value}`, name, String(fallback), about];
   });
@@ -165,12 +189,9 @@ export function help(listener: Listener): string {
   const lines = table.map((row) =>
     `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd()
   );
-  const command = listener === "bun"
-    ? "bun run server"
-    : "deno serve -A --port 8000 --host 127.0.0.1 lib/server.ts";
   return `Streams a language model's tokens over Server-Sent Events.
 
-  ${command} [flags]
+  ${COMMANDS[startedBy]} [flags]
 
 ${lines.join("\n")}
 
@@ -178,8 +199,8 @@ A flag beats its variable. --help prints this.`;
 }
 
 /** The flags by name, or `undefined` if one of them asks for help. */
-function readFlags(args: readonly string[], listener: Listener): Map<string, string> | undefined {
-  const settings = settingsOf(listener);
+function readFlags(args: readonly string[], startedBy: StartedBy): Map<string, string> | undefined {
+  const settings = settingsOf(startedBy);
   const known = new Set(settings.filter(({ secret }) => !secret).map(flagOf));
   const flags = new Map<string, string>();
   if (args.some((arg) => arg === "--help" || arg === "-h")) return undefined;
@@ -188,6 +209,14 @@ function readFlags(args: readonly string[], listener: Listener): Map<string, str
     const secret = settings.find((setting) => setting.secret && flagOf(setting) === flag);
     if (secret) {
       throw new RangeError(`${flag} is no flag, for others could read it: ${secret.name}`);
+    }
+    if (isFlagOfDeno(flag) && !known.has(flag)) {
+      const given = joined ?? args[i + 1] ?? "";
+      const preset = new RegExp(`${flag} \\S+`);
+      const typed = /^[\w.:-]+$/.test(given)
+        ? COMMANDS[startedBy].replace(preset, `${flag} ${given}`)
+        : COMMANDS[startedBy];
+      throw new RangeError(`${flag} stands before the file: ${typed}`);
     }
     if (!known.has(flag)) {
       throw new RangeError(`${JSON.stringify(args[i])} is no flag here; --help lists them`);
@@ -200,9 +229,14 @@ function readFlags(args: readonly string[], listener: Listener): Map<string, str
 }
 
 /** The settings that can be set here: under `deno serve` its own flags decide where it listens. */
-function settingsOf(listener: Listener): Setting<unknown>[] {
+function settingsOf(startedBy: StartedBy): Setting<unknown>[] {
   const settings: Setting<unknown>[] = Object.values(TABLE);
-  return settings.filter(({ listens }) => listener === "bun" || !listens);
+  return settings.filter(({ listens }) => startedBy !== "deno serve" || !listens);
+}
+
+/** Whether a flag is about the address, for which `deno serve` has the same. */
+function isFlagOfDeno(flag: string): boolean {
+  return flag === flagOf(TABLE.port) || flag === flagOf(TABLE.hostname);
 }
 
 function flagOf({ name }: { readonly name: string }): string {
@@ -236,10 +270,29 @@ function text(name: string, value: string, fallback: string, about: string): Set
   return { name, value, fallback, about, parse: (text) => text };
 }
 
-function list(name: string, value: string, about: string): Setting<string[]> {
-  return { name, value, fallback: [], about, parse: itemsOf };
+function list(
+  name: string,
+  value: string,
+  about: string,
+  fits: (item: string) => boolean,
+  what: string,
+): Setting<string[]> {
+  return {
+    name,
+    value,
+    fallback: [],
+    about,
+    parse: (text) => {
+      const items = text.split(",").map((item) => item.trim()).filter(Boolean);
+      // An empty list would let everybody in where it was meant to let in some.
+      if (items.length > 0 && items.every(fits)) return items;
+      throw new RangeError(`${what} with commas between them`);
+    },
+  };
 }
 
-function itemsOf(text: string): string[] {
-  return text.split(",").map((item) => item.trim()).filter(Boolean);
+/** Whether a text is a host as URLs have it: lower case, IPv6 in brackets, without a port. */
+function isHost(text: string): boolean {
+  return text !== "*" && URL.canParse(`http://${text}`) &&
+    new URL(`http://${text}`).hostname === text;
 }

@@ -15,10 +15,25 @@ export interface StreamLogOptions {
   readonly print: (text: string) => void;
 }
 
+/** What the server says of itself when it listens. */
+export interface Start {
+  readonly url: string;
+  /** Whether it listens on more addresses than the one in `url`. */
+  readonly everywhere: boolean;
+  /** What streams: the echo, or a relay of which model. */
+  readonly source: string;
+  /** Whether clients must send an API key. */
+  readonly wantsKey: boolean;
+  /** Whether others than this machine can reach it, and need no key. */
+  readonly isOpen: boolean;
+  /** A `Host` that is served, if that of `url` is not. */
+  readonly host?: string;
+}
+
 /** The events that the entry logs. */
 export interface StreamLog {
-  /** Logs that the server listens; `everywhere` if on more addresses than the one in `url`. */
-  readonly listening: (url: string, everywhere: boolean) => void;
+  /** Logs that the server listens. */
+  readonly listening: (start: Start) => void;
   /** Logs that a stream has ended. */
   readonly closed: (report: StreamReport) => void;
 }
@@ -31,6 +46,8 @@ const PLACES: Readonly<Record<string, string>> = {
   "metrics": "/metrics",
   "OpenAPI": "/openapi.json",
 };
+/** What is said of an address that others can reach. */
+const OPEN = "Others can reach this address without an API key; API_KEYS asks them for one";
 const COLOURS = { completed: 32, failed: 31, cancelled: 33 };
 
 /** Creates a log in the style that was asked for. */
@@ -38,12 +55,15 @@ export function createStreamLog({ style, colour, print }: StreamLogOptions): Str
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {
-      listening: (url) => print(jsonLine({ time: now(), event: "listening", url })),
+      listening: ({ url, source, isOpen }) => {
+        const warning = isOpen ? { warning: OPEN } : {};
+        print(jsonLine({ time: now(), event: "listening", url, source, ...warning }));
+      },
       closed: (report) => print(jsonLine({ time: now(), event: "closed", ...fieldsOf(report) })),
     };
   }
   return {
-    listening: (url, everywhere) => print(card(url, everywhere, (text) => paint(1, text))),
+    listening: (start) => print(card(start, paint)),
     closed: (report) => {
       if (style === "off") return;
       const { outcome, code, ttftMs, durationMs, tokens, bytes, streamId } = fieldsOf(report);
@@ -60,17 +80,26 @@ export function createStreamLog({ style, colour, print }: StreamLogOptions): Str
   };
 }
 
-function card(url: string, everywhere: boolean, bold: (text: string) => string): string {
+function card(
+  { url, everywhere, source, wantsKey, isOpen, host }: Start,
+  paint: (code: number, text: string) => string,
+): string {
   const width = Math.max(...Object.keys(PLACES).map(({ length }) => length));
   const places = Object.entries(PLACES).map(([name, path]) =>
     `  ${name.padEnd(width)}  ${url}${path}`
   );
-  return `Spillway listens on ${bold(url)}${everywhere ? " (and every other address)" : ""}
-
+  const headers = [
+    ...wantsKey ? [`-H "Authorization: Bearer $KEY"`] : [],
+    ...host === undefined ? [] : [`-H "Host: ${host}"`],
+  ];
+  const more = headers.length > 0 ? `     ${headers.join(" ")} \\\n` : "";
+  return `Spillway listens on ${paint(1, url)}${everywhere ? " (and every other address)" : ""}
+Source: ${printable(source)}
+${isOpen ? `${paint(33, OPEN)}\n` : ""}
 ${places.join("\n")}
-
+${wantsKey ? "\nWith one of API_KEYS as KEY:" : ""}
 curl -N -X POST -H "Content-Type: application/json" -H "accept: text/event-stream" \\
-     -d '{"query":"Streaming responseのテスト"}' ${url}/streaming
+${more}     -d '{"query":"Streaming responseのテスト"}' ${url}/streaming
 `;
 }
 

@@ -19,10 +19,15 @@ export interface LangChainCallbacks {
    * before it is done.
    */
   readonly lc_prefer_streaming: true;
+  /** Sends the token. Resolves when there is room for it, or to `false` once the stream has ended. */
   handleLLMNewToken(token: string): Promise<boolean>;
+  /** Keeps the finish reason and the usage, and closes the queue if the model is the outermost run. */
   handleLLMEnd(output: unknown, runId?: string, parentRunId?: string): void;
+  /** Fails the queue if the model is the outermost run. */
   handleLLMError(error: unknown, runId?: string, parentRunId?: string): void;
+  /** Closes the queue if the chain is the outermost run. */
   handleChainEnd(outputs: unknown, runId?: string, parentRunId?: string): void;
+  /** Fails the queue if the chain is the outermost run. */
   handleChainError(error: unknown, runId?: string, parentRunId?: string): void;
 }
 

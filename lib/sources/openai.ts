@@ -47,8 +47,9 @@ export interface OpenAIOptions<Input = unknown> {
   firstTokenTimeoutMs?: number;
   /** How long each further token may take, in ms, 1 or more. @default {60 000} */
   tokenTimeoutMs?: number;
-  /** Bytes of the longest line, and of one event, 1 or more. @default {1 MiB} */
+  /** Bytes of the longest line, 1 or more. @default {1 MiB} */
   maxLineBytes?: number;
+  /** Bytes of the largest event, 1 or more. @default {1 MiB} */
   maxEventBytes?: number;
   /** How often a request that failed before its first byte is sent again, 0 to 10. @default {0} */
   retries?: number;

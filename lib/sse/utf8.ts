@@ -110,8 +110,23 @@ export class Escapes {
 
 /** What stands before and after a variable text, built once, and the replacements within the text. */
 export interface Frame {
+  /**
+   * What stands before the text.
+   *
+   * @internal
+   */
   readonly head: Constant;
+  /**
+   * What stands after the text.
+   *
+   * @internal
+   */
   readonly tail: Constant;
+  /**
+   * The replacements within the text.
+   *
+   * @internal
+   */
   readonly escapes: Escapes;
 }
 
@@ -189,7 +204,8 @@ export class ByteWriter {
    * Appends `text` in its frame. The one loop: one check of the room, one pass over the text, no
    * allocation.
    */
-  write({ head, tail, escapes }: Frame, text: string): void {
+  write(frame: Frame, text: string): void {
+    const { head, tail, escapes } = frame;
     const size = text.length;
     const most = this.#length + head.room + size * 3 + tail.room;
     if (most > this.#scratch.bytes.length) this.#grow(most);

@@ -16,7 +16,9 @@ import {
 
 /** A response as its client sees it. */
 export interface Answer {
+  /** The HTTP status. */
   status: number;
+  /** The response headers. */
   headers: Headers;
   /** The body as it came, as text. */
   body: string;

@@ -31,6 +31,7 @@ export class FakeClock implements Clock {
   /** Those that are armed, the next one first. */
   readonly #timers: Timer[] = [];
 
+  /** The time of this clock, in ms; 0 at first. */
   now(): number {
     return this.#nowMs;
   }
@@ -40,6 +41,7 @@ export class FakeClock implements Clock {
     return this.#timers.length;
   }
 
+  /** Arms a timer that runs when the clock has been moved by `ms`. Returns its handle. */
   setTimer(run: () => void, ms: number): unknown {
     const timer: Timer = { run, dueMs: this.#nowMs + Math.max(0, ms) };
     let at = this.#timers.length;
@@ -48,6 +50,7 @@ export class FakeClock implements Clock {
     return timer;
   }
 
+  /** Disarms a timer, by what `setTimer` returned; one that has run is ignored. */
   clearTimer(timer: unknown): void {
     const at = this.#timers.indexOf(timer as Timer);
     if (at >= 0) this.#timers.splice(at, 1);

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import process from "node:process";
@@ -16,9 +17,13 @@ const TUTORIAL = "Streaming responseのテスト";
 
 const COMMANDS: Record<string, Parameters<typeof startChild>> = {
   "npm start": ["npm", ["start"]],
+  "npm run server": ["npm", ["run", "server"]],
   "bun run server": ["bun", ["run", "server"]],
   "deno task serve": ["deno", ["task", "serve"]],
-  "deno serve -A lib/server.ts": ["deno", ["serve", "-A", "lib/server.ts"]],
+  "deno serve -A --host 127.0.0.1 lib/server.ts": [
+    "deno",
+    ["serve", "-A", "--host", "127.0.0.1", "lib/server.ts"],
+  ],
 };
 const ENVIRONMENT = {
   PORT: "0",
@@ -34,6 +39,23 @@ const isFree = await new Promise<boolean>((resolve) => {
 });
 const hasCurl = spawnSync("curl", ["--version"]).status === 0;
 
+/** How many servers were started: each has a mark of its own in its environment. */
+let started = 0;
+
+/** The processes with a variable in their environment; none but on Linux. */
+function processesWith(variable: string): { id: number; command: string }[] {
+  if (!existsSync("/proc/self/environ")) return [];
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((id) => {
+    try {
+      const environment = readFileSync(`/proc/${id}/environ`, "utf8").split("\0");
+      if (!environment.includes(variable)) return [];
+      return [{ id: Number(id), command: readFileSync(`/proc/${id}/cmdline`, "utf8") }];
+    } catch {
+      return []; // it has ended meanwhile, or is another user's
+    }
+  });
+}
+
 /** Ends a server as whoever started it does. */
 async function end(child: Child): Promise<void> {
   child.kill("SIGTERM");
@@ -46,7 +68,8 @@ for (const [command, [program, args]] of Object.entries(COMMANDS)) {
     skip,
   }, async () => {
     assert(allGuides.includes(command), "the documents say so");
-    const child = startChild(program, args, ENVIRONMENT);
+    const mark = `${process.pid}-${++started}`;
+    const child = startChild(program, args, { ...ENVIRONMENT, SPILLWAY_TEST: mark });
     try {
       const { url } = await listening(child);
       if (hasCurl) {
@@ -69,8 +92,10 @@ for (const [command, [program, args]] of Object.entries(COMMANDS)) {
       // What npm has started must not outlive it: it is given a moment.
       await new Promise((resolve) => setTimeout(resolve, 300));
       await assert.rejects(fetch(`${url}/health`), "nobody listens any more");
+      assert.deepEqual(processesWith(`SPILLWAY_TEST=${mark}`), []);
     } finally {
       await child.stop();
+      for (const { id } of processesWith(`SPILLWAY_TEST=${mark}`)) process.kill(id, "SIGKILL");
     }
   });
 }

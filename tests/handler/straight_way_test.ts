@@ -23,7 +23,12 @@ function placesOf(pattern: RegExp, among = ofHandler): string[] {
 test("one function turns an error into a response, and each entry calls it in one place", () => {
   assert(ofHandler.length > 20);
   const calls = /(?<!function )\berrorResponse\(/g;
-  assert.deepEqual(placesOf(calls, files), ["handler.ts", "http/resume.ts", "http/sse.ts"]);
+  assert.deepEqual(placesOf(calls, files), [
+    "handler.ts",
+    "http/resume.ts",
+    "http/sse.ts",
+    "node/exchange.ts",
+  ]);
   assert.deepEqual(placesOf(/\berrorFormatOf\(path\)/g), ["handler.ts"]);
 });
 

@@ -1,7 +1,7 @@
 /** What the entry can be told: flags and variables, their order, their bounds, and the help. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { help, type Listener, readSettings, type Settings } from "../../lib/server/settings.ts";
+import { help, readSettings, type Settings, type StartedBy } from "../../lib/server/settings.ts";
 
 const DEFAULTS: Settings = {
   port: 8000,
@@ -22,8 +22,8 @@ const DEFAULTS: Settings = {
   corsOrigins: [],
 };
 
-function read(args: string[], environment = {}, listener: Listener = "bun") {
-  return readSettings(args, environment, listener);
+function read(args: string[], environment = {}, startedBy: StartedBy = "bun") {
+  return readSettings(args, environment, startedBy);
 }
 
 test("readSettings() without anything answers the defaults", () => {
@@ -91,6 +91,29 @@ test("readSettings() names what is wrong, in one line", () => {
     [["8000"], {}, '"8000" is no flag here; --help lists them'],
     [["-p", "8000"], {}, '"-p" is no flag here; --help lists them'],
     [["--port"], {}, "--port has no value"],
+    ...["https://a.example/", "a.example", "*,null", "https://a b", ","].map((
+      origins,
+    ): [string[], Record<string, string>, string] => [
+      [],
+      { CORS_ORIGINS: origins },
+      `CORS_ORIGINS is "${origins}", not origins like https://example.com with commas between them`,
+    ]),
+    ...["a b", "a.example:80", "http://a.example", "A.example", "*", "a/b", "[::", ","].map((
+      hosts,
+    ): [string[], Record<string, string>, string] => [
+      [],
+      { ALLOWED_HOSTS: hosts },
+      `ALLOWED_HOSTS is "${hosts}", not host names like chat.example.com with commas between them`,
+    ]),
+    ...["nonsense", "http://a", "redis:", "redis://", "redis://:secret@a:99999", "redis://a b"].map(
+      (
+        url,
+      ): [string[], Record<string, string>, string] => [
+        [],
+        { REDIS_URL: url },
+        "REDIS_URL is not like redis://host:6379",
+      ],
+    ),
   ];
   for (const [args, environment, message] of wrong) {
     assert.throws(() => read(args, environment), { name: "RangeError", message });
@@ -102,10 +125,20 @@ test("readSettings() answers nothing where the help is asked for, whatever else 
   assert.equal(read(["--port", "1", "-h", "--nonsense"], { PORT: "abc" }), undefined);
 });
 
-test("where it listens is no flag of ours under deno serve", () => {
-  for (const flag of ["--port", "--host"]) {
-    assert.throws(() => read([flag, "1"], {}, "deno serve"), /is no flag here/);
+test("where it listens is no flag of ours under deno serve, which says where it goes", () => {
+  const place = (flag: string, port: string, host: string) => ({
+    name: "RangeError",
+    message:
+      `${flag} stands before the file: deno serve -A --port ${port} --host ${host} lib/server.ts`,
+  });
+  for (const args of [["--port", "9000"], ["--port=9000"]]) {
+    assert.throws(() => read(args, {}, "deno serve"), place("--port", "9000", "127.0.0.1"));
   }
+  assert.throws(() => read(["--host"], {}, "deno serve"), place("--host", "8000", "127.0.0.1"));
+  assert.throws(
+    () => read(["--port", "a\nb"], {}, "deno serve"),
+    place("--port", "8000", "127.0.0.1"),
+  );
   assert.equal(read(["--log", "off"], {}, "deno serve")?.log, "off");
 });
 
@@ -120,6 +153,25 @@ test("help() lists every flag, its variable and its default, in lines that fit",
   assert.match(text, /--max-streams NUMBER +MAX_STREAMS +10000 /);
   assert.doesNotMatch(text, /openai-api-key|--api-keys/);
   for (const line of text.split("\n")) assert(line.length <= 100, line);
+});
+
+test("readSettings() takes hosts, origins and a Redis of every kind that there is", () => {
+  const given = {
+    ALLOWED_HOSTS: "localhost,[::1],xn--bcher-kva.example,10.0.0.1",
+    CORS_ORIGINS: "*,http://localhost:3000",
+  };
+  const { allowedHosts, corsOrigins } = read([], given)!;
+  assert.deepEqual([allowedHosts.join(), corsOrigins.join()], Object.values(given));
+  for (const url of ["redis://localhost", "rediss://me:secret@a.example:6380/1", "valkey://a"]) {
+    assert.equal(read([], { REDIS_URL: url })?.redisUrl, url);
+  }
+});
+
+test("help() names the command that was typed", () => {
+  assert.match(help("bun"), /^ {2}bun run server \[flags\]$/m);
+  assert.match(help("node"), /^ {2}node lib\/server\.ts \[flags\]$/m);
+  assert.match(help("spillway"), /^ {2}npx spillway \[flags\]$/m);
+  assert.match(help("spillway"), /--port NUMBER/);
 });
 
 test("help() under deno serve shows where its own flags go, and not ours", () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { LogStyle } from "../../lib/server/settings.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
-import { createStreamLog, type StreamLog } from "../../lib/server/stream_log.ts";
+import { createStreamLog, type Start, type StreamLog } from "../../lib/server/stream_log.ts";
 
 const REPORT: StreamReport = {
   streamId: "AAAAAAAAAAAAAAAAAAAAAA",
@@ -14,6 +14,13 @@ const REPORT: StreamReport = {
   bytes: 619,
 };
 const URL_ = "http://127.0.0.1:8000";
+const START: Start = {
+  url: URL_,
+  everywhere: false,
+  source: "echo",
+  wantsKey: false,
+  isOpen: false,
+};
 
 function printed(style: LogStyle, use: (terminal: StreamLog) => void, colour = false): string[] {
   const lines: string[] = [];
@@ -46,7 +53,7 @@ test("pretty: a failure says its code, and a stream without an item that there w
 
 test("json: every line is an object, the start as well", () => {
   const lines = printed("json", (terminal) => {
-    terminal.listening(URL_, true);
+    terminal.listening(START);
     terminal.closed(REPORT);
     terminal.closed({ ...REPORT, ttftMs: undefined, outcome: "cancelled", code: "disconnected" });
   });
@@ -55,7 +62,7 @@ test("json: every line is an object, the start as well", () => {
   for (const { time } of [start, first, second]) {
     assert.equal(new Date(time).toISOString(), time);
   }
-  assert.deepEqual(start, { time: start.time, event: "listening", url: URL_ });
+  assert.deepEqual(start, { time: start.time, event: "listening", url: URL_, source: "echo" });
   assert.deepEqual(first, {
     time: first.time,
     event: "closed",
@@ -72,16 +79,47 @@ test("json: every line is an object, the start as well", () => {
 
 test("off: the card and no line for any stream", () => {
   assert.deepEqual(printed("off", ({ closed }) => closed(REPORT)), []);
-  assert.equal(printed("off", ({ listening }) => listening(URL_, false)).length, 1);
+  assert.equal(printed("off", ({ listening }) => listening(START)).length, 1);
 });
 
 test("the card tells where it listens, what to open and what to try", () => {
-  const [card] = printed("pretty", ({ listening }) => listening(URL_, false));
+  const [card] = printed("pretty", ({ listening }) => listening(START));
   assert.match(card!, /^Spillway listens on http:\/\/127\.0\.0\.1:8000\n/);
   assert(card!.includes(`curl -N -X POST -H "Content-Type: application/json"`));
   assert(card!.includes(`-d '{"query":"Streaming responseのテスト"}' ${URL_}/streaming\n`));
-  const [everywhere] = printed("pretty", ({ listening }) => listening(URL_, true));
+  const [everywhere] = printed(
+    "pretty",
+    ({ listening }) => listening({ ...START, everywhere: true }),
+  );
   assert.match(everywhere!, /8000 \(and every other address\)/);
+});
+
+test("the card names the source, and no line of it obeys", () => {
+  const cardOf = (start: Partial<Start>) =>
+    printed("pretty", ({ listening }) => listening({ ...START, ...start }))[0]!;
+  assert.match(cardOf({}), /^Source: echo$/m);
+  const relay = cardOf({ source: "relay to a.example, model m\x1b[2J\n" });
+  assert.match(relay, /^Source: relay to a\.example, model m\\u001b\[2J\\u000a$/m);
+  assert(!obeys(relay));
+});
+
+test("an address that others reach without a key is said in one line, in both styles", () => {
+  const open = { ...START, isOpen: true };
+  const [card] = printed("pretty", ({ listening }) => listening(open));
+  assert.match(card!, /^Others can reach this address without an API key.*$/m);
+  const [line] = printed("json", ({ listening }) => listening(open));
+  assert.match(JSON.parse(line!).warning, /^Others can reach/);
+  const [closed] = printed("pretty", ({ listening }) => listening(START));
+  assert(!closed!.includes("Others"));
+});
+
+test("the line for curl has a place for a key and a host where they are wanted", () => {
+  const [card] = printed(
+    "pretty",
+    ({ listening }) => listening({ ...START, wantsKey: true, host: "chat.example" }),
+  );
+  assert(card!.includes(`\\\n     -H "Authorization: Bearer $KEY" -H "Host: chat.example" \\\n`));
+  assert(card!.includes("\nWith one of API_KEYS as KEY:\ncurl "));
 });
 
 test("a code of control characters is escaped in both styles", () => {
@@ -100,7 +138,7 @@ test("a code of control characters is escaped in both styles", () => {
 
 test("colours are only where they are wanted, and never in JSON", () => {
   const all = (terminal: StreamLog) => {
-    terminal.listening(URL_, false);
+    terminal.listening(START);
     terminal.closed(REPORT);
   };
   assert(printed("pretty", all, true).every((text) => text.includes("\x1b[")));

@@ -2,7 +2,7 @@
  * Other processes, on the same runtime or another one: a crash, an exit and a resident size can only be
  * seen from outside. They start at the project's root.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { ActiveCounts } from "../../lib/counters.ts";
@@ -22,6 +22,33 @@ export interface Child {
   stop(): Promise<void>;
 }
 
+/** What a developer may have set, and what would change every test of the server. */
+const UNSET = { OPENAI_API_KEY: "", OPENAI_BASE_URL: "", OPENAI_MODEL: "", REDIS_URL: "" };
+
+/**
+ * A Node that runs TypeScript: that of the test, that of `TEST_NODE`, that of a package `node`, or the
+ * machine's; `undefined` if none does.
+ */
+export function findNode(): string | undefined {
+  nodes ??= [
+    ...runtimeName === "node" ? [process.execPath] : [],
+    ...process.env.TEST_NODE ? [process.env.TEST_NODE] : [],
+    `${root}node_modules/.bin/node`,
+    `${root}tests/node_modules/node22/bin/node`,
+    "node",
+  ].filter((file) => {
+    const { stdout } = spawnSync(file, ["-p", "process.features.typescript"], { encoding: "utf8" });
+    return /^(strip|transform)$/m.test(stdout ?? "");
+  });
+  return nodes[0];
+}
+let nodes: string[] | undefined;
+
+/** The runtimes that can start a file of `lib/` here. */
+export function runtimesHere(): ("bun" | "deno" | "node")[] {
+  return ["bun", "deno", ...findNode() === undefined ? [] : ["node"] as const];
+}
+
 /** Starts `command` with `args`. */
 export function startChild(
   command: "bun" | "deno" | "node" | "npm" | "sh",
@@ -30,12 +57,14 @@ export function startChild(
 ): Child {
   const file = command === runtimeName
     ? process.execPath
+    : command === "node"
+    ? findNode() ?? command
     : command === "bun" || command === "deno"
     ? `${root}node_modules/.bin/${command}`
     : command;
   const child = spawn(file, args, {
     cwd: root,
-    env: { ...process.env, NO_COLOR: "1", ...environment },
+    env: { ...process.env, ...UNSET, NO_COLOR: "1", ...environment },
     stdio: ["pipe", "pipe", "pipe"],
   });
   const started: Child = {
@@ -80,15 +109,16 @@ export interface Entry {
 
 /** Starts the entry on a runtime; `port` 0 is any free one. */
 export function startEntry(
-  runtime: "bun" | "deno",
+  runtime: "bun" | "deno" | "node",
   environment: Record<string, string> = {},
   port = 0,
   flags: string[] = [],
+  host = "127.0.0.1",
 ): Child {
-  return runtime === "bun"
-    ? startChild("bun", ["lib/server.ts", ...flags], { PORT: String(port), ...environment })
+  return runtime !== "deno"
+    ? startChild(runtime, ["lib/server.ts", ...flags], { PORT: String(port), ...environment })
     : startChild("deno", [
-      ..."serve -A --no-check --host 127.0.0.1 --port".split(" "),
+      ...`serve -A --no-check --host ${host} --port`.split(" "),
       String(port),
       "lib/server.ts",
       ...flags,

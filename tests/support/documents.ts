@@ -30,9 +30,17 @@ export const guides: readonly Document[] = [
   ...pages.map((name) => read(`docs/${name}`)),
 ];
 
+/** How to use the module, for a model: its code is run as that of the guides is. */
+export const skill: Document = read("skills/spillway/SKILL.md");
+/** The index of all pages, for a model. */
+export const index: Document = read("llms.txt");
+
 /** Those, and what contributors read. */
 export const documents: readonly Document[] = [
   ...guides,
+  skill,
+  index,
+  read("AGENTS.md"),
   ...["CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"].map(read),
 ];
 

@@ -66,9 +66,17 @@ export const DEPARTURES = ["end", "destroy", "resetAndDestroy"] as const;
 /** Sends a request by hand and collects the answer as Latin-1, so that one character is one byte. */
 export function rawRequest(
   port: number,
-  { method = "GET", path = "/", headers = {}, body = "", paused = false }: {
+  {
+    method = "GET",
+    path = "/",
+    host = `127.0.0.1:${port}`,
+    headers = {},
+    body = "",
+    paused = false,
+  }: {
     method?: string;
     path?: string;
+    host?: string;
     headers?: Record<string, string>;
     body?: string;
     paused?: boolean;
@@ -85,7 +93,7 @@ export function rawRequest(
     socket.on("end", () => raw.ended = true);
     socket.on("close", () => raw.ended = true);
     socket.on("connect", () => {
-      const lines = [`${method} ${path} HTTP/1.1`, `Host: 127.0.0.1:${port}`];
+      const lines = [`${method} ${path} HTTP/1.1`, `Host: ${host}`];
       if (body !== "") headers = { ...headers, "content-length": String(body.length) };
       for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
       socket.write(`${lines.join("\r\n")}\r\n\r\n${body}`, "latin1");

@@ -10,8 +10,11 @@ import type { StreamRoute } from "./stream_route.ts";
 
 /** A block of a message: text, an image, a tool's use or its result, and others. */
 export interface ContentBlock {
+  /** The kind of block, such as `text`, `image`, `tool_use` or `tool_result`. */
   type: string;
+  /** The text of a `text` block. */
   text?: string;
+  /** The fields of the other kinds, unchanged. */
   [field: string]: unknown;
 }
 
@@ -23,6 +26,7 @@ export interface MessagesRequest {
   messages: { role: "user" | "assistant" | "system"; content: string | ContentBlock[] }[];
   /** The most tokens to generate, 1 or more. */
   max_tokens: number;
+  /** The system prompt: text, or text blocks, which are joined by line breaks. */
   system?: string | ContentBlock[] | null;
   /** Whether the response is an event stream or one document. @default {false} */
   stream?: boolean | null;
@@ -30,14 +34,18 @@ export interface MessagesRequest {
   temperature?: number | null;
   /** The nucleus sampling threshold, 0 to 1. */
   top_p?: number | null;
+  /** Texts at which generation stops. */
   stop_sequences?: string[] | null;
+  /** The tools that the model may use. */
   tools?: AnthropicTool[] | null;
+  /** How tools are chosen: `type` is `auto`, `any`, `none`, or `tool` for the one with this `name`. */
   tool_choice?: {
     type: string;
     name?: string;
     disable_parallel_tool_use?: boolean;
     [field: string]: unknown;
   } | null;
+  /** Further fields, which nobody has checked. */
   [field: string]: unknown;
 }
 
@@ -46,18 +54,27 @@ export interface MessagesRequest {
  * server runs.
  */
 export interface AnthropicTool {
+  /** The tool's name, one character or more. */
   name: string;
+  /** The kind of tool: absent or `custom` for one that the client runs. */
   type?: string | null;
+  /** What the tool does, for the model. */
   description?: string;
+  /** The JSON Schema of the tool's input. */
   input_schema?: Record<string, unknown>;
+  /** Further fields, unchanged. */
   [field: string]: unknown;
 }
 
 /** What a source gets as `input` under `POST /v1/messages`. */
 export interface AnthropicInput extends ChatFields {
+  /** The API of the route. */
   api: "anthropic";
+  /** The conversation; the system prompt comes first, and each tool result is a message. */
   messages: ChatMessage[];
+  /** The model's name, as the client sent it. */
   model: string;
+  /** The most tokens to generate, 1 or more. */
   max_tokens: number;
   /** The request's body, unchanged. */
   body: MessagesRequest;

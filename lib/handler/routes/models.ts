@@ -8,12 +8,17 @@ import { InvalidInput } from "../schema.ts";
 
 /** A model with the fields of OpenAI's clients (`object`, `created`, `owned_by`) and of Anthropic's. */
 export interface ModelEntry {
+  /** The name that a request gives as `model`. */
   id: string;
+  /** The kind of object, for OpenAI's clients. */
   object: "model";
   /** When the handler was made, in seconds of Unix time. */
   created: number;
+  /** Whose model it is, for OpenAI's clients: always `spillway`. */
   owned_by: string;
+  /** The kind of object, for Anthropic's clients. */
   type: "model";
+  /** The name for people, for Anthropic's clients: the same as `id`. */
   display_name: string;
   /** When the handler was made, as RFC 3339 text. */
   created_at: string;

@@ -23,27 +23,39 @@ export interface ChatCompletionRequest {
   max_tokens?: number | null;
   /** The most tokens to generate, under the newer name of `max_tokens`. */
   max_completion_tokens?: number | null;
+  /** Text or texts at which generation stops. */
   stop?: string | string[] | null;
   /** The number of choices to generate, which must be 1. */
   n?: 1 | null;
+  /** The tools that the model may call. */
   tools?: ChatTool[] | null;
+  /** How tools are chosen: `auto`, `none`, `required`, or the tool that must be called. */
   tool_choice?: string | Record<string, unknown> | null;
+  /** Whether the model may call several tools at once. */
   parallel_tool_calls?: boolean | null;
+  /** The shape of the text, as `{ type: "json_object" }` or `{ type: "json_schema", json_schema }`. */
   response_format?: Record<string, unknown> | null;
+  /** An integer; with the same one, a model that honours it repeats its choices. */
   seed?: number | null;
   /** The presence penalty, -2 to 2. */
   presence_penalty?: number | null;
   /** The frequency penalty, -2 to 2. */
   frequency_penalty?: number | null;
+  /** How much the model thinks first, such as `low`, `medium` or `high`. */
   reasoning_effort?: string | null;
+  /** The client's name for its end user. */
   user?: string | null;
+  /** Further fields, which nobody has checked. */
   [field: string]: unknown;
 }
 
 /** What a source gets as `input` under `POST /v1/chat/completions`. */
 export interface OpenAIInput extends ChatFields {
+  /** The API of the route. */
   api: "openai";
+  /** The conversation, as the client sent it. */
   messages: ChatMessage[];
+  /** The model's name, as the client sent it. */
   model: string;
   /** The request's body, unchanged. */
   body: ChatCompletionRequest;

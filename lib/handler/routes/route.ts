@@ -11,6 +11,7 @@ import type { StreamRoute } from "./stream_route.ts";
 
 /** What a route gets of a request. */
 export interface Call {
+  /** The request, whose path may begin with `basePath`. */
   readonly request: Request;
   /** The part of the path in place of the route's parameter; empty if the route has none. */
   readonly name: string;
@@ -20,6 +21,7 @@ export interface Call {
 
 /** A method of a path, and how it answers. */
 export interface Route {
+  /** The method. A `GET` route responds to `HEAD` as well. */
   readonly method: "GET" | "POST" | "DELETE";
   /**
    * The path. `{name}`, once at most, stands for one segment of it or, at its end, for the rest of
@@ -34,6 +36,7 @@ export interface Route {
 
 /** Routes that belong together, as one value: those of a client API, a page, the document. */
 export interface Api {
+  /** The routes. No two values of a handler may have the same method and path. */
   readonly routes: readonly Route[];
   /** The shape of errors before the response headers. Without it they are problem objects. */
   readonly errors?: {
@@ -60,14 +63,25 @@ export interface RouteContext {
   readonly authorize: boolean;
   /** Whether there is a log, so that streams can be resumed. */
   readonly resumable: boolean;
+  /**
+   * The model names that the handler serves.
+   *
+   * @internal
+   */
   readonly models: Models;
-  /** Starts a stream or, for a client that comes back, resumes it. */
+  /**
+   * Starts a stream or, for a client that comes back, resumes it.
+   *
+   * @internal
+   */
   stream<Body>(call: Call, route: StreamRoute<Body>): Promise<Response>;
   /** Joins or resumes a stream. */
   resume(call: Call, which: { streamId: string } | { chatId: string }): Promise<Response>;
   /** Stops the generation of a stream. */
   stop(call: Call, streamId: string): Promise<Response>;
+  /** Returns what the handler's own `stats()` does. */
   stats(): Stats;
+  /** Returns `draining` once `drain()` was called, else how the log is. */
   health(): "ok" | "degraded" | "draining";
   /** Reports an error to the operator. */
   report(error: unknown): void;

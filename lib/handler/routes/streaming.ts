@@ -13,12 +13,15 @@ import type { StreamRoute } from "./stream_route.ts";
  * unchanged.
  */
 export interface QueryInput {
+  /** What the user asks; it may be empty. */
   query: string;
 }
 
 /** What a source gets as `input` under `POST /streaming`: the body. */
 export interface StreamingInput extends ChatFields {
+  /** Absent: the route has no API but its own. */
   api?: undefined;
+  /** Absent: the input is the body. */
   body?: undefined;
 }
 

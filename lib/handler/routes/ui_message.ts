@@ -10,16 +10,23 @@ import type { StreamRoute } from "./stream_route.ts";
 
 /** A part of a UI message: text, a file, a tool's use and its output, and others. */
 export interface UIPart {
+  /** The kind of part, such as `text`, `file`, `reasoning` or `tool-<name>`. */
   type: string;
+  /** The text of a `text` or `reasoning` part. */
   text?: string;
+  /** The fields of the other kinds, unchanged. */
   [field: string]: unknown;
 }
 
 /** A message as `useChat` keeps it. */
 export interface UIMessage {
+  /** The message's id, which the front end has chosen. */
   id?: string;
+  /** Who speaks. */
   role: "system" | "user" | "assistant";
+  /** The content, in order. */
   parts: UIPart[];
+  /** Further fields, such as `metadata`, unchanged. */
   [field: string]: unknown;
 }
 
@@ -29,15 +36,19 @@ export interface UIChatRequest {
   id?: string;
   /** The conversation, at least one message. */
   messages: UIMessage[];
+  /** Whether a message was sent, or the last answer is wanted again. */
   trigger?: "submit-message" | "regenerate-message" | null;
   /** The id of the message that is to be generated again. */
   messageId?: string | null;
+  /** What the front end adds, which nobody has checked. */
   [field: string]: unknown;
 }
 
 /** What a source gets as `input` under `POST /api/chat`. */
 export interface UIMessageInput extends ChatFields {
+  /** The API of the route. */
   api: "ui-message";
+  /** The conversation, in the terms of the chat completions API. */
   messages: ChatMessage[];
   /** The chat's id, if the client sent one. */
   chatId: string | undefined;

@@ -20,12 +20,19 @@ export interface RedisConnection {
 
 /** The part of Bun's built-in `RedisClient` that is used. */
 export interface BunRedisClient {
+  /** Whether the connection is open. */
   readonly connected: boolean;
+  /** Opens the connection, or opens it again after the client has given up. */
   connect(): Promise<unknown>;
+  /** Sends a command, and connects first if need be. */
   send(command: string, args: string[]): Promise<unknown>;
+  /** Makes a second client with the same settings, for the subscription. */
   duplicate(): Promise<BunRedisClient>;
+  /** Calls the listener for each message of the channel. */
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  /** Removes all listeners of the channel. */
   unsubscribe(channel: string): Promise<unknown>;
+  /** Closes the connection. */
   close(): void;
 }
 
@@ -67,12 +74,19 @@ export function bunRedis(client: BunRedisClient): RedisConnection {
 
 /** The part of a client of the package `redis`, also known as node-redis, that is used. */
 export interface NodeRedisClient {
+  /** Whether the client was connected, and connects again by itself. */
   readonly isOpen: boolean;
+  /** Opens the connection. */
   connect(): Promise<unknown>;
+  /** Sends a command, which is the first of `args`. */
   sendCommand(args: string[]): Promise<unknown>;
+  /** Makes a second client with the same settings, for the subscription. */
   duplicate(): NodeRedisClient;
+  /** Listens to the errors of the connection. */
   on(event: "error", listener: (error: unknown) => void): unknown;
+  /** Calls the listener for each message of the channel. */
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  /** Closes the connection at once. */
   destroy(): void;
 }
 
@@ -106,11 +120,16 @@ export function nodeRedis(client: NodeRedisClient): RedisConnection {
 
 /** The part of a client of the package `ioredis` that is used. */
 export interface IoRedisClient {
+  /** Sends a command. */
   call(command: string, ...args: string[]): Promise<unknown>;
+  /** Makes a second client with the same settings, for the subscription. */
   duplicate(): IoRedisClient;
+  /** Listens to errors, and to `message`, whose listener gets the channel and the text. */
   // deno-lint-ignore no-explicit-any
   on(event: string, listener: (...args: any[]) => void): unknown;
+  /** Subscribes to a channel; its messages are events of the client. */
   subscribe(channel: string): Promise<unknown>;
+  /** Closes the connection at once. */
   disconnect(): void;
 }
 

@@ -16,6 +16,7 @@ export interface StoredPiece {
   readonly first: number;
   /** Number of the last event. */
   readonly last: number;
+  /** The events, complete, as the format wrote them. */
   readonly text: string;
 }
 
@@ -33,6 +34,7 @@ export interface Producer {
 
 /** What is to be appended to one stream. */
 export interface StreamAppend {
+  /** The stream id: 1 to 128 of `A-Z a-z 0-9 _ -`. */
   readonly streamId: string;
   /** The chat of which this becomes the latest stream when it is new, as one text; unless it has none. */
   readonly chat: string | undefined;
@@ -64,7 +66,9 @@ export type AppendResult =
 
 /** A stream as the store has it. Numbers are numbers, and what is missing is `undefined`, not `null`. */
 export interface StoredStream {
+  /** The id of the process that makes the stream, or made it. */
   readonly producerId: string;
+  /** The text that the stream began with. */
   readonly info: string;
   /** Number of the first event that is held; one past `last` where none is. */
   readonly first: number;
@@ -78,6 +82,7 @@ export interface StoredStream {
 
 /** What is to be read of one stream. */
 export interface StreamRead {
+  /** The stream id. */
   readonly streamId: string;
   /** The producer, as `find` returned it. */
   readonly producerId: string;
@@ -87,8 +92,11 @@ export interface StreamRead {
 
 /** What was read of one stream. */
 export interface StreamPart {
+  /** Number of the last event that is held; 0 where there is none. */
   readonly last: number;
+  /** Number of the first event of the end; `undefined` while the stream goes on. */
   readonly end: number | undefined;
+  /** Whether the stream was marked as lost: nothing comes after event `last`. */
   readonly isLost: boolean;
   /** Whether the lease of the producer holds. */
   readonly isAlive: boolean;

@@ -71,8 +71,11 @@ export class LogReader implements FollowedStreamOwner {
     const key = `${wanted.streamId}.${wanted.after}`;
     let read = this.#reads.get(key);
     if (read === undefined) {
-      const { promise: answer, resolve, reject } = Promise.withResolvers<StreamPart | undefined>();
-      read = { wanted, answer, resolve, reject };
+      let settle!: Pick<PendingRead, "resolve" | "reject">;
+      const answer = new Promise<StreamPart | undefined>((resolve, reject) => {
+        settle = { resolve, reject };
+      });
+      read = { wanted, answer, ...settle };
       if (this.#reads.size === 0) queueMicrotask(() => this.#readAll());
       this.#reads.set(key, read);
     }

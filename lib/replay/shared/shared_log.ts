@@ -137,6 +137,11 @@ export class SharedLog extends BaseLog {
     this.#arm();
   }
 
+  /**
+   * Begins the recording of a new stream.
+   *
+   * @internal
+   */
   override record(info: StreamInfo, options: RecordOptions): Recorder {
     const nowMs = this.#clock.now();
     for (const [streamId, untilMs] of this.#taken) {
@@ -151,6 +156,11 @@ export class SharedLog extends BaseLog {
     return recording;
   }
 
+  /**
+   * Finds a stream by its id, here or in the store.
+   *
+   * @internal
+   */
   override async find(streamId: string): Promise<LoggedStream | undefined> {
     const mine = await this.#memory.find(streamId);
     if (mine !== undefined) return mine;
@@ -169,6 +179,11 @@ export class SharedLog extends BaseLog {
     return this.#link.call((store) => store.find(streamId));
   }
 
+  /**
+   * Finds the latest stream of a chat, here or in the store.
+   *
+   * @internal
+   */
   override async latest(
     owner: string | undefined,
     chatId: string,

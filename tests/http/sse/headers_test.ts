@@ -10,6 +10,7 @@ test("sse() sends exactly these headers", async () => {
   assert.deepEqual(Object.fromEntries(response.headers), {
     "cache-control": "no-cache, no-transform",
     "content-type": SSE,
+    "incremental": "?1",
     "vary": "Accept",
     "x-accel-buffering": "no",
     "x-content-type-options": "nosniff",

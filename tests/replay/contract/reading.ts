@@ -170,6 +170,7 @@ export function readingRules(rule: Rule): void {
       assert.equal(headers.get("content-type"), "text/event-stream; charset=utf-8");
       assert.equal(headers.get("cache-control"), "no-cache, no-transform");
       assert.equal(headers.get("x-accel-buffering"), "no");
+      assert.equal(headers.get("incremental"), "?1");
       assert.equal(headers.get("x-content-type-options"), "nosniff");
       assert.equal(headers.get("x-format"), "own");
       assert.equal(headers.get("x-mine"), "2");

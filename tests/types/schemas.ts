@@ -1,10 +1,16 @@
 /** What the compiler must say of the libraries' own schemas: checked by `tsc` and never run. */
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/spec";
 import * as z from "zod";
-import { createHandler } from "../../mod.ts";
-import { type OutputOf, type StandardSchema } from "../../lib/handler.ts";
+import { createHandler } from "spillway";
+import { type OutputOf, type StandardSchema } from "spillway/handler";
 import { queryInput } from "../../lib/handler/routes/streaming.ts";
-import { arktypeInput, type Asked, valibotInput, valibotJsonInput, zodInput } from "./schemas.ts";
+import {
+  arktypeInput,
+  type Asked,
+  valibotInput,
+  valibotJsonInput,
+  zodInput,
+} from "../schemas/schemas.ts";
 
 createHandler({
   input: zodInput,

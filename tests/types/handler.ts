@@ -2,18 +2,38 @@
  * What the compiler must say of `createHandler`'s types: checked by `tsc` and never run. Each expected
  * error is one that a user would want to be told.
  */
-import { createHandler, echo, openai, type Source } from "../mod.ts";
-import { type OutputOf, type QueryInput, type StandardSchema } from "../lib/handler.ts";
+import { createHandler, echo, type Handler, openai, type Source } from "spillway";
+import {
+  type ChatInput,
+  type OutputOf,
+  type QueryInput,
+  type StandardSchema,
+  type Stats,
+} from "spillway/handler";
+import { holds, type Same } from "./same.ts";
 
 declare const ask: StandardSchema<{ question: string }, { question: string; tries: number }>;
 
-/** Both are one type, not only assignable. */
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
-  : false;
-const output: Same<OutputOf<typeof ask>, { question: string; tries: number }> = true;
-void output;
+holds<Same<OutputOf<typeof ask>, { question: string; tries: number }>>();
 
-createHandler({ source: ({ input }) => input.query });
+const handler = createHandler({ source: ({ input }) => input.query });
+holds<Same<typeof handler, Handler>>();
+holds<Same<ReturnType<typeof handler.fetch>, Promise<Response>>>();
+holds<Same<ReturnType<typeof handler.stats>, Stats>>();
+Bun.serve({ fetch: handler.fetch });
+
+// Without a schema the input is that of the chat routes, and `api` tells them apart.
+createHandler({
+  source({ input }) {
+    holds<Same<typeof input, ChatInput>>();
+    holds<Same<typeof input.query, string>>();
+    if (input.api === "anthropic") {
+      holds<Same<typeof input.max_tokens, number>>();
+      return String(input.body.system);
+    }
+    return input.api === "openai" ? String(input.body.n) : input.query;
+  },
+});
 createHandler({
   source: async function* ({ input }) {
     yield* input.query;
@@ -37,6 +57,7 @@ createHandler({
   },
 });
 createHandler({ input: ask, source: ["a", "b"] });
+createHandler({ input: ask, models: { small: ({ input }) => input.question, large: "text" } });
 
 // @ts-expect-error the default input has no question
 createHandler({ source: ({ input }) => input.question });
@@ -59,3 +80,15 @@ createHandler({ input: { parse: () => {} }, source: "text" });
 
 declare const wide: Source<QueryInput>;
 createHandler({ source: wide });
+
+// @ts-expect-error a function in place of the options
+createHandler(() => "text");
+
+// @ts-expect-error an option that is misspelt
+createHandler({ source: "text", authorise: () => "me" });
+
+// @ts-expect-error an owner is a text
+createHandler({ source: "text", authorize: () => true });
+
+// @ts-expect-error only a route of the AI SDK has a chat's id
+createHandler({ source: ({ input }) => input.api === "openai" ? input.chatId : "text" });

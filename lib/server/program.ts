@@ -1,0 +1,210 @@
+/**
+ * The server as a program: settings, handler, signals. Separate from the two files that start it,
+ * `server.ts` and `cli.ts`, because it is what they share; it is the only file that reads the
+ * environment.
+ */
+import { realpathSync } from "node:fs";
+import process from "node:process";
+import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
+import { apiKeyAuth } from "../handler/api_keys.ts";
+import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
+import { RedisLog } from "../replay/redis/redis_log.ts";
+import { echo } from "../sources/echo.ts";
+import { openai } from "../sources/openai.ts";
+import {
+  type Address,
+  type Fetch,
+  IDLE_TIMEOUT_S,
+  listen,
+  onPortTaken,
+  RedisClient,
+} from "./listen.ts";
+import { help, readSettings, type Settings, type StartedBy } from "./settings.ts";
+import { createStreamLog } from "./stream_log.ts";
+
+/** The server, ready to listen. */
+export interface Program {
+  /** The default export for `deno serve`, and for programs that serve it themselves. */
+  readonly entry: Entry;
+  /** Listens, and says so. */
+  readonly listen: () => Promise<Address>;
+}
+
+/** What `deno serve` and `Bun.serve` take. */
+export interface Entry extends Address {
+  readonly fetch: Fetch;
+  /** In seconds; only Bun reads it. */
+  readonly idleTimeout: number;
+  /** Called by `deno serve` when it listens. */
+  readonly onListen: (address: Address) => void;
+}
+
+/** The names of the loopback address, as `Host` and URLs have them. */
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+
+/** Ends the process with one line that says what is wrong. */
+function fail(message: string): never {
+  console.error(`spillway: ${message}`);
+  process.exit(1);
+}
+
+/** The arguments of the command line. */
+export function commandLine(): string[] {
+  return process.argv.slice(2);
+}
+
+/** Whether a module is the one that the process was started with. */
+export function isMain({ main, filename }: { main?: boolean; filename?: string }): boolean {
+  // Node says so from 24.2 on.
+  const [, script] = process.argv;
+  return main ?? (script !== undefined && realpathSync(script) === filename);
+}
+
+/**
+ * Makes the server from the environment and `args`, the arguments of the command line, and handles
+ * the signals of the process. Ends the process where a setting is wrong, or the help is asked for.
+ */
+export async function createProgram(startedBy: StartedBy, args: string[]): Promise<Program> {
+  const settings = read(args, startedBy);
+  const { hostname, port, corsOrigins, apiKeys } = settings;
+  const allowedHosts = [...settings.allowedHosts];
+  const streamLog = createStreamLog({
+    style: settings.log,
+    colour: process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb",
+    print: (text) => console.log(text),
+  });
+  const log = await sharedLog(settings.redisUrl);
+  const handler = createHandler({
+    ...log ? { log } : {},
+    source: sourceOf(settings),
+    ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
+    heartbeatMs: settings.heartbeatMs,
+    commitAfterMs: settings.commitAfterMs,
+    limits: { maxStreams: settings.maxStreams },
+    ...corsOrigins.length > 0 ? { cors: corsOrigins } : {},
+    allowedHosts,
+    disconnect: { continueForMs: settings.disconnectGraceMs },
+    ...apiKeys.length > 0 ? { authorize: apiKeyAuth(apiKeys) } : {},
+    onClose: streamLog.closed,
+  });
+
+  function announce({ hostname, port }: Address): void {
+    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    const isLocal = LOOPBACK.includes(host) || hostname.startsWith("127.");
+    // Bound to loopback, only its own names are served: a page elsewhere may point its name here.
+    if (isLocal && allowedHosts.length === 0) allowedHosts.push(...new Set([...LOOPBACK, host]));
+    const everywhere = hostname === "0.0.0.0" || hostname === "::";
+    const name = everywhere ? "127.0.0.1" : host;
+    streamLog.listening({
+      url: `http://${name}:${port}`,
+      everywhere,
+      source: settings.openaiBaseUrl === ""
+        ? "echo"
+        : `relay to ${new URL(settings.openaiBaseUrl).host}, model ${settings.openaiModel}`,
+      wantsKey: apiKeys.length > 0,
+      isOpen: !isLocal && apiKeys.length === 0,
+      ...allowedHosts.length > 0 && !allowedHosts.includes(name) ? { host: allowedHosts[0]! } : {},
+    });
+  }
+
+  let stop = (): unknown => undefined;
+  /** Takes no new streams, and leaves the open ones `timeoutMs` to end. */
+  async function shutDown(timeoutMs: number): Promise<void> {
+    await handler.drain({ timeoutMs });
+    // The last bytes written have yet to be sent; no connection delays the exit for longer than this.
+    setTimeout(() => process.exit(0), 500);
+    await stop();
+    // `deno serve` stops by itself, and exits when it has.
+    if (startedBy !== "deno serve") process.exit(0);
+  }
+  let asked = false;
+  process.on("SIGINT", () => shutDown(0));
+  process.on("SIGTERM", () => {
+    // A second signal leaves open streams no more time.
+    shutDown(asked ? 0 : settings.drainTimeoutMs);
+    asked = true;
+  });
+
+  const forgetPort = startedBy === "deno serve"
+    ? onPortTaken(() =>
+      fail("cannot listen: the port is taken; --port before the file names another")
+    )
+    : undefined;
+  const entry: Entry = {
+    fetch: handler.fetch,
+    hostname,
+    port,
+    idleTimeout: IDLE_TIMEOUT_S,
+    onListen: (address) => {
+      forgetPort?.();
+      announce(address);
+    },
+  };
+  return {
+    entry,
+    listen: async () => {
+      try {
+        const server = await listen(handler.fetch, { hostname, port });
+        stop = server.stop;
+        announce(server);
+        return server;
+      } catch (error) {
+        return fail((error as Error).message);
+      }
+    },
+  };
+}
+
+function read(args: string[], startedBy: StartedBy): Settings {
+  try {
+    const settings = readSettings(args, process.env, startedBy);
+    if (settings !== undefined) return settings;
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+  console.log(help(startedBy));
+  return process.exit(0);
+}
+
+/** The upstream if one is set, else the echo. */
+function sourceOf(settings: Settings): NonNullable<FullHandlerOptions["source"]> {
+  const { openaiBaseUrl: baseURL, openaiApiKey: apiKey, openaiModel: model } = settings;
+  if (!baseURL) {
+    const name = apiKey ? "OPENAI_API_KEY" : model ? "OPENAI_MODEL" : undefined;
+    if (name === undefined) return echo({ delayMs: settings.tokenDelayMs });
+    return fail(`${name} is set, and OPENAI_BASE_URL is missing; for the echo, unset ${name}`);
+  }
+  if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
+  try {
+    return openai({ baseURL, model, ...apiKey ? { apiKey } : {} });
+  } catch (error) {
+    // The message names the option and holds neither the key nor the URL.
+    return fail(`OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * The log that all machines share, if a Redis is set: with Bun's own client, else with the package
+ * `redis`.
+ */
+async function sharedLog(url: string): Promise<RedisLog | undefined> {
+  if (url === "") return undefined;
+  try {
+    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)));
+    // An optional peer dependency: not resolved unless it is needed.
+    const name = "redis";
+    const { createClient } = await import(name) as {
+      createClient(options: { url: string }): NodeRedisClient;
+    };
+    const client = createClient({ url });
+    client.on("error", () => {});
+    return new RedisLog(nodeRedis(client));
+  } catch (error) {
+    // The error's message may repeat the URL, and the URL may hold a password.
+    const { code } = error as { code?: unknown };
+    const missing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
+    return fail(
+      `REDIS_URL: ${missing ? "npm install redis" : "cannot create a Redis client from it"}`,
+    );
+  }
+}

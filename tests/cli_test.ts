@@ -1,0 +1,65 @@
+/** The command `spillway`, on every runtime: what the server entry does, and that it listens by itself. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { type Child, DENO_RUN, listening, runtimesHere, startChild } from "./support/child.ts";
+import { rawRequest, until } from "./support/serve.ts";
+
+const RUNTIMES = runtimesHere();
+
+function startCli(runtime: typeof RUNTIMES[number], flags: string[], environment = {}): Child {
+  const before = runtime === "deno" ? DENO_RUN : [];
+  return startChild(runtime, [...before, "lib/cli.ts", ...flags], environment);
+}
+
+for (const runtime of RUNTIMES) {
+  test(`${runtime}: spillway --help names the command and its flags`, async () => {
+    const child = startCli(runtime, ["--help"]);
+    await until(() => child.exit !== undefined, 10_000, "an exit");
+    assert.deepEqual([child.exit, child.errors], [0, ""]);
+    assert.match(child.output, /^ {2}npx spillway \[flags\]$/m);
+    assert.match(child.output, /--port NUMBER +PORT +8000/);
+  });
+
+  test(`${runtime}: spillway streams, and drains`, async () => {
+    const entry = await listening(startCli(runtime, ["--port", "0", "--token-delay-ms=20"]));
+    try {
+      const response = await fetch(`${entry.url}/streaming`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ query: "drained" }),
+      });
+      entry.child.kill("SIGTERM");
+      const text = await response.text();
+      assert.match(text, /event: done\n/);
+      assert.equal(text.match(/"token"/g)?.length, 7);
+      await until(() => entry.child.exit !== undefined, 3000, "an exit");
+      assert.deepEqual([entry.child.exit, entry.child.errors], [0, ""]);
+    } finally {
+      await entry.child.stop();
+    }
+  });
+
+  test(`${runtime}: spillway serves no other name on loopback, and takes no taken port`, async () => {
+    const entry = await listening(startCli(runtime, ["--port", "0"]));
+    const other = startCli(runtime, ["--port", String(entry.port)]);
+    try {
+      const foreign = await rawRequest(entry.port, { path: "/health", host: "a.example" });
+      await until(() => foreign.received.includes("\r\n\r\n"), 2000, "a response");
+      assert.match(foreign.received, /^HTTP\/1\.1 421 /);
+      foreign.socket.destroy();
+      await until(() => other.exit !== undefined, 10_000, "an exit");
+      assert.equal(other.exit, 1);
+      const line = `spillway: cannot listen on 127.0.0.1:${entry.port}: the port is taken\n`;
+      assert.deepEqual([other.errors, other.output], [line, ""]);
+    } finally {
+      await Promise.all([entry.child.stop(), other.stop()]);
+    }
+  });
+
+  test(`${runtime}: spillway has no commands yet, and says so of one`, async () => {
+    const child = startCli(runtime, ["serve"]);
+    await until(() => child.exit !== undefined, 10_000, "an exit");
+    assert.deepEqual([child.exit, child.output], [1, ""]);
+    assert.match(child.errors, /^spillway: "serve" is no flag here; --help lists them\n$/);
+  });
+}
