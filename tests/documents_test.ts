@@ -344,7 +344,8 @@ test("package.json publishes what is for models", () => {
 });
 
 /** Where recipes stand that need packages, and what runs them there. */
-const RECIPES = ["tests/interop", "tests/schemas", "tests/homes"];
+const HOMES = "tests/homes";
+const RECIPES = ["tests/interop", "tests/schemas", HOMES];
 const recipes = RECIPES.flatMap((folder) =>
   readdirSync(join(root, folder, "recipes")).sort().map((file) => ({
     file,
@@ -361,25 +362,36 @@ test("the documents print every recipe as it is run", () => {
   }
 });
 
+/** The files of tests below a folder; packages and what a home builds are none. */
+function testFiles(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (!entry.isDirectory()) return path;
+    return /^(node_modules|\..*)$/.test(entry.name) ? [] : testFiles(path);
+  });
+}
+
 test("every recipe is run by name", () => {
-  const runners = [...RECIPES, "tests/replay"].flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
-      .filter((file) => /\.(interop\.ts|homes\.mjs)$/.test(file) && !file.includes("node_modules"))
-      .map((file) => readFileSync(join(root, folder, file), "utf8"))
-  ).join("\n");
-  const idle = recipes.map(({ file }) => file.replace(/\.\w+$/, "")).filter((name) =>
+  const runners = [...RECIPES, "tests/replay"].flatMap(testFiles)
+    .filter((path) => /\.(interop\.ts|homes\.mjs)$|homes\/support\/\w+\.mjs$/.test(path))
+    .map((path) => readFileSync(join(root, path), "utf8"))
+    .join("\n");
+  const idle = recipes.filter(({ file }) => {
+    const name = file.replace(/\.\w+$/, "");
     // Those of clients are run all, whatever they are called.
-    !name.startsWith("client_") && !runners.includes(`"${name}"`) &&
-    !runners.includes(`recipes/${name}.ts`) && !runners.includes(`recipes/${name}.js`)
-  );
+    return !name.startsWith("client_") && !runners.includes(`"${name}"`) &&
+      !runners.includes(`recipes/${name}.ts`) && !runners.includes(`recipes/${name}.js`) &&
+      !runners.includes(`recipe: "${file}"`);
+  }).map(({ file }) => file);
   assert.deepEqual(idle, []);
 });
 
 test("no code of the documents escapes being run", () => {
-  const LANGUAGES = ["ts", "ts ignore", "js ignore", "sh", "console"];
+  const RECIPE_LANGUAGES = ["ts ignore", "js ignore", "nginx", "caddyfile", "haproxy", "apache"];
+  const LANGUAGES = ["ts", "sh", "console", ...RECIPE_LANGUAGES];
   const run = new Set(recipes.map(({ code }) => code));
   const escaped = blocks.filter(({ language, code }) =>
-    !LANGUAGES.includes(language) || language.endsWith(" ignore") && !run.has(code)
+    !LANGUAGES.includes(language) || RECIPE_LANGUAGES.includes(language) && !run.has(code)
   );
   assert.deepEqual(escaped, []);
   // `deno test --doc` runs what is `ts`, in the files that it is told of.

@@ -73,19 +73,20 @@ const suite = suites.filter((file) => !TIMED.includes(file));
 const entries = Object.values(JSON.parse(readFileSync(join(root, "deno.json"), "utf8")).exports);
 const interop = filesOf(INTEROP, ".interop.ts").filter((file) => !TIMED_INTEROP.includes(file));
 
-/** What the tests use and the module does not is installed in `tests/`, and nowhere else. */
-const INSTALL = [
-  "packages of the tests",
-  ["npm", "ci", "--prefix", "tests", "--no-audit", "--no-fund", "--loglevel=error"],
+/** What the tests use and the module does not is installed in folders of theirs, and nowhere else. */
+const install = (what, folder) => [
+  `packages of the ${what}`,
+  ["npm", "ci", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error"],
   () => [0, 0],
 ];
-/** Stands behind a check that cannot run before those packages are installed. */
-const PACKAGES = true;
+/** They stand behind a check that cannot run before they are installed. */
+const PACKAGES = install("tests", "tests");
+const HOMES = install("homes", "tests/homes");
 
 /** Each lane runs its checks one after another: name, command, how to count, what it needs. */
 const lanes = [
   [
-    INSTALL,
+    PACKAGES,
     ["type check", ["tsc"], one, PACKAGES],
     ["type check of the pages", ["tsc", "-p", "lib/handler/pages/src"], one],
     ["format", ["deno", "fmt", "--check", ...ours], one],
@@ -122,6 +123,9 @@ const lanes = [
       nodeCounts,
       PACKAGES,
     ],
+    HOMES,
+    ["frameworks", [...NODE_TEST, "tests/homes/quick.homes.mjs"], nodeCounts, HOMES],
+    ["workers", [...NODE_TEST, "tests/homes/workers/workers.homes.mjs"], nodeCounts, HOMES],
   ],
   [
     ["tests on Bun", [...BUN_TEST, ...suite], bunCounts],
@@ -170,8 +174,8 @@ const [side, last] = isLong ? [[], longChecks] : [lanes, alone];
 const planned = [...side, last].map((lane) => lane.filter(isWanted));
 const lonely = planned.pop();
 const all = [...planned.flat(), ...lonely];
-if (all.some(([, , , needs]) => needs) && !all.includes(INSTALL)) {
-  (planned[0] ?? lonely).unshift(INSTALL);
+for (const needed of new Set(all.map(([, , , needs]) => needs))) {
+  if (needed && !all.includes(needed)) (planned[0] ?? lonely).unshift(needed);
 }
 /** With one lane, what a check prints is seen as it comes; side by side, as one block at its end. */
 const isLive = planned.filter((lane) => lane.length > 0).length <= 1;
@@ -181,8 +185,7 @@ let failed = 0;
 const failures = [];
 /** What the suite has printed on each runtime. */
 const printed = {};
-let installed;
-const isInstalled = new Promise((resolve) => installed = resolve);
+const installs = new Map([PACKAGES, HOMES].map((check) => [check, Promise.withResolvers()]));
 await Promise.all(planned.map(runLane));
 await runLane(lonely);
 compareTests();
@@ -195,13 +198,13 @@ async function runLane(lane) {
 }
 
 async function runCheck(check) {
-  const [name, command, count, needsPackages] = check;
-  if (needsPackages) await isInstalled;
+  const [name, command, count, needs] = check;
+  await installs.get(needs)?.promise;
   const begun = Date.now();
   const title = `=== ${name}: ${command.join(" ")}\n`;
   process.stdout.write(isLive ? `\n${title}` : `=== ${name}: begun\n`);
   const { output, code } = await run(command);
-  if (check === INSTALL) installed();
+  installs.get(check)?.resolve();
   const [good, bad] = count(output, code === 0);
   passed += good;
   // A runner that died before it could count has failed all the same.

@@ -1,0 +1,1 @@
+export default { preset: "node_server", serverDir: "." };

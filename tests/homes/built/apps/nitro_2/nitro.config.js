@@ -1,0 +1,1 @@
+export default { preset: "node_server", compatibilityDate: "2026-11-01" };

@@ -1,0 +1,7 @@
+import { Elysia } from "elysia";
+import { sse } from "spillway";
+import { model, options } from "./model.js"; // your own
+
+new Elysia()
+  .all("/ask", ({ request }) => sse(request, model, options), { parse: "none" })
+  .listen(process.env.PORT);

@@ -1,0 +1,9 @@
+import express from "express";
+import { sse } from "spillway";
+import { toNodeListener } from "spillway/node";
+import { model, options } from "./model.js"; // your own
+
+const app = express();
+app.use(express.json());
+app.all("/ask", toNodeListener((request) => sse(request, model, options)));
+app.listen(process.env.PORT);
