@@ -185,7 +185,11 @@ let failed = 0;
 const failures = [];
 /** What the suite has printed on each runtime. */
 const printed = {};
-const installs = new Map([PACKAGES, HOMES].map((check) => [check, Promise.withResolvers()]));
+const installs = new Map([PACKAGES, HOMES].map((check) => {
+  let resolve;
+  const promise = new Promise((done) => resolve = done);
+  return [check, { promise, resolve }];
+}));
 await Promise.all(planned.map(runLane));
 await runLane(lonely);
 compareTests();
