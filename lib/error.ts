@@ -102,11 +102,13 @@ export class StreamError extends Error {
     this.title = options.title ?? title;
     this.detail = options.detail;
     this.retryAfter = options.retryAfter;
-    if (!Number.isInteger(this.status) || this.status < 400 || this.status > 599) {
-      throw new RangeError(`Cannot create a StreamError: status ${this.status} is not 400 to 599`);
-    }
-    if (this.retryAfter !== undefined && !(this.retryAfter >= 0 && this.retryAfter < Infinity)) {
-      throw new RangeError("Cannot create a StreamError: retryAfter is not 0 or more");
+    const { retryAfter = 0 } = this;
+    const isGood = Number.isInteger(this.status) && this.status >= 400 && this.status < 600 &&
+      retryAfter >= 0 && retryAfter < Infinity;
+    if (!isGood) {
+      throw new RangeError(
+        `Cannot create a StreamError: status ${this.status} is not 400 to 599, or retryAfter not 0 or more`,
+      );
     }
   }
 }
