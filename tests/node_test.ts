@@ -695,7 +695,7 @@ test("on Node, createServer(handler.fetch) is a 500, and its operator is told wh
   await response.text();
   assert.match(
     String(errors[0]),
-    /TypeError: Cannot handle without a Request, .*on Node use spillway\/node/,
+    /TypeError: Cannot handle without a Request: .*on Node use spillway\/node/,
   );
 });
 

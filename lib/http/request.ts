@@ -4,7 +4,9 @@
  */
 /** @throws {TypeError} If `request` is no `Request`. */
 export function checkRequest(doing: string, request: unknown): void {
-  // JavaScript may pass anything.
-  if ((request as Partial<Request> | undefined)?.headers?.get) return;
-  throw new TypeError(`${doing} without a Request, which comes first; on Node use spillway/node`);
+  const asked = request as { method?: unknown; headers?: { get?: unknown } } | undefined;
+  if (asked?.method && asked.headers?.get) return;
+  throw new TypeError(
+    `${doing} without a Request: write sse(request, source); on Node use spillway/node`,
+  );
 }
