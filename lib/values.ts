@@ -49,3 +49,15 @@ export function definedOf<T extends object>(fields: T): Defined<T> {
     Object.entries(fields).filter(([, value]) => value !== undefined),
   ) as Defined<T>;
 }
+
+/** The length of a text in bytes of UTF-8, where a lone surrogate takes three. */
+export function utf8Length(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x80) continue;
+    bytes += code < 0x800 ? 1 : 2;
+    if ((code & 0xfc00) === 0xd800 && (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00) i++;
+  }
+  return bytes;
+}

@@ -9,9 +9,10 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
-import { BlockFramer, type BlockKind, inputOf, type ToolCall } from "./parts.ts";
+import { BlockFramer, type BlockKind, inputOf } from "./parts.ts";
 import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
+import type { ToolCall } from "./tool_calls.ts";
 import { type Part, Transcript } from "./transcript.ts";
 import { checkOptionNames } from "../option_names.ts";
 
@@ -68,14 +69,11 @@ class MessageFramer extends BlockFramer {
     write(out, "content_block_stop", { index: this.#blocks - 1 });
   }
 
-  protected callBegan(out: EventSink, call: ToolCall, fragment: string): void {
-    this.turn(out);
-    const { id, name } = call;
+  protected callOpened(out: EventSink, { id, name }: ToolCall): void {
     this.#callBlocks.push(this.#begin(out, { type: "tool_use", id, name, input: {} }));
-    if (fragment !== "") this.callWent(out, call, fragment);
   }
 
-  protected callWent(out: EventSink, call: ToolCall, fragment: string): void {
+  protected argumentsWent(out: EventSink, call: ToolCall, fragment: string): void {
     const delta = { type: "input_json_delta", partial_json: fragment };
     write(out, "content_block_delta", { index: this.#callBlocks[call.index], delta });
   }
@@ -84,10 +82,10 @@ class MessageFramer extends BlockFramer {
     write(out, "content_block_stop", { index: this.#callBlocks[call.index] });
   }
 
-  end(out: EventSink, given: End): void {
-    const end = given;
+  protected finish(out: EventSink, end: End): void {
+    const stop = stopReason(end, this.calls, this.hasRefused);
     this.endAll(out);
-    const delta = { stop_reason: stopReason(end, this.calls), stop_sequence: null };
+    const delta = { stop_reason: stop, stop_sequence: null };
     write(out, "message_delta", { delta, usage: usageFor(end) });
     write(out, "message_stop", {});
   }
@@ -114,9 +112,8 @@ class Message extends Transcript {
     this.#model = model;
   }
 
-  end(out: EventSink, given: End): void {
-    const end = given;
-    const stop = stopReason(end, this.calls);
+  protected finish(out: EventSink, end: End): void {
+    const stop = stopReason(end, this.calls, this.hasRefused);
     const blocks = this.parts.map(blockOf);
     const message = messageOf(this.#context, this.#model, blocks, stop, usageFor(end));
     out.text(JSON.stringify(message));
@@ -170,10 +167,10 @@ const STOP_REASONS: Readonly<Record<FinishKind, string>> = {
 /** Stop reasons of Anthropic's that are more precise than a `FinishKind`. */
 const OWN = ["stop_sequence", "pause_turn", "model_context_window_exceeded"];
 
-function stopReason(end: End, calls: readonly ToolCall[]): string {
+function stopReason(end: End, calls: readonly ToolCall[], hasRefused: boolean): string {
   const { reason, finishReason = "" } = end;
   if (reason === "completed" && OWN.includes(finishReason)) return finishReason;
-  return STOP_REASONS[finishKind(end, calls.length > 0)];
+  return STOP_REASONS[finishKind(end, calls.length > 0, hasRefused)];
 }
 
 function usageFor(end: End): unknown {
@@ -236,7 +233,8 @@ function variant(options: AnthropicFormatOptions = {}): Format {
  * up to 16 MiB.
  *
  * Reasoning becomes a `thinking` block with an empty signature, and `tool_call` items become
- * `tool_use` blocks. Other structured items are dropped, because the format has no place for them.
+ * `tool_use` blocks. A refusal is text, and the stop reason `refusal`. Other structured items are
+ * dropped, because the format has no place for them.
  * A finish reason of another API is mapped to the one with the same meaning; an unknown one becomes
  * `end_turn`. The usage is the source's and is sent in `message_delta`. Without it, `output_tokens`
  * is what Spillway counted and `input_tokens` is 0. In a buffered message, the `input` of a tool

@@ -14,3 +14,22 @@ export const formatError: (
   code: FormatCode,
   options?: StreamErrorOptions,
 ) => StreamError = errorsOf(FORMAT_CODES);
+
+/**
+ * The most that may be kept of one response, in bytes: arguments of tool calls, and what is sent as
+ * one document.
+ */
+export const MAX_KEPT_BYTES: number = 16 * 1024 * 1024;
+
+/**
+ * Makes a function that counts bytes which are kept.
+ *
+ * @returns A function that throws `answer_too_large` when there are too many.
+ */
+export function keeper(): (bytes: number) => void {
+  let kept = 0;
+  return (bytes) => {
+    kept += bytes;
+    if (kept > MAX_KEPT_BYTES) throw formatError("answer_too_large");
+  };
+}

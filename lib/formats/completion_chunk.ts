@@ -1,9 +1,14 @@
 /**
- * Reads one chunk of an OpenAI-compatible response as items. Separate from the formats and the
- * sources because such chunks arrive in both: from an upstream that a source calls, and in an event
- * that `relay` passes on.
+ * Reads the chunks of an OpenAI-compatible response, whoever wrote them. Separate from the formats
+ * and the sources because such chunks arrive in both: from an upstream that a source calls, and in an
+ * event that `relay` passes on.
  */
+import { upstreamFailed } from "../error.ts";
+import { agreeing, isBroken, reasonOf } from "./finish.ts";
+import { keeper } from "./codes.ts";
+import { deltaItems, isText } from "./delta.ts";
 import type { Item, Summary } from "../item.ts";
+import { type CallFragment, type CallPiece, ToolCallAssembler } from "./tool_calls.ts";
 import { isObject, parseJson } from "../values.ts";
 
 /** The fields of a chunk that are read. None of them is certain to be there or of its type. */
@@ -12,25 +17,17 @@ export interface CompletionChunk {
   error?: unknown;
   usage?: unknown;
   choices?: unknown;
+  citations?: unknown;
+  x_groq?: unknown;
 }
 
 interface Choice {
-  index?: number;
+  index?: unknown;
   delta?: unknown;
+  message?: unknown;
+  text?: unknown;
+  error?: unknown;
   finish_reason?: unknown;
-}
-
-interface Delta {
-  content?: unknown;
-  reasoning_content?: unknown;
-  reasoning?: unknown;
-  tool_calls?: unknown;
-}
-
-interface ToolCallDelta {
-  index?: number;
-  id?: string;
-  function?: { name?: string; arguments?: string };
 }
 
 /** The chunk that a text is; `undefined` if it is no JSON object. */
@@ -39,21 +36,171 @@ export function parseChunk(json: string): CompletionChunk | undefined {
   return isObject(value) && !Array.isArray(value) ? value : undefined;
 }
 
-/** Whether the chunk is a failure, in OpenAI's shape or in the one of older vLLM versions. */
+/** Whether the chunk is a failure: in OpenAI's shape, in its choice, or in that of older vLLM versions. */
 export function isFailure(chunk: CompletionChunk): boolean {
-  return Boolean(chunk.error) || chunk.object === "error";
+  return Boolean(chunk.error) || chunk.object === "error" || Boolean(choiceOf(chunk)?.error);
 }
 
-/**
- * Returns what the chunk adds to the response, in order: reasoning, text, fragments of tool calls.
- * Only the first choice is read. The finish reason and the usage go into `summary`.
- */
-export function readChunk(chunk: CompletionChunk, summary: Summary): Item[] {
-  if (isObject(chunk.usage)) summary.usage = chunk.usage as Record<string, unknown>;
-  const choice: Choice | undefined = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined;
-  if (!isObject(choice) || (choice.index ?? 0) !== 0) return [];
-  if (typeof choice.finish_reason === "string") summary.finishReason = choice.finish_reason;
-  return isObject(choice.delta) ? itemsOf(choice.delta) : [];
+/** The first choice, wherever it stands. */
+function choiceOf({ choices }: CompletionChunk): Choice | undefined {
+  if (!Array.isArray(choices)) return undefined;
+  return choices.find((choice) => isObject(choice) && Number((choice as Choice).index ?? 0) === 0);
+}
+
+/** The text in a chunk, which is read alone. */
+export function textIn(chunk: CompletionChunk): string | undefined {
+  const { items } = deltaItems(Object(choiceOf(chunk)?.delta));
+  return items.find((item) => typeof item === "string");
+}
+
+/** Reasons that OpenAI's clients know. */
+const KNOWN_REASONS: readonly unknown[] = ["stop", "length", "tool_calls", "content_filter"];
+/** The memory of a citation that was told, in bytes: an estimate. */
+const CITATION_BYTES = 64;
+
+/** Reads the chunks of one response. */
+export class CompletionReader {
+  readonly #texts = new TextChunks();
+  readonly #calls: ToolCallAssembler;
+  readonly #keep = keeper();
+  readonly #citations = new Set<string>();
+  #reason: string | undefined;
+  #usage: Record<string, unknown> | undefined;
+  #hasItems = false;
+  #isStandard = true;
+
+  constructor() {
+    this.#calls = new ToolCallAssembler({
+      fault: upstreamFailed,
+      keep: this.#keep,
+      waitsForArguments: true,
+    });
+  }
+
+  /** How the response ended, as far as its chunks have said; the reason agrees with what came. */
+  get summary(): Summary {
+    const reason = this.#reason;
+    return {
+      ...reason === undefined ? {} : { finishReason: agreeing(reason, this.calledTools) },
+      ...this.#usage === undefined ? {} : { usage: this.#usage },
+    };
+  }
+
+  /** The finish reason as it was given; `undefined` as long as there was none. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  /** Whether any client of OpenAI's API reads the last chunk as this reader does. */
+  get isStandard(): boolean {
+    return this.#isStandard;
+  }
+
+  /** The usage as it was given; `undefined` as long as there was none. */
+  get usage(): Record<string, unknown> | undefined {
+    return this.#usage;
+  }
+
+  /** Whether the response has called a tool. */
+  get calledTools(): boolean {
+    return this.#calls.calls.length > 0;
+  }
+
+  /** The text of a chunk that is like an earlier one; else `undefined`, and it has to be parsed. */
+  text(data: string): string | undefined {
+    const text = this.#texts.read(data);
+    if (text !== undefined) this.#isStandard = this.#texts.isStandard;
+    return text;
+  }
+
+  /**
+   * What a chunk adds to the response, in order: reasoning, text, refusal, pictures, audio, citations,
+   * what nobody knows, tool calls. It is no failure.
+   *
+   * @param data The text of the chunk.
+   * @throws {StreamError} `upstream_failed` if the model broke off, or a tool call cannot be
+   * assembled; `answer_too_large` if too much of it has to be kept.
+   */
+  items(chunk: CompletionChunk, data: string): Item[] {
+    const items = this.#read(chunk);
+    this.#texts.learn(data, items, this.#isStandard);
+    return items;
+  }
+
+  #read(chunk: CompletionChunk): Item[] {
+    this.#isStandard = true;
+    const usage = isObject(chunk.usage) ? chunk.usage : Object(chunk.x_groq).usage;
+    if (isObject(usage)) this.#usage = usage as Record<string, unknown>;
+    const items = this.#citationsOf(chunk.citations);
+    const choice = choiceOf(chunk);
+    if (choice === undefined) return items;
+    const { items: parts, fragments, isStandard } = deltaItems(this.#deltaOf(choice));
+    items.unshift(...parts);
+    if (!isStandard) this.#isStandard = false;
+    const isLast = this.#reason === undefined && reasonOf(choice.finish_reason) !== undefined;
+    const pieces = this.#calls.take(fragments, isLast);
+    if (isLast) pieces.push(...this.#calls.end());
+    if (!isSame(pieces, fragments)) this.#isStandard = false;
+    this.#readReason(choice.finish_reason);
+    items.push(...pieces.map(callItem));
+    if (items.length > 0) this.#hasItems = true;
+    return items;
+  }
+
+  #deltaOf({ delta, message, text }: Choice): object {
+    if (isObject(delta) && (Object.keys(delta).length > 0 || !isObject(message))) return delta;
+    if (message !== undefined || text !== undefined) this.#isStandard = false;
+    // A whole message behind its deltas repeats them.
+    if (isObject(message)) return this.#hasItems ? {} : message;
+    return { content: text };
+  }
+
+  /** Reads a finish reason. The first one holds. */
+  #readReason(given: unknown): void {
+    if (given == null) return;
+    const reason = reasonOf(given);
+    if (reason === undefined || this.#reason !== undefined) {
+      if (given !== this.#reason) this.#isStandard = false;
+      return;
+    }
+    if (isBroken(reason)) throw upstreamFailed(`The finish reason is ${reason}`);
+    this.#reason = reason;
+    const isAgreed = agreeing(reason, this.calledTools) === given && KNOWN_REASONS.includes(given);
+    if (!isAgreed) this.#isStandard = false;
+  }
+
+  /** The addresses that a response cites, each of them once: every chunk repeats them. */
+  #citationsOf(given: unknown): Item[] {
+    if (!Array.isArray(given)) return [];
+    return given.filter((url) => isText(url) && !this.#citations.has(url)).map((url: string) => {
+      this.#keep(CITATION_BYTES + 2 * url.length);
+      this.#citations.add(url);
+      return { event: "citation", data: { type: "url_citation", url_citation: { url } } };
+    });
+  }
+}
+
+/** The item of a piece of a tool call. */
+function callItem({ call: { index, id, name }, isFirst, fragment, extra }: CallPiece): Item {
+  return {
+    event: "tool_call",
+    data: {
+      index,
+      ...isFirst ? { id, name } : {},
+      arguments: fragment,
+      ...extra === undefined ? {} : { extra },
+    },
+  };
+}
+
+/** Whether fragments were complete and in order as they came. */
+function isSame(pieces: readonly CallPiece[], fragments: readonly CallFragment[]): boolean {
+  return pieces.length === fragments.length && pieces.every((piece, at) => {
+    const { index, id, name, arguments: json } = fragments[at]!;
+    const { call, isFirst, fragment } = piece;
+    return index === call.index && (json ?? "") === fragment &&
+      (isFirst ? isText(id) && name === call.name : id == null && name == null);
+  });
 }
 
 /** A placeholder for the text while a template is tried: a character that JSON does not escape. */
@@ -74,10 +221,12 @@ const MAX_TRIES = 4;
  * before and after it must match the earlier chunk exactly, and the text may hold neither a quote
  * nor a backslash, so that parsing would give the same result.
  */
-export class TextChunks {
+class TextChunks {
   #head: string | undefined;
   #tail = "";
   #tries = 0;
+  /** Whether the chunk that was learned is one that any client reads. */
+  isStandard = true;
 
   /** The text, if `data` matches the chunk that was learned; else `undefined`. */
   read(data: string): string | undefined {
@@ -91,7 +240,7 @@ export class TextChunks {
   }
 
   /** Learns from a parsed chunk if `items` is only its text and that text can be located again. */
-  learn(data: string, items: readonly Item[]): void {
+  learn(data: string, items: readonly Item[], isStandard: boolean): void {
     const [text] = items;
     if (items.length !== 1 || typeof text !== "string" || this.#tries >= MAX_TRIES) return;
     this.#tries++;
@@ -101,28 +250,10 @@ export class TextChunks {
     if (!data.startsWith(`${text}"`, head.length)) return;
     const tail = data.slice(head.length + text.length);
     // A name or a text may look like the field: what is found must be what was inserted.
-    const summary: Summary = {};
-    const found = readChunk(parseChunk(head + MARK + tail) ?? {}, summary);
-    const isText = found.length === 1 && found[0] === MARK && Object.keys(summary).length === 0;
-    if (isText) [this.#head, this.#tail] = [head, tail];
+    const trial = new CompletionReader();
+    const found = trial.items(parseChunk(head + MARK + tail) ?? {}, "");
+    const isText = found.length === 1 && found[0] === MARK &&
+      Object.keys(trial.summary).length === 0;
+    if (isText) [this.#head, this.#tail, this.isStandard] = [head, tail, isStandard];
   }
-}
-
-function itemsOf(delta: Delta): Item[] {
-  const items: Item[] = [];
-  const reasoning = delta.reasoning_content ?? delta.reasoning;
-  if (typeof reasoning === "string" && reasoning !== "") {
-    items.push({ event: "reasoning", data: { text: reasoning } });
-  }
-  if (typeof delta.content === "string" && delta.content !== "") items.push(delta.content);
-  if (!Array.isArray(delta.tool_calls)) return items;
-  for (const call of delta.tool_calls as (ToolCallDelta | null)[]) {
-    if (!isObject(call)) continue;
-    const { index = 0, id, function: named } = call;
-    items.push({
-      event: "tool_call",
-      data: { index, id, name: named?.name, arguments: named?.arguments },
-    });
-  }
-  return items;
 }

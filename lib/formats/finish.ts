@@ -2,7 +2,7 @@
  * How a response ended and what it cost, mapped from any model's terms to one vocabulary. Separate
  * from the formats because each of them translates from all the others.
  */
-import type { Problem } from "../error.ts";
+import { type Problem, upstreamFailed } from "../error.ts";
 import type { End } from "./format.ts";
 import { isObject } from "../values.ts";
 
@@ -25,38 +25,72 @@ export interface Usage {
 
 /**
  * Finish reasons in lower case with underscores: those of OpenAI, Anthropic, the AI SDK, Gemini,
- * Cohere, Mistral and TGI.
+ * Cohere, Mistral, TGI, and of what serves models under OpenAI's API. `none` is said where no reason
+ * is meant, and `failed` where the model broke off.
  */
-const KINDS: ReadonlyMap<string, FinishKind> = new Map([
-  ["stop", "stop"],
-  ["end_turn", "stop"],
-  ["stop_sequence", "stop"],
-  ["eos_token", "stop"],
-  ["complete", "stop"],
-  ["length", "length"],
-  ["max_tokens", "length"],
-  ["max_output_tokens", "length"],
-  ["model_length", "length"],
-  ["model_context_window_exceeded", "length"],
-  ["tool_calls", "tool_calls"],
-  ["tool_call", "tool_calls"],
-  ["tool_use", "tool_calls"],
-  ["function_call", "tool_calls"],
-  ["content_filter", "content_filter"],
-  ["refusal", "content_filter"],
-  ["safety", "content_filter"],
-  ["prohibited_content", "content_filter"],
-  ["recitation", "content_filter"],
-]);
+const REASONS: Readonly<Record<Exclude<FinishKind, "other"> | "none" | "failed", string>> = {
+  none: "null none finish_reason_unspecified",
+  stop: "stop end end_turn stop_sequence stop_token eos eos_token complete completed finished",
+  length: "length max_tokens max_output_tokens max_length model_length error_limit " +
+    "model_context_window_exceeded",
+  tool_calls: "tool_calls tool_call tool_use function_call function_calls",
+  content_filter:
+    "content_filter content_filtered refusal safety image_safety sensitive blocklist " +
+    "prohibited_content recitation spii guardrail_intervened error_toxic",
+  failed:
+    "error abort aborted network_error insufficient_system_resource malformed_function_call " +
+    "unexpected_tool_call too_many_tool_calls timeout server_error",
+};
+const KINDS: ReadonlyMap<string, string> = new Map(
+  Object.entries(REASONS).flatMap(([kind, reasons]) =>
+    reasons.split(" ").map((reason) => [reason, kind])
+  ),
+);
+
+function kindOf(reason: string): string | undefined {
+  return KINDS.get(reason.toLowerCase().replaceAll(/[- ]/g, "_"));
+}
+
+/** The reason that a chunk gives: `undefined` where it says nothing, or says so in words. */
+export function reasonOf(given: unknown): string | undefined {
+  const reason = isObject(given) && "type" in given ? given.type : given;
+  return typeof reason === "string" && reason !== "" && kindOf(reason) !== "none"
+    ? reason
+    : undefined;
+}
+
+/** Whether the reason says that the model broke off. */
+export function isBroken(reason: string): boolean {
+  return kindOf(reason) === "failed";
+}
+
+/**
+ * The reason, where it agrees with what was streamed: several APIs end tool calls with `stop`, and a
+ * client would wait for calls that are not there.
+ */
+export function agreeing(reason: string, calledTools: boolean): string {
+  const kind = kindOf(reason);
+  if (kind === "stop" && calledTools) return "tool_calls";
+  return kind === "tool_calls" && !calledTools ? "stop" : reason;
+}
 
 /**
  * Why the response ended. A stopped generation is `stop`; without a reason it is `stop`, or
- * `tool_calls` if tools were called.
+ * `tool_calls` if tools were called. A refusal is a `content_filter`, whatever the reason says.
+ *
+ * @param hasRefused Whether the model refused, where the format has no other place to say so.
+ * @throws {StreamError} `upstream_failed` if the reason says that the model broke off.
  */
-export function finishKind({ reason, finishReason }: End, calledTools: boolean): FinishKind {
+export function finishKind(
+  { reason, ...end }: End,
+  calledTools: boolean,
+  hasRefused = false,
+): FinishKind {
   if (reason === "cancelled") return "stop";
-  if (finishReason === undefined) return calledTools ? "tool_calls" : "stop";
-  return KINDS.get(finishReason.toLowerCase().replaceAll("-", "_")) ?? "other";
+  const finishReason = reasonOf(end.finishReason) ?? "stop";
+  if (isBroken(finishReason)) throw upstreamFailed(`The finish reason is ${finishReason}`);
+  const kind = kindOf(agreeing(finishReason, calledTools)) as FinishKind | undefined ?? "other";
+  return kind === "stop" && hasRefused ? "content_filter" : kind;
 }
 
 /** The source's usage, under any API's field names; where it has none, Spillway's own count. */

@@ -1,6 +1,6 @@
 /** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
-import { pathOf, type Problem, upstreamFailed } from "../error.ts";
-import { isFailure, parseChunk, readChunk } from "./completion_chunk.ts";
+import { pathOf, type Problem } from "../error.ts";
+import { CompletionReader, parseChunk } from "./completion_chunk.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
   documentFormat,
@@ -10,12 +10,14 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
-import { PartFramer, type ToolCall } from "./parts.ts";
-import type { Summary } from "../item.ts";
+import { type Extra, fileUrlOf, PartFramer } from "./parts.ts";
+import type { Item } from "../item.ts";
 import { eventFrame } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
+import type { ToolCall } from "./tool_calls.ts";
 import { Transcript } from "./transcript.ts";
+import { isObject, utf8Length } from "../values.ts";
 import { checkOptionNames } from "../option_names.ts";
 
 /** Options of {@linkcode openaiFormat}. */
@@ -52,9 +54,13 @@ class ChunkFramer extends PartFramer {
   /** The frame for tokens; absent until the role was written. */
   frame: Frame | undefined;
   #reasoning: Frame | undefined;
+  #refusal: Frame | undefined;
   #begun = false;
-  /** What the chunks of an upstream said of their end. */
-  readonly #relayedEnd: Summary = {};
+  /** Reads the chunks of an upstream. */
+  #upstream: CompletionReader | undefined;
+  /** Whether a chunk that was passed on has said how the response ended, and what it cost. */
+  #hasReason = false;
+  #hasUsage = false;
 
   constructor(context: FormatContext, model: string, includeUsage: boolean) {
     super(`call_${context.streamId}`);
@@ -74,32 +80,80 @@ class ChunkFramer extends PartFramer {
     out.frame(this.#reasoning ??= this.#deltaFrame("reasoning_content"), text);
   }
 
-  protected callBegan(out: EventSink, { index, id, name }: ToolCall, fragment: string): void {
-    this.#call(out, { index, id, type: "function", function: { name, arguments: fragment } });
+  protected override refusal(out: EventSink, text: string): void {
+    if (!this.#begun) this.#begin(out);
+    out.frame(this.#refusal ??= this.#deltaFrame("refusal"), text);
   }
 
-  protected callWent(out: EventSink, { index }: ToolCall, fragment: string): void {
-    this.#call(out, { index, function: { arguments: fragment } });
+  protected callBegan(out: EventSink, call: ToolCall, fragment: string): void {
+    const { index, id, name, extra } = call;
+    this.#call(out, index, { id, type: "function" }, { name, arguments: fragment }, extra);
   }
 
-  /** Passes on a chunk of an upstream unchanged, with its id and its role. */
+  protected callWent(out: EventSink, { index }: ToolCall, fragment: string, extra?: Extra): void {
+    this.#call(out, index, {}, { arguments: fragment }, extra);
+  }
+
+  protected override other(
+    out: EventSink,
+    event: string | undefined,
+    _json: string,
+    data: unknown,
+  ): void {
+    const delta = deltaOf(event, data);
+    if (delta === undefined) return;
+    if (!this.#begun) this.#begin(out);
+    out.data(this.#choice(JSON.stringify(delta)));
+  }
+
+  /**
+   * Passes on a chunk of an upstream unchanged, with its id and its role, if any client reads it as
+   * it is meant; else what it stands for.
+   */
   relayed(out: EventSink, { event, data }: ServerSentEvent): boolean {
-    const chunk = event === "message" ? parseChunk(data) : undefined;
-    if (chunk === undefined) return false;
-    if (isFailure(chunk)) throw upstreamFailed(data);
-    if (!("choices" in chunk)) return false;
-    readChunk(chunk, this.#relayedEnd);
-    this.#begun = true;
-    out.data(data);
+    if (event !== "message") return false;
+    const upstream = this.#upstream ??= new CompletionReader();
+    const text = upstream.text(data);
+    if (text !== undefined) this.#pass(out, upstream, data, [text]);
+    else {
+      const chunk = parseChunk(data);
+      if (chunk === undefined || !("choices" in chunk)) return false;
+      const { reason, usage } = upstream;
+      this.#pass(out, upstream, data, upstream.items(chunk, data));
+      if (upstream.isStandard) {
+        this.#hasReason ||= reason !== upstream.reason;
+        this.#hasUsage ||= usage !== upstream.usage;
+      }
+    }
     return true;
   }
 
-  end(out: EventSink, end: End): void {
-    if (!this.#begun) this.#begin(out);
-    if (this.#relayedEnd.finishReason === undefined) {
-      out.data(this.#choice("{}", `"${finishOf(end, this.calls)}"`));
+  #pass(out: EventSink, { isStandard }: CompletionReader, data: string, items: Item[]): void {
+    if (isStandard) {
+      this.#begun = true;
+      return out.data(data);
     }
-    if (this.#includeUsage && this.#relayedEnd.usage === undefined) {
+    for (const item of items) {
+      if (typeof item === "string") this.token(out, item);
+      else if (item.event === "tool_call") this.#piece(out, Object(item.data));
+      else this.structured(out, item.event, "", item.data);
+    }
+  }
+
+  /** Writes a piece of a call that the reader of the upstream has assembled. */
+  // deno-lint-ignore no-explicit-any -- the reader makes it
+  #piece(out: EventSink, { index, id, name, arguments: fragment, extra }: any): void {
+    if (name === undefined) return this.#call(out, index, {}, { arguments: fragment }, extra);
+    const call = { id: id ?? this.callId(index), type: "function" };
+    this.#call(out, index, call, { name, arguments: fragment }, extra);
+  }
+
+  protected finish(out: EventSink, end: End): void {
+    const calledTools = this.calls.length > 0 || this.#upstream?.calledTools === true;
+    const finishReason = finishOf(end, calledTools);
+    if (!this.#begun) this.#begin(out);
+    if (!this.#hasReason) out.data(this.#choice("{}", `"${finishReason}"`));
+    if (this.#includeUsage && !this.#hasUsage) {
       out.data(`${this.#head}],"usage":${JSON.stringify(usageFor(end))}}`);
     }
     out.data(DONE);
@@ -117,9 +171,11 @@ class ChunkFramer extends PartFramer {
     out.data(this.#choice('{"role":"assistant","content":""}'));
   }
 
-  #call(out: EventSink, call: unknown): void {
+  #call(out: EventSink, index: number, call: object, named: object, extra: Extra = {}): void {
     if (!this.#begun) this.#begin(out);
-    out.data(this.#choice(`{"tool_calls":[${JSON.stringify(call)}]}`));
+    const { function: further, ...members } = extra;
+    const piece = { index, ...call, function: { ...named, ...Object(further) }, ...members };
+    out.data(this.#choice(`{"tool_calls":[${JSON.stringify(piece)}]}`));
   }
 
   #choice(delta: string, finishReason = "null"): string {
@@ -135,6 +191,8 @@ class ChunkFramer extends PartFramer {
 }
 
 class Completion extends Transcript {
+  #refusal = "";
+  #further: Extra = {};
   readonly #context: FormatContext;
   readonly #model: string;
 
@@ -144,32 +202,71 @@ class Completion extends Transcript {
     this.#model = model;
   }
 
-  end(out: EventSink, given: End): void {
-    const end = given;
+  protected override refusal(_out: EventSink, text: string): void {
+    this.keep(utf8Length(text));
+    this.#refusal += text;
+  }
+
+  protected override other(
+    _out: EventSink,
+    event: string | undefined,
+    json: string,
+    data: unknown,
+  ): void {
+    const delta = deltaOf(event, data);
+    if (delta === undefined) return;
+    this.keep(utf8Length(json));
+    this.#further = merged(this.#further, delta) as Extra;
+  }
+
+  protected finish(out: EventSink, end: End): void {
     const text = this.joined("text");
     const reasoning = this.joined("reasoning");
-    const calls = this.calls.map(({ id, name, arguments: json }) => ({
-      id,
-      type: "function",
-      function: { name, arguments: json },
-    }));
+    const calls = this.calls.map(({ id, name, arguments: json, extra = {} }) => {
+      const { function: further, ...members } = extra;
+      const named = { name, arguments: json, ...Object(further) };
+      return { id, type: "function", function: named, ...members };
+    });
+    const isEmpty = text === "" && (calls.length > 0 || this.hasRefused);
     const message = {
+      ...this.#further,
       role: "assistant",
-      content: text === "" && calls.length > 0 ? null : text,
+      content: isEmpty ? null : text,
       ...reasoning === "" ? {} : { reasoning_content: reasoning },
-      refusal: null,
+      refusal: this.hasRefused ? this.#refusal : null,
       ...calls.length === 0 ? {} : { tool_calls: calls },
     };
     const choice = {
       index: 0,
       message,
       logprobs: null,
-      finish_reason: finishOf(end, this.calls),
+      finish_reason: finishOf(end, calls.length > 0),
     };
     const identity = identityOf(this.#context, "chat.completion", this.#model);
     const rest = `"choices":[${JSON.stringify(choice)}],"usage":${JSON.stringify(usageFor(end))}`;
     out.text(`{${identity},${rest}}`);
   }
+}
+
+/** The members of a delta, or of a message, that an item becomes; nothing for a note. */
+function deltaOf(event: string | undefined, data: unknown): Extra | undefined {
+  if (event === "audio") return { audio: data };
+  if (event === "citation") return { annotations: [data] };
+  if (event === "delta" && isObject(data)) return data as Extra;
+  const url = event === "file" ? fileUrlOf(data) : undefined;
+  return url === undefined ? undefined : { images: [{ type: "image_url", image_url: { url } }] };
+}
+
+/** What deltas make together: lists and texts grow, but for a name that each of them repeats. */
+function merged(old: unknown, fresh: unknown): unknown {
+  if (Array.isArray(old) && Array.isArray(fresh)) return [...old, ...fresh];
+  if (typeof old === "string" && typeof fresh === "string") {
+    return old === fresh ? old : old + fresh;
+  }
+  if (!isObject(old) || !isObject(fresh)) return fresh;
+  const all: Extra = { ...old };
+  for (const [name, value] of Object.entries(fresh)) all[name] = merged(all[name], value);
+  return all;
 }
 
 /** The fields that each chunk and each document begins with. */
@@ -180,8 +277,8 @@ function identityOf({ streamId }: FormatContext, object: string, model: string):
 }
 
 /** The finish reason: one of four, the only ones that strict clients accept. */
-function finishOf(end: End, calls: readonly ToolCall[]): string {
-  const kind = finishKind(end, calls.length > 0);
+function finishOf(end: End, calledTools: boolean): string {
+  const kind = finishKind(end, calledTools);
   return kind === "other" ? "stop" : kind;
 }
 
@@ -241,14 +338,14 @@ function variant(options: OpenAIFormatOptions = {}): Format {
  * body of an error response before the headers. A buffered response, and the arguments of tool
  * calls, may have up to 16 MiB.
  *
- * Reasoning becomes `reasoning_content`, and `tool_call` items become deltas of `tool_calls`. Other
- * structured items are dropped, because the format has no place for them. A finish reason of
- * another API is mapped to the one with the same meaning; an unknown one becomes `stop`. The usage
- * is the source's. Without it, `completion_tokens` is what Spillway counted and `prompt_tokens` is
- * 0.
+ * Reasoning becomes `reasoning_content`, `tool_call` items become deltas of `tool_calls`, and a
+ * refusal, files, audio, citations and `delta` items their members as OpenAI and OpenRouter have
+ * them. Other structured items are dropped, because the format has no place for them. A finish reason
+ * of another API is mapped to the one with the same meaning; an unknown one becomes `stop`. The usage
+ * is the source's. Without it, `completion_tokens` is what Spillway counted and `prompt_tokens` is 0.
  *
- * An OpenAI chunk that `relay` passes on is written unchanged, with its own id. Any other
- * event of it is read as the item that it represents.
+ * An OpenAI chunk that `relay` passes on is written unchanged, with its own id, if every client reads
+ * it as it is meant. Any other chunk or event is read as the items that it stands for.
  *
  * @example
  * ```ts

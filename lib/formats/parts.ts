@@ -3,57 +3,33 @@
  * formats of model APIs because all of them must find the same parts in the same items; each one
  * only writes them.
  */
-import { formatError } from "./codes.ts";
+import { keeper } from "./codes.ts";
 import type { End, EventSink, Framer } from "./format.ts";
 import type { Frame } from "../sse/utf8.ts";
+import { type ToolCall, ToolCallAssembler } from "./tool_calls.ts";
 import { isObject, parseJson } from "../values.ts";
 
-/**
- * The most that the framer of one stream may keep, in bytes: arguments of tool calls, and buffered
- * responses.
- */
-export const MAX_KEPT_BYTES: number = 16 * 1024 * 1024;
-/** The memory of a tool call beside its strings, in bytes: an estimate. */
-const CALL_BYTES = 64;
-
-/** A tool call, assembled from its fragments. */
-export interface ToolCall {
-  /** The call's place among the calls of the response: 0, 1, 2, … */
-  readonly index: number;
-  readonly id: string;
-  readonly name: string;
-  /** The arguments as JSON, as far as they have arrived. */
-  arguments: string;
-  ended: boolean;
-}
-
-/** A fragment of a tool call from a source. None of its fields is certain. */
-interface Fragment {
-  index?: unknown;
-  id?: unknown;
-  name?: unknown;
-  arguments?: unknown;
-}
+/** Members of a tool call that have no name here. */
+export type Extra = Record<string, unknown>;
 
 /**
  * Finds the parts in the items.
  *
  * - A string is text.
  * - `{ event: "reasoning", data: { text } }` is reasoning.
- * - `{ event: "tool_call", data: { index, id?, name?, arguments? } }` is a fragment of a tool call;
- *   the first fragment names the tool. An id that differs from the call's id begins another call,
- *   because some upstreams give all calls the index 0.
+ * - `{ event: "refusal", data: { text } }` is text in place of an answer.
+ * - `{ event: "tool_call", data: { index, id?, name?, arguments?, extra? } }` is a fragment of a tool
+ *   call; see {@linkcode ToolCallAssembler}.
  * - Any other structured item is `other`.
  */
 export abstract class PartFramer implements Framer {
-  /** The calls so far, in the order in which they began. */
-  protected readonly calls: ToolCall[] = [];
-  /** The calls whose arguments have grown since the format last cleared this set. */
-  protected readonly grown: Set<ToolCall> = new Set();
-  /** The current call for each index that the source uses. */
-  readonly #current = new Map<unknown, ToolCall>();
-  readonly #callIds: string;
-  #keptBytes = 0;
+  /** Counts what is kept until the end, in bytes; throws `answer_too_large`. */
+  protected readonly keep: (bytes: number) => void = keeper();
+  /** Whether the model refused to answer. */
+  protected hasRefused = false;
+  /** Makes the id of a call that has none of its own. */
+  protected readonly callId: (index: number) => string;
+  readonly #assembler: ToolCallAssembler;
 
   /**
    * Creates a framer for one stream.
@@ -61,78 +37,73 @@ export abstract class PartFramer implements Framer {
    * @param callIds Prefix of the ids of calls that have no id of their own.
    */
   constructor(callIds: string) {
-    this.#callIds = callIds;
+    this.callId = (index) => `${callIds}_${index}`;
+    this.#assembler = new ToolCallAssembler({
+      fault: (what) => new TypeError(`Cannot stream what the source made: ${what}`),
+      keep: this.keep,
+      idOf: this.callId,
+    });
+  }
+
+  /** The calls so far, in the order in which they began. */
+  protected get calls(): readonly ToolCall[] {
+    return this.#assembler.calls;
   }
 
   abstract token(out: EventSink, text: string): void;
   protected abstract reasoning(out: EventSink, text: string): void;
   /** Called when a call begins; `fragment` is the start of its arguments, perhaps empty. */
   protected abstract callBegan(out: EventSink, call: ToolCall, fragment: string): void;
-  /** Called when the arguments of a call continue; `fragment` is never empty. */
-  protected abstract callWent(out: EventSink, call: ToolCall, fragment: string): void;
+  /** Called when a call continues; `fragment` is more of its arguments, `extra` more of its members. */
+  protected abstract callWent(
+    out: EventSink,
+    call: ToolCall,
+    fragment: string,
+    extra?: Extra,
+  ): void;
+  /** Handles a refusal: text, unless the format has a place for it. */
+  protected refusal(out: EventSink, text: string): void {
+    this.token(out, text);
+  }
   /**
-   * Handles a structured item that is no part of a response: dropped, unless the format has a place
-   * for it.
+   * Handles any other structured item: dropped, unless the format has a place for it.
    */
-  protected other(_out: EventSink, _event: string | undefined, _json: string): void {}
-  abstract end(out: EventSink, end: End): void;
+  protected other(
+    _out: EventSink,
+    _event: string | undefined,
+    _json: string,
+    _data: unknown,
+  ): void {}
+  /** Writes the normal end, when all calls are there. */
+  protected abstract finish(out: EventSink, end: End): void;
+
+  end(out: EventSink, end: End): void {
+    // After a stop a call may lack its name.
+    if (end.reason === "completed") this.#assembler.end();
+    this.finish(out, end);
+  }
 
   structured(out: EventSink, event: string | undefined, json: string, data: unknown): void {
-    if (
-      event === "reasoning" && isObject(data) && "text" in data && typeof data.text === "string"
-    ) {
-      if (data.text !== "") this.reasoning(out, data.text);
+    const text = event === "reasoning" || event === "refusal" ? textOf(data) : undefined;
+    if (event === "reasoning" && text !== undefined) {
+      if (text !== "") this.reasoning(out, text);
+    } else if (event === "refusal" && text !== undefined) {
+      this.hasRefused = true;
+      if (text !== "") this.refusal(out, text);
     } else if (event === "tool_call" && isObject(data)) this.#takeFragment(out, data);
-    else this.other(out, event, json);
+    else this.other(out, event, json, data);
   }
 
-  /**
-   * Counts what is kept until the end.
-   *
-   * @throws {StreamError} `answer_too_large`
-   */
-  protected keep(bytes: number): void {
-    this.#keptBytes += bytes;
-    if (this.#keptBytes > MAX_KEPT_BYTES) throw formatError("answer_too_large");
-  }
-
-  #takeFragment(out: EventSink, given: Fragment): void {
-    const { index, id, name } = given;
-    const fragment = typeof given.arguments === "string"
-      ? given.arguments
-      : JSON.stringify(given.arguments ?? undefined) ?? "";
-    const call = this.#current.get(index);
-    this.keep(utf8Length(fragment));
-    if (call === undefined || isText(id) && id !== call.id) {
-      if (!isText(name)) throw new TypeError("Cannot stream a tool call without a name");
-      const begun = this.#begin(isText(id) ? id : undefined, name, fragment);
-      this.#current.set(index, begun);
-      this.callBegan(out, begun, fragment);
-      this.grown.add(begun);
-    } else if (fragment !== "") {
-      if (call.ended) {
-        if (fragment.trim() === "") return;
-        throw new TypeError("Cannot stream arguments of a tool call after its end");
-      }
-      call.arguments += fragment;
-      this.grown.add(call);
-      this.callWent(out, call, fragment);
+  #takeFragment(out: EventSink, given: object): void {
+    for (const { call, isFirst, fragment, extra } of this.#assembler.take([given])) {
+      if (isFirst) this.callBegan(out, call, fragment);
+      else this.callWent(out, call, fragment, extra);
     }
   }
+}
 
-  #begin(id: string | undefined, name: string, fragment: string): ToolCall {
-    const index = this.calls.length;
-    const call: ToolCall = {
-      index,
-      id: id ?? `${this.#callIds}_${index}`,
-      name,
-      arguments: fragment,
-      ended: false,
-    };
-    this.keep(CALL_BYTES + utf8Length(call.id) + utf8Length(name));
-    this.calls.push(call);
-    return call;
-  }
+function textOf(data: unknown): string | undefined {
+  return isObject(data) && "text" in data && typeof data.text === "string" ? data.text : undefined;
 }
 
 /** The kinds of part that are written as a block of their own, with a beginning and an end. */
@@ -148,10 +119,14 @@ export abstract class BlockFramer extends PartFramer {
   frame: Frame | undefined;
   #open: BlockKind | undefined;
   #delta!: Frame;
+  readonly #openCalls = new Set<ToolCall>();
 
   /** Writes the beginning of a block and returns the frame of its text. */
   protected abstract blockBegan(out: EventSink, kind: BlockKind): Frame;
   protected abstract blockEnded(out: EventSink, kind: BlockKind): void;
+  protected abstract callOpened(out: EventSink, call: ToolCall): void;
+  /** Called when the arguments of a call go on; `fragment` is never empty. */
+  protected abstract argumentsWent(out: EventSink, call: ToolCall, fragment: string): void;
   /** Called when a call is complete. `json` is its arguments on one line, if they are JSON. */
   protected abstract callEnded(out: EventSink, call: ToolCall, json: string | undefined): void;
 
@@ -163,6 +138,17 @@ export abstract class BlockFramer extends PartFramer {
   protected override reasoning(out: EventSink, text: string): void {
     if (this.#open !== "reasoning") this.#begin(out, "reasoning");
     out.frame(this.#delta, text);
+  }
+
+  protected override callBegan(out: EventSink, call: ToolCall, fragment: string): void {
+    this.turn(out);
+    this.#openCalls.add(call);
+    this.callOpened(out, call);
+    if (fragment !== "") this.argumentsWent(out, call, fragment);
+  }
+
+  protected override callWent(out: EventSink, call: ToolCall, fragment: string): void {
+    if (fragment !== "") this.argumentsWent(out, call, fragment);
   }
 
   #begin(out: EventSink, kind: BlockKind): void {
@@ -182,31 +168,21 @@ export abstract class BlockFramer extends PartFramer {
   /** Called when another part begins: ends what cannot continue. */
   protected turn(out: EventSink): void {
     this.endBlock(out);
-    for (const call of this.grown) {
-      const json = completeJson(call);
-      if (json !== undefined) this.#endCall(out, call, json);
+    for (const call of this.#openCalls) {
+      if (call.isComplete) this.#endCall(out, call);
     }
-    this.grown.clear();
   }
 
   /** Ends every open part at the end of the response. */
   protected endAll(out: EventSink): void {
     this.turn(out);
-    for (const call of this.calls) {
-      if (!call.ended) this.#endCall(out, call, inputOf(call));
-    }
+    for (const call of this.#openCalls) this.#endCall(out, call);
   }
 
-  #endCall(out: EventSink, call: ToolCall, json: string | undefined): void {
-    call.ended = true;
-    this.callEnded(out, call, json);
+  #endCall(out: EventSink, call: ToolCall): void {
+    this.#openCalls.delete(call);
+    this.callEnded(out, call, inputOf(call));
   }
-}
-
-/** The arguments if they are a complete object: no JSON could follow it. */
-function completeJson({ arguments: json }: ToolCall): string | undefined {
-  if (!json.trimEnd().endsWith("}")) return undefined;
-  return parseJson(json) === undefined ? undefined : oneLine(json);
 }
 
 /** The arguments at the end of the response as JSON on one line; a call without arguments gets `{}`. */
@@ -223,18 +199,11 @@ function oneLine(json: string): string {
   return json.replace(/[\r\n]+/g, " ");
 }
 
-/** The length of a text in bytes of UTF-8, where a lone surrogate takes three. */
-export function utf8Length(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code < 0x80) continue;
-    bytes += code < 0x800 ? 1 : 2;
-    if ((code & 0xfc00) === 0xd800 && (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00) i++;
-  }
-  return bytes;
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === "string" && value !== "";
+/** The address of a `file` item, a data URL if the item holds the file; nothing if it is no file. */
+export function fileUrlOf(data: unknown): string | undefined {
+  const { mediaType, url, base64 } = Object(data);
+  if (typeof url === "string") return url;
+  if (typeof mediaType !== "string" || typeof base64 !== "string") return undefined;
+  // The scheme stands apart because a test reserves its spelling for the encoder.
+  return ["data", `${mediaType};base64,${base64}`].join(":");
 }

@@ -5,12 +5,16 @@ import { BARE } from "../sse/utf8.ts";
 const framer: Framer = {
   frame: BARE,
   token: (out: EventSink, text: string): void => out.text(text),
+  structured(out: EventSink, event: string | undefined, _json: string, data: unknown): void {
+    const { text } = Object(data);
+    if (event === "refusal" && typeof text === "string") out.text(text);
+  },
   end: (): void => {},
 };
 
 /**
- * The `plain` format: only the text. Structured items are dropped, and a failure breaks off the
- * body.
+ * The `plain` format: only the text, also that of a refusal. Other structured items are dropped, and
+ * a failure breaks off the body.
  */
 export const plainFormat: Format = {
   name: "plain",

@@ -2,8 +2,10 @@
  * A response that is kept until its end, for formats that are one document. Separate from the
  * streaming framers because its memory grows with the response and is bounded here.
  */
-import { type BlockKind, PartFramer, type ToolCall, utf8Length } from "./parts.ts";
+import { type BlockKind, PartFramer } from "./parts.ts";
 import type { EventSink } from "./format.ts";
+import type { ToolCall } from "./tool_calls.ts";
+import { utf8Length } from "../values.ts";
 
 /** A part of the response: neighbouring tokens of one kind, or a tool call. */
 export type Part =
@@ -11,7 +13,7 @@ export type Part =
   | { readonly kind: "call"; readonly call: ToolCall };
 
 /**
- * Collects the parts and writes nothing; subclasses write their document in `end`. Text, reasoning
+ * Collects the parts and writes nothing; subclasses write their document in `finish`. Text, reasoning
  * and arguments may have 16 MiB of UTF-8 together; past that the stream fails with
  * `answer_too_large`.
  */

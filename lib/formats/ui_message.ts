@@ -8,9 +8,10 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
-import { BlockFramer, type BlockKind, type ToolCall } from "./parts.ts";
+import { BlockFramer, type BlockKind, fileUrlOf } from "./parts.ts";
 import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
+import type { ToolCall } from "./tool_calls.ts";
 import { checkOptionNames } from "../option_names.ts";
 
 /** Options of {@linkcode uiMessageFormat}. */
@@ -55,13 +56,11 @@ class PartsFramer extends BlockFramer {
     write(out, { type: `${kind}-end`, id: this.#id });
   }
 
-  protected callBegan(out: EventSink, call: ToolCall, fragment: string): void {
-    this.turn(out);
-    write(out, { type: "tool-input-start", toolCallId: call.id, toolName: call.name });
-    if (fragment !== "") this.callWent(out, call, fragment);
+  protected callOpened(out: EventSink, { id, name }: ToolCall): void {
+    write(out, { type: "tool-input-start", toolCallId: id, toolName: name });
   }
 
-  protected callWent(out: EventSink, call: ToolCall, fragment: string): void {
+  protected argumentsWent(out: EventSink, call: ToolCall, fragment: string): void {
     write(out, { type: "tool-input-delta", toolCallId: call.id, inputTextDelta: fragment });
   }
 
@@ -78,18 +77,30 @@ class PartsFramer extends BlockFramer {
   }
 
   /** Writes a note beside the open text part: a note in mid-sentence must not make two paragraphs. */
-  protected override other(out: EventSink, event: string | undefined, json: string): void {
-    out.data(`{"type":${JSON.stringify(`data-${event ?? "item"}`)},"data":${json}}`);
+  protected override other(
+    out: EventSink,
+    event: string | undefined,
+    json: string,
+    data: unknown,
+  ): void {
+    const part = event === "file"
+      ? fileOf(data)
+      : event === "citation"
+      ? sourceOf(data)
+      : undefined;
+    if (part === undefined) {
+      out.data(`{"type":${JSON.stringify(`data-${event ?? "item"}`)},"data":${json}}`);
+    } else write(out, part);
   }
 
-  end(out: EventSink, given: End): void {
-    if (given.reason === "cancelled") {
+  protected finish(out: EventSink, end: End): void {
+    if (end.reason === "cancelled") {
       // After a stop the open calls are not announced: the client would run them.
       this.endBlock(out);
       write(out, { type: "abort" });
     } else {
+      const kind = finishKind(end, this.calls.length > 0, this.hasRefused);
       this.endAll(out);
-      const kind = finishKind(given, this.calls.length > 0);
       write(out, { type: "finish-step" });
       write(out, { type: "finish", finishReason: FINISH_REASONS[kind] });
     }
@@ -111,6 +122,23 @@ const FINISH_REASONS: Readonly<Record<FinishKind, string>> = {
   content_filter: "content-filter",
   other: "other",
 };
+
+/** The part of a file; nothing if the data is none. */
+function fileOf(data: unknown): object | undefined {
+  const url = fileUrlOf(data);
+  const { mediaType } = Object(data);
+  return url === undefined || typeof mediaType !== "string"
+    ? undefined
+    : { type: "file", url, mediaType };
+}
+
+/** The part of a citation that has an address; nothing for another one. */
+function sourceOf(data: unknown): object | undefined {
+  const { url_citation: cited = data } = Object(data);
+  const { url, title } = Object(cited);
+  if (typeof url !== "string") return undefined;
+  return { type: "source-url", sourceId: url, url, ...typeof title === "string" ? { title } : {} };
+}
 
 function write(out: EventSink, part: unknown): void {
   out.data(JSON.stringify(part));
@@ -145,8 +173,10 @@ function variant(options: UIMessageFormatOptions = {}): Format {
  * An error response before the headers has the body `{ error, code }`.
  *
  * Reasoning becomes a `reasoning` part, and `tool_call` items become `tool-input` parts, of which
- * up to 16 MiB are kept. Any other structured item becomes a part named after its event, like
- * `data-note`, or `data-item` without a name; the text around it stays one part. A finish reason of
+ * up to 16 MiB are kept. A refusal is text, and the finish reason `content-filter`. A `file` item
+ * becomes a `file` part, and a citation with an address `source-url`. Any other structured item
+ * becomes a part named after its event, like `data-note`, or `data-item` without a name; the text
+ * around it stays one part. A finish reason of
  * another API is mapped to the one with the same meaning; an unknown one becomes `other`. The usage
  * is not sent: the format's only field for it is the message's metadata, whose shape belongs to the
  * application.

@@ -3,7 +3,7 @@
  * and each of its failures becomes an error with a code of its own.
  */
 import type { ChatFields, ChatMessage } from "../chat.ts";
-import { isFailure, readChunk, TextChunks } from "../formats/completion_chunk.ts";
+import { CompletionReader, isFailure, parseChunk } from "../formats/completion_chunk.ts";
 import { StreamError, upstreamFailed } from "../error.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 import type { Item, Summary } from "../item.ts";
@@ -13,7 +13,7 @@ import type { Clock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { Deadline } from "./deadline.ts";
 import { discard, readUpstream } from "./upstream.ts";
-import { isObject, parseJson } from "../values.ts";
+import { isObject } from "../values.ts";
 
 /** Options of {@linkcode openai}. */
 export interface OpenAIOptions<Input = unknown> {
@@ -129,9 +129,11 @@ const MAX_RETRY_AFTER = 60;
  * A source that calls an OpenAI-compatible upstream and streams its response.
  *
  * Text is a token. Reasoning is `{ event: "reasoning", data: { text } }`, a fragment of a tool call
- * `{ event: "tool_call", data: { index, id?, name?, arguments? } }`. The finish reason and the
- * usage are the summary. A response without a finish reason or without `[DONE]` fails as
- * `truncated`.
+ * `{ event: "tool_call", data: { index, id?, name?, arguments? } }`, with the name in the first one.
+ * Further items are `refusal`, `file`, `audio`, `citation`, and `delta` for what nobody knows. The
+ * finish reason, as far as it agrees with what came, and the usage are the summary. A response that
+ * ends without a finish reason fails as `truncated`, one whose finish reason says that the model
+ * broke off as `upstream_failed`.
  *
  * @example
  * ```ts
@@ -194,8 +196,8 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
   try {
     const response = await connect(relay, deadline);
     deadline.expect(firstTokenTimeoutMs);
-    const answer = new CompletionReader(queue, relay.apiKey);
-    const complete = await readUpstream(response, deadline.signal, (event) => {
+    const answer = new CompletionFiller(queue, relay.apiKey);
+    const isDone = await readUpstream(response, deadline.signal, (event) => {
       const sent = answer.take(event);
       // A role, a comment or an empty event is no token.
       if (typeof sent !== "object") return sent;
@@ -208,9 +210,11 @@ async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
         return room;
       });
     }, { maxLineBytes, maxEventBytes, fatal: true });
-    if (!complete) deadline.check();
-    if (!complete || answer.summary.finishReason === undefined) throw new StreamError("truncated");
-    return answer.summary;
+    if (!isDone) deadline.check();
+    const { summary } = answer;
+    // With a finish reason the answer is whole, whether `[DONE]` came or not.
+    if (summary.finishReason === undefined) throw new StreamError("truncated");
+    return summary;
   } finally {
     deadline.stop();
   }
@@ -265,10 +269,9 @@ function failureOf(response: Response): StreamError {
   return new StreamError("rate_limited", sane ? { retryAfter: seconds, cause } : { cause });
 }
 
-/** Reads one response as its chunks arrive. */
-class CompletionReader {
-  readonly summary: Summary = {};
-  readonly #texts = new TextChunks();
+/** Fills the queue with one response as its chunks arrive. */
+class CompletionFiller {
+  readonly #answer = new CompletionReader();
   readonly #queue: AsyncQueue<Item>;
   readonly #apiKey: string | undefined;
 
@@ -277,19 +280,22 @@ class CompletionReader {
     this.#apiKey = apiKey;
   }
 
+  /** How the response ended. */
+  get summary(): Summary {
+    return this.#answer.summary;
+  }
+
   take({ event, data }: ServerSentEvent): Promise<boolean> | "last" | undefined {
     if (data === "[DONE]") return "last";
     if (event === "error") throw this.#failed(data);
     // Some servers send empty events to keep a connection alive.
     if (data === "") return undefined;
-    const text = this.#texts.read(data);
+    const text = this.#answer.text(data);
     if (text !== undefined) return this.#queue.send(text);
-    const chunk = parseJson(data);
-    if (!isObject(chunk) || isFailure(chunk)) throw this.#failed(data);
-    const items = readChunk(chunk, this.summary);
-    this.#texts.learn(data, items);
+    const chunk = parseChunk(data);
+    if (chunk === undefined || isFailure(chunk)) throw this.#failed(data);
     let sent: Promise<boolean> | undefined;
-    for (const item of items) sent = this.#queue.send(item);
+    for (const item of this.#answer.items(chunk, data)) sent = this.#queue.send(item);
     return sent;
   }
 

@@ -1,7 +1,7 @@
 /** An upstream's event stream as a source: its events are passed on, or read where a format needs that. */
 import { StreamError, upstreamFailed } from "../error.ts";
-import { isFailure, parseChunk, readChunk } from "../formats/completion_chunk.ts";
-import type { Summary } from "../item.ts";
+import { CompletionReader, isFailure, parseChunk } from "../formats/completion_chunk.ts";
+import type { Item, Summary } from "../item.ts";
 import { RELEASE, type SourceContext, type SourceFunction } from "../pipeline/pump.ts";
 import { type ReadItem, Relayed } from "../pipeline/relayed.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
@@ -31,8 +31,9 @@ const MAY_END = /"RUN_(?:FINISHED|ERROR)"/;
  *
  * The stream ends with `[DONE]` or an event `done`, `message_stop`, `response.completed`,
  * `response.incomplete` or `RUN_FINISHED`, fails with `failed`, `error`, `response.failed` or
- * `RUN_ERROR`, and is `truncated` without one of them. The summary of Spillway's `done` is kept. What
- * an upstream says of its failure reaches `onError` alone.
+ * `RUN_ERROR`, and is `truncated` without one of them. OpenAI's chunks end with their finish reason,
+ * are `truncated` without one, and fail if it says that the model broke off. Their summary, and that
+ * of Spillway's `done`, is kept. What an upstream says of its failure reaches `onError` alone.
  *
  * `json`, `text` and `ndjson` pass on any event, `openaiFormat` OpenAI's chunks. Every other format
  * gets what an event stands for: the text, reasoning and tool calls of OpenAI's chunks, the text of
@@ -56,16 +57,23 @@ export function relay(
   checkOptionNames("Cannot relay", options, ["end"]);
   const { end = endOf } = options;
   async function run({ queue, signal }: SourceContext): Promise<void> {
-    const summary: Summary = {};
-    const isComplete = await readUpstream(await response, signal, (event) => {
+    let done: Summary | undefined;
+    const chunks = new ChunkEvents();
+    const isDone = await readUpstream(await response, signal, (event) => {
       const ended = end(event);
       if (ended === "failed") throw upstreamFailed(event.data);
-      if (ended === undefined) return queue.send(new Relayed(event, () => itemsOf(event, summary)));
-      if (event.event === "done") Object.assign(summary, parseJson(event.data));
+      if (ended === undefined) {
+        const items = chunks.read(event);
+        return queue.send(new Relayed(event, () => items ?? itemsOf(event)));
+      }
+      if (event.event === "done") done = Object(parseJson(event.data));
       return "last";
     });
-    if (!isComplete && !queue.closed) throw new StreamError("truncated");
-    queue.close(summary);
+    const { summary } = chunks;
+    if (!queue.closed && !(chunks.areChunks ? summary.finishReason : isDone)) {
+      throw new StreamError("truncated");
+    }
+    queue.close({ ...summary, ...done });
   }
   return Object.assign(run, {
     [RELEASE]() {
@@ -83,14 +91,43 @@ function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOp
   return type === "RUN_FINISHED" ? "completed" : type === "RUN_ERROR" ? "failed" : undefined;
 }
 
-/** The items that an event stands for. What its chunk says of the end goes into `summary`. */
-function itemsOf({ event, data }: ServerSentEvent, summary: Summary): ReadItem[] {
+/** What only a chunk of OpenAI's API, or a failure of it, can hold. Only data that matches is parsed. */
+const MAY_BE_CHUNK = /"(?:choices|error)"/;
+
+/** Reads the events of OpenAI's API among those that are passed on. */
+class ChunkEvents {
+  readonly #answer = new CompletionReader();
+  /** Whether there were any. */
+  areChunks = false;
+
+  get summary(): Summary {
+    return this.#answer.summary;
+  }
+
+  /**
+   * The items of a chunk; `undefined` for another event.
+   *
+   * @throws {StreamError} `upstream_failed` if it is a failure.
+   */
+  read({ event, data }: ServerSentEvent): Item[] | undefined {
+    if (event !== "message") return undefined;
+    const text = this.#answer.text(data);
+    if (text !== undefined) return [text];
+    const chunk = MAY_BE_CHUNK.test(data) ? parseChunk(data) : undefined;
+    if (chunk === undefined) return undefined;
+    if (isFailure(chunk)) throw upstreamFailed(data);
+    if (!("choices" in chunk)) return undefined;
+    this.areChunks = true;
+    return this.#answer.items(chunk, data);
+  }
+}
+
+/** The items that an event of another API stands for. */
+function itemsOf({ event, data }: ServerSentEvent): ReadItem[] {
   if (event !== "message") return [dataOf(data, event)];
-  const chunk: Record<string, unknown> | undefined = parseChunk(data) as Record<string, unknown>;
-  if (chunk === undefined) return [data];
-  if (isFailure(chunk)) throw upstreamFailed(data);
-  if ("choices" in chunk) return readChunk(chunk, summary);
-  return typeof chunk["token"] === "string" ? [chunk["token"]] : [dataOf(data)];
+  const { token } = Object(parseChunk(data));
+  if (typeof token === "string") return [token];
+  return parseChunk(data) === undefined ? [data] : [dataOf(data)];
 }
 
 /** Data with its own JSON, whose numbers are not rounded; text that is no JSON is a string. */

@@ -2,16 +2,16 @@
  * Reads every format back: what a response says, from its headers and its body. Separate from
  * `testing.ts`, which fetches the body, so that nothing here waits or can fail.
  */
-import type { Problem } from "../error.ts";
+import { type Problem, problemOf } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
 import { EventDecoder } from "../sse/decode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { isObject, parseJson } from "../values.ts";
 import {
   type CompletionChunk,
+  CompletionReader,
   isFailure,
   parseChunk,
-  readChunk,
 } from "../formats/completion_chunk.ts";
 
 /** A response as its client sees it. */
@@ -103,10 +103,15 @@ function readBody(answer: Answer, body: Body, format: EventFormat | undefined): 
 }
 
 /** Reads the parts up to the end: nothing that follows the end belongs to the response. */
-function readAll<T>(answer: Answer, parts: T[], read: (answer: Answer, part: T) => void): void {
+function readAll<T>(
+  answer: Answer,
+  parts: T[],
+  read: (answer: Answer, part: T, chunks: CompletionReader) => void,
+): void {
+  const chunks = new CompletionReader();
   for (const part of parts) {
     if (answer.end !== "truncated") return;
-    read(answer, part);
+    read(answer, part, chunks);
   }
 }
 
@@ -129,7 +134,7 @@ function formatOf({ headers, events }: Answer): EventFormat {
 
 /** Reads one event, for each format. */
 export const EVENT_READERS: Readonly<
-  Record<EventFormat, (answer: Answer, event: ServerSentEvent) => void>
+  Record<EventFormat, (answer: Answer, event: ServerSentEvent, chunks: CompletionReader) => void>
 > = {
   json: readJson,
   text: readText,
@@ -168,7 +173,7 @@ function readNamed(answer: Answer, event: string, value: Json): void {
   } else answer.items.push({ event, data: value });
 }
 
-function readChunkEvent(answer: Answer, event: ServerSentEvent): void {
+function readChunkEvent(answer: Answer, event: ServerSentEvent, chunks: CompletionReader): void {
   if (isDone(event)) {
     // Without a finish reason the upstream broke off, and something between closed its stream
     // neatly.
@@ -176,16 +181,22 @@ function readChunkEvent(answer: Answer, event: ServerSentEvent): void {
     return;
   }
   const chunk = parseChunk(event.data);
-  if (chunk === undefined) return;
-  if (isFailure(chunk)) failed(answer, chunk.error ? chunk : { error: chunk });
-  else addChunk(answer, chunk);
+  if (chunk !== undefined) readChunk(answer, chunk, chunks);
 }
 
-function addChunk(answer: Answer, chunk: CompletionChunk): void {
-  for (const item of readChunk(chunk, answer.summary)) {
-    if (typeof item === "string") addToken(answer, item);
-    else if (item.event === "tool_call") addToolCall(answer, Object(item.data));
-    else answer.items.push(item);
+function readChunk(answer: Answer, chunk: CompletionChunk, chunks: CompletionReader): void {
+  if (isFailure(chunk)) return failed(answer, chunk.error ? chunk : { error: chunk });
+  try {
+    for (const item of chunks.items(chunk, "")) {
+      if (typeof item === "string") addToken(answer, item);
+      else if (item.event === "tool_call") addToolCall(answer, Object(item.data));
+      else answer.items.push(item);
+    }
+    finish(answer, chunks.reason, chunks.usage);
+  } catch (error) {
+    // The model broke off, or its tool calls are none.
+    answer.end = "failed";
+    answer.problem = problemOf(error);
   }
 }
 
@@ -252,6 +263,11 @@ function readPart(answer: Answer, { data }: ServerSentEvent): void {
     case "error":
       return failed(answer, { error: part.errorText });
   }
+  if (part?.type === "file") addFile(answer, part);
+  if (part?.type === "source-url") {
+    const { url, title } = part;
+    answer.items.push({ event: "citation", data: title === undefined ? { url } : { url, title } });
+  }
   if (String(part?.type).startsWith("data-")) {
     answer.items.push({ event: part.type.slice("data-".length), data: part.data });
   }
@@ -268,7 +284,7 @@ function readDocument(answer: Answer, value: Json): void {
     }
     finish(answer, value.stop_reason, value.usage);
   } else if (Array.isArray(value?.choices)) {
-    addChunk(answer, chunkOf(value));
+    readChunk(answer, chunkOf(value), new CompletionReader());
   } else answer.items.push({ data: value });
 }
 
@@ -305,6 +321,12 @@ function addToken(answer: Answer, text: unknown): void {
 function addReasoning(answer: Answer, text: unknown): void {
   if (typeof text !== "string" || text === "") return;
   answer.items.push({ event: "reasoning", data: { text } });
+}
+
+function addFile(answer: Answer, { url, mediaType }: Json): void {
+  const [, base64] = /^data:[^,]*;base64,([^]*)$/.exec(String(url)) ?? [];
+  const data = base64 === undefined ? { mediaType, url } : { mediaType, base64 };
+  answer.items.push({ event: "file", data });
 }
 
 /** Adds a tool call with only the fields that exist, so that the item equals what a source gave. */

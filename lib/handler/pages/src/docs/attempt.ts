@@ -4,11 +4,7 @@ import { type PageEvent, piecesOf, readEvents } from "../reader.ts";
 import { button, h } from "./elements.ts";
 import { type Phase, Results } from "./results.ts";
 import { at, keyed } from "./service.ts";
-import {
-  type CompletionChunk,
-  parseChunk,
-  readChunk,
-} from "../../../../formats/completion_chunk.ts";
+import { type CompletionChunk, parseChunk, textIn } from "../../../../formats/completion_chunk.ts";
 
 /** The stream that was begun last, on whichever operation, is what can be joined and stopped. */
 export let latestId = "";
@@ -45,7 +41,7 @@ function tokenOf({ type: event, data }: Pick<PageEvent, "type" | "data">): strin
   if (chunk === undefined) return data === "[DONE]" ? "" : data;
   const { token, delta, type } = chunk;
   const part = typeof delta !== "string" ? delta?.text : type === "text-delta" ? delta : "";
-  const text = token ?? readChunk(chunk, {}).find((item) => typeof item === "string") ?? part;
+  const text = token ?? textIn(chunk) ?? part;
   return typeof text === "string" ? text : "";
 }
 

@@ -1,0 +1,160 @@
+/**
+ * What a delta adds to a response, under whichever names its upstream has for that. Separate from the
+ * reader of chunks because nothing here depends on what came before.
+ */
+import type { Item } from "../item.ts";
+import type { CallFragment } from "./tool_calls.ts";
+import { isObject } from "../values.ts";
+
+/** What a delta holds. */
+export interface DeltaItems {
+  /** Reasoning, text, refusal, pictures, audio, citations, and what nobody knows, in this order. */
+  readonly items: Item[];
+  /** Fragments of tool calls, in the order in which they stand. */
+  readonly fragments: CallFragment[];
+  /** Whether any client of OpenAI's API reads the text and the calls as they are read here. */
+  readonly isStandard: boolean;
+}
+
+type Fields = Record<string, unknown>;
+
+/** Names of reasoning as a text. Some upstreams send several, and leave all but one empty. */
+const REASONING = ["reasoning_content", "reasoning", "reasoning_text", "thinking", "thought"];
+/** Members that say nothing about the answer. */
+const SILENT = new Set(["role", "name", "tool_call_id", "id", "index", "finish_reason"]);
+const KNOWN = new Set([
+  ...REASONING,
+  ...SILENT,
+  "reasoning_details",
+  "content",
+  "refusal",
+  "images",
+  "audio",
+  "annotations",
+  "tool_calls",
+  "function_call",
+]);
+
+/** Reads a delta, or a message in place of one. */
+export function deltaItems(delta: object): DeltaItems {
+  const fields = delta as Fields;
+  const { content } = fields;
+  const parts = contentOf(content);
+  const reasoning = REASONING.map((name) => fields[name]).find(isText) ?? parts.reasoning;
+  const details = detailsOf(fields["reasoning_details"]);
+  const unknown = unknownOf(fields);
+  if (parts.unknown.length > 0) unknown["content_parts"] = parts.unknown;
+  if (details.others.length > 0) unknown["reasoning_details"] = details.others;
+
+  const items: Item[] = [];
+  const thought = reasoning || details.text;
+  if (thought !== "") items.push({ event: "reasoning", data: { text: thought } });
+  if (parts.text !== "") items.push(parts.text);
+  const refusal = isText(fields["refusal"]) ? fields["refusal"] : parts.refusal;
+  if (refusal !== "") items.push({ event: "refusal", data: { text: refusal } });
+  const images = listOf(fields["images"]);
+  const files = [...parts.images, ...images].map(fileOf);
+  items.push(...files.filter((file) => file !== undefined));
+  const strange = images.filter((image) => fileOf(image) === undefined);
+  if (strange.length > 0) unknown["images"] = strange;
+  if (!isEmpty(fields["audio"])) items.push({ event: "audio", data: fields["audio"] });
+  for (const data of listOf(fields["annotations"])) items.push({ event: "citation", data });
+  if (Object.keys(unknown).length > 0) items.push({ event: "delta", data: unknown });
+
+  const legacy = fields["function_call"];
+  const fragments = listOf(fields["tool_calls"]).filter(isObject).map(fragmentOf);
+  if (isObject(legacy)) fragments.push(fragmentOf({ index: 0, function: legacy }));
+  const isStandard = (content == null || typeof content === "string") && !isObject(legacy);
+  return { items, fragments, isStandard };
+}
+
+/** What a content holds: a text, or a list of parts. */
+function contentOf(content: unknown) {
+  const found = {
+    text: "",
+    reasoning: "",
+    refusal: "",
+    images: [] as unknown[],
+    unknown: [] as unknown[],
+  };
+  if (typeof content === "string") found.text = content;
+  else if (isObject(content)) {
+    for (const part of Array.isArray(content) ? content : [content]) takePart(part, found);
+  }
+  return found;
+}
+
+function takePart(part: unknown, found: ReturnType<typeof contentOf>): void {
+  if (typeof part === "string") found.text += part;
+  if (!isObject(part)) return;
+  const { type, text, thinking, refusal } = part as Fields;
+  if (type === "thinking" || type === "reasoning") {
+    const inner = thinking ?? text;
+    found.reasoning += isText(inner) ? inner : contentOf(inner).text;
+  } else if (type === "refusal" && isText(refusal)) found.refusal += refusal;
+  else if (type === "image_url") found.images.push(part);
+  else if (isText(text) && (type === undefined || type === "text" || type === "output_text")) {
+    found.text += text;
+  } else if (text !== "") found.unknown.push(part);
+}
+
+/** Reasoning in parts: its text, and those parts that hold more than text, as they came. */
+function detailsOf(given: unknown): { text: string; others: unknown[] } {
+  let text = "";
+  const others: unknown[] = [];
+  for (const detail of listOf(given).filter(isObject)) {
+    const { text: said, summary, data, signature } = detail as Fields;
+    const own = isText(said) ? said : isText(summary) ? summary : "";
+    text += own;
+    if (own === "" || isText(data) || isText(signature)) others.push(detail);
+  }
+  return { text, others };
+}
+
+/** Members that nobody knows, unless they are empty. */
+function unknownOf(fields: Fields): Fields {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([name, value]) => !KNOWN.has(name) && !isEmpty(value)),
+  );
+}
+
+/** A picture, or nothing if it has another shape. */
+function fileOf(image: unknown): Item | undefined {
+  const { image_url: given, b64_json: base64, media_type: mediaType = "image/png" } = Object(image);
+  if (isText(base64)) return { event: "file", data: { mediaType, base64 } };
+  const url = isObject(given) ? (given as Fields)["url"] : given;
+  if (!isText(url)) return undefined;
+  const [, type, bytes] = /^data:([^;,]*);base64,([^]*)$/.exec(url) ?? [];
+  return bytes === undefined
+    ? { event: "file", data: { mediaType: "image/*", url } }
+    : { event: "file", data: { mediaType: type || "image/png", base64: bytes } };
+}
+
+function fragmentOf(call: object): CallFragment {
+  const { index, id, type: _type, function: given, ...rest } = call as Fields;
+  const { name, arguments: json, ...further } = Object(given);
+  const extra: Fields = {};
+  for (const [key, value] of Object.entries(rest)) if (!isEmpty(value)) extra[key] = value;
+  if (!isEmpty(further)) extra["function"] = further;
+  return {
+    index,
+    id,
+    name,
+    arguments: json,
+    ...Object.keys(extra).length === 0 ? {} : { extra },
+  };
+}
+
+function listOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+/** Whether a value says nothing: `null`, `""`, `[]`, `{}`. */
+function isEmpty(value: unknown): boolean {
+  return value == null || value === "" || (isObject(value) && Object.keys(value).length === 0);
+}
+
+/** Whether a value is a text that is not empty. */
+export function isText(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}

@@ -1,0 +1,274 @@
+/**
+ * Assembles tool calls from their fragments, whatever an upstream thinks that makes them one call.
+ * Separate from the readers of upstreams and from the formats because both need the same calls.
+ */
+import { isObject, utf8Length } from "../values.ts";
+
+/** A tool call, assembled from its fragments. */
+export interface ToolCall {
+  /** The call's place among the calls of the response: 0, 1, 2, … */
+  readonly index: number;
+  readonly id: string | undefined;
+  readonly name: string;
+  /** The arguments as JSON, as far as they have arrived. */
+  readonly arguments: string;
+  /** Whether the arguments are a whole object. */
+  readonly isComplete: boolean;
+  /** Members of the call that have no name here, as Gemini's `extra_content`. */
+  readonly extra: Record<string, unknown> | undefined;
+}
+
+/** A fragment of a tool call. None of its fields is certain. */
+export interface CallFragment {
+  index?: unknown;
+  id?: unknown;
+  name?: unknown;
+  arguments?: unknown;
+  extra?: unknown;
+}
+
+/** What a fragment adds to a call: its beginning, or more of its arguments. */
+export interface CallPiece {
+  readonly call: ToolCall;
+  readonly isFirst: boolean;
+  /** More of the arguments, perhaps nothing. */
+  readonly fragment: string;
+  /** Further members of the call. */
+  readonly extra: Record<string, unknown> | undefined;
+}
+
+/** What a maker of calls decides for those that assemble them. */
+export interface AssemblerInit {
+  /** The error for what cannot be one call. */
+  fault(what: string): Error;
+  /** Counts bytes that are kept until the end; throws if there are too many. */
+  keep(bytes: number): void;
+  /** Makes the id of a call that has none. Without it the call has none. */
+  idOf?(index: number): string;
+  /**
+   * Whether arguments `{}` wait until the end: some upstreams begin a call with them, and send the
+   * arguments afterwards. @default {false}
+   */
+  waitsForArguments?: boolean;
+}
+
+/** A call in the making. */
+class Call implements ToolCall {
+  index = -1;
+  id: string | undefined;
+  name = "";
+  arguments = "";
+  extra: Record<string, unknown> | undefined;
+  readonly end = new ObjectEnd();
+  /** The list of fragments in which the call began. */
+  readonly list: number;
+  /** How much of the arguments was given on. */
+  told = 0;
+
+  constructor(list: number) {
+    this.list = list;
+  }
+
+  get isComplete(): boolean {
+    return this.end.isReached;
+  }
+
+  /** Whether its name has come, so that it was given on. */
+  get isTold(): boolean {
+    return this.index >= 0;
+  }
+}
+
+/** The memory of a tool call beside its strings, in bytes: an estimate. */
+const CALL_BYTES = 64;
+
+/**
+ * Finds the call that a fragment belongs to. In this order: a known id wins over the index; a new id
+ * with a name begins a call; a name behind complete arguments begins a call; all else continues the
+ * call at its index, or the last one where there is no index. A call is held back until its name has
+ * come.
+ */
+export class ToolCallAssembler {
+  /** The calls whose names have come, in that order. */
+  readonly calls: ToolCall[] = [];
+  readonly #init: AssemblerInit;
+  readonly #ids = new Map<string, Call>();
+  /** The current call at each index that the source uses. */
+  readonly #current = new Map<number, Call>();
+  readonly #nameless = new Set<Call>();
+  #last: Call | undefined;
+  #lists = 0;
+
+  constructor(init: AssemblerInit) {
+    this.#init = init;
+  }
+
+  /**
+   * Takes fragments that came together.
+   *
+   * @param isLast Whether no others will follow.
+   * @throws What `fault` makes, if a fragment belongs to no call or a call goes on behind its end.
+   */
+  take(fragments: readonly CallFragment[], isLast = false): CallPiece[] {
+    this.#lists++;
+    return fragments.flatMap((fragment) => this.#take(fragment, isLast) ?? []);
+  }
+
+  /**
+   * Gives on what waits until the end.
+   *
+   * @throws What `fault` makes, if a call has no name.
+   */
+  end(): CallPiece[] {
+    if (this.#nameless.size > 0) throw this.#init.fault("a tool call has no name");
+    return (this.calls as Call[]).filter(({ told, arguments: { length } }) => told < length)
+      .map((call) => this.#piece(call, false, undefined, true));
+  }
+
+  #take(given: CallFragment, isLast: boolean): CallPiece | undefined {
+    const id = textOf(given.id);
+    const name = textOf(given.name);
+    const fragment = argumentsOf(given.arguments);
+    const extra = isObject(given.extra) ? given.extra as Record<string, unknown> : undefined;
+    const call = this.#callOf(indexOf(given.index), id, name, fragment);
+    this.#init.keep(utf8Length(fragment) + (extra ? utf8Length(JSON.stringify(extra)) : 0));
+    if (call.id === undefined && id !== undefined && !call.isTold) {
+      call.id = id;
+      this.#ids.set(id, call);
+    }
+    if (extra !== undefined) call.extra = { ...call.extra, ...extra };
+    this.#append(call, fragment);
+    if (call.isTold) {
+      const isNew = call.told < call.arguments.length || extra !== undefined;
+      return isNew ? this.#piece(call, false, extra, isLast) : undefined;
+    }
+    if (name === undefined) return undefined;
+    this.#init.keep(utf8Length(name) + utf8Length(call.id ?? ""));
+    call.name = name;
+    call.index = this.calls.length;
+    call.id ??= this.#init.idOf?.(call.index);
+    this.#nameless.delete(call);
+    this.calls.push(call);
+    return this.#piece(call, true, call.extra, isLast);
+  }
+
+  #piece(
+    call: Call,
+    isFirst: boolean,
+    extra: Record<string, unknown> | undefined,
+    isLast: boolean,
+  ): CallPiece {
+    const waits = this.#init.waitsForArguments && !isLast && isEmptyObject(call.arguments);
+    const fragment = waits ? "" : call.arguments.slice(call.told);
+    call.told += fragment.length;
+    return { call, isFirst, fragment, extra };
+  }
+
+  #append(call: Call, fragment: string): void {
+    if (fragment === "") return;
+    if (!call.isComplete) {
+      const rest = call.end.follow(fragment);
+      call.arguments += fragment.slice(0, fragment.length - rest);
+      if (rest === 0) return;
+      fragment = fragment.slice(-rest);
+    }
+    // An object cannot go on behind its end.
+    const again = fragment.trim();
+    if (again === "" || again === call.arguments.trim()) return;
+    if (call.told > 0 || !isEmptyObject(call.arguments)) {
+      throw this.#init.fault(`arguments of the tool call ${call.name} go on behind their end`);
+    }
+    call.arguments = "";
+    call.end.reset();
+    this.#append(call, fragment);
+  }
+
+  #callOf(
+    index: number | undefined,
+    id: string | undefined,
+    name: string | undefined,
+    fragment: string,
+  ): Call {
+    const known = id === undefined ? undefined : this.#ids.get(id);
+    // Some upstreams give all calls one id.
+    const isOther = known?.isComplete && name !== undefined && name !== known.name;
+    if (known !== undefined && !isOther) return known;
+    const current = index === undefined ? this.#last : this.#current.get(index);
+    if (current === undefined) return this.#begin(index);
+    // It waits for its name.
+    if (!current.isTold) return current;
+    if (id !== undefined && current.id !== undefined && current.id !== id) {
+      // Some upstreams have another id in each fragment.
+      const begins = name !== undefined || (fragment === "" && current.isComplete);
+      return begins ? this.#begin(index) : current;
+    }
+    if (name === undefined) return current;
+    if (name === current.name) {
+      const isRepeat = fragment.trim() === "" ||
+        (index !== undefined && current.list !== this.#lists && fragment === current.arguments);
+      return !current.isComplete || isRepeat ? current : this.#begin(index);
+    }
+    const isOver = current.isComplete || (current.arguments === "" && index === undefined);
+    if (isOver) return this.#begin(index);
+    throw this.#init.fault(`a tool call is named ${current.name}, and then ${name}`);
+  }
+
+  #begin(index: number | undefined): Call {
+    this.#init.keep(CALL_BYTES);
+    const call = new Call(this.#lists);
+    this.#nameless.add(call);
+    if (index !== undefined) this.#current.set(index, call);
+    return this.#last = call;
+  }
+}
+
+/** Follows JSON as it arrives, only as far as to know where its outermost object or array ends. */
+class ObjectEnd {
+  isReached = false;
+  #depth = 0;
+  #isText = false;
+  #isEscaped = false;
+
+  reset(): void {
+    this.isReached = false;
+  }
+
+  /** Reads on. Returns how many characters stand behind the end. */
+  follow(json: string): number {
+    for (let at = 0; at < json.length; at++) {
+      const char = json[at];
+      if (this.#isEscaped) this.#isEscaped = false;
+      else if (this.#isText) {
+        if (char === "\\") this.#isEscaped = true;
+        else if (char === '"') this.#isText = false;
+      } else if (char === '"') this.#isText = true;
+      else if (char === "{" || char === "[") this.#depth++;
+      else if ((char === "}" || char === "]") && --this.#depth <= 0) {
+        this.#depth = 0;
+        this.isReached = true;
+        return json.length - at - 1;
+      }
+    }
+    return 0;
+  }
+}
+
+function isEmptyObject(json: string): boolean {
+  return /^\s*\{\s*\}\s*$/.test(json);
+}
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === "number") return String(value);
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function indexOf(value: unknown): number | undefined {
+  const index = typeof value === "string" && value !== "" ? Number(value) : value;
+  return typeof index === "number" && Number.isInteger(index) && index >= 0 ? index : undefined;
+}
+
+/** Arguments as text. Some upstreams send the object itself. */
+function argumentsOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  return JSON.stringify(value ?? undefined) ?? "";
+}
