@@ -69,11 +69,17 @@ export class CompletionReader {
   #hasItems = false;
   #isStandard = true;
 
-  constructor() {
+  /**
+   * Creates a reader for one response.
+   *
+   * @param waitsForArguments Whether arguments `{}` wait until the end; see
+   * {@linkcode AssemblerInit.waitsForArguments}.
+   */
+  constructor(waitsForArguments = true) {
     this.#calls = new ToolCallAssembler({
       fault: upstreamFailed,
       keep: this.#keep,
-      waitsForArguments: true,
+      waitsForArguments,
     });
   }
 
@@ -186,8 +192,8 @@ function callItem({ call: { index, id, name }, isFirst, fragment, extra }: CallP
     event: "tool_call",
     data: {
       index,
-      ...isFirst ? { id, name } : {},
-      arguments: fragment,
+      ...isFirst ? { ...id === undefined ? {} : { id }, name } : {},
+      ...fragment === "" ? {} : { arguments: fragment },
       ...extra === undefined ? {} : { extra },
     },
   };

@@ -142,7 +142,7 @@ class ChunkFramer extends PartFramer {
 
   /** Writes a piece of a call that the reader of the upstream has assembled. */
   // deno-lint-ignore no-explicit-any -- the reader makes it
-  #piece(out: EventSink, { index, id, name, arguments: fragment, extra }: any): void {
+  #piece(out: EventSink, { index, id, name, arguments: fragment = "", extra }: any): void {
     if (name === undefined) return this.#call(out, index, {}, { arguments: fragment }, extra);
     const call = { id: id ?? this.callId(index), type: "function" };
     this.#call(out, index, call, { name, arguments: fragment }, extra);

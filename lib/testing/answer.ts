@@ -108,7 +108,8 @@ function readAll<T>(
   parts: T[],
   read: (answer: Answer, part: T, chunks: CompletionReader) => void,
 ): void {
-  const chunks = new CompletionReader();
+  // What a client sees, as it comes.
+  const chunks = new CompletionReader(false);
   for (const part of parts) {
     if (answer.end !== "truncated") return;
     read(answer, part, chunks);
@@ -284,7 +285,7 @@ function readDocument(answer: Answer, value: Json): void {
     }
     finish(answer, value.stop_reason, value.usage);
   } else if (Array.isArray(value?.choices)) {
-    readChunk(answer, chunkOf(value), new CompletionReader());
+    readChunk(answer, chunkOf(value), new CompletionReader(false));
   } else answer.items.push({ data: value });
 }
 

@@ -6,6 +6,7 @@ import { type AnthropicFormatOptions } from "../../lib/formats.ts";
 import { active } from "../../lib/counters.ts";
 import {
   ask,
+  called,
   chunk,
   events,
   FAILURES,
@@ -234,14 +235,16 @@ test("anthropicFormat closes a call's block before the next part if its argument
   );
 });
 
-test("anthropicFormat fails what is added to a call after its end, but for space", async () => {
+test("anthropicFormat fails what is added to a call after its end, but for space and a repeat", async () => {
   const call = [toolCall({ index: 0, id: "a", name: "f", arguments: "{}" }), "x"];
   const more = (text: string) => [...call, toolCall({ index: 0, arguments: text })];
   assert.equal((await complete(more(" \n"))).stopReason, "tool_use");
+  // The same once more is a repeat.
+  assert.equal((await complete(more("{}"))).stopReason, "tool_use");
   const { error } = await complete(async function* () {
     yield "a";
     await Promise.resolve();
-    yield* more("{}");
+    yield* more('{"x":1}');
   });
   assert.equal(error.type, "api_error");
 });
@@ -260,10 +263,13 @@ test("anthropicFormat gives each finish reason a name that its clients know", ()
     const end = given === undefined ? {} : { finishReason: given };
     const name = own.includes(given ?? "") ? given : names[kind];
     assert.ok(
-      framed(anthropicFormat, ["a"], end).includes(`"stop_reason":"${name}"`),
+      framed(anthropicFormat, called(kind), end).includes(`"stop_reason":"${name}"`),
       given ?? "none",
     );
-    assert.ok(framed(whole, ["a"], end).includes(`"stop_reason":"${name}"`), given ?? "none");
+    assert.ok(
+      framed(whole, called(kind), end).includes(`"stop_reason":"${name}"`),
+      given ?? "none",
+    );
   }
 });
 

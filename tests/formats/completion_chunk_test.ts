@@ -1,7 +1,7 @@
-/** `TextChunks`: what is cut out of a chunk is what parsing it would have found, or nothing. */
+/** `CompletionReader.text`: what is cut out of a chunk is what parsing it would have found, or nothing. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { readChunk, TextChunks } from "../../lib/formats/completion_chunk.ts";
+import { CompletionReader } from "../../lib/formats/completion_chunk.ts";
 import { hostile, int, pick, random } from "../support/random.ts";
 
 const START = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":';
@@ -12,29 +12,24 @@ function chunkOf(text: string, rest = '"finish_reason":null'): string {
 
 /** One after the other, as a relay does. Answers the texts, and how many of them were cut out. */
 function readAll(chunks: string[]): { items: unknown[]; cut: number } {
-  const texts = new TextChunks();
+  const reader = new CompletionReader();
   const items: unknown[] = [];
   let cut = 0;
   for (const data of chunks) {
-    const text = texts.read(data);
-    if (text !== undefined) {
-      cut++;
-      // An empty text is skipped by whoever it is sent to.
-      if (text !== "") items.push(text);
-      continue;
-    }
-    const found = readChunk(JSON.parse(data), {});
-    texts.learn(data, found);
-    items.push(...found);
+    const text = reader.text(data);
+    if (text === undefined) items.push(...reader.items(JSON.parse(data), data));
+    else cut++;
+    // An empty text is skipped by whoever it is sent to.
+    if (text) items.push(text);
   }
   return { items, cut };
 }
 
 function parsed(chunks: string[]): unknown[] {
-  return chunks.flatMap((data) => readChunk(JSON.parse(data), {}));
+  return chunks.flatMap((data) => new CompletionReader().items(JSON.parse(data), ""));
 }
 
-test("TextChunks cuts out the text of every chunk after the first, whatever spaces there are", () => {
+test("CompletionReader cuts out the text of every chunk after the first, whatever spaces there are", () => {
   const texts = [":", "Hel", "lo", " ", "テ", "👩‍💻", "", "\u2028", "data: x"];
   for (const spaced of [false, true]) {
     const chunks = texts.map((text) => {
@@ -45,14 +40,14 @@ test("TextChunks cuts out the text of every chunk after the first, whatever spac
   }
 });
 
-test("TextChunks leaves what is escaped to the parser", () => {
+test("CompletionReader leaves what is escaped to the parser", () => {
   const texts = ["a", '"', "\\", "\n", "\u0000", '","x":"', "\ud800", "b"];
   const { items, cut } = readAll(texts.map((text) => chunkOf(text)));
   assert.deepEqual(items, texts);
   assert.equal(cut, 1);
 });
 
-test("TextChunks learns neither from its own mark nor from a chunk that says something of the end", () => {
+test("CompletionReader learns neither from its own mark nor from a chunk that says something of the end", () => {
   const marked = (x: string) =>
     `{"x":{"content":${
       JSON.stringify(x)
@@ -65,7 +60,7 @@ test("TextChunks learns neither from its own mark nor from a chunk that says som
   assert.equal(readAll([ended, ended]).cut, 0);
 });
 
-test("TextChunks finds nothing that parsing does not, for chunks that look like each other", () => {
+test("CompletionReader finds nothing that parsing does not, for chunks that look like each other", () => {
   const decoys = [
     (text: string) => chunkOf(text),
     (text: string) => chunkOf(text, '"finish_reason":"stop"'),

@@ -6,6 +6,7 @@ import { type OpenAIFormatOptions } from "../../lib/formats.ts";
 import { active } from "../../lib/counters.ts";
 import {
   ask,
+  called,
   chunk,
   events,
   extend,
@@ -205,10 +206,13 @@ test("openaiFormat gives each finish reason a name that its clients know", () =>
     const end = given === undefined ? {} : { finishReason: given };
     const name = names[kind] ?? kind;
     assert.ok(
-      framed(openaiFormat, ["a"], end).includes(`"finish_reason":"${name}"`),
+      framed(openaiFormat, called(kind), end).includes(`"finish_reason":"${name}"`),
       given ?? "none",
     );
-    assert.ok(framed(whole, ["a"], end).includes(`"finish_reason":"${name}"`), given ?? "none");
+    assert.ok(
+      framed(whole, called(kind), end).includes(`"finish_reason":"${name}"`),
+      given ?? "none",
+    );
   }
 });
 
@@ -416,8 +420,8 @@ test("openaiFormat makes ids, places and strings of tool calls where a source ha
 });
 
 test("openaiFormat fails a tool call without a name, and drops what only looks like a part", async () => {
-  const response = await ask(openaiFormat, [toolCall({ index: 0, id: "c" })]);
-  assert.equal(response.status, 500);
+  const nameless = await complete([toolCall({ index: 0, id: "c" })]);
+  assert.equal(nameless.error.code, "internal");
   const data = [null, "x", 7, [], {}, { text: 7 }, { text: "" }];
   const items = data.map((data) => ({ event: "reasoning", data }));
   const calls = ["x", null, 7].map((data) => ({ event: "tool_call", data }));
@@ -440,14 +444,13 @@ test("openaiFormat passes an upstream's chunks as they came, and ends the stream
   }
 });
 
-test("openaiFormat ends what an upstream leaves without a finish reason", async () => {
+test("openaiFormat fails what an upstream leaves without a finish reason", async () => {
   const relayed = [chunk({ role: "assistant", content: "" }), chunk({ content: "a" })];
   const format = openaiFormat.with({ includeUsage: true });
   const all = await events(await ask(format, upstream(...relayed, "[DONE]")));
   assert.deepEqual(all.slice(0, 2).map(({ data }) => data), relayed);
-  assert.equal(JSON.parse(all[2]!.data).choices[0].finish_reason, "stop");
-  assert.equal(JSON.parse(all[3]!.data).usage.completion_tokens, 2);
-  assert.deepEqual(all.slice(4).map(({ data }) => data), ["[DONE]"]);
+  assert.equal(JSON.parse(all[2]!.data).error.code, "truncated");
+  assert.deepEqual(all.slice(3).map(({ data }) => data), ["[DONE]"]);
 });
 
 test("openaiFormat finds the text in the events of other upstreams", async () => {

@@ -6,6 +6,7 @@ import { type UIMessageFormatOptions } from "../../lib/formats.ts";
 import { active } from "../../lib/counters.ts";
 import {
   ask,
+  called,
   chunk,
   events,
   FAILURES,
@@ -211,7 +212,7 @@ test("uiMessageFormat gives each finish reason a name that its client knows", ()
   };
   for (const [given, kind] of REASONS) {
     const end = given === undefined ? {} : { finishReason: given };
-    const wire = framed(uiMessageFormat, ["a"], end);
+    const wire = framed(uiMessageFormat, called(kind), end);
     assert.ok(wire.includes(`"finishReason":"${names[kind] ?? kind}"`), given ?? "none");
   }
 });

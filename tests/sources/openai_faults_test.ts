@@ -89,7 +89,7 @@ const expected: Record<string, Expected> = {
   "hang-middle": late("tokenTimeoutMs", "some"),
   "short-length": cutOff,
   "bad-chunk": cutOff,
-  "no-done": { ...cutOff, text: "all" },
+  "no-done": whole,
   "no-finish": { ...cutOff, text: "all" },
   "no-end": cutOff,
   "after-done": whole,
@@ -358,7 +358,7 @@ test("openai() tells the reader at once of a Retry-After that is too long to wai
 for (
   const name of [
     ..."400 401 404 html json redirect-loop 204 gzip".split(" "),
-    ..."hang-body die-before-first die-fin die-rst no-done bad-json error-object".split(" "),
+    ..."hang-body die-before-first die-fin die-rst bad-json error-object".split(" "),
   ]
 ) {
   test(`openai() asks once, whatever it may, after ${name}`, async () => {

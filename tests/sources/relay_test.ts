@@ -96,7 +96,7 @@ const failures: Record<string, [code: string, text: "none" | "some" | "all"]> = 
   "die-rst": ["upstream_failed", "some"],
   "hang-middle": ["upstream_failed", "some"],
   "big-line": ["upstream_failed", "some"],
-  "no-done": ["upstream_failed", "all"],
+  "no-finish": ["upstream_failed", "all"],
   "error-object": ["upstream_failed", "some"],
 };
 for (const [name, [code, text]] of Object.entries(failures)) {

@@ -246,11 +246,18 @@ export const REASONS: readonly [finishReason: string | undefined, kind: string][
   ["content-filter", "content_filter"],
   ["refusal", "content_filter"],
   ["SAFETY", "content_filter"],
-  ["", "other"],
+  ["sensitive", "content_filter"],
+  ["", "stop"],
+  ["null", "stop"],
   ["because", "other"],
   ["constructor", "other"],
   ['"\n', "other"],
 ];
+
+/** Items that agree with a finish reason of this kind. */
+export function called(kind: string): Item[] {
+  return kind === "tool_calls" ? [toolCall({ index: 0, id: "c", name: "f" })] : ["a"];
+}
 
 /** What breaks, and what a reader may know of it. */
 export const FAILURES: readonly [thrown: () => unknown, status: number, sentence: string][] = [
