@@ -41,6 +41,8 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "formats/finish.ts",
     "formats/transcript.ts",
     "formats/completion_chunk.ts",
+    "formats/delta.ts",
+    "formats/tool_calls.ts",
   ],
   sources: ["sources/upstream.ts", "sources/deadline.ts"],
 };
@@ -128,7 +130,7 @@ test("members of a family never import each other", () => {
 });
 
 /** What needs neither a browser nor a server, so that a page may import it. */
-const ANYWHERE = ["formats/completion_chunk.ts"];
+const ANYWHERE = ["values.ts"];
 
 test("what runs in a browser and what runs in a server do not import each other", () => {
   const inPages = (path: string) => path.startsWith(PAGES);

@@ -26,7 +26,7 @@ export const MAX_KEPT_BYTES: number = 16 * 1024 * 1024;
  *
  * @returns A function that throws `answer_too_large` when there are too many.
  */
-export function keeper(): (bytes: number) => void {
+export function byteCounter(): (bytes: number) => void {
   let kept = 0;
   return (bytes) => {
     kept += bytes;

@@ -5,7 +5,7 @@
  */
 import { upstreamFailed } from "../error.ts";
 import { agreeing, isBroken, reasonOf } from "./finish.ts";
-import { keeper } from "./codes.ts";
+import { byteCounter } from "./codes.ts";
 import { deltaItems, isText } from "./delta.ts";
 import type { Item, Summary } from "../item.ts";
 import { type CallFragment, type CallPiece, ToolCallAssembler } from "./tool_calls.ts";
@@ -47,22 +47,16 @@ function choiceOf({ choices }: CompletionChunk): Choice | undefined {
   return choices.find((choice) => isObject(choice) && Number((choice as Choice).index ?? 0) === 0);
 }
 
-/** The text in a chunk, which is read alone. */
-export function textIn(chunk: CompletionChunk): string | undefined {
-  const { items } = deltaItems(Object(choiceOf(chunk)?.delta));
-  return items.find((item) => typeof item === "string");
-}
-
 /** Reasons that OpenAI's clients know. */
 const KNOWN_REASONS: readonly unknown[] = ["stop", "length", "tool_calls", "content_filter"];
-/** The memory of a citation that was told, in bytes: an estimate. */
+/** The memory of a citation that was passed on, in bytes: an estimate. */
 const CITATION_BYTES = 64;
 
 /** Reads the chunks of one response. */
 export class CompletionReader {
   readonly #texts = new TextChunks();
   readonly #calls: ToolCallAssembler;
-  readonly #keep = keeper();
+  readonly #keep = byteCounter();
   readonly #citations = new Set<string>();
   #reason: string | undefined;
   #usage: Record<string, unknown> | undefined;

@@ -69,8 +69,7 @@ export const jsonFormat: Format = {
 
 /** Spillway's `text` format: one token is its text in `data: ` lines; CRLF and CR arrive as LF. */
 export const textFormat: Format = {
-  ...eventStreamFormat,
-  retryMs: RETRY_MS,
+  ...jsonFormat,
   name: "text",
   lossless: false,
   open: () => new TextFramer(),

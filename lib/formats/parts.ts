@@ -3,7 +3,7 @@
  * formats of model APIs because all of them must find the same parts in the same items; each one
  * only writes them.
  */
-import { keeper } from "./codes.ts";
+import { byteCounter } from "./codes.ts";
 import type { End, EventSink, Framer } from "./format.ts";
 import type { Frame } from "../sse/utf8.ts";
 import { type ToolCall, ToolCallAssembler } from "./tool_calls.ts";
@@ -24,7 +24,7 @@ export type Extra = Record<string, unknown>;
  */
 export abstract class PartFramer implements Framer {
   /** Counts what is kept until the end, in bytes; throws `answer_too_large`. */
-  protected readonly keep: (bytes: number) => void = keeper();
+  protected readonly keep: (bytes: number) => void = byteCounter();
   /** Whether the model refused to answer. */
   protected hasRefused = false;
   /** Makes the id of a call that has none of its own. */

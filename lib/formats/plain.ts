@@ -6,8 +6,7 @@ const framer: Framer = {
   frame: BARE,
   token: (out: EventSink, text: string): void => out.text(text),
   structured(out: EventSink, event: string | undefined, _json: string, data: unknown): void {
-    const { text } = Object(data);
-    if (event === "refusal" && typeof text === "string") out.text(text);
+    if (event === "refusal") out.text(`${Object(data).text ?? ""}`);
   },
   end: (): void => {},
 };

@@ -63,7 +63,7 @@ class Call implements ToolCall {
   /** The list of fragments in which the call began. */
   readonly list: number;
   /** How much of the arguments was given on. */
-  told = 0;
+  sent = 0;
 
   constructor(list: number) {
     this.list = list;
@@ -74,7 +74,7 @@ class Call implements ToolCall {
   }
 
   /** Whether its name has come, so that it was given on. */
-  get isTold(): boolean {
+  get isNamed(): boolean {
     return this.index >= 0;
   }
 }
@@ -121,7 +121,7 @@ export class ToolCallAssembler {
    */
   end(): CallPiece[] {
     if (this.#nameless.size > 0) throw this.#init.fault("a tool call has no name");
-    return (this.calls as Call[]).filter(({ told, arguments: { length } }) => told < length)
+    return (this.calls as Call[]).filter(({ sent, arguments: { length } }) => sent < length)
       .map((call) => this.#piece(call, false, undefined, true));
   }
 
@@ -132,14 +132,14 @@ export class ToolCallAssembler {
     const extra = isObject(given.extra) ? given.extra as Record<string, unknown> : undefined;
     const call = this.#callOf(indexOf(given.index), id, name, fragment);
     this.#init.keep(utf8Length(fragment) + (extra ? utf8Length(JSON.stringify(extra)) : 0));
-    if (call.id === undefined && id !== undefined && !call.isTold) {
+    if (call.id === undefined && id !== undefined && !call.isNamed) {
       call.id = id;
       this.#ids.set(id, call);
     }
     if (extra !== undefined) call.extra = { ...call.extra, ...extra };
     this.#append(call, fragment);
-    if (call.isTold) {
-      const isNew = call.told < call.arguments.length || extra !== undefined;
+    if (call.isNamed) {
+      const isNew = call.sent < call.arguments.length || extra !== undefined;
       return isNew ? this.#piece(call, false, extra, isLast) : undefined;
     }
     if (name === undefined) return undefined;
@@ -159,8 +159,8 @@ export class ToolCallAssembler {
     isLast: boolean,
   ): CallPiece {
     const waits = this.#init.waitsForArguments && !isLast && isEmptyObject(call.arguments);
-    const fragment = waits ? "" : call.arguments.slice(call.told);
-    call.told += fragment.length;
+    const fragment = waits ? "" : call.arguments.slice(call.sent);
+    call.sent += fragment.length;
     return { call, isFirst, fragment, extra };
   }
 
@@ -175,7 +175,7 @@ export class ToolCallAssembler {
     // An object cannot go on behind its end.
     const again = fragment.trim();
     if (again === "" || again === call.arguments.trim()) return;
-    if (call.told > 0 || !isEmptyObject(call.arguments)) {
+    if (call.sent > 0 || !isEmptyObject(call.arguments)) {
       throw this.#init.fault(`arguments of the tool call ${call.name} go on behind their end`);
     }
     call.arguments = "";
@@ -196,7 +196,7 @@ export class ToolCallAssembler {
     const current = index === undefined ? this.#last : this.#current.get(index);
     if (current === undefined) return this.#begin(index);
     // It waits for its name.
-    if (!current.isTold) return current;
+    if (!current.isNamed) return current;
     if (id !== undefined && current.id !== undefined && current.id !== id) {
       // Some upstreams have another id in each fragment.
       const begins = name !== undefined || (fragment === "" && current.isComplete);

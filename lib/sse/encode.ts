@@ -137,8 +137,9 @@ function checkString(name: string, value: unknown): string {
   throw new TypeError(`Cannot encode the event: ${name} is a ${typeof value}, not a string`);
 }
 
-const single = new EventWriter();
-const decoder = new TextDecoder();
+// Bundlers leave them out where nobody calls `encodeEvent`.
+const single = /* @__PURE__ */ new EventWriter();
+const decoder = /* @__PURE__ */ new TextDecoder();
 
 /**
  * One event as text, ready to be sent as UTF-8.

@@ -4,7 +4,7 @@ import { type PageEvent, piecesOf, readEvents } from "../reader.ts";
 import { button, h } from "./elements.ts";
 import { type Phase, Results } from "./results.ts";
 import { at, keyed } from "./service.ts";
-import { type CompletionChunk, parseChunk, textIn } from "../../../../formats/completion_chunk.ts";
+import { parseJson } from "../../../../values.ts";
 
 /** The stream that was begun last, on whichever operation, is what can be joined and stopped. */
 export let latestId = "";
@@ -27,7 +27,8 @@ export interface Sent {
 }
 
 /** As much of an event as is read, whichever API's it is. */
-interface Chunk extends CompletionChunk {
+interface Chunk {
+  choices?: { delta?: { content?: unknown } | null }[] | null;
   token?: unknown;
   type?: unknown;
   delta?: { text?: unknown } | string | null;
@@ -36,12 +37,12 @@ interface Chunk extends CompletionChunk {
 /** The text in an event. */
 function tokenOf({ type: event, data }: Pick<PageEvent, "type" | "data">): string {
   if (event === "done" || event === "failed") return "";
-  const chunk: Chunk | undefined = parseChunk(data);
+  const chunk = parseJson(data) as Chunk | null | undefined;
   // The `text` format sends it as it is.
-  if (chunk === undefined) return data === "[DONE]" ? "" : data;
-  const { token, delta, type } = chunk;
+  if (typeof chunk !== "object" || chunk === null) return data === "[DONE]" ? "" : data;
+  const { choices, token, delta, type } = chunk;
   const part = typeof delta !== "string" ? delta?.text : type === "text-delta" ? delta : "";
-  const text = token ?? textIn(chunk) ?? part;
+  const text = token ?? choices?.[0]?.delta?.content ?? part;
   return typeof text === "string" ? text : "";
 }
 
