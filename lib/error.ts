@@ -106,9 +106,7 @@ export class StreamError extends Error {
     const isGood = Number.isInteger(this.status) && this.status >= 400 && this.status < 600 &&
       retryAfter >= 0 && retryAfter < Infinity;
     if (!isGood) {
-      throw new RangeError(
-        `Cannot create a StreamError: status ${this.status} is not 400 to 599, or retryAfter not 0 or more`,
-      );
+      throw new RangeError("StreamError: status is not 400 to 599, or retryAfter not 0 or more");
     }
   }
 }

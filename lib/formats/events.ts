@@ -9,8 +9,6 @@ import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 
 const TOKEN = eventFrame(undefined, '{"token":"', '"}');
-/** How long an `EventSource` waits before it reconnects, in ms. */
-const RETRY_MS = 1000;
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -61,7 +59,8 @@ class TextFramer extends JsonFramer {
 /** Spillway's `json` format: one token is `data: {"token":"Hel"}`, and any string arrives unchanged. */
 export const jsonFormat: Format = {
   ...eventStreamFormat,
-  retryMs: RETRY_MS,
+  // How long an `EventSource` waits before it reconnects.
+  retryMs: 1000,
   name: "json",
   lossless: true,
   open: () => new JsonFramer(),

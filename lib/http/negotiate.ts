@@ -13,7 +13,7 @@ export function negotiate(accept: string | null, offers: readonly (readonly stri
   offers.forEach((mediaTypes, index) => {
     for (const mediaType of mediaTypes) {
       // The most specific range that matches decides.
-      const family = `${mediaType.slice(0, mediaType.indexOf("/"))}/*`;
+      const family = mediaType.replace(/\/.*/, "/*");
       const quality = qualities.get(mediaType) ?? qualities.get(family) ?? qualities.get("*/*") ??
         0;
       if (quality <= bestQuality) continue;
@@ -32,7 +32,7 @@ function qualitiesOf(accept: string): Map<string, number> {
     if (range.trim() === "") continue;
     const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
     const weight = parameters.find((parameter) => /^q\s*=/.test(parameter));
-    const quality = weight === undefined ? 1 : Number(weight.slice(weight.indexOf("=") + 1));
+    const quality = Number(weight?.split("=")[1] ?? 1);
     qualities.set(type, quality >= 0 && quality <= 1 ? quality : 0);
   }
   return qualities.size > 0 ? qualities : new Map([["*/*", 1]]);

@@ -109,7 +109,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     this.queue = this.#read = new AsyncQueue<Item>(init.options);
     this.#pump = new Pump(init.source, this.queue, this);
     this.#opening = new Opening(this, init.request);
-    this.#encoder = new ItemEncoder(this.#openFormat(), init.format, sink, this);
+    this.#encoder = new ItemEncoder(this.#openFormat(), init, sink, this);
     if (ids !== undefined) this.#encoder.out.identify(ids);
   }
 

@@ -27,6 +27,12 @@ export interface ItemWriter {
   writeWhole(length: number, write: (out: EventSink) => boolean | undefined): boolean;
 }
 
+/** What an encoder is made for. */
+export interface EncoderInit {
+  readonly format: Format;
+  readonly options: { readonly maxBufferedBytes?: number | undefined };
+}
+
 /** What an encoder calls. No method may throw. */
 export interface EncoderOwner {
   /** Called when bytes wait, or the source has ended. */
@@ -38,8 +44,8 @@ export interface EncoderOwner {
 }
 
 /**
- * Limit of one encoded item, 1 MiB. No character takes more than 8 bytes, so shorter text is not
- * measured.
+ * Limit of one encoded item, 1 MiB, or `maxBufferedBytes` where more may wait. No character takes more
+ * than 8 bytes, so shorter text is not measured.
  */
 const MAX_ITEM_BYTES = 1024 * 1024;
 const MAX_UNCHECKED_LENGTH = MAX_ITEM_BYTES / 8 - 1024;
@@ -56,21 +62,28 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   /** Encoded bytes that wait for the sink. */
   readonly out: EventWriter = new EventWriter();
   readonly #framer: Framer;
-  readonly #lossless: boolean;
+  readonly #lossless: boolean | undefined;
   readonly #sink: Sink;
   readonly #owner: EncoderOwner;
+  readonly #maxItemBytes: number;
   /** The first half of a surrogate pair whose second half is in a later token. */
   #half = "";
   #hasItems = false;
   #canFail: boolean;
   #tokens = 0;
 
-  constructor(framer: Framer, { lossless = false }: Format, sink: Sink, owner: EncoderOwner) {
+  constructor(
+    framer: Framer,
+    { format, options: { maxBufferedBytes = 0 } }: EncoderInit,
+    sink: Sink,
+    owner: EncoderOwner,
+  ) {
     this.#framer = framer;
     this.#canFail = framer.fail !== undefined;
-    this.#lossless = lossless;
+    this.#lossless = format.lossless;
     this.#sink = sink;
     this.#owner = owner;
+    this.#maxItemBytes = Math.max(MAX_ITEM_BYTES, maxBufferedBytes);
   }
 
   /** Whether an item was sent. */
@@ -254,8 +267,9 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   #writeLarge(length: number, write: (out: EventWriter) => void): void {
     const { out } = this;
     const before = out.length;
-    if (length <= MAX_ITEM_BYTES) write(out);
-    if (length > MAX_ITEM_BYTES || out.length - before > MAX_ITEM_BYTES) {
+    const max = this.#maxItemBytes;
+    if (length <= max) write(out);
+    if (length > max || out.length - before > max) {
       throw new StreamError("item_too_large");
     }
   }

@@ -13,7 +13,7 @@ import type { ServerSentEvent } from "../sse/event.ts";
  * signal aborts, or the body ends. Nothing is read while a `send` waits. At the end the connection
  * is closed.
  *
- * @returns Whether `take` has returned `last`, or would have at a last `[DONE]` without its blank line.
+ * @returns Whether `take` has returned `last`.
  * @throws {StreamError} `bad_upstream` if the response is not an event stream; an error of the
  * decoder; `truncated` if the connection breaks.
  */
@@ -47,7 +47,7 @@ export async function readUpstream(
         if (signal.aborted) return false;
         throw new StreamError("truncated", { cause });
       }
-      if (read.done) return isDone(decoder);
+      if (read.done) return false;
       const events: ServerSentEvent[] = [];
       let failure: StreamError | undefined;
       try {
@@ -69,17 +69,6 @@ export async function readUpstream(
     active.listeners--;
     active.upstreams--;
     close();
-  }
-}
-
-const BLANK_LINE = new TextEncoder().encode("\n\n");
-
-/** Whether the body ended right behind `[DONE]`. Any other event that was cut off is discarded. */
-function isDone(decoder: EventDecoder): boolean {
-  try {
-    return decoder.feed(BLANK_LINE).at(-1)?.data === "[DONE]";
-  } catch {
-    return false;
   }
 }
 

@@ -175,6 +175,17 @@ test("sse() fails an item over 1 MiB encoded with item_too_large, exactly", asyn
   }
 });
 
+test("sse() lets one item be as large as what may wait", async () => {
+  const size = 2 * 1024 * 1024;
+  const frame = 'event: file\ndata: ""\n\n'.length;
+  for (const [length, fits] of [[size - frame, true], [size - frame + 1, false]] as const) {
+    const { options } = recorded({ maxBufferedBytes: size });
+    const source = ["a", { event: "file", data: "x".repeat(length) }];
+    const { items, problem } = await collect(sse(post(), source, options));
+    assert.deepEqual([items.length, problem?.code], fits ? [2, undefined] : [1, "item_too_large"]);
+  }
+});
+
 test("sse() delivers what came before an item that is too large", async () => {
   const size = 2 * 1024 * 1024;
   // Too long to be tried, and short enough but too large once it is written.
