@@ -133,12 +133,14 @@ export function answerFor(can: Abilities, chance: () => number): Answer {
   const refused = all.some(({ kind }) => kind === "refusal");
   const usage = { input: int(chance, 99), output: int(chance, 99) };
   if (failures.length > 0 && chance() < 0.25) {
-    return { parts: all, end: pick(chance, failures), usage };
+    // What would have come at the end has not come.
+    const written = callsLast ? all.filter(({ kind }) => kind !== "call") : all;
+    return { parts: merged(written), end: pick(chance, failures), usage };
   }
   const end = calls > 0
     ? pick(chance, ends.filter((kind) => kind === "tool_calls" || kind === "length"))
     : refused
     ? "stop"
     : pick(chance, ends.filter((kind) => kind !== "tool_calls"));
-  return { parts: all, end, usage };
+  return { parts: merged(all), end, usage };
 }

@@ -488,6 +488,8 @@ export function comparable(format: FormatName, parts: readonly Part[]): unknown[
   const plain = parts.map((part): Json => {
     if (part.kind === "citation") return { kind: part.kind, url: urlIn(part.data) };
     if (part.kind === "file" && part.url !== undefined) return { kind: part.kind, url: part.url };
+    // Bare UTF-8 has no half pairs.
+    if (format === "plain" && "text" in part) return { ...part, text: part.text.toWellFormed() };
     if (part.kind !== "call") return part;
     const { id, name, arguments: json, extra } = part;
     // In one document the arguments of no arguments are `{}`, and spaces between tokens are gone.
