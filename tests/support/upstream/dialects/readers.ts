@@ -502,8 +502,20 @@ export function comparable(format: FormatName, parts: readonly Part[]): unknown[
     text: plain.filter((part) => part.kind === kind).map((part) => part.text).join(""),
   });
   const texts = ["reasoning", "text", "refusal"].map(joined).filter(({ text }) => text !== "");
-  const others = ["call", "file", "audio", "citation", "delta"];
-  return [...texts, ...others.flatMap((kind) => plain.filter((part) => part.kind === kind))];
+  // The deltas of an audio are one audio: texts go on, and its id is the same.
+  const audio = plain.filter((part) => part.kind === "audio").reduce<Json>((all, { data }) => {
+    const grown = Object.entries(data).map(([name, value]) => {
+      const before = all?.data[name];
+      return [name, name === "id" || before === undefined ? value : `${before}${value}`];
+    });
+    return { kind: "audio", data: { ...all?.data, ...Object.fromEntries(grown) } };
+  }, undefined);
+  const others = ["call", "file", "citation", "delta"];
+  return [
+    ...texts,
+    ...audio === undefined ? [] : [audio],
+    ...others.flatMap((kind) => plain.filter((part) => part.kind === kind)),
+  ];
 }
 
 function inputOf(json: string): unknown {
