@@ -34,13 +34,20 @@ export interface Mock {
   close(): Promise<void>;
 }
 
-/** Starts a mock upstream on the loopback; `port` 0, the default, takes any that is free. */
-export async function startMock({ port = 0 }: { port?: number } = {}): Promise<Mock> {
+export interface MockOptions {
+  /** @default {0: any that is free} */
+  port?: number;
+  /** Replies in place of the echo and its faults. */
+  respond?: (request: MockRequest, reply: Reply) => Promise<unknown>;
+}
+
+/** Starts a mock upstream on the loopback. */
+export async function startMock({ port = 0, respond: own }: MockOptions = {}): Promise<Mock> {
   const sockets = new Set<Socket>();
   const attempts = new Map<string, number>();
   const answer = (request: MockRequest, reply: Reply) => {
     if (request.path === "/requests") return report(mock, reply);
-    return respond(request, reply, { mock, attempts });
+    return own?.(request, reply) ?? respond(request, reply, { mock, attempts });
   };
   const here: MockRequest[] = [];
   const there: MockRequest[] = [];

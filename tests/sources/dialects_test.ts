@@ -1,0 +1,246 @@
+/**
+ * What real upstreams send, case by case: through `openai()` on each route of the handler, through `relay`
+ * in each format, and through `collect`. The upstream is the mock, over a real socket.
+ */
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+import { createHandler } from "../../mod.ts";
+import type { Handler } from "../../lib/handler.ts";
+import { sse } from "../../lib/http/sse.ts";
+import { anthropicFormat } from "../../lib/formats/anthropic.ts";
+import type { Format } from "../../lib/formats/format.ts";
+import { openaiFormat } from "../../lib/formats/openai.ts";
+import { uiMessageFormat } from "../../lib/formats/ui_message.ts";
+import type { StreamReport } from "../../lib/pipeline/generation.ts";
+import { openai, type OpenAIOptions } from "../../lib/sources/openai.ts";
+import { relay } from "../../lib/sources/relay.ts";
+import { collect } from "../../lib/testing.ts";
+import { assertNothingLeft, KEY } from "../support/relay.ts";
+import { until } from "../support/serve.ts";
+import { merged } from "../support/upstream/dialects/answer.ts";
+import { type Case, chunk, finish, say } from "../support/upstream/dialects/case.ts";
+import { CASES as CALLS } from "../support/upstream/dialects/cases_calls.ts";
+import { CASES as ENDS } from "../support/upstream/dialects/cases_end.ts";
+import { CASES as TEXTS } from "../support/upstream/dialects/cases_text.ts";
+import {
+  assertEnd,
+  assertParts,
+  eventsOf,
+  type FormatName,
+  partsOf,
+  readBack,
+  type Told,
+} from "../support/upstream/dialects/readers.ts";
+import { type Scripted, startScripted } from "../support/upstream/dialects/server.ts";
+import type { Mock } from "../support/upstream/mock.ts";
+
+const CASES = [...ENDS, ...TEXTS, ...CALLS];
+const scripts = new Map<string, Scripted>();
+let mock: Mock;
+let handler: Handler;
+let report: StreamReport & { finishReason?: string } | undefined;
+const told = { onClose: (given: StreamReport) => void (report = given), onError: () => {} };
+
+/** Asks for the script of a name, which is what the user says. */
+const asking = (more: Partial<OpenAIOptions<{ query: string }>> = {}) =>
+  createHandler({
+    source: (context) =>
+      openai({ baseURL: mock.url, apiKey: KEY, model: context.input.query, ...more })(context),
+    commitAfterMs: 5000,
+    ...told,
+  });
+
+before(async () => {
+  mock = await startScripted(scripts);
+  handler = asking();
+});
+after(() => mock.close());
+
+const messages = (content: string) => [{ role: "user", content }];
+const ui = (text: string) => [{ id: "u1", role: "user", parts: [{ type: "text", text }] }];
+/** Asks a handler for the script of a name. */
+type Ask = (handler: Handler, query: string) => Promise<Response>;
+const sending =
+  (path: string, bodyOf: (query: string) => object, accept = "text/event-stream"): Ask =>
+  (handler, query) => {
+    const headers = { "content-type": "application/json", accept };
+    const body = JSON.stringify(bodyOf(query));
+    return handler.fetch(new Request(`http://localhost${path}`, { method: "POST", headers, body }));
+  };
+const chat = (stream: boolean) =>
+  sending("/v1/chat/completions", (query) => ({ model: "m", messages: messages(query), stream }));
+const claude = (stream: boolean) =>
+  sending("/v1/messages", (query) => {
+    return { model: "m", max_tokens: 99, messages: messages(query), stream };
+  });
+
+/** Each route of the handler that streams, in each format that it has. */
+const ROUTES: Partial<Record<FormatName, Ask>> = {
+  "json": sending("/streaming", (query) => ({ query })),
+  "ndjson": sending("/streaming", (query) => ({ query }), "application/x-ndjson"),
+  "plain": sending("/streaming", (query) => ({ query }), "text/plain"),
+  "openai": chat(true),
+  "openai buffered": chat(false),
+  "anthropic": claude(true),
+  "anthropic buffered": claude(false),
+  "ui-message": sending("/api/chat", (query) => ({ id: "chat-1", messages: ui(query) })),
+};
+/** Formats under which a response is relayed. */
+const FORMATS: Partial<Record<FormatName, Format | "json" | "plain">> = {
+  "json": "json",
+  "plain": "plain",
+  "openai": openaiFormat,
+  "openai buffered": openaiFormat.with({ buffered: true }),
+  "anthropic": anthropicFormat,
+  "ui-message": uiMessageFormat,
+};
+
+const isGood = (end: Case["end"]) =>
+  end !== "upstream_failed" && end !== "truncated" && end !== "rate_limited";
+
+/** Whether the format has a place for what has no shape of its own. */
+const carriesAll = (format: FormatName) => format !== "plain" && !format.startsWith("anthropic");
+
+function assertTold(format: FormatName, given: Told, { parts, end, reason, mentions }: Case): void {
+  const isOther = (kind: string) => mentions !== undefined && kind === "delta";
+  const rest = { ...given, parts: given.parts.filter(({ kind }) => !isOther(kind)) };
+  // One document holds the whole answer or its failure, and `plain` just breaks off.
+  const isLost = given.end === "failed" && format.endsWith("buffered");
+  if (!isLost) assertParts(format, { ...rest, parts: merged(rest.parts) }, parts);
+  if (isGood(end)) {
+    const refused = parts.some(({ kind }) => kind === "refusal");
+    assertEnd(format, given, { end: end as "stop", reason, refused });
+    for (const words of mentions ?? []) {
+      if (carriesAll(format)) assert(given.body.includes(words), `${words} in ${given.body}`);
+    }
+  } else {
+    assert.equal(given.end, "failed", given.body);
+    if (given.code !== undefined) assert.equal(given.code, end);
+  }
+}
+
+/** What the operator is told of the end. */
+async function assertReported({ end, reason }: Case): Promise<void> {
+  await until(() => report !== undefined, 1000, "the report");
+  const { outcome, code, finishReason } = report!;
+  assert.equal(outcome, isGood(end) ? "completed" : "failed");
+  if (!isGood(end)) assert.equal(code, end);
+  else assert([end, reason].includes(finishReason), `the finish reason ${finishReason}`);
+}
+
+for (const given of CASES) {
+  const { name, body, bodyEnd, end, onlyOpenAI } = given;
+  scripts.set(name, { pieces: [body], ...bodyEnd ? { end: bodyEnd } : {} });
+
+  test(`openai(): ${name}`, async () => {
+    for (const [format, ask] of Object.entries(ROUTES) as [FormatName, Ask][]) {
+      await within(format, async () => {
+        report = undefined;
+        const response = await ask(handler, name);
+        if (end === "rate_limited") assert.equal(response.status, 429);
+        assertTold(format, await readBack(format, response), given);
+        await assertReported(given);
+      });
+    }
+    await assertNothingLeft(mock);
+  });
+  if (onlyOpenAI) continue;
+
+  test(`relay(): ${name}`, async () => {
+    for (const [format, value] of Object.entries(FORMATS) as [FormatName, Format][]) {
+      await within(format, async () => {
+        report = undefined;
+        const upstream = fetch(`${mock.url}/chat/completions`, {
+          method: "POST",
+          body: JSON.stringify({ model: name, stream: true }),
+        });
+        const response = await sse(new Request("http://localhost/"), relay(upstream), {
+          format: value,
+          commitAfterMs: 5000,
+          ...told,
+        });
+        if (format === "json") await assertPassed(response, given);
+        else assertTold(format, await readBack(format, response), given);
+        await assertReported(given);
+      });
+    }
+    await assertNothingLeft(mock);
+  });
+  if (bodyEnd !== undefined) continue;
+
+  test(`collect(): ${name}`, async () => {
+    const headers = { "content-type": "text/event-stream" };
+    const answer = await collect(new Response(body, { headers }), { format: "openai" });
+    const parts = partsOf(answer.items).filter(({ kind }) => !(given.mentions && kind === "delta"));
+    assertParts("json", { parts: merged(parts), end: "stop", body }, given.parts);
+    const ends = { upstream_failed: "failed", truncated: "truncated" } as Record<string, string>;
+    assert.equal(answer.end, ends[end] ?? "completed");
+    if (!isGood(end)) return;
+    const { finishReason } = answer.summary;
+    assert([end, given.reason].includes(finishReason), `the finish reason ${finishReason}`);
+  });
+}
+
+/** Says of which format an assertion speaks. */
+async function within(format: FormatName, check: () => Promise<void>): Promise<void> {
+  try {
+    await check();
+  } catch (cause) {
+    throw new Error(`in ${format}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** In `json` a response's events are passed on as they came, up to its end or its failure. */
+async function assertPassed(response: Response, { body, end }: Case): Promise<void> {
+  const given = await response.text();
+  if (response.status !== 200) return assert.equal(isGood(end), false, given);
+  const passed = eventsOf(given).map(({ event, data }) => [event, data]);
+  const last = passed.pop();
+  assert.equal(last?.[0], isGood(end) ? "done" : "failed", given);
+  if (!isGood(end)) assert.equal(JSON.parse(last![1]!).code, end);
+  const sent = eventsOf(body).map(({ event, data }) => [event, data])
+    .filter(([, data]) => data !== "[DONE]");
+  assert.deepEqual(passed, isGood(end) ? sent : sent.slice(0, passed.length));
+}
+
+test("openai(): comments of the upstream are signs of life", async () => {
+  const pieces = [chunk({ content: "Hel" })];
+  const pause = ": OPENROUTER PROCESSING\n\n";
+  scripts.set("comments", {
+    pieces: [...pieces, pause, pause, pause, pause, pause, say("lo"), finish("stop")],
+    pauseMs: 60,
+  });
+  report = undefined;
+  const patient = asking({ tokenTimeoutMs: 150 });
+  const given = await readBack("json", await ROUTES.json!(patient, "comments"));
+  assertParts("json", given, [{ kind: "text", text: "Hello" }]);
+  assert.equal(given.end, "stop", given.body);
+});
+
+test("openai(): a picture over 1 MiB arrives, or its limit is named", async () => {
+  const base64 = "A".repeat(1.5 * 2 ** 20);
+  const image = { type: "image_url", image_url: { url: `data:image/png;base64,${base64}` } };
+  scripts.set("picture", { pieces: [chunk({ images: [image] }), finish("stop")] });
+  for (const [format, ask] of Object.entries(ROUTES) as [FormatName, Ask][]) {
+    const larger = { maxLineBytes: 2 ** 22, maxEventBytes: 2 ** 22 };
+    for (const limits of [{}, larger]) {
+      await within(format, async () => {
+        report = undefined;
+        const given = await readBack(format, await ask(asking(limits), "picture"));
+        await until(() => report !== undefined, 1000, "the report");
+        if (given.end === "failed") {
+          assert.match(report!.code!, /^(line|event|item)_too_large$/);
+        } else {
+          assertParts(format, given, [{ kind: "file", mediaType: "image/png", base64 }]);
+        }
+      });
+    }
+  }
+});
+
+test("the names of the cases are unique, and fifteen are from reports of their own", () => {
+  assert.equal(new Set(CASES.map(({ name }) => name)).size, CASES.length);
+  for (const cases of [ENDS, TEXTS, CALLS]) {
+    assert(cases.filter(({ from }) => from !== undefined).length >= 5);
+  }
+});
