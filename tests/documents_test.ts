@@ -218,6 +218,17 @@ test("the tables of options have every option of the code, with its default", ()
   }
 });
 
+test("sse() knows every option that is declared for it", async () => {
+  const types = ["ReaderOptions", "AsyncQueueOptions", "GenerationOptions", "SseOptions"];
+  const declared = DECLARED.filter(([, type]) => [...types, "LoggedOptions"].includes(type))
+    .flatMap(([path, type]) => optionsIn(path, type));
+  assert.ok(declared.length >= 15);
+  for (const { name } of declared) {
+    const response = await sse(new Request("http://localhost/"), "a", { [name]: undefined });
+    assert.match(await response.text(), /event: done/);
+  }
+});
+
 test("every variable of the server entry is told", () => {
   const rows = help("bun").matchAll(/^ {2}(?:--\S+ \S+|\(no flag\)) +([A-Z_]+)/gm);
   const variables = [...rows].map(([, variable]) => variable!);

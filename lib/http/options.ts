@@ -39,31 +39,30 @@ export interface StopOptions extends StopRequest {
   log: ReplayLog;
 }
 
-const CHECKED: unique symbol = Symbol("checked");
+const CHECKED: unique symbol = Symbol();
 
 /** Options that {@linkcode checkOptions} has checked. The mark goes with a copy of them. */
 export interface CheckedOptions extends SseOptions {
   readonly [CHECKED]: true;
 }
 
-const NAMES: Record<keyof SseOptions, true> = {
-  format: true,
-  headers: true,
-  heartbeatMs: true,
-  commitAfterMs: true,
-  stallMs: true,
-  highWaterMark: true,
-  maxBufferedBytes: true,
-  onClose: true,
-  onError: true,
-  log: true,
-  streamId: true,
-  owner: true,
-  chatId: true,
-  disconnect: true,
-  clock: true,
-};
-
+const NAMES = [
+  "format",
+  "headers",
+  "heartbeatMs",
+  "commitAfterMs",
+  "stallMs",
+  "highWaterMark",
+  "maxBufferedBytes",
+  "onClose",
+  "onError",
+  "log",
+  "streamId",
+  "owner",
+  "chatId",
+  "disconnect",
+  "clock",
+] as const satisfies readonly (keyof SseOptions)[];
 /**
  * Checks every stream option, unless that has been done.
  *
@@ -72,7 +71,7 @@ const NAMES: Record<keyof SseOptions, true> = {
  */
 export function checkOptions(options: SseOptions): CheckedOptions {
   if (isChecked(options)) return options;
-  checkOptionNames("Cannot stream", options, Object.keys(NAMES));
+  checkOptionNames("Cannot stream", options, NAMES);
   const { format, heartbeatMs, commitAfterMs, stallMs, streamId, disconnect, log } = options;
   checkLimits(options);
   if (format !== undefined && typeof format !== "string" && !hasMethod(format, "open")) {

@@ -18,13 +18,12 @@ import { type Clock, systemClock } from "./scheduler.ts";
 export interface StreamReport {
   /** The stream id: 128 random bits as base64url, or what the embedder chose. */
   streamId: string;
-  /**
-   * The outcome: the source finished, something failed, or the generation was stopped or lost its
-   * client.
-   */
+  /** The source finished, something failed, or the generation was stopped or lost its client. */
   outcome: "completed" | "failed" | "cancelled";
   /** The error code, if the outcome is not `completed`. */
   code?: string;
+  /** Why the model stopped, in the words of the source, if it has said so. */
+  finishReason?: string | undefined;
   /** Time from the call to the first item that was sent, in ms; `undefined` if there was none. */
   ttftMs: number | undefined;
   /** Time from the call to the end, in ms. */
@@ -88,7 +87,6 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   #letGo: StreamError | undefined;
   #hasReportedLate = false;
   #id: string | undefined;
-
   readonly #clock: Clock;
   readonly #startMs: number;
   #ttftMs: number | undefined;
@@ -344,6 +342,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
       streamId: this.streamId,
       outcome,
       ...code === undefined ? {} : { code },
+      finishReason: this.#read.summary.finishReason,
       ttftMs: this.#ttftMs,
       durationMs: this.#clock.now() - this.#startMs,
       tokens: this.#encoder.tokens,

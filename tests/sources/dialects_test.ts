@@ -38,7 +38,7 @@ const CASES = [...ENDS, ...TEXTS, ...CALLS];
 const scripts = new Map<string, Scripted>();
 let mock: Mock;
 let handler: Handler;
-let report: StreamReport & { finishReason?: string } | undefined;
+let report: StreamReport | undefined;
 const told = { onClose: (given: StreamReport) => void (report = given), onError: () => {} };
 
 /** Asks for the script of a name, which is what the user says. */

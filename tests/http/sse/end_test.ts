@@ -72,7 +72,12 @@ test("sse() reports the end exactly once with all its fields", async () => {
   const { length } = new Uint8Array(await response.arrayBuffer());
   assert.equal(reports.length, 1);
   const { streamId, ttftMs, durationMs, ...rest } = reports[0]!;
-  assert.deepEqual(rest, { outcome: "completed", tokens: 2, bytes: length });
+  assert.deepEqual(rest, {
+    outcome: "completed",
+    finishReason: undefined,
+    tokens: 2,
+    bytes: length,
+  });
   assert.match(streamId, /^[\w-]{22}$/);
   assert.ok(ttftMs! >= 15 && durationMs >= ttftMs! + 15, `${ttftMs} of ${durationMs} ms`);
   await tick();
