@@ -17,8 +17,12 @@ export interface CompletionChunk {
   error?: unknown;
   usage?: unknown;
   choices?: unknown;
+  /** Addresses beside the choices, as Perplexity has them. */
   citations?: unknown;
+  /** Where Groq has the usage. */
   x_groq?: unknown;
+  /** How MiniMax says that it has failed. */
+  base_resp?: unknown;
 }
 
 interface Choice {
@@ -28,6 +32,7 @@ interface Choice {
   text?: unknown;
   error?: unknown;
   finish_reason?: unknown;
+  finishReason?: unknown;
 }
 
 /** The chunk that a text is; `undefined` if it is no JSON object. */
@@ -36,9 +41,15 @@ export function parseChunk(json: string): CompletionChunk | undefined {
   return isObject(value) && !Array.isArray(value) ? value : undefined;
 }
 
-/** Whether the chunk is a failure: in OpenAI's shape, in its choice, or in that of older vLLM versions. */
+/** Whether a value is a chunk, and no event of another API. */
+export function isChunk(value: CompletionChunk): boolean {
+  return "choices" in value || value.object === "chat.completion.chunk";
+}
+
+/** Whether a chunk is a failure: in OpenAI's shape, in its choice, or in one of an upstream's own. */
 export function isFailure(chunk: CompletionChunk): boolean {
-  return Boolean(chunk.error) || chunk.object === "error" || Boolean(choiceOf(chunk)?.error);
+  const { error, object, base_resp: own } = chunk;
+  return Boolean(error || choiceOf(chunk)?.error || Object(own).status_code) || object === "error";
 }
 
 /** The first choice, wherever it stands. */
@@ -63,17 +74,11 @@ export class CompletionReader {
   #hasItems = false;
   #isStandard = true;
 
-  /**
-   * Creates a reader for one response.
-   *
-   * @param waitsForArguments Whether arguments `{}` wait until the end; see
-   * {@linkcode AssemblerInit.waitsForArguments}.
-   */
-  constructor(waitsForArguments = true) {
+  constructor() {
     this.#calls = new ToolCallAssembler({
       fault: upstreamFailed,
       keep: this.#keep,
-      waitsForArguments,
+      isPatient: true,
     });
   }
 
@@ -128,20 +133,22 @@ export class CompletionReader {
   }
 
   #read(chunk: CompletionChunk): Item[] {
-    this.#isStandard = true;
     const usage = isObject(chunk.usage) ? chunk.usage : Object(chunk.x_groq).usage;
     if (isObject(usage)) this.#usage = usage as Record<string, unknown>;
     const items = this.#citationsOf(chunk.citations);
     const choice = choiceOf(chunk);
+    this.#isStandard = items.length === 0 && Array.isArray(chunk.choices);
     if (choice === undefined) return items;
+    const given = choice.finish_reason ?? choice.finishReason;
+    if (choice.index !== 0 || choice.finish_reason !== (given ?? null)) this.#isStandard = false;
     const { items: parts, fragments, isStandard } = deltaItems(this.#deltaOf(choice));
     items.unshift(...parts);
     if (!isStandard) this.#isStandard = false;
-    const isLast = this.#reason === undefined && reasonOf(choice.finish_reason) !== undefined;
+    const isLast = this.#reason === undefined && reasonOf(given) !== undefined;
     const pieces = this.#calls.take(fragments, isLast);
     if (isLast) pieces.push(...this.#calls.end());
     if (!isSame(pieces, fragments)) this.#isStandard = false;
-    this.#readReason(choice.finish_reason);
+    this.#readReason(given);
     items.push(...pieces.map(callItem));
     if (items.length > 0) this.#hasItems = true;
     return items;

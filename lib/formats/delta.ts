@@ -20,6 +20,8 @@ type Fields = Record<string, unknown>;
 
 /** Names of reasoning as a text. Some upstreams send several, and leave all but one empty. */
 const REASONING = ["reasoning_content", "reasoning", "reasoning_text", "thinking", "thought"];
+/** Those of them that the clients of OpenAI's API read. */
+const STANDARD_REASONING = REASONING.slice(0, 2);
 /** Members that say nothing about the answer. */
 const SILENT = new Set(["role", "name", "tool_call_id", "id", "index", "finish_reason"]);
 const KNOWN = new Set([
@@ -64,7 +66,9 @@ export function deltaItems(delta: object): DeltaItems {
   const legacy = fields["function_call"];
   const fragments = listOf(fields["tool_calls"]).filter(isObject).map(fragmentOf);
   if (isObject(legacy)) fragments.push(fragmentOf({ index: 0, function: legacy }));
-  const isStandard = (content == null || typeof content === "string") && !isObject(legacy);
+  const isStandard = (content == null || typeof content === "string") && !isObject(legacy) &&
+    fields["role"] !== "" &&
+    (thought === "" || STANDARD_REASONING.some((name) => isText(fields[name])));
   return { items, fragments, isStandard };
 }
 

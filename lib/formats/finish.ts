@@ -37,9 +37,9 @@ const REASONS: Readonly<Record<Exclude<FinishKind, "other"> | "none" | "failed",
   content_filter:
     "content_filter content_filtered refusal safety image_safety sensitive blocklist " +
     "prohibited_content recitation spii guardrail_intervened error_toxic",
-  failed:
-    "error abort aborted network_error insufficient_system_resource malformed_function_call " +
-    "unexpected_tool_call too_many_tool_calls timeout server_error",
+  failed: "error abort aborted network_error insufficient_system_resource timeout server_error " +
+    "malformed_function_call malformed_model_output malformed_tool_use unexpected_tool_call " +
+    "too_many_tool_calls",
 };
 const KINDS: ReadonlyMap<string, string> = new Map(
   Object.entries(REASONS).flatMap(([kind, reasons]) =>

@@ -1,6 +1,6 @@
 /** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
 import { pathOf, type Problem } from "../error.ts";
-import { CompletionReader, parseChunk } from "./completion_chunk.ts";
+import { CompletionReader, isChunk, parseChunk } from "./completion_chunk.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
   documentFormat,
@@ -117,7 +117,7 @@ class ChunkFramer extends PartFramer {
     if (text !== undefined) this.#pass(out, upstream, data, [text]);
     else {
       const chunk = parseChunk(data);
-      if (chunk === undefined || !("choices" in chunk)) return false;
+      if (chunk === undefined || !isChunk(chunk)) return false;
       const { reason, usage } = upstream;
       this.#pass(out, upstream, data, upstream.items(chunk, data));
       if (upstream.isStandard) {

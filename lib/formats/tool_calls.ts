@@ -46,14 +46,15 @@ export interface AssemblerInit {
   /** Makes the id of a call that has none. Without it the call has none. */
   idOf?(index: number): string;
   /**
-   * Whether arguments `{}` wait until the end: some upstreams begin a call with them, and send the
-   * arguments afterwards. @default {false}
+   * Whether a call waits for its arguments, and arguments `{}` wait until the end: some upstreams send
+   * the name in pieces, or begin with `{}` and send the arguments afterwards. @default {false}
    */
-  waitsForArguments?: boolean;
+  isPatient?: boolean;
 }
 
 /** A call in the making. */
 class Call implements ToolCall {
+  /** -1 until the call is given on. */
   index = -1;
   id: string | undefined;
   name = "";
@@ -73,8 +74,7 @@ class Call implements ToolCall {
     return this.end.isReached;
   }
 
-  /** Whether its name has come, so that it was given on. */
-  get isNamed(): boolean {
+  get isSent(): boolean {
     return this.index >= 0;
   }
 }
@@ -89,13 +89,14 @@ const CALL_BYTES = 64;
  * come.
  */
 export class ToolCallAssembler {
-  /** The calls whose names have come, in that order. */
+  /** The calls that were given on, in that order. */
   readonly calls: ToolCall[] = [];
   readonly #init: AssemblerInit;
   readonly #ids = new Map<string, Call>();
   /** The current call at each index that the source uses. */
   readonly #current = new Map<number, Call>();
-  readonly #nameless = new Set<Call>();
+  /** The calls that are held back. */
+  readonly #held = new Set<Call>();
   #last: Call | undefined;
   #lists = 0;
 
@@ -111,7 +112,7 @@ export class ToolCallAssembler {
    */
   take(fragments: readonly CallFragment[], isLast = false): CallPiece[] {
     this.#lists++;
-    return fragments.flatMap((fragment) => this.#take(fragment, isLast) ?? []);
+    return fragments.flatMap((fragment) => this.#take(fragment, isLast));
   }
 
   /**
@@ -120,34 +121,56 @@ export class ToolCallAssembler {
    * @throws What `fault` makes, if a call has no name.
    */
   end(): CallPiece[] {
-    if (this.#nameless.size > 0) throw this.#init.fault("a tool call has no name");
-    return (this.calls as Call[]).filter(({ sent, arguments: { length } }) => sent < length)
-      .map((call) => this.#piece(call, false, undefined, true));
+    for (const { name } of this.#held) {
+      if (name === "") throw this.#init.fault("a tool call has no name");
+    }
+    const begun = [...this.#held].map((call) => this.#begin(call, true));
+    const waiting = (this.calls as Call[]).filter(({ sent, arguments: { length } }) =>
+      sent < length
+    );
+    return [...begun, ...waiting.map((call) => this.#piece(call, false, undefined, true))];
   }
 
-  #take(given: CallFragment, isLast: boolean): CallPiece | undefined {
+  #take(given: CallFragment, isLast: boolean): CallPiece[] {
     const id = textOf(given.id);
     const name = textOf(given.name);
     const fragment = argumentsOf(given.arguments);
     const extra = isObject(given.extra) ? given.extra as Record<string, unknown> : undefined;
     const call = this.#callOf(indexOf(given.index), id, name, fragment);
     this.#init.keep(utf8Length(fragment) + (extra ? utf8Length(JSON.stringify(extra)) : 0));
-    if (call.id === undefined && id !== undefined && !call.isNamed) {
-      call.id = id;
-      this.#ids.set(id, call);
-    }
     if (extra !== undefined) call.extra = { ...call.extra, ...extra };
     this.#append(call, fragment);
-    if (call.isNamed) {
+    if (call.isSent) {
       const isNew = call.sent < call.arguments.length || extra !== undefined;
-      return isNew ? this.#piece(call, false, extra, isLast) : undefined;
+      return isNew ? [this.#piece(call, false, extra, isLast)] : [];
     }
-    if (name === undefined) return undefined;
-    this.#init.keep(utf8Length(name) + utf8Length(call.id ?? ""));
-    call.name = name;
+    if (call.id === undefined && id !== undefined) {
+      this.#init.keep(utf8Length(id));
+      this.#ids.set(call.id = id, call);
+    }
+    if (name !== undefined) this.#addName(call, name);
+    const isBegun = call.name !== "" && (!this.#init.isPatient || isLast || call.arguments !== "");
+    return isBegun ? this.#beginUpTo(call, isLast) : [];
+  }
+
+  /** Begins a call, and those with a name that came before it: their order is told by their indices. */
+  #beginUpTo(call: Call, isLast: boolean): CallPiece[] {
+    const held = [...this.#held];
+    return held.slice(0, held.indexOf(call) + 1).filter(({ name }) => name !== "")
+      .map((call) => this.#begin(call, isLast));
+  }
+
+  /** Adds a name, which may be a piece, or the same once more. */
+  #addName(call: Call, name: string): void {
+    if (name === call.name) return;
+    this.#init.keep(utf8Length(name));
+    call.name = name.startsWith(call.name) ? name : call.name + name;
+  }
+
+  #begin(call: Call, isLast: boolean): CallPiece {
+    this.#held.delete(call);
     call.index = this.calls.length;
     call.id ??= this.#init.idOf?.(call.index);
-    this.#nameless.delete(call);
     this.calls.push(call);
     return this.#piece(call, true, call.extra, isLast);
   }
@@ -158,7 +181,8 @@ export class ToolCallAssembler {
     extra: Record<string, unknown> | undefined,
     isLast: boolean,
   ): CallPiece {
-    const waits = this.#init.waitsForArguments && !isLast && isEmptyObject(call.arguments);
+    const waits = this.#init.isPatient && !isLast && call.sent === 0 &&
+      isEmptyObject(call.arguments);
     const fragment = waits ? "" : call.arguments.slice(call.sent);
     call.sent += fragment.length;
     return { call, isFirst, fragment, extra };
@@ -194,29 +218,31 @@ export class ToolCallAssembler {
     const isOther = known?.isComplete && name !== undefined && name !== known.name;
     if (known !== undefined && !isOther) return known;
     const current = index === undefined ? this.#last : this.#current.get(index);
-    if (current === undefined) return this.#begin(index);
+    if (current === undefined || isOther) return this.#hold(index);
     // It waits for its name.
-    if (!current.isNamed) return current;
+    if (current.name === "") return current;
     if (id !== undefined && current.id !== undefined && current.id !== id) {
       // Some upstreams have another id in each fragment.
       const begins = name !== undefined || (fragment === "" && current.isComplete);
-      return begins ? this.#begin(index) : current;
+      return begins ? this.#hold(index) : current;
     }
     if (name === undefined) return current;
     if (name === current.name) {
       const isRepeat = fragment.trim() === "" ||
         (index !== undefined && current.list !== this.#lists && fragment === current.arguments);
-      return !current.isComplete || isRepeat ? current : this.#begin(index);
+      return !current.isComplete || isRepeat ? current : this.#hold(index);
     }
-    const isOver = current.isComplete || (current.arguments === "" && index === undefined);
-    if (isOver) return this.#begin(index);
+    if (current.isComplete || (current.arguments === "" && index === undefined)) {
+      return this.#hold(index);
+    }
+    if (!current.isSent && current.arguments === "") return current;
     throw this.#init.fault(`a tool call is named ${current.name}, and then ${name}`);
   }
 
-  #begin(index: number | undefined): Call {
+  #hold(index: number | undefined): Call {
     this.#init.keep(CALL_BYTES);
     const call = new Call(this.#lists);
-    this.#nameless.add(call);
+    this.#held.add(call);
     if (index !== undefined) this.#current.set(index, call);
     return this.#last = call;
   }

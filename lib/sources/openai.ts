@@ -292,6 +292,8 @@ class CompletionFiller {
     if (data === "") return undefined;
     const text = this.#answer.text(data);
     if (text !== undefined) return this.#queue.send(text);
+    // Some send `null` in place of a chunk.
+    if (data === "null") return undefined;
     const chunk = parseChunk(data);
     if (chunk === undefined || isFailure(chunk)) throw this.#failed(data);
     let sent: Promise<boolean> | undefined;

@@ -1,6 +1,6 @@
 /** An upstream's event stream as a source: its events are passed on, or read where a format needs that. */
 import { StreamError, upstreamFailed } from "../error.ts";
-import { CompletionReader, isFailure, parseChunk } from "../formats/completion_chunk.ts";
+import { CompletionReader, isChunk, isFailure, parseChunk } from "../formats/completion_chunk.ts";
 import type { Item, Summary } from "../item.ts";
 import { RELEASE, type SourceContext, type SourceFunction } from "../pipeline/pump.ts";
 import { type ReadItem, Relayed } from "../pipeline/relayed.ts";
@@ -92,7 +92,7 @@ function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOp
 }
 
 /** What only a chunk of OpenAI's API, or a failure of it, can hold. Only data that matches is parsed. */
-const MAY_BE_CHUNK = /"(?:choices|error)"/;
+const MAY_BE_CHUNK = /"(?:choices|error|chat\.completion\.chunk)"/;
 
 /** Reads the events of OpenAI's API among those that are passed on. */
 class ChunkEvents {
@@ -114,9 +114,10 @@ class ChunkEvents {
     const text = this.#answer.text(data);
     if (text !== undefined) return [text];
     const chunk = MAY_BE_CHUNK.test(data) ? parseChunk(data) : undefined;
-    if (chunk === undefined) return undefined;
+    // Some send `null` in place of a chunk.
+    if (chunk === undefined) return this.areChunks && data === "null" ? [] : undefined;
     if (isFailure(chunk)) throw upstreamFailed(data);
-    if (!("choices" in chunk)) return undefined;
+    if (!isChunk(chunk)) return undefined;
     this.areChunks = true;
     return this.#answer.items(chunk, data);
   }

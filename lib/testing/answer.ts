@@ -90,7 +90,12 @@ function readBody(answer: Answer, body: Body, format: EventFormat | undefined): 
     const size = body.bytes.length + 1;
     const decoder = new EventDecoder({ maxLineBytes: size, maxEventBytes: size });
     answer.events = decoder.feed(body.bytes);
-    readAll(answer, answer.events, EVENT_READERS[format ?? formatOf(answer)]);
+    const name = format ?? formatOf(answer);
+    readAll(answer, answer.events, EVENT_READERS[name]);
+    // With a finish reason an OpenAI response is whole, whether `[DONE]` came or not.
+    const isWhole = name === "openai" && answer.summary.finishReason !== undefined &&
+      body.end === "complete";
+    if (isWhole && answer.end === "truncated") answer.end = "completed";
   } else if (type === "application/x-ndjson" || type === "application/ndjson") {
     // What follows the last line break is a line that was cut off.
     readAll(answer, answer.body.split("\n").slice(0, -1), readLine);
@@ -108,8 +113,7 @@ function readAll<T>(
   parts: T[],
   read: (answer: Answer, part: T, chunks: CompletionReader) => void,
 ): void {
-  // What a client sees, as it comes.
-  const chunks = new CompletionReader(false);
+  const chunks = new CompletionReader();
   for (const part of parts) {
     if (answer.end !== "truncated") return;
     read(answer, part, chunks);
@@ -285,7 +289,7 @@ function readDocument(answer: Answer, value: Json): void {
     }
     finish(answer, value.stop_reason, value.usage);
   } else if (Array.isArray(value?.choices)) {
-    readChunk(answer, chunkOf(value), new CompletionReader(false));
+    readChunk(answer, chunkOf(value), new CompletionReader());
   } else answer.items.push({ data: value });
 }
 

@@ -10,12 +10,12 @@ interface Made {
 }
 
 /** The calls of lists of fragments; each piece must continue what was given on before. */
-function assemble(lists: CallFragment[][], waitsForArguments = true): Made {
+function assemble(lists: CallFragment[][], isPatient = true): Made {
   let kept = 0;
   const assembler = new ToolCallAssembler({
     fault: (what) => new RangeError(what),
     keep: (bytes) => kept += bytes,
-    waitsForArguments,
+    isPatient,
   });
   const calls: { id?: string | undefined; name: string; arguments: string; extra?: unknown }[] = [];
   const pieces = [...lists.flatMap((list) => assembler.take(list)), ...assembler.end()];

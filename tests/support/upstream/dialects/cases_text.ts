@@ -181,9 +181,15 @@ export const CASES: readonly Case[] = [
     from: "https://github.com/BerriAI/litellm/issues/13777",
     body: chunk({ content: "Hel" }, null, { citations: ["https://a.example/cited"] }) +
       chunk({ content: "lo" }, "stop", { citations: ["https://a.example/cited"] }) + DONE,
-    parts: hello,
+    parts: [
+      text("Hel"),
+      {
+        kind: "citation",
+        data: { type: "url_citation", url_citation: { url: "https://a.example/cited" } },
+      },
+      text("lo"),
+    ],
     end: "stop",
-    mentions: ["https://a.example/cited"],
   },
   {
     name: "message where delta is wanted",
