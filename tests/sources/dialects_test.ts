@@ -98,11 +98,14 @@ const FORMATS: Partial<Record<FormatName, Format | "json" | "plain">> = {
 const isGood = (end: Case["end"]) =>
   end !== "upstream_failed" && end !== "truncated" && end !== "rate_limited";
 
+/** The kinds of part that what is only mentioned may come as. */
+const OTHERS = ["delta", "citation"];
+
 /** Whether the format has a place for what has no shape of its own. */
 const carriesAll = (format: FormatName) => format !== "plain" && !format.startsWith("anthropic");
 
 function assertTold(format: FormatName, given: Told, { parts, end, reason, mentions }: Case): void {
-  const isOther = (kind: string) => mentions !== undefined && kind === "delta";
+  const isOther = (kind: string) => mentions !== undefined && OTHERS.includes(kind);
   const rest = { ...given, parts: given.parts.filter(({ kind }) => !isOther(kind)) };
   // One document holds the whole answer or its failure, and `plain` just breaks off.
   const isLost = given.end === "failed" && format.endsWith("buffered");
@@ -171,7 +174,9 @@ for (const given of CASES) {
   test(`collect(): ${name}`, async () => {
     const headers = { "content-type": "text/event-stream" };
     const answer = await collect(new Response(body, { headers }), { format: "openai" });
-    const parts = partsOf(answer.items).filter(({ kind }) => !(given.mentions && kind === "delta"));
+    const parts = partsOf(answer.items).filter(({ kind }) =>
+      !(given.mentions && OTHERS.includes(kind))
+    );
     assertParts("json", { parts: merged(parts), end: "stop", body }, given.parts);
     const ends = { upstream_failed: "failed", truncated: "truncated" } as Record<string, string>;
     assert.equal(answer.end, ends[end] ?? "completed");
@@ -194,12 +199,14 @@ async function within(format: FormatName, check: () => Promise<void>): Promise<v
 async function assertPassed(response: Response, { body, end }: Case): Promise<void> {
   const given = await response.text();
   if (response.status !== 200) return assert.equal(isGood(end), false, given);
-  const passed = eventsOf(given).map(({ event, data }) => [event, data]);
+  // What says nothing may pass or not.
+  const passed = eventsOf(given).map(({ event, data }) => [event, data])
+    .filter(([, data]) => data !== "null");
   const last = passed.pop();
   assert.equal(last?.[0], isGood(end) ? "done" : "failed", given);
   if (!isGood(end)) assert.equal(JSON.parse(last![1]!).code, end);
   const sent = eventsOf(body).map(({ event, data }) => [event, data])
-    .filter(([, data]) => data !== "[DONE]");
+    .filter(([, data]) => data !== "[DONE]" && data !== "null");
   assert.deepEqual(passed, isGood(end) ? sent : sent.slice(0, passed.length));
 }
 

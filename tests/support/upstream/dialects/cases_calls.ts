@@ -96,8 +96,8 @@ export const CASES: readonly Case[] = [
     "two calls whose fragments alternate",
     calls(
       [{ index: 0, id: "a", ...f("f", "") }, { index: 1, id: "b", ...f("g", "") }],
-      [{ index: 1, ...more('{"b"') }],
       [{ index: 0, ...more('{"a"') }],
+      [{ index: 1, ...more('{"b"') }],
       [{ index: 1, ...more(":2}") }, { index: 0, ...more(":1}") }],
     ) + end,
     two,
