@@ -211,6 +211,25 @@ export const CASES: readonly Case[] = [
     "https://github.com/router-for-me/CLIProxyAPI/issues/5229",
   ),
   tool(
+    "an index that is a string",
+    calls(
+      [{ index: "0", id: "a", ...f("f", A) }],
+      [{ index: "1", id: "b", ...f("g", "") }],
+      [{ index: "1", ...more(B) }],
+    ) + end,
+    two,
+  ),
+  tool(
+    "an index that is null",
+    calls([{ index: null, id: "a", ...f("f", A) }], [{ index: null, id: "b", ...f("g", B) }]) + end,
+    two,
+  ),
+  tool(
+    "an id that is a number",
+    calls([{ index: 0, id: 7, ...f("f", "{") }], [{ index: 0, id: 7, ...more('"a":1}') }]) + end,
+    [call(undefined, "f", A)],
+  ),
+  tool(
     "arguments as an object",
     calls([{ index: 0, id: "c1", ...f("f", { a: 1 }) }]) + end,
     one,

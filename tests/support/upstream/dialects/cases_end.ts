@@ -341,6 +341,18 @@ export const CASES: readonly Case[] = [
     end: "stop",
   },
   {
+    name: "DONE between spaces",
+    body: say("Hello") + chunk({}, "stop") + "data:  [DONE] \n\n",
+    parts: hello,
+    end: "stop",
+  },
+  {
+    name: "a second answer behind DONE",
+    body: say("Hello") + finish("stop") + say("lost") + finish("length"),
+    parts: hello,
+    end: "stop",
+  },
+  {
     name: "an unfinished event at the end is discarded",
     body: say("Hello") + chunk({}, "stop") + chunk({ content: "lost" }).trimEnd(),
     parts: hello,
