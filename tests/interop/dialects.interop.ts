@@ -369,14 +369,21 @@ test("a picture and a citation are parts of useChat's message", async () => {
   }
 });
 
-test("openai runTools(): the thought signature of a call goes back to the upstream", async () => {
+test("openai: the thought signature of a call goes back to the upstream with the message", async () => {
   const dialect = DIALECTS.find(({ can }) => can.extra)!;
   const parts = [call("call_a", "weather", '{"city":"東京"}', signature)];
-  for (const seed of [1, 2, 3]) {
-    scene = { dialect, answer: { parts, end: "tool_calls", usage }, seed };
-    await completions().runTools({ ...asked("Go"), tools }).finalContent();
-    const { messages } = mock.requests.at(-1)!.body as { messages: Record<string, unknown>[] };
-    const [sent] = messages.flatMap(({ tool_calls }) => (tool_calls ?? []) as object[]);
-    assert.deepEqual({ ...sent, ...signature }, sent);
+  // `runTools()` itself drops what it does not know.
+  const messages = {
+    streamed: () => completions().stream(asked("Go")).finalMessage(),
+    buffered: async () => (await completions().create(asked("Go"))).choices[0]!.message,
+  };
+  for (const [how, ask] of Object.entries(messages)) {
+    scene = { dialect, answer: { parts, end: "tool_calls", usage }, seed: 1 };
+    const message = await ask();
+    const result = { role: "tool" as const, tool_call_id: "call_a", content: "sunny" };
+    await completions().create({ ...asked("Go"), messages: [message, result] });
+    const sent = mock.requests.at(-1)!.body as { messages: { tool_calls?: object[] }[] };
+    const [told] = sent.messages.flatMap(({ tool_calls }) => tool_calls ?? []);
+    assert.deepEqual({ ...told, ...signature }, told, how);
   }
 });

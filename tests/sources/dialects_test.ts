@@ -15,10 +15,10 @@ import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { openai, type OpenAIOptions } from "../../lib/sources/openai.ts";
 import { relay } from "../../lib/sources/relay.ts";
 import { collect } from "../../lib/testing.ts";
-import { assertNothingLeft, KEY } from "../support/relay.ts";
+import { KEY } from "../support/relay.ts";
 import { until } from "../support/serve.ts";
 import { merged } from "../support/upstream/dialects/answer.ts";
-import { type Case, chunk, finish, say } from "../support/upstream/dialects/case.ts";
+import { type Case, choices, chunk, finish, say } from "../support/upstream/dialects/case.ts";
 import { CASES as CALLS } from "../support/upstream/dialects/cases_calls.ts";
 import { CASES as ENDS } from "../support/upstream/dialects/cases_end.ts";
 import { CASES as TEXTS } from "../support/upstream/dialects/cases_text.ts";
@@ -31,7 +31,7 @@ import {
   readBack,
   type Told,
 } from "../support/upstream/dialects/readers.ts";
-import { type Scripted, startScripted } from "../support/upstream/dialects/server.ts";
+import { assertQuiet, type Scripted, startScripted } from "../support/upstream/dialects/server.ts";
 import type { Mock } from "../support/upstream/mock.ts";
 
 const CASES = [...ENDS, ...TEXTS, ...CALLS];
@@ -98,11 +98,14 @@ const FORMATS: Partial<Record<FormatName, Format | "json" | "plain">> = {
 const isGood = (end: Case["end"]) =>
   end !== "upstream_failed" && end !== "truncated" && end !== "rate_limited";
 
+/** The kinds of part that what is only mentioned may come as. */
+const OTHERS = ["delta", "citation"];
+
 /** Whether the format has a place for what has no shape of its own. */
 const carriesAll = (format: FormatName) => format !== "plain" && !format.startsWith("anthropic");
 
 function assertTold(format: FormatName, given: Told, { parts, end, reason, mentions }: Case): void {
-  const isOther = (kind: string) => mentions !== undefined && kind === "delta";
+  const isOther = (kind: string) => mentions !== undefined && OTHERS.includes(kind);
   const rest = { ...given, parts: given.parts.filter(({ kind }) => !isOther(kind)) };
   // One document holds the whole answer or its failure, and `plain` just breaks off.
   const isLost = given.end === "failed" && format.endsWith("buffered");
@@ -121,7 +124,7 @@ function assertTold(format: FormatName, given: Told, { parts, end, reason, menti
 
 /** What the operator is told of the end. */
 async function assertReported({ end, reason }: Case): Promise<void> {
-  await until(() => report !== undefined, 1000, "the report");
+  await until(() => report !== undefined, 5000, "the report");
   const { outcome, code, finishReason } = report!;
   assert.equal(outcome, isGood(end) ? "completed" : "failed");
   if (!isGood(end)) assert.equal(code, end);
@@ -142,7 +145,7 @@ for (const given of CASES) {
         await assertReported(given);
       });
     }
-    await assertNothingLeft(mock);
+    await assertQuiet(mock);
   });
   if (onlyOpenAI) continue;
 
@@ -164,14 +167,16 @@ for (const given of CASES) {
         await assertReported(given);
       });
     }
-    await assertNothingLeft(mock);
+    await assertQuiet(mock);
   });
   if (bodyEnd !== undefined) continue;
 
   test(`collect(): ${name}`, async () => {
     const headers = { "content-type": "text/event-stream" };
     const answer = await collect(new Response(body, { headers }), { format: "openai" });
-    const parts = partsOf(answer.items).filter(({ kind }) => !(given.mentions && kind === "delta"));
+    const parts = partsOf(answer.items).filter(({ kind }) =>
+      !(given.mentions && OTHERS.includes(kind))
+    );
     assertParts("json", { parts: merged(parts), end: "stop", body }, given.parts);
     const ends = { upstream_failed: "failed", truncated: "truncated" } as Record<string, string>;
     assert.equal(answer.end, ends[end] ?? "completed");
@@ -194,12 +199,15 @@ async function within(format: FormatName, check: () => Promise<void>): Promise<v
 async function assertPassed(response: Response, { body, end }: Case): Promise<void> {
   const given = await response.text();
   if (response.status !== 200) return assert.equal(isGood(end), false, given);
-  const passed = eventsOf(given).map(({ event, data }) => [event, data]);
+  // What says nothing may pass or not.
+  const passed = eventsOf(given).map(({ event, data }) => [event, data])
+    .filter(([, data]) => data !== "null");
   const last = passed.pop();
   assert.equal(last?.[0], isGood(end) ? "done" : "failed", given);
   if (!isGood(end)) assert.equal(JSON.parse(last![1]!).code, end);
-  const sent = eventsOf(body).map(({ event, data }) => [event, data])
-    .filter(([, data]) => data !== "[DONE]");
+  const all = eventsOf(body).map(({ event, data }) => [event, data]);
+  const done = all.findIndex(([, data]) => data!.trim() === "[DONE]");
+  const sent = all.slice(0, done < 0 ? all.length : done).filter(([, data]) => data !== "null");
   assert.deepEqual(passed, isGood(end) ? sent : sent.slice(0, passed.length));
 }
 
@@ -208,10 +216,10 @@ test("openai(): comments of the upstream are signs of life", async () => {
   const pause = ": OPENROUTER PROCESSING\n\n";
   scripts.set("comments", {
     pieces: [...pieces, pause, pause, pause, pause, pause, say("lo"), finish("stop")],
-    pauseMs: 60,
+    pauseMs: 100,
   });
   report = undefined;
-  const patient = asking({ tokenTimeoutMs: 150 });
+  const patient = asking({ tokenTimeoutMs: 400 });
   const given = await readBack("json", await ROUTES.json!(patient, "comments"));
   assertParts("json", given, [{ kind: "text", text: "Hello" }]);
   assert.equal(given.end, "stop", given.body);
@@ -227,7 +235,7 @@ test("openai(): a picture over 1 MiB arrives, or its limit is named", async () =
       await within(format, async () => {
         report = undefined;
         const given = await readBack(format, await ask(asking(limits), "picture"));
-        await until(() => report !== undefined, 1000, "the report");
+        await until(() => report !== undefined, 5000, "the report");
         if (given.end === "failed") {
           assert.match(report!.code!, /^(line|event|item)_too_large$/);
         } else {
@@ -238,7 +246,43 @@ test("openai(): a picture over 1 MiB arrives, or its limit is named", async () =
   }
 });
 
-test("the names of the cases are unique, and fifteen are from reports of their own", () => {
+test("openai(): log probabilities that were asked for arrive, or are refused by their name", async () => {
+  const logprobs = {
+    content: [{ token: "Hello", logprob: -0.31415, bytes: null, top_logprobs: [] }],
+  };
+  const choice = { index: 0, delta: { content: "Hello" }, logprobs, finish_reason: null };
+  scripts.set("logprobs", { pieces: [choices([choice]), finish("stop")] });
+  for (const stream of [true, false]) {
+    const asked = { model: "m", messages: messages("logprobs"), stream, logprobs: true };
+    const response = await sending("/v1/chat/completions", () => asked)(handler, "");
+    const body = await response.text();
+    if (response.status !== 200) assert.equal(response.status, 400);
+    assert(body.includes(response.status === 200 ? "-0.31415" : "logprobs"), body);
+  }
+});
+
+test("openai(): members beside a call go back to the upstream with it", async () => {
+  const extra_content = { google: { thought_signature: "EjQKMg==" } };
+  const call = {
+    id: "c1",
+    type: "function",
+    function: { name: "f", arguments: "{}" },
+    extra_content,
+  };
+  scripts.set("again", { pieces: [say("Hello"), finish("stop")] });
+  const said = [
+    ...messages("again"),
+    { role: "assistant", content: null, tool_calls: [call] },
+    { role: "tool", tool_call_id: "c1", content: "sunny" },
+  ];
+  const asked = { model: "m", messages: said, stream: true };
+  const response = await sending("/v1/chat/completions", () => asked)(handler, "");
+  assert.equal((await readBack("openai", response)).end, "stop");
+  const sent = mock.requests.at(-1)!.body as { messages: unknown[] };
+  assert.deepEqual(sent.messages, said);
+});
+
+test("the table has unique names, and cases of reports beyond the first in each part", () => {
   assert.equal(new Set(CASES.map(({ name }) => name)).size, CASES.length);
   for (const cases of [ENDS, TEXTS, CALLS]) {
     assert(cases.filter(({ from }) => from !== undefined).length >= 5);

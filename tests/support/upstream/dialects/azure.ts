@@ -57,8 +57,7 @@ function write(answer: Answer, chance: () => number): string[] {
 export const azure: Dialect = {
   name: "azure",
   seen: [
-    "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter",
-    "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming",
+    "https://learn.microsoft.com/azure/foundry/openai/concepts/content-streaming",
   ],
   can: {
     parts: ["text", "text", "call", "refusal"],

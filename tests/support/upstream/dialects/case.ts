@@ -22,7 +22,7 @@ export interface Case {
   readonly reason?: string;
   /**
    * What has no shape of its own but may not vanish: each of these texts stands somewhere in the bodies of
-   * the formats that carry more than text, and any part of the kind `delta` is let pass.
+   * the formats that carry more than text, as a part of the kind `delta` or `citation`.
    */
   readonly mentions?: readonly string[];
   /** Only through `openai()`: a response that is relayed has no status that could still be changed. */

@@ -96,8 +96,8 @@ export const CASES: readonly Case[] = [
     "two calls whose fragments alternate",
     calls(
       [{ index: 0, id: "a", ...f("f", "") }, { index: 1, id: "b", ...f("g", "") }],
-      [{ index: 1, ...more('{"b"') }],
       [{ index: 0, ...more('{"a"') }],
+      [{ index: 1, ...more('{"b"') }],
       [{ index: 1, ...more(":2}") }, { index: 0, ...more(":1}") }],
     ) + end,
     two,
@@ -209,6 +209,25 @@ export const CASES: readonly Case[] = [
       end,
     [text("Hello"), ...two],
     "https://github.com/router-for-me/CLIProxyAPI/issues/5229",
+  ),
+  tool(
+    "an index that is a string",
+    calls(
+      [{ index: "0", id: "a", ...f("f", A) }],
+      [{ index: "1", id: "b", ...f("g", "") }],
+      [{ index: "1", ...more(B) }],
+    ) + end,
+    two,
+  ),
+  tool(
+    "an index that is null",
+    calls([{ index: null, id: "a", ...f("f", A) }], [{ index: null, id: "b", ...f("g", B) }]) + end,
+    two,
+  ),
+  tool(
+    "an id that is a number",
+    calls([{ index: 0, id: 7, ...f("f", "{") }], [{ index: 0, id: 7, ...more('"a":1}') }]) + end,
+    [call(undefined, "f", A)],
   ),
   tool(
     "arguments as an object",

@@ -9,6 +9,8 @@ const F = call("c1", "f", '{"a":1}');
 const callF = calls([
   { index: 0, id: "c1", type: "function", function: { name: "f", arguments: '{"a":1}' } },
 ]);
+const BEDROCK =
+  "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_MessageStopEvent.html";
 const CONVERSE =
   "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html";
 const GEMINI = "https://ai.google.dev/api/generate-content#FinishReason";
@@ -36,8 +38,8 @@ const withheld: [reason: string, from?: string][] = [
   ["recitation", GEMINI],
   ["spii", GEMINI],
   ["image_safety", GEMINI],
-  ["guardrail_intervened", CONVERSE],
-  ["content_filtered", CONVERSE],
+  ["guardrail_intervened", BEDROCK],
+  ["content_filtered", BEDROCK],
 ];
 /** Good ends in the words of others. */
 const translated: [reason: string, kind: "stop" | "length", from: string][] = [
@@ -46,8 +48,8 @@ const translated: [reason: string, kind: "stop" | "length", from: string][] = [
   ["COMPLETE", "stop", "https://docs.cohere.com/reference/chat"],
   ["MAX_TOKENS", "length", "https://docs.cohere.com/reference/chat"],
   ["STOP", "stop", GEMINI],
-  ["end_turn", "stop", CONVERSE],
-  ["max_tokens", "length", CONVERSE],
+  ["end_turn", "stop", BEDROCK],
+  ["max_tokens", "length", BEDROCK],
   ["model_length", "length", "https://docs.mistral.ai/api/endpoint/chat"],
 ];
 
@@ -128,7 +130,7 @@ export const CASES: readonly Case[] = [
   },
   {
     name: "a complete call, and then tool_use",
-    from: CONVERSE,
+    from: BEDROCK,
     body: callF + finish("tool_use"),
     parts: [F],
     end: "tool_calls",
@@ -335,6 +337,18 @@ export const CASES: readonly Case[] = [
     name: "DONE without its space",
     from: "https://github.com/lidge-jun/opencodex/issues/1170",
     body: (say("Hello") + finish("stop")).replaceAll("data: ", "data:"),
+    parts: hello,
+    end: "stop",
+  },
+  {
+    name: "DONE between spaces",
+    body: say("Hello") + chunk({}, "stop") + "data:  [DONE] \n\n",
+    parts: hello,
+    end: "stop",
+  },
+  {
+    name: "a second answer behind DONE",
+    body: say("Hello") + finish("stop") + say("lost") + finish("length"),
     parts: hello,
     end: "stop",
   },

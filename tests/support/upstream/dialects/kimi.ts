@@ -41,7 +41,7 @@ function write(answer: Answer, chance: () => number): string[] {
 export const kimi: Dialect = {
   name: "kimi",
   seen: [
-    "https://platform.moonshot.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api",
+    "https://platform.moonshot.ai/docs/api/chat",
     "https://github.com/openlit/openlit/issues/989",
   ],
   can: {

@@ -1,5 +1,8 @@
 /** The mock upstream with bodies that a test gives it: each under a name, which the model's name is. */
 import { Buffer } from "node:buffer";
+import { active } from "../../../../lib/counters.ts";
+import { total } from "../../child.ts";
+import { until } from "../../serve.ts";
 import { type Mock, startMock } from "../mock.ts";
 import type { Reply } from "../raw_http.ts";
 import type { BodyEnd } from "./case.ts";
@@ -39,4 +42,9 @@ async function send(reply: Reply, { pieces, end = "clean", pauseMs = 0 }: Script
   await reply.sleep(20);
   if (end === "rst") reply.rst();
   else reply.fin();
+}
+
+/** Nothing runs any more, and no connection is open. */
+export async function assertQuiet(mock: Mock): Promise<void> {
+  await until(() => total(active) === 0 && mock.open === 0, 5000, "nothing left");
 }
