@@ -353,8 +353,9 @@ test("collect() tells an error of another API by its message and its code", asyn
 });
 
 test("collect() tells that an answer of another API has lost its end", async () => {
+  // With its finish reason a completion is whole.
+  assert.equal((await collect(stream(wire(CHUNKS)))).end, "completed");
   const cut = [
-    stream(wire(CHUNKS)),
     stream(wire([...CHUNKS.slice(0, 4), "[DONE]"])), // no finish reason
     stream(named(MESSAGE_EVENTS)),
     stream(wire(PARTS), UI),

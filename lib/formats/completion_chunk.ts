@@ -203,10 +203,12 @@ function callItem({ call: { index, id, name }, isFirst, fragment, extra }: CallP
 /** Whether fragments were complete and in order as they came. */
 function isSame(pieces: readonly CallPiece[], fragments: readonly CallFragment[]): boolean {
   return pieces.length === fragments.length && pieces.every((piece, at) => {
-    const { index, id, name, arguments: json } = fragments[at]!;
+    const { type, index, id, name, arguments: json = "" } = fragments[at]!;
     const { call, isFirst, fragment } = piece;
-    return index === call.index && (json ?? "") === fragment &&
-      (isFirst ? isText(id) && name === call.name : id == null && name == null);
+    if (index !== call.index || json !== fragment) return false;
+    return isFirst
+      ? type === "function" && id === call.id && isText(id) && name === call.name
+      : type === undefined && id === undefined && name === undefined;
   });
 }
 

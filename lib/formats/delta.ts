@@ -135,12 +135,13 @@ function fileOf(image: unknown): Item | undefined {
 }
 
 function fragmentOf(call: object): CallFragment {
-  const { index, id, type: _type, function: given, ...rest } = call as Fields;
+  const { index, id, type, function: given, ...rest } = call as Fields;
   const { name, arguments: json, ...further } = Object(given);
   const extra: Fields = {};
   for (const [key, value] of Object.entries(rest)) if (!isEmpty(value)) extra[key] = value;
   if (!isEmpty(further)) extra["function"] = further;
   return {
+    type,
     index,
     id,
     name,

@@ -20,6 +20,8 @@ export interface ToolCall {
 
 /** A fragment of a tool call. None of its fields is certain. */
 export interface CallFragment {
+  /** The kind of call; all are functions. */
+  type?: unknown;
   index?: unknown;
   id?: unknown;
   name?: unknown;

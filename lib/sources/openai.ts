@@ -292,9 +292,10 @@ class CompletionFiller {
     if (data === "") return undefined;
     const text = this.#answer.text(data);
     if (text !== undefined) return this.#queue.send(text);
+    const chunk = parseChunk(data);
+    if (chunk === undefined && data.trim() === "[DONE]") return "last";
     // Some send `null` in place of a chunk.
     if (data === "null") return undefined;
-    const chunk = parseChunk(data);
     if (chunk === undefined || isFailure(chunk)) throw this.#failed(data);
     let sent: Promise<boolean> | undefined;
     for (const item of this.#answer.items(chunk, data)) sent = this.#queue.send(item);

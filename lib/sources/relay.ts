@@ -21,6 +21,8 @@ export interface RelayOptions {
 /** Names of events that end a stream: Spillway's own, Anthropic's, and OpenAI Responses'. */
 const ENDS = new Set(["done", "message_stop", "response.completed", "response.incomplete"]);
 const FAILURES = new Set(["failed", "error", "response.failed"]);
+/** `[DONE]` may stand between spaces. */
+const MAX_DONE = 16;
 /** AG-UI has no names of events: their types are in the data. Only data that matches is parsed. */
 const MAY_END = /"RUN_(?:FINISHED|ERROR)"/;
 
@@ -85,7 +87,7 @@ export function relay(
 
 function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOptions["end"]>> {
   if (FAILURES.has(event)) return "failed";
-  if (data === "[DONE]" || ENDS.has(event)) return "completed";
+  if (ENDS.has(event) || (data.length < MAX_DONE && data.trim() === "[DONE]")) return "completed";
   if (event !== "message" || !MAY_END.test(data)) return undefined;
   const { type } = Object(parseJson(data));
   return type === "RUN_FINISHED" ? "completed" : type === "RUN_ERROR" ? "failed" : undefined;

@@ -203,6 +203,14 @@ export const CASES: readonly Case[] = [
     "https://github.com/continuedev/continue/pull/5849",
   ),
   tool(
+    "empty arguments, and then those that are meant",
+    calls([{ index: 0, id: "c1", ...f("f", "{}") }], [{ index: 0, ...more('{"a"') }], [
+      { index: 0, ...more(":1}") },
+    ]) + end,
+    one,
+    "https://github.com/openai/openai-agents-js/pull/712",
+  ),
+  tool(
     "the first call at index 1",
     say("Hello") +
       calls([{ index: 1, id: "a", ...f("f", A) }], [{ index: 2, id: "b", ...f("g", B) }]) +
