@@ -30,7 +30,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 /** How long such a body is waited for, in ms. */
 const BODY_WAIT_MS = 500;
 
-/** The default of all requests on Node. */
+/** The default of all requests on Node, in the version that every other one understands. */
 const NODE_DISPATCHER = Symbol.for("undici.globalDispatcher.1");
 
 interface Dispatcher {
@@ -38,7 +38,7 @@ interface Dispatcher {
 }
 
 /**
- * The options of `fetch` that lift the runtimes' own limits: Bun gives up after 5 minutes without a
+ * The options of `fetch` that lift the runtimes' own limits: Bun 1.3 gives up after 5 minutes without a
  * byte, Node after as long without the headers or between two chunks. A model may think longer.
  */
 function withoutLimits(): object {
