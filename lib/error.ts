@@ -152,11 +152,7 @@ export function callSafely<T>(
   value: T,
   fail: (error: unknown) => void,
 ): void {
-  try {
-    Promise.resolve(callback(value)).catch(fail);
-  } catch (error) {
-    fail(error);
-  }
+  new Promise((resolve) => resolve(callback(value))).catch(fail);
 }
 
 /**

@@ -9,5 +9,6 @@ export type { Source, SourceContext, SourceFunction, StartedSource } from "./pip
 export { AsyncQueue, type AsyncQueueOptions } from "./pipeline/queue.ts";
 export { echo, type EchoOptions } from "./sources/echo.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./sources/langchain.ts";
-export { openai, type OpenAIOptions } from "./sources/openai.ts";
+export { openai, type OpenAIOptions, type OpenAIUpstream } from "./sources/openai.ts";
 export { relay, type RelayOptions } from "./sources/relay.ts";
+export { UpstreamError } from "./sources/upstream_failure.ts";

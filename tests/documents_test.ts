@@ -184,6 +184,8 @@ const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
   ["lib/handler/stream_limit.ts", "StreamLimits", "limits."],
   ["lib/handler/body.ts", "BodyLimits", "limits."],
   ["lib/replay/memory.ts", "MemoryLogOptions"],
+  ["lib/sources/openai_options.ts", "OpenAIUpstream"],
+  ["lib/sources/openai_options.ts", "OpenAIOptions"],
 ];
 
 /** The options of a type with the default in their comment, as they stand in its file. */

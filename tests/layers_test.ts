@@ -44,7 +44,14 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "formats/delta.ts",
     "formats/tool_calls.ts",
   ],
-  sources: ["sources/upstream.ts", "sources/deadline.ts"],
+  sources: [
+    "sources/upstream.ts",
+    "sources/upstream_request.ts",
+    "sources/upstream_failure.ts",
+    "sources/deadline.ts",
+    "sources/openai_options.ts",
+    "sources/codes.ts",
+  ],
 };
 interface File {
   path: string;
@@ -183,10 +190,12 @@ test("the environment is read by the entry alone", () => {
   ]);
 });
 
-test("the runtime is asked for by the entry and the scheduler at most", () => {
+test("the runtime is asked for by the entry, the scheduler and the fetch of an upstream at most", () => {
   const asking = where(({ code }) => /globalThis|\bBun\b\.|\bDeno\b\./.test(code));
   assert.deepEqual(
-    asking.filter((path) => !["server/listen.ts", "pipeline/scheduler.ts"].includes(path)),
+    asking.filter((path) =>
+      !["server/listen.ts", "pipeline/scheduler.ts", "sources/upstream_request.ts"].includes(path)
+    ),
     [],
   );
 });

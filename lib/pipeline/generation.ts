@@ -365,6 +365,7 @@ function contextOf(
     request,
     lastEventId,
     queue: generation.queue,
+    report: (error) => generation.report(error),
     get signal() {
       return generation.queue.signal;
     },

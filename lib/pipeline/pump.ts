@@ -22,6 +22,8 @@ export interface SourceContext<Input = unknown> {
   readonly streamId: string;
   /** What the client sent as `Last-Event-ID`, if anything. */
   readonly lastEventId: string | undefined;
+  /** Reports an error to the operator (`onError`) that does not end the stream. Never throws. */
+  readonly report: (error: unknown) => void;
 }
 
 /** A source that has started already, as opposed to a function that makes one. */

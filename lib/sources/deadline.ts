@@ -6,16 +6,26 @@ import { type Clock, sleep, systemClock } from "../pipeline/scheduler.ts";
 /**
  * One timer for all time limits of a request, moved by an assignment. It also passes on the abort
  * of the queue's signal, so that the fetch has one signal to listen to.
+ *
+ * There are two limits at any time: that of the step, which each sign of life moves, and an end,
+ * which only the time that our own client takes moves.
  */
 export class Deadline {
   readonly #abort = new AbortController();
   readonly #parent: AbortSignal;
   readonly #clock: Clock;
   #dueMs = Infinity;
+  /** The option that limits the step. */
+  #limit = "";
+  #endMs = Infinity;
+  /** The option that sets the end. */
+  #endLimit = "";
+  /** Since when our own client is waited for; `undefined` while it is not. */
+  #heldSinceMs: number | undefined;
   #timer: unknown;
   /** When the timer fires: at its due time, or before, and then it checks again. */
   #firesMs = Infinity;
-  #hasTimedOut = false;
+  #timeout: StreamError | undefined;
   readonly #passOn = (): void => this.#abort.abort(this.#parent.reason);
 
   constructor(parent: AbortSignal, clock: Clock = systemClock) {
@@ -30,10 +40,40 @@ export class Deadline {
     return this.#abort.signal;
   }
 
-  /** Sets the limit for the next step, in ms; `Infinity` is for ever. */
-  expect(limitMs: number): void {
-    this.#dueMs = this.#clock.now() + limitMs;
+  /** Time until the nearest limit, in ms; `Infinity` if there is none. */
+  get leftMs(): number {
+    return this.#dueMs - this.#clock.now();
+  }
+
+  /** Sets the end, as a time of the clock; it holds from the next step on. */
+  endAt(endMs: number, limit: string): void {
+    this.#endMs = endMs;
+    this.#endLimit = limit;
+  }
+
+  /**
+   * Sets the limit for the next step.
+   *
+   * @param limitMs In ms; `Infinity` leaves the end alone.
+   * @param limit The option that it comes from, for the operator.
+   */
+  expect(limitMs: number, limit: string): void {
+    this.#limit = limit;
+    this.#dueMs = Math.min(this.#clock.now() + limitMs, this.#endMs);
     if (this.#dueMs < this.#firesMs) this.#arm();
+  }
+
+  /** Stops every limit while our own client is slow: the upstream is not late then. */
+  hold(): void {
+    this.#heldSinceMs ??= this.#clock.now();
+    this.#dueMs = Infinity;
+  }
+
+  /** Ends `hold`; the next step has to be expected anew. */
+  release(): void {
+    if (this.#heldSinceMs === undefined) return;
+    this.#endMs += this.#clock.now() - this.#heldSinceMs;
+    this.#heldSinceMs = undefined;
   }
 
   /**
@@ -43,7 +83,7 @@ export class Deadline {
    * aborted.
    */
   check(): void {
-    if (this.#hasTimedOut) throw new StreamError("upstream_timeout");
+    if (this.#timeout !== undefined) throw this.#timeout;
     if (this.#parent.aborted) throw this.#parent.reason;
   }
 
@@ -52,6 +92,24 @@ export class Deadline {
     this.check();
     await sleep(ms, this.signal, this.#clock);
     this.check();
+  }
+
+  /** Calls `run` once after `ms`, whatever the limits are. Returns what takes it back. */
+  after(ms: number, run: () => void): () => void {
+    let isWaiting = true;
+    const settle = (): void => {
+      if (isWaiting) active.timers--;
+      isWaiting = false;
+    };
+    active.timers++;
+    const timer = this.#clock.setTimer(() => {
+      settle();
+      run();
+    }, ms);
+    return () => {
+      this.#clock.clearTimer(timer);
+      settle();
+    };
   }
 
   stop(): void {
@@ -66,12 +124,15 @@ export class Deadline {
     this.#firesMs = this.#dueMs;
     this.#timer = this.#clock.setTimer(() => {
       this.#disarm();
-      if (this.#clock.now() < this.#dueMs) {
+      const nowMs = this.#clock.now();
+      if (nowMs < this.#dueMs) {
         if (this.#dueMs < Infinity) this.#arm();
         return;
       }
-      this.#hasTimedOut = true;
-      this.#abort.abort(new StreamError("upstream_timeout"));
+      const limit = nowMs < this.#endMs ? this.#limit : this.#endLimit;
+      const cause = new Error(`${limit} has passed`);
+      this.#timeout = new StreamError("upstream_timeout", { cause });
+      this.#abort.abort(this.#timeout);
     }, Math.max(0, this.#dueMs - this.#clock.now()));
   }
 

@@ -4,100 +4,33 @@
  */
 import type { ChatFields, ChatMessage } from "../chat.ts";
 import { CompletionReader, isFailure, parseChunk } from "../formats/completion_chunk.ts";
-import { StreamError, upstreamFailed } from "../error.ts";
+import { publicError, StreamError, upstreamFailed } from "../error.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 import type { Item, Summary } from "../item.ts";
-import { checkOptionNames } from "../option_names.ts";
 import { accepted, AsyncQueue } from "../pipeline/queue.ts";
-import type { Clock } from "../pipeline/scheduler.ts";
+import { type Clock, systemClock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { Deadline } from "./deadline.ts";
-import { discard, readUpstream } from "./upstream.ts";
+import {
+  type CheckedUpstream,
+  checkOptions,
+  type OpenAILimits,
+  type OpenAIOptions,
+  type OpenAIUpstream,
+} from "./openai_options.ts";
+import { readEvents } from "./upstream.ts";
+import {
+  errorIn,
+  excerptOf,
+  type Failure,
+  failureOf,
+  reportedFailure,
+  UpstreamError,
+} from "./upstream_failure.ts";
+import { connect } from "./upstream_request.ts";
 import { isObject } from "../values.ts";
 
-/** Options of {@linkcode openai}. */
-export interface OpenAIOptions<Input = unknown> {
-  /** The base URL of the API, as `https://api.openai.com/v1`. */
-  baseURL: string;
-  /** The model's name. */
-  model: string;
-  /** Sent as a bearer token, to this origin only. */
-  apiKey?: string;
-  /** The conversation. @default {`input.messages`, else `input.query` as the user's message} */
-  messages?: (context: SourceContext<Input>) => ChatMessage[];
-  /**
-   * Further fields of the request's body: temperature, tools, … They override those of the input. A
-   * limit on tokens also overrides the limit under its other name. For an upstream that knows only
-   * the newer name: `({ input }) => ({ max_completion_tokens: input.max_tokens })`.
-   */
-  body?: Record<string, unknown> | ((context: SourceContext<Input>) => Record<string, unknown>);
-  /**
-   * Fields of the input that are sent to the upstream as well; `[]` is none of them. A client's key
-   * and the model's name are never sent. @default {those that shape the answer: see `FIELDS`}
-   */
-  fields?: readonly string[];
-  /** Further request headers. */
-  headers?: Record<string, string>;
-  /**
-   * How long the upstream may take to send its response headers, in ms, 1 or more.
-   * @default {60 000}
-   */
-  headTimeoutMs?: number;
-  /** How long the first token may take after the headers, in ms, 1 or more. @default {120 000} */
-  firstTokenTimeoutMs?: number;
-  /** How long each further token may take, in ms, 1 or more. @default {60 000} */
-  tokenTimeoutMs?: number;
-  /** Bytes of the longest line, 1 or more. @default {1 MiB} */
-  maxLineBytes?: number;
-  /** Bytes of the largest event, 1 or more. @default {1 MiB} */
-  maxEventBytes?: number;
-  /** How often a request that failed before its first byte is sent again, 0 to 10. @default {0} */
-  retries?: number;
-  /** Time and timers, for tests. @default {the runtime's} */
-  clock?: Clock;
-}
-
-/** What one run of the source needs to send its request and fill the queue. */
-interface Relay {
-  readonly url: string;
-  readonly init: () => RequestInit;
-  readonly apiKey: string | undefined;
-  readonly options: Required<Pick<OpenAIOptions, typeof LIMITS[number]>>;
-  readonly clock: Clock | undefined;
-}
-
-const NAMES: Record<keyof OpenAIOptions, true> = {
-  baseURL: true,
-  model: true,
-  apiKey: true,
-  messages: true,
-  body: true,
-  fields: true,
-  headers: true,
-  headTimeoutMs: true,
-  firstTokenTimeoutMs: true,
-  tokenTimeoutMs: true,
-  maxLineBytes: true,
-  maxEventBytes: true,
-  retries: true,
-  clock: true,
-};
-const LIMITS = [
-  "headTimeoutMs",
-  "firstTokenTimeoutMs",
-  "tokenTimeoutMs",
-  "maxLineBytes",
-  "maxEventBytes",
-  "retries",
-] as const;
-const DEFAULTS: Relay["options"] = {
-  headTimeoutMs: 60_000,
-  firstTokenTimeoutMs: 120_000,
-  tokenTimeoutMs: 60_000,
-  maxLineBytes: 1024 * 1024,
-  maxEventBytes: 1024 * 1024,
-  retries: 0,
-};
+export type { OpenAIOptions, OpenAIUpstream } from "./openai_options.ts";
 
 /**
  * Fields of the input that a client may choose. Gateways take many more fields, among them other
@@ -119,11 +52,8 @@ const FIELDS: readonly string[] = [
   "reasoning_effort",
 ];
 
-/**
- * The longest `Retry-After`, in seconds, that a retry waits for; a longer one is sent to the client
- * at once.
- */
-const MAX_RETRY_AFTER = 60;
+/** The longest `Retry-After`, in ms, that a retry waits for; the client is told a longer one at once. */
+const MAX_RETRY_AFTER_MS = 60_000;
 
 /**
  * A source that calls an OpenAI-compatible upstream and streams its response.
@@ -151,37 +81,16 @@ const MAX_RETRY_AFTER = 60;
 export function openai<Input = unknown>(
   options: OpenAIOptions<Input>,
 ): (context: SourceContext<Input>) => AsyncQueue<Item> {
-  const limits = check(options);
-  const url = new URL(options.baseURL);
-  url.pathname = url.pathname.replace(/\/*$/, "/chat/completions");
-  const headers = headersOf(options);
+  const { limits, upstreams } = checkOptions(options);
   return (context) => {
     const queue = new AsyncQueue<Item>();
     const messages = options.messages?.(context) ?? messagesOf(context.input);
-    const fixed = typeof options.body === "function" ? options.body(context) : options.body;
-    const body = new TextEncoder().encode(JSON.stringify({
-      stream_options: { include_usage: true },
-      ...fieldsOf(context.input, options.fields ?? FIELDS, fixed ?? {}),
-      ...fixed,
-      model: options.model,
-      messages,
-      stream: true,
+    const requests = upstreams.map((upstream) => ({
+      upstream,
+      body: () => bodyOf(upstream.options, context, messages),
     }));
-    const init = (): RequestInit => ({
-      method: "POST",
-      headers,
-      redirect: "manual",
-      // An option of Bun's: it would unpack a compression bomb for 100 ms although the response is
-      // rejected.
-      decompress: false,
-      // Deno 2.9 sends bytes again by itself when the connection breaks before the response
-      // headers, those of `new Response(bytes).body` too, and the model is paid twice; it cannot do
-      // that with a Blob's.
-      body: new Blob([body]).stream(),
-      duplex: "half",
-    } as RequestInit);
-    const { apiKey, clock } = options;
-    fill(queue, { url: url.href, init, apiKey, options: limits, clock }).then(
+    const { clock = systemClock } = options;
+    fill({ queue, limits, clock, report: (error) => context.report(error) }, requests).then(
       (summary) => queue.close(summary),
       (error) => queue.fail(error),
     );
@@ -189,95 +98,182 @@ export function openai<Input = unknown>(
   };
 }
 
-/** Fills the queue to the end. Whatever ends the queue aborts the request. */
-async function fill(queue: AsyncQueue<Item>, relay: Relay): Promise<Summary> {
-  const { firstTokenTimeoutMs, tokenTimeoutMs, maxLineBytes, maxEventBytes } = relay.options;
-  const deadline = new Deadline(queue.signal, relay.clock);
+/** What one run of the source needs, whichever upstream it asks. */
+interface Run {
+  readonly queue: AsyncQueue<Item>;
+  readonly limits: OpenAILimits;
+  readonly clock: Clock;
+  /** Tells the operator of an error that the client does not see. */
+  readonly report: (error: unknown) => void;
+}
+
+/** A request to one upstream. Its body is made when it is asked. */
+interface UpstreamRequest {
+  readonly upstream: CheckedUpstream<never>;
+  readonly body: () => Blob;
+}
+
+/**
+ * Fills the queue to the end, from the first upstream that sends an item. Whatever ends the queue
+ * aborts the request.
+ */
+async function fill(run: Run, requests: readonly UpstreamRequest[]): Promise<Summary> {
+  const { queue, limits, clock } = run;
+  const endMs = clock.now() + limits.answerTimeoutMs;
+  const fallbackMs = clock.now() + limits.fallbackTimeoutMs;
+  const failures: Error[] = [];
+  /** Called when an upstream answers, in place of those that have failed. */
+  const reportFailures = (): void => failures.splice(0).forEach(run.report);
+  for (const [i, request] of requests.entries()) {
+    const isLast = i === requests.length - 1;
+    if (i > 0 && !isLast && clock.now() >= fallbackMs) continue;
+    const deadline = new Deadline(queue.signal, clock);
+    if (isLast || endMs < fallbackMs) deadline.endAt(endMs, "answerTimeoutMs");
+    else deadline.endAt(fallbackMs, "fallbackTimeoutMs");
+    const begin = (): void => {
+      deadline.endAt(endMs, "answerTimeoutMs");
+      reportFailures();
+    };
+    try {
+      const result = await ask(run, request, deadline, begin);
+      if (!("mayRetry" in result)) {
+        reportFailures();
+        return result;
+      }
+      const { name, options } = request.upstream;
+      const { error, mayFallBack } = result;
+      if (requests.length === 1) throw error;
+      failures.push(new Error(`${name}, model ${options.model}, failed`, { cause: error }));
+      if (isLast || !mayFallBack) throw lastError(error, failures);
+    } finally {
+      deadline.stop();
+    }
+  }
+  throw new Error("Unreachable: the last upstream is always asked");
+}
+
+/** The error of the last upstream that was asked, with those of all of them as its cause. */
+function lastError(error: unknown, failures: readonly Error[]): StreamError {
+  const { code, status, title, retryAfter } = publicError(error);
+  const cause = new AggregateError(failures, failures.map(({ message }) => message).join("; "));
+  return new StreamError(code, {
+    status,
+    title,
+    cause,
+    ...retryAfter === undefined ? {} : { retryAfter },
+  });
+}
+
+/** Asks one upstream, as often as it may be asked. */
+async function ask(
+  run: Run,
+  { upstream, body }: UpstreamRequest,
+  deadline: Deadline,
+  begin: () => void,
+): Promise<Summary | Failure> {
+  const bytes = body();
+  for (let tries = 0;; tries++) {
+    const result = await attempt(run, upstream, bytes, deadline, begin);
+    if (!("mayRetry" in result) || !result.mayRetry || tries >= run.limits.retries) return result;
+    const backoffMs = Math.min(250 * 2 ** tries, 8000) * (0.5 + Math.random() / 2);
+    const waitMs = result.waitMs || backoffMs;
+    deadline.expect(Infinity, "");
+    if (waitMs > MAX_RETRY_AFTER_MS || waitMs >= deadline.leftMs) return result;
+    await deadline.pause(waitMs);
+  }
+}
+
+/**
+ * Sends one request and passes on what comes back.
+ *
+ * @param begin Called with the first item: nothing is asked again after it.
+ * @returns The summary, or what failed before the first item.
+ * @throws What failed after it.
+ */
+async function attempt(
+  { queue, limits }: Run,
+  upstream: CheckedUpstream<never>,
+  body: Blob,
+  deadline: Deadline,
+  begin: () => void,
+): Promise<Summary | Failure> {
+  const { maxLineBytes, maxEventBytes } = limits;
+  let limit = "headTimeoutMs" as "headTimeoutMs" | "firstTokenTimeoutMs" | "tokenTimeoutMs";
+  const expect = (): void => deadline.expect(limits[limit], limit);
+  let failure: Failure | undefined;
   try {
-    const response = await connect(relay, deadline);
-    deadline.expect(firstTokenTimeoutMs);
-    const answer = new CompletionFiller(queue, relay.apiKey);
-    const isDone = await readUpstream(response, deadline.signal, (event) => {
-      const sent = answer.take(event);
-      // A role, a comment or an empty event is no token.
-      if (typeof sent !== "object") return sent;
-      deadline.expect(tokenTimeoutMs);
-      if (accepted(sent)) return sent;
-      // While our own client is slow, the upstream is not late.
-      deadline.expect(Infinity);
-      return sent.then((room) => {
-        deadline.expect(tokenTimeoutMs);
-        return room;
-      });
-    }, { maxLineBytes, maxEventBytes, fatal: true });
+    expect();
+    const response = await connect(upstream, body, deadline);
+    if ("mayRetry" in response) return response;
+    limit = "firstTokenTimeoutMs";
+    expect();
+    const answer = new CompletionFiller(queue, upstream.mask);
+    const isDone = await readEvents(
+      response,
+      deadline.signal,
+      (event) => {
+        if (limit !== "tokenTimeoutMs") {
+          failure = failureIn(event, upstream);
+          if (failure !== undefined) return "last";
+        }
+        const sent = answer.take(event);
+        // A role, a comment or an empty event is no token.
+        if (typeof sent !== "object") return sent;
+        if (limit !== "tokenTimeoutMs") {
+          limit = "tokenTimeoutMs";
+          begin();
+          expect();
+        }
+        if (accepted(sent)) return sent;
+        // While our own client is slow, the upstream is not late.
+        deadline.hold();
+        return sent.then((room) => {
+          deadline.release();
+          expect();
+          return room;
+        });
+      },
+      { maxLineBytes, maxEventBytes, fatal: true },
+      expect,
+    );
+    if (failure !== undefined) return failure;
     if (!isDone) deadline.check();
     const { summary } = answer;
     // With a finish reason the answer is whole, whether `[DONE]` came or not.
     if (summary.finishReason === undefined) throw new StreamError("truncated");
     return summary;
-  } finally {
-    deadline.stop();
+  } catch (error) {
+    if (limit === "tokenTimeoutMs" || queue.closed) throw error;
+    return failureOf(error);
   }
 }
 
-/**
- * Waits for the upstream's response headers. An error status is mapped to what our client may know
- * of it.
- */
-async function connect({ url, init, options }: Relay, deadline: Deadline): Promise<Response> {
-  for (let tries = 0;; tries++) {
-    let failure: StreamError;
-    deadline.expect(options.headTimeoutMs);
-    try {
-      const response = await fetch(url, { ...init(), signal: deadline.signal });
-      if (response.status === 200 && !isPacked(response)) return response;
-      discard(response);
-      failure = failureOf(response);
-      const again = response.status === 429 || response.status >= 500;
-      if (!again) throw failure;
-    } catch (cause) {
-      deadline.check();
-      if (cause instanceof StreamError) throw cause;
-      failure = new StreamError("bad_upstream", { cause });
-    }
-    const { retryAfter = 0 } = failure;
-    if (tries >= options.retries || retryAfter > MAX_RETRY_AFTER) throw failure;
-    const backoffMs = Math.min(250 * 2 ** tries, 8000) * (0.5 + Math.random() / 2);
-    deadline.expect(Infinity);
-    await deadline.pause(retryAfter * 1000 || backoffMs);
-  }
-}
-
-/**
- * Whether the response is compressed. It was not asked for: it holds tokens back, and not every
- * runtime can undo it.
- */
-function isPacked(response: Response): boolean {
-  return (response.headers.get("content-encoding") ?? "identity") !== "identity";
-}
-
-/**
- * The error for an upstream's status: 429 stays 429, with its `Retry-After`; every other status is
- * the upstream's fault, 502.
- */
-function failureOf(response: Response): StreamError {
-  const cause = new Error(`The upstream answered ${response.status}`);
-  if (response.status !== 429) return new StreamError("bad_upstream", { cause });
-  const text = response.headers.get("retry-after") ?? "";
-  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
-  const sane = seconds >= 0 && seconds < 2 ** 31;
-  return new StreamError("rate_limited", sane ? { retryAfter: seconds, cause } : { cause });
+/** The failure that an event before the first item is, as if the response had had its status. */
+function failureIn(
+  { event, data }: ServerSentEvent,
+  { name, mask }: CheckedUpstream<never>,
+): Failure | undefined {
+  const error = errorIn(data, event === "error");
+  if (error === undefined) return undefined;
+  const words = `${name} reported an error before its first token`;
+  const cause = new UpstreamError(words, error.status, excerptOf(data, mask));
+  return reportedFailure({ status: 200, error, code: "upstream_failed" }, cause);
 }
 
 /** Fills the queue with one response as its chunks arrive. */
 class CompletionFiller {
   readonly #answer = new CompletionReader();
   readonly #queue: AsyncQueue<Item>;
-  readonly #apiKey: string | undefined;
+  readonly #mask: (text: string) => string;
 
-  constructor(queue: AsyncQueue<Item>, apiKey: string | undefined) {
+  /**
+   * Creates a filler.
+   *
+   * @param mask Removes keys from what the operator is told.
+   */
+  constructor(queue: AsyncQueue<Item>, mask: (text: string) => string) {
     this.#queue = queue;
-    this.#apiKey = apiKey;
+    this.#mask = mask;
   }
 
   /** How the response ended. */
@@ -302,12 +298,9 @@ class CompletionFiller {
     return sent;
   }
 
-  /**
-   * The failure that the upstream reports. The key is removed from its text, because some upstreams
-   * repeat it and it must not be logged.
-   */
+  /** The failure that the upstream reports. Some upstreams repeat the key in it. */
   #failed(data: string): StreamError {
-    return upstreamFailed(this.#apiKey ? data.replaceAll(this.#apiKey, "***") : data);
+    return upstreamFailed(this.#mask(data));
   }
 }
 
@@ -334,45 +327,19 @@ function fieldsOf(input: unknown, names: readonly string[], fixed: object): Part
   return fields;
 }
 
-function headersOf({ headers: further, apiKey }: OpenAIOptions<never>): Headers {
-  try {
-    const headers = new Headers(further);
-    headers.set("content-type", "application/json");
-    headers.set("accept", "text/event-stream");
-    // A compressor in between holds tokens back.
-    headers.set("accept-encoding", "identity");
-    if (apiKey) headers.set("authorization", `Bearer ${apiKey}`);
-    return headers;
-  } catch {
-    // Without its cause: Deno's error repeats the value, and the value may be a key.
-    throw new TypeError(
-      "Cannot create the source: apiKey or headers hold what no header can carry",
-    );
-  }
-}
-
-function check(options: OpenAIOptions<never>): Relay["options"] {
-  checkOptionNames("Cannot create the source", options, Object.keys(NAMES));
-  if (!/^https?:$/.test(URL.canParse(options.baseURL) ? new URL(options.baseURL).protocol : "")) {
-    throw new TypeError("Cannot create the source: baseURL is not an http or https URL");
-  }
-  if (typeof options.model !== "string" || options.model === "") {
-    throw new TypeError("Cannot create the source: model is missing");
-  }
-  // A string has an `includes` of its own.
-  if (options.fields !== undefined && !Array.isArray(options.fields)) {
-    throw new TypeError("Cannot create the source: fields is not an array of names");
-  }
-  const limits = { ...DEFAULTS };
-  for (const name of LIMITS) {
-    const value = options[name] ?? DEFAULTS[name];
-    const [min, max] = name === "retries" ? [0, 10] : [1, 2 ** 31 - 1];
-    if (!Number.isInteger(value) || value < min || value > max) {
-      throw new RangeError(
-        `Cannot create the source: ${name} is not an integer from ${min} to ${max}`,
-      );
-    }
-    limits[name] = value;
-  }
-  return limits;
+function bodyOf<Input>(
+  { body, fields = FIELDS, model }: OpenAIUpstream<Input>,
+  context: SourceContext<Input>,
+  messages: ChatMessage[],
+): Blob {
+  const fixed = typeof body === "function" ? body(context) : body;
+  const json = JSON.stringify({
+    stream_options: { include_usage: true },
+    ...fieldsOf(context.input, fields, fixed ?? {}),
+    ...fixed,
+    model,
+    messages,
+    stream: true,
+  });
+  return new Blob([json]);
 }

@@ -20,15 +20,41 @@ import type { ServerSentEvent } from "../sse/event.ts";
 export async function readUpstream(
   response: Response,
   signal: AbortSignal,
-  take: (event: ServerSentEvent) => Promise<boolean> | "last" | undefined,
+  take: TakeEvent,
   limits: EventDecoderOptions = {},
 ): Promise<boolean> {
-  const type = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
-  if (response.status !== 200 || type !== "text/event-stream" || response.body === null) {
+  const type = mediaTypeOf(response);
+  if (response.status !== 200 || type !== "text/event-stream") {
     discard(response);
     throw new StreamError("bad_upstream", {
       cause: new Error(`The upstream answered ${response.status} ${type ?? "without a type"}`),
     });
+  }
+  return await readEvents(response, signal, take, limits);
+}
+
+/** The media type of a response, without parameters; `undefined` if it has none. */
+export function mediaTypeOf({ headers }: Response): string | undefined {
+  return headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+}
+
+/** Takes an event; `last` ends the reading, a promise that resolves to `false` as well. */
+export type TakeEvent = (event: ServerSentEvent) => Promise<boolean> | "last" | undefined;
+
+/**
+ * The same for a response that was checked already.
+ *
+ * @param onBytes Called with each piece of the body that arrives, before its events are taken.
+ */
+export async function readEvents(
+  response: Response,
+  signal: AbortSignal,
+  take: TakeEvent,
+  limits: EventDecoderOptions = {},
+  onBytes?: () => void,
+): Promise<boolean> {
+  if (response.body === null) {
+    throw new StreamError("bad_upstream", { cause: new Error("The upstream sent no body") });
   }
   const reader = readerOf(response, response.body);
   // If the connection is closed already, the cancel fails, and nothing is left to do.
@@ -48,6 +74,7 @@ export async function readUpstream(
         throw new StreamError("truncated", { cause });
       }
       if (read.done) return false;
+      onBytes?.();
       const events: ServerSentEvent[] = [];
       let failure: StreamError | undefined;
       try {

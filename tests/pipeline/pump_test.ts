@@ -34,7 +34,7 @@ test("the context can be spread, and holds nothing else", async () => {
     spread = { ...context };
     return ["a"];
   });
-  const keys = ["input", "lastEventId", "queue", "request", "signal", "streamId"];
+  const keys = ["input", "lastEventId", "queue", "report", "request", "signal", "streamId"];
   assert.deepEqual(Object.keys(spread).sort(), keys);
   assert(spread["signal"] instanceof AbortSignal);
   assert.match(String(spread["streamId"]), /^[\w-]{22}$/);

@@ -56,6 +56,7 @@ const STATUS: Record<string, number> = {
   event_too_large: 502,
   upstream_timeout: 504,
   rate_limited: 429,
+  upstream_bad_request: 400,
 };
 
 const expected: Record<string, Expected> = {
@@ -76,7 +77,7 @@ const expected: Record<string, Expected> = {
   "bytes": whole,
   "slow": { ...whole, model: "mock:slow?delayMs=5" },
   "gzip": refused,
-  "no-type": refused,
+  "no-type": whole,
   "die-head": refused,
   "die-before-first": { ...cutOff, text: "none" },
   "die-fin": cutOff,
@@ -104,7 +105,7 @@ const expected: Record<string, Expected> = {
   "big-comment": tooLong,
   "big-field": tooLong,
   "big-id": tooLong,
-  "endless-comments": late("tokenTimeoutMs", "some"),
+  "endless-comments": late("answerTimeoutMs", "some"),
   "endless": { ...whole, model: "mock:endless?bytes=100000" },
   "big-head": refused,
   "gzip-bomb": refused,
@@ -112,7 +113,7 @@ const expected: Record<string, Expected> = {
   "error-chunk": broken,
   "error-event": broken,
   "error-flat": broken,
-  "400": refused,
+  "400": { code: "upstream_bad_request", text: "none" },
   "401": refused,
   "403": refused,
   "404": refused,
@@ -357,7 +358,7 @@ test("openai() tells the reader at once of a Retry-After that is too long to wai
 
 for (
   const name of [
-    ..."400 401 404 html json redirect-loop 204 gzip".split(" "),
+    ..."400 401 404 html json-whole redirect-loop 204 gzip".split(" "),
     ..."hang-body die-before-first die-fin die-rst bad-json error-object".split(" "),
   ]
 ) {

@@ -2,6 +2,7 @@
 import { CODES, type CodesOf } from "../../error.ts";
 import { FORMAT_CODES } from "../../formats/codes.ts";
 import { REPLAY_CODES } from "../../replay/codes.ts";
+import { UPSTREAM_CODES } from "../../sources/codes.ts";
 import { DECODER_CODES } from "../../sse/codes.ts";
 import { HANDLER_CODES } from "../codes.ts";
 
@@ -10,6 +11,7 @@ export const ALL_CODES: CodesOf<string> = {
   ...CODES,
   ...DECODER_CODES,
   ...FORMAT_CODES,
+  ...UPSTREAM_CODES,
   ...REPLAY_CODES,
   ...HANDLER_CODES,
 };

@@ -117,6 +117,10 @@ export const BODY_PROBLEMS: readonly string[] = [
 
 /** Error codes of a generation that fails before its first token. */
 export const STREAM_PROBLEMS: readonly string[] = [
+  "context_length_exceeded",
+  "upstream_bad_request",
+  "upstream_too_large",
+  "upstream_unprocessable",
   "rate_limited",
   "internal",
   "item_too_large",

@@ -244,7 +244,7 @@ test("a route of another API refuses in that API's words, and with its statuses"
     }, String(status));
   }
   assert(responses[400].description.includes("`invalid_input`"));
-  assert.equal(responses[422], undefined);
+  assert(!responses[422].description.includes("`invalid_input`"));
 });
 
 test("codes are described with their status and title, and a try later with its header", () => {
