@@ -10,6 +10,7 @@ export type HandlerCode =
   | "unsupported_media_type"
   | "misdirected"
   | "invalid_input"
+  | "too_many_bodies"
   | "too_many_streams";
 
 /** The codes, with the status and the title that a client gets. */
@@ -21,6 +22,7 @@ export const HANDLER_CODES: CodesOf<HandlerCode> = {
   unsupported_media_type: [415, "Unsupported media type"],
   misdirected: [421, "This host is not served here"],
   invalid_input: [422, "The input does not match the schema"],
+  too_many_bodies: [503, "Too many request bodies at once"],
   too_many_streams: [503, "Too many open streams"],
 };
 

@@ -13,6 +13,7 @@ import {
   keeper,
   post,
   quiet,
+  SMALL,
   UNREADABLE,
 } from "../../support/handler_requests.ts";
 
@@ -198,7 +199,7 @@ test("chat completions refuse what is no object, and no more than that", async (
 
 for (const [name, status, asked] of UNREADABLE) {
   test(`chat completions refuse ${name} with ${status}, in OpenAI's shape`, async () => {
-    const { handler } = keeper();
+    const { handler } = keeper(SMALL);
     const headers = { "content-type": "application/json", ...asked.headers };
     const response = await ask(handler, PATH, { method: "POST", body: "{}", ...asked, headers });
     assert.equal((await refusal(response)).status, status);
