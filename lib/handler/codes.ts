@@ -10,6 +10,7 @@ export type HandlerCode =
   | "unsupported_media_type"
   | "misdirected"
   | "invalid_input"
+  | "thread_unsupported_request"
   | "too_many_bodies"
   | "too_many_streams";
 
@@ -22,6 +23,7 @@ export const HANDLER_CODES: CodesOf<HandlerCode> = {
   unsupported_media_type: [415, "Unsupported media type"],
   misdirected: [421, "This host is not served here"],
   invalid_input: [422, "The input does not match the schema"],
+  thread_unsupported_request: [400, "Message threads are not kept here"],
   too_many_bodies: [503, "Too many request bodies at once"],
   too_many_streams: [503, "Too many open streams"],
 };

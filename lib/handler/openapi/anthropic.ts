@@ -66,7 +66,7 @@ const schemas: Record<string, JsonSchema> = {
       type: { const: "error" },
       error: {
         type: "object",
-        properties: { type: TEXT, message: TEXT },
+        properties: { type: TEXT, message: TEXT, details: OBJECT },
         required: ["type", "message"],
       },
     },
@@ -105,7 +105,7 @@ const messagesOperation: Operation = {
       },
     },
   },
-  problems: [...BODY_PROBLEMS, "model_not_found", ...STREAM_PROBLEMS],
+  problems: [...BODY_PROBLEMS, "model_not_found", "thread_unsupported_request", ...STREAM_PROBLEMS],
   statuses: { invalid_input: 400 },
   errorContent: { schema: ref("AnthropicError") },
   schemas,
@@ -125,7 +125,7 @@ const countTokensOperation: Operation = {
       required: ["input_tokens"],
     }),
   },
-  problems: [...BODY_PROBLEMS, "model_not_found", "internal"],
+  problems: [...BODY_PROBLEMS, "model_not_found", "thread_unsupported_request", "internal"],
   statuses: { invalid_input: 400 },
   errorContent: { schema: ref("AnthropicError") },
   schemas: {

@@ -3,6 +3,7 @@
  * and tools are translated to those of the chat completions API, so that a source has to know only
  * that one.
  */
+import type { Problem } from "../../error.ts";
 import { anthropicFormat } from "../../formats/anthropic.ts";
 import { jsonResponse } from "../../http/response.ts";
 import {
@@ -32,9 +33,21 @@ export const anthropicApi: Api = {
     },
     { method: "POST", path: "/v1/messages/count_tokens", answer: countTokens },
   ],
-  errors: { under: "/v1/messages", format: anthropicFormat },
+  errors: { under: "/v1/messages", format: { ...anthropicFormat, errorBody } },
   formats: [anthropicFormat],
 };
+
+/**
+ * An error before the response headers. `@anthropic-ai/sdk` reads these details of a thread, and sends
+ * the whole conversation instead.
+ */
+function errorBody(problem: Problem): string {
+  const body = anthropicFormat.errorBody!(problem);
+  if (problem.code !== "thread_unsupported_request") return body;
+  const { error, ...rest } = JSON.parse(body);
+  const details = { error_code: problem.code, unsupported: ["thread"] };
+  return JSON.stringify({ ...rest, error: { ...error, details } });
+}
 
 /** Counts the tokens of a request, which is checked as if it were to be answered. */
 async function countTokens(call: Call, context: RouteContext): Promise<Response> {

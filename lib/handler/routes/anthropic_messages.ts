@@ -58,6 +58,7 @@ function isOfSystem({ role }: AnthropicMessage): boolean {
   return role === "system";
 }
 
+/** A prompt as text; a picture in it, which no prompt of the chat completions API has, is JSON. */
 function textOfPrompt(content: string | ContentBlock[]): string {
   if (typeof content === "string") return content;
   return content.map((block) => block.type === "text" ? block.text ?? "" : textOfUnknown(block))
@@ -70,7 +71,9 @@ function textOfPrompt(content: string | ContentBlock[]): string {
  */
 function translate({ role, content }: AnthropicMessage): ChatMessage[] {
   if (role === "assistant") {
-    return typeof content === "string" ? assistantMessages(content, "", []) : assistantOf(content);
+    return typeof content === "string"
+      ? assistantMessages(content, "", [], [])
+      : assistantOf(content);
   }
   return typeof content === "string" ? [{ role, content }] : fromUser(content);
 }
@@ -78,6 +81,7 @@ function translate({ role, content }: AnthropicMessage): ChatMessage[] {
 function assistantOf(blocks: readonly ContentBlock[]): ChatMessage[] {
   const speech = new Speech();
   const calls: Fields[] = [];
+  const made: ContentPart[] = [];
   let reasoning = "";
   for (const block of blocks) {
     const { type, text, thinking, id, name, input } = block;
@@ -86,9 +90,14 @@ function assistantOf(blocks: readonly ContentBlock[]): ChatMessage[] {
     else if (type === "tool_use" && isText(id) && isText(name)) {
       calls.push(callOf(id, name, input));
     } // What is in it can be read by Anthropic's servers alone.
-    else if (type !== "redacted_thinking") speech.quote(textOfUnknown(block));
+    else if (type !== "redacted_thinking") {
+      for (const part of partsOf(block)) {
+        if (part.type === "text") speech.quote(part.text);
+        else made.push(part);
+      }
+    }
   }
-  return assistantMessages(speech.text, reasoning, calls);
+  return assistantMessages(speech.text, reasoning, calls, made);
 }
 
 function fromUser(blocks: readonly ContentBlock[]): ChatMessage[] {
@@ -120,7 +129,11 @@ function takeResult(
   const others: ContentPart[] = [];
   const blocks = Array.isArray(content) ? content : isText(content) ? [textPart(content)] : [];
   for (const block of blocks as (Partial<ContentBlock> | null)[]) {
-    for (const part of block?.type === "text" ? [textPart(block.text ?? "")] : partsOf(block)) {
+    for (
+      const part of block?.type === "text"
+        ? [textPart(isText(block.text) ? block.text : "")]
+        : partsOf(block)
+    ) {
       if (part.type === "text") texts.push(part.text);
       else others.push(part);
     }
@@ -181,7 +194,7 @@ function documentOf(
     ? [textPart(content)]
     : Array.isArray(content)
     ? content.flatMap((block: Partial<ContentBlock> | null) =>
-      block?.type === "text" ? [textPart(block.text ?? "")] : partsOf(block)
+      block?.type === "text" ? [textPart(isText(block.text) ? block.text : "")] : partsOf(block)
     )
     : undefined;
   return inner && joined([...heading, ...about, ...inner]);

@@ -4,6 +4,7 @@
  */
 import { type ChatFields, type ChatMessage, type ChatTool, queryOf } from "../../chat.ts";
 import { isObject } from "../../values.ts";
+import { handlerError } from "../codes.ts";
 import { type Faults, InvalidInput, type Schema, where } from "../schema.ts";
 import { type ContentBlock, messagesOf } from "./anthropic_messages.ts";
 import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
@@ -151,8 +152,15 @@ export const messagesRequest: BodyRoute<MessagesRequest> = {
   input: inputOf,
 };
 
+/**
+ * What a source gets of a request.
+ *
+ * @throws {StreamError} If it asks for what nobody but Anthropic can do. A thread would be the worst to
+ * ignore: its later requests have the new messages alone.
+ */
 function inputOf(body: MessagesRequest, settings: InputSettings): AnthropicInput {
-  const { stop_sequences } = body;
+  const { stop_sequences, thread } = body;
+  if (thread != null) throw handlerError("thread_unsupported_request");
   const messages = messagesOf(body.system, body.messages);
   return {
     ...fieldsOf(withTools(body, settings)),
@@ -162,10 +170,20 @@ function inputOf(body: MessagesRequest, settings: InputSettings): AnthropicInput
     model: body.model,
     max_tokens: body.max_tokens,
     messages,
-    query: queryOf(messages),
+    query: queryIn(body.messages),
     api: "anthropic",
     body,
   };
+}
+
+/** The text of the user's last message. One that only returns what tools have is not the user's. */
+function queryIn(messages: MessagesRequest["messages"]): string {
+  return queryOf(
+    messages.filter(({ content }) =>
+      typeof content === "string" || content.some(({ type }) => type === "text") ||
+      !content.some(({ type }) => type === "tool_result")
+    ),
+  );
 }
 
 /** What runs on Anthropic's own servers, beside tools. */

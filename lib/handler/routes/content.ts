@@ -43,26 +43,49 @@ export function isText(value: unknown): value is string {
   return typeof value === "string" && value !== "";
 }
 
+/** What a part says, in the order in which it is said. */
+const SAID = ["title", "source", "url", "text"];
+/** Members that hold further parts. */
+const HOLDERS = ["content", "tool_references"];
+/** Members that say nothing to another model. */
+const SILENT: ReadonlySet<string> = new Set([
+  "type",
+  "cache_control",
+  "citations",
+  "id",
+  "tool_use_id",
+  "encrypted_content",
+  "page_age",
+]);
+
 /**
  * The text of a part that the chat completions API has no counterpart for, so that it does not vanish:
- * its title, source, address and text, or else the part itself as JSON.
+ * its title, source, address and text, or the part as JSON if it holds anything else.
  */
 export function textOfUnknown(part: unknown): string {
   if (typeof part === "string") return part;
   if (!isObject(part)) return JSON.stringify(part) ?? "";
-  const texts = textsOf(part as Fields);
-  if (texts !== "") return texts;
-  const { cache_control: _, ...rest } = part as Fields;
-  return JSON.stringify(rest);
+  return textsOf(part as Fields) || JSON.stringify({ ...part, cache_control: undefined });
 }
 
-function textsOf(fields: Fields): string {
-  const { type, tool_name, title, source, url, text, content, tool_references } = fields;
-  if (type === "tool_reference" && isText(tool_name)) return `Tool available: ${tool_name}`;
-  const within = [content, tool_references].flat().map((inner) =>
-    typeof inner === "string" ? inner : isObject(inner) ? textsOf(inner as Fields) : ""
-  );
-  return [title, source, url, text, ...within].filter(isText).join("\n");
+/** What a part says; `undefined` if that is not all that it holds. */
+function textsOf(fields: Fields): string | undefined {
+  if (fields.type === "tool_reference" && isText(fields.tool_name)) {
+    return `Tool available: ${fields.tool_name}`;
+  }
+  const texts: string[] = [];
+  for (const name of [...SAID, ...HOLDERS]) {
+    const held = HOLDERS.includes(name) ? [fields[name] ?? []].flat() : [fields[name] ?? ""];
+    for (const value of held) {
+      const text = isObject(value) && HOLDERS.includes(name) ? textsOf(value as Fields) : value;
+      if (typeof text !== "string") return undefined;
+      if (text !== "") texts.push(text);
+    }
+  }
+  const isRest = ([name, value]: [string, unknown]) =>
+    !SILENT.has(name) && !SAID.includes(name) && !HOLDERS.includes(name) && value != null &&
+    value !== false;
+  return Object.entries(fields).some(isRest) ? undefined : texts.join("\n");
 }
 
 /** What a message says in text and what it holds beside it, in order. */
@@ -118,21 +141,26 @@ export function callOf(id: string, name: string, input: unknown, more: Fields = 
 
 /**
  * The messages of one step of an assistant: none if it neither said nor called anything, because
- * upstreams reject an empty message.
+ * upstreams reject an empty message. What it made beside text is in a message of the user's: in most
+ * upstreams an assistant's message is text.
  */
 export function assistantMessages(
   text: string,
   reasoning: string,
   calls: readonly Fields[],
+  made: readonly ContentPart[],
 ): ChatMessage[] {
-  if (text === "" && calls.length === 0) return [];
+  const behind: ChatMessage[] = made.length === 0
+    ? []
+    : [{ role: "user", content: [textPart("What the assistant made:"), ...made] }];
+  if (text === "" && calls.length === 0) return behind;
   return [{
     role: "assistant",
     content: calls.length > 0 ? text || null : text,
     // DeepSeek and Kimi reject a conversation without what they thought.
     ...reasoning === "" ? {} : { reasoning_content: reasoning },
     ...calls.length > 0 ? { tool_calls: calls } : {},
-  }];
+  }, ...behind];
 }
 
 /**

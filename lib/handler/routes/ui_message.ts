@@ -2,7 +2,7 @@
  * `/api/chat`, the routes of the AI SDK's `useChat`. Its messages are translated to those of
  * the chat completions API, so that a source has to know only that one.
  */
-import { type ChatFields, type ChatMessage, queryOf } from "../../chat.ts";
+import { type ChatFields, type ChatMessage, textOf } from "../../chat.ts";
 import { uiMessageFormat } from "../../formats/ui_message.ts";
 import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
 import type { Api } from "./route.ts";
@@ -81,7 +81,7 @@ export const uiChat: StreamRoute<UIChatRequest> = {
     return {
       ...fieldsOf(body),
       messages,
-      query: queryOf(messages),
+      query: textOf(body.messages.findLast(({ role }) => role === "user")?.parts),
       chatId: body.id,
       api: "ui-message",
       body,

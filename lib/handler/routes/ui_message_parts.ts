@@ -108,7 +108,7 @@ function messagesOfStep(parts: readonly UIPart[]): ChatMessage[] {
   const speech = new Speech();
   const calls: Fields[] = [];
   const results: ChatMessage[] = [];
-  const files = new Content();
+  const made: ContentPart[] = [];
   let reasoning = "";
   for (const part of parts) {
     const { type, text, url, toolCallId, input, rawInput } = part;
@@ -118,15 +118,10 @@ function messagesOfStep(parts: readonly UIPart[]): ChatMessage[] {
       calls.push(callOf(toolCallId, nameOf(part), input ?? rawInput));
       const content = resultIn(part);
       if (content !== undefined) results.push(resultOf(toolCallId, content));
-    } else if (type === "file" && isText(url)) files.parts.push(fileOf(part, url));
+    } else if (type === "file" && isText(url)) made.push(fileOf(part, url));
     else if (!isForPage(part) && !UNSAID.includes(type)) speech.quote(textOfUnknown(part));
   }
-  const made: ChatMessage[] = files.parts.length === 0 ? [] : [{
-    // In most upstreams an assistant's message is text.
-    role: "user",
-    content: [{ type: "text", text: "What the assistant made:" }, ...files.parts],
-  }];
-  return [...assistantMessages(speech.text, reasoning, calls), ...results, ...made];
+  return [...assistantMessages(speech.text, reasoning, calls, made), ...results];
 }
 
 function isTool({ type }: UIPart): boolean {
