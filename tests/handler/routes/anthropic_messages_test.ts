@@ -247,12 +247,23 @@ test("what a model had Anthropic's servers do stays in the conversation as text"
 
 test("a block that nobody knows is text in a message of the user's", async () => {
   const [message] = await messagesOf(
-    user(text("Look:"), { type: "container_upload", file_id: "f9" }, { type: "image" }),
+    user(
+      text("Look:"),
+      { type: "container_upload", file_id: "f9" },
+      { type: "image" },
+      // What it says is all that it holds, and then not.
+      { type: "page", title: "A", text: "b", citations: {}, hidden: false, next: null },
+      { type: "page", title: "A", text: "b", score: 0.5 },
+      { type: "page", title: "A", content: [{ type: "page", text: "b", source: { score: 1 } }] },
+    ),
   ) ?? [];
   assert.deepEqual(message?.content, [
     text("Look:"),
     text('{"type":"container_upload","file_id":"f9"}'),
     text('{"type":"image"}'),
+    text("A\nb"),
+    text('{"type":"page","title":"A","text":"b","score":0.5}'),
+    text('{"type":"page","title":"A","content":[{"type":"page","text":"b","source":{"score":1}}]}'),
   ]);
 });
 
