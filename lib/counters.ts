@@ -19,6 +19,8 @@ export interface ActiveCounts {
   listeners: number;
   /** Promises that a caller awaits and that Spillway has to settle. */
   waiters: number;
+  /** Bytes of memory that request bodies take while they are read. */
+  bodyBytes: number;
 }
 
 /** The live counts of this process. */
@@ -30,4 +32,5 @@ export const active: ActiveCounts = {
   timers: 0,
   listeners: 0,
   waiters: 0,
+  bodyBytes: 0,
 };

@@ -4,7 +4,7 @@
  * for.
  */
 import { createHandler as createBareHandler, type Handler } from "./handler.ts";
-import type { StandardSchema } from "./handler/input.ts";
+import type { OutputOf, StandardSchema } from "./handler/input.ts";
 import type { ApiInfo } from "./handler/openapi/document.ts";
 import { openApi } from "./handler/openapi/open_api.ts";
 import {
@@ -12,6 +12,8 @@ import {
   type ChatInput,
   HANDLER_OPTION_NAMES,
   type HandlerOptions,
+  type InputFrom,
+  type SourceInput,
 } from "./handler/options.ts";
 import { chatPage } from "./handler/pages/chat.ts";
 import { referencePage } from "./handler/pages/docs.ts";
@@ -20,7 +22,8 @@ import { checkOptionNames } from "./option_names.ts";
 /** Options of {@linkcode createHandler}. */
 export interface FullHandlerOptions<
   Schema extends StandardSchema = StandardSchema<unknown, ChatInput>,
-> extends HandlerOptions<Schema> {
+  Input = SourceInput<Schema>,
+> extends HandlerOptions<Schema, Input> {
   /** What `/openapi.json` says of your API. */
   info?: ApiInfo;
   /** Whether `GET /` is a page to chat with the source. @default {true} */
@@ -64,7 +67,22 @@ const OWN_OPTIONS: Record<Exclude<keyof FullHandlerOptions, keyof HandlerOptions
  * @throws {TypeError} If an option is unknown or of the wrong type.
  */
 export function createHandler<Schema extends StandardSchema = StandardSchema<unknown, ChatInput>>(
+  options: FullHandlerOptions<Schema, OutputOf<Schema>> & {
+    inputFrom: InputFrom<OutputOf<Schema>>;
+  },
+): Handler;
+/**
+ * The server as a `fetch` function. Its sources take what the schema makes and, because there is no
+ * `inputFrom`, what the chat routes have read.
+ *
+ * @throws {RangeError} If an option is out of its bounds.
+ * @throws {TypeError} If an option is unknown or of the wrong type.
+ */
+export function createHandler<Schema extends StandardSchema = StandardSchema<unknown, ChatInput>>(
   options: FullHandlerOptions<Schema>,
+): Handler;
+export function createHandler<Schema extends StandardSchema, Input>(
+  options: FullHandlerOptions<Schema, Input>,
 ): Handler {
   checkOptionNames(ACTION, options, [...HANDLER_OPTION_NAMES, ...Object.keys(OWN_OPTIONS)]);
   const { info, chat, docs, ...bare } = options;
@@ -80,8 +98,8 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
   if (info !== undefined && bare.document !== undefined) {
     throw new TypeError(`${ACTION}: info is about the default document, and document replaces it`);
   }
-  return createBareHandler<Schema>({
-    ...bare,
+  return createBareHandler({
+    ...bare as HandlerOptions,
     pages: bare.pages ??
       [...chat === false ? [] : [chatPage()], ...docs === false ? [] : [referencePage()]],
     document: bare.document ?? openApi(info),

@@ -8,10 +8,16 @@
 import { report as reportTo, StreamError } from "./error.ts";
 import { checkAccess, grantAccess, ownerOf, preflight } from "./handler/access.ts";
 import { Admission } from "./handler/admission.ts";
-import type { StandardSchema } from "./handler/input.ts";
+import { BodyReader } from "./handler/body.ts";
+import type { OutputOf, StandardSchema } from "./handler/input.ts";
 import { type Stats, Totals } from "./handler/metrics.ts";
-import { type ChatInput, checkHandlerOptions, type HandlerOptions } from "./handler/options.ts";
-import { allowOf, MethodNotAllowed, routeOf, Router } from "./handler/router.ts";
+import {
+  type ChatInput,
+  checkHandlerOptions,
+  type HandlerOptions,
+  type InputFrom,
+} from "./handler/options.ts";
+import { allowOf, MethodNotAllowed, pathOf, routeOf, Router } from "./handler/router.ts";
 import { anthropicApi } from "./handler/routes/anthropic.ts";
 import { Models, unknownModel } from "./handler/routes/models.ts";
 import { openaiApi } from "./handler/routes/openai.ts";
@@ -37,25 +43,30 @@ export type { Stats } from "./handler/metrics.ts";
 export type { ActiveCounts } from "./counters.ts";
 export type { ApiInfo } from "./handler/openapi/document.ts";
 export { openApi } from "./handler/openapi/open_api.ts";
-export type { ChatInput, HandlerLimits, HandlerOptions } from "./handler/options.ts";
-export { chatPage } from "./handler/pages/chat.ts";
+export type {
+  ChatInput,
+  ChatRouteInput,
+  HandlerLimits,
+  HandlerOptions,
+  InputFrom,
+  SourceInput,
+} from "./handler/options.ts";
+export { chatPage, type ChatPageInput, type ChatPageRequest } from "./handler/pages/chat.ts";
 export { referencePage } from "./handler/pages/docs.ts";
 export type { Api, Call, Route, RouteContext } from "./handler/routes/route.ts";
 export type { ModelEntry } from "./handler/routes/models.ts";
 export type {
   AnthropicInput,
   AnthropicTool,
-  ContentBlock,
+  CountTokensRequest,
   MessagesRequest,
-} from "./handler/routes/anthropic.ts";
+} from "./handler/routes/anthropic_request.ts";
+export type { ContentBlock } from "./handler/routes/anthropic_messages.ts";
+export type { CountTokens, CountTokensContext } from "./handler/routes/count_tokens.ts";
 export type { ChatCompletionRequest, OpenAIInput } from "./handler/routes/openai.ts";
 export type { QueryInput, StreamingInput } from "./handler/routes/streaming.ts";
-export type {
-  UIChatRequest,
-  UIMessage,
-  UIMessageInput,
-  UIPart,
-} from "./handler/routes/ui_message.ts";
+export type { UIChatRequest, UIMessage, UIMessageInput } from "./handler/routes/ui_message.ts";
+export type { UIPart } from "./handler/routes/ui_message_parts.ts";
 export type { StreamLimits } from "./handler/stream_limit.ts";
 export type { FormatName, SseOptions } from "./http/options.ts";
 export type { HeaderFields } from "./http/response.ts";
@@ -101,7 +112,20 @@ export interface Handler {
  * @throws {TypeError} If an option is unknown or of the wrong type.
  */
 export function createHandler<Schema extends StandardSchema = StandardSchema<unknown, ChatInput>>(
+  options: HandlerOptions<Schema, OutputOf<Schema>> & { inputFrom: InputFrom<OutputOf<Schema>> },
+): Handler;
+/**
+ * The server as a `fetch` function. Its sources take what the schema makes and, because there is no
+ * `inputFrom`, what the chat routes have read.
+ *
+ * @throws {RangeError} If an option is out of its bounds.
+ * @throws {TypeError} If an option is unknown or of the wrong type.
+ */
+export function createHandler<Schema extends StandardSchema = StandardSchema<unknown, ChatInput>>(
   options: HandlerOptions<Schema>,
+): Handler;
+export function createHandler<Schema extends StandardSchema, Input>(
+  options: HandlerOptions<Schema, Input>,
 ): Handler {
   const common = checkHandlerOptions(options);
   const { log } = common;
@@ -141,7 +165,7 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
     let response: Response;
     try {
       const url = urlOf(request);
-      path = url.pathname.startsWith(basePath) ? url.pathname.slice(basePath.length) : "";
+      path = pathOf(url, basePath);
       neverIdle(request, info);
       response = await answer(request, url, path);
     } catch (error) {
@@ -168,8 +192,8 @@ export function createHandler<Schema extends StandardSchema = StandardSchema<unk
 }
 
 /** What a handler is made of. */
-interface Parts<Schema extends StandardSchema> {
-  readonly options: HandlerOptions<Schema>;
+interface Parts<Schema extends StandardSchema, Input> {
+  readonly options: HandlerOptions<Schema, Input>;
   /** The options of each stream. */
   readonly common: CheckedOptions;
   readonly apis: readonly Api[];
@@ -180,10 +204,10 @@ interface Parts<Schema extends StandardSchema> {
 }
 
 /** What the routes of a handler get. */
-function contextOf<Schema extends StandardSchema>(
-  { options, common, apis, log, admission, totals, report }: Parts<Schema>,
+function contextOf<Schema extends StandardSchema, Input>(
+  { options, common, apis, log, admission, totals, report }: Parts<Schema, Input>,
 ): RouteContext {
-  const { basePath = "", limits = {}, input } = options;
+  const { basePath = "", input = queryInput, builtInTools = "reject" } = options;
   const sources = new Map(Object.entries(options.models ?? {}));
   const source = options.source ?? sources.values().next().value;
   const streams = new Streams({
@@ -196,9 +220,10 @@ function contextOf<Schema extends StandardSchema>(
     },
     formats: apis.flatMap(({ formats = [] }) => formats),
     admission,
-    limits,
+    bodies: new BodyReader(options.limits, options.clock),
     schema: input,
-    fallback: queryInput,
+    inputFrom: options.inputFrom,
+    settings: { builtInTools },
     sourceOf(model) {
       const named = model === undefined || sources.size === 0 ? source : sources.get(model);
       if (named === undefined) throw unknownModel(model!);
@@ -208,11 +233,13 @@ function contextOf<Schema extends StandardSchema>(
   return {
     routes: apis.flatMap(({ routes }) => routes),
     basePath,
-    input: input ?? queryInput,
+    input,
     authorize: options.authorize !== undefined,
     resumable: log !== undefined,
     models: new Models(sources.size > 0 ? [...sources.keys()] : [options.model ?? "spillway"]),
     stream: (call, route) => streams.stream(call, route),
+    read: (call, route) => streams.read(call, route),
+    countTokens: options.countTokens,
     resume: (call, which) => streams.resume(call, which),
     stop: (call, streamId) => streams.stop(call, streamId),
     stats: () => totals.stats(),

@@ -107,7 +107,7 @@ test("POST /streaming streams in the format that is asked for", async () => {
 
 test("routes: what is not there, and what is not allowed there", async () => {
   const handler = createHandler({ source: generator });
-  for (const path of ["/nothing", "/streaming/", "/streamin", "/constructor", "//streaming"]) {
+  for (const path of ["/nothing", "/streamin", "/constructor", "//nothing/", "/stream/ing"]) {
     const { status, code } = await problem(await ask(handler, path));
     assert.deepEqual([status, code], [404, "not_found"], path);
   }
@@ -263,7 +263,7 @@ test("errors have the shape that the clients of their path know", async () => {
   const table: [string, Asked, string][] = [
     ["/v1/nothing", {}, "openai 404 invalid_request_error not_found"],
     ["/v1/completions", { method: "POST" }, "openai 404 invalid_request_error not_found"],
-    ["/v1/messages/count_tokens", { method: "POST" }, "anthropic 404 not_found_error"],
+    ["/v1/messages/batches", { method: "POST" }, "anthropic 404 not_found_error"],
     ["/v2/messages", {}, "problem 404 not_found"],
     ["/api/other", {}, "problem 404 not_found"],
     ["/v1/chat/completions", {}, "openai 405 invalid_request_error method_not_allowed"],

@@ -390,6 +390,7 @@ for (const runtime of RUNTIMES) {
     const text = await response.text();
     const counts = [...text.matchAll(/^spillway_active\{kind="(\w+)"\} (\d+)$/gm)];
     assert.deepEqual(counts.map((match) => match[1]).sort(), [
+      "bodyBytes",
       "listeners",
       "readers",
       "sources",

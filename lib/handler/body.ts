@@ -1,49 +1,204 @@
 /** Reads the body of a request. Bodies are untrusted, so every length, depth and wait has a limit. */
-import { handlerError } from "./codes.ts";
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
-import { joined } from "../values.ts";
+import { BodyBuffer, BodyMemory, tooLarge } from "./body_buffer.ts";
+import { handlerError } from "./codes.ts";
+import { definedOf } from "../values.ts";
 
 /** Limits on the body of a request. */
 export interface BodyLimits {
-  /** Bytes of a body, 1 or more. @default {1 MiB} */
+  /** Bytes of a body of `POST /streaming`, 1 or more. @default {1 MiB} */
   maxBodyBytes?: number;
+  /**
+   * Bytes of a body of a chat route, 1 or more: a conversation may hold pictures and documents.
+   * @default {32 MiB}
+   */
+  maxChatBodyBytes?: number;
+  /**
+   * Bytes of all bodies that are being read, at least as many as the two above; past it a request
+   * fails with `too_many_bodies`. @default {64 MiB, or the larger of those two}
+   */
+  maxBodiesBytes?: number;
   /** Nesting of arrays and objects, 1 or more. @default {64} */
   maxBodyDepth?: number;
-  /** How long a body may take to arrive, in ms, 1 or more. @default {30 000} */
+  /**
+   * How long a body, or each further MiB of it, may take to arrive, in ms, 1 or more.
+   * @default {30 000}
+   */
   bodyTimeoutMs?: number;
 }
 
+/** The limits of bodies by their name, with their defaults. */
+export const BODY_LIMITS: Required<BodyLimits> = {
+  maxBodyBytes: 2 ** 20,
+  maxChatBodyBytes: 32 * 2 ** 20,
+  maxBodiesBytes: 64 * 2 ** 20,
+  maxBodyDepth: 64,
+  bodyTimeoutMs: 30_000,
+};
+
+/** After so many bytes a body has as much time again. */
+const TIMED_BYTES = 2 ** 20;
+
+/** Which limit a body has: that of `POST /streaming`, or that of the chat routes. */
+export type BodyKind = "query" | "chat";
+
+/** Reads the bodies of a handler's requests. */
+export class BodyReader {
+  readonly #limits: Required<BodyLimits>;
+  readonly #clock: Clock;
+  readonly #memory: BodyMemory;
+
+  constructor(limits: BodyLimits = {}, clock: Clock = systemClock) {
+    this.#limits = { ...BODY_LIMITS, ...definedOf(limits) };
+    this.#clock = clock;
+    const { maxBodyBytes, maxChatBodyBytes, maxBodiesBytes } = this.#limits;
+    this.#memory = new BodyMemory(
+      limits.maxBodiesBytes ?? Math.max(maxBodiesBytes, maxBodyBytes, maxChatBodyBytes),
+    );
+  }
+
+  /**
+   * The JSON value in a request's body.
+   *
+   * @throws {StreamError} 415 for another media type, charset or coding; 413 past the limit, also
+   * when chunked; 408 if it does not arrive; 503 while too many others arrive; 400 if it is empty, too
+   * deep, or not JSON in UTF-8.
+   */
+  async readJson(request: Request, kind: BodyKind): Promise<unknown> {
+    checkMediaType(request.headers);
+    const text = await this.#read(request, kind, (bytes) => {
+      try {
+        return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+      } catch (cause) {
+        throw new StreamError("bad_request", { detail: "The body is not valid UTF-8", cause });
+      }
+    });
+    if (text.trim() === "") throw new StreamError("bad_request", { detail: "The body is empty" });
+    const maxDepth = this.#limits.maxBodyDepth;
+    if (depthOf(text, maxDepth) > maxDepth) {
+      throw new StreamError("bad_request", { detail: `The body is nested over ${maxDepth} deep` });
+    }
+    try {
+      return JSON.parse(text);
+    } catch (cause) {
+      throw new StreamError("bad_request", { detail: "The body is not valid JSON", cause });
+    }
+  }
+
+  /**
+   * Reads a body that nobody needs, within its limits.
+   *
+   * @throws {StreamError} 413 past the limit, also when chunked; 408 if it does not arrive; 503 while
+   * too many others arrive.
+   */
+  async skip(request: Request, kind: BodyKind): Promise<void> {
+    await this.#read(request, kind, () => {});
+  }
+
+  /** Reads a body and gives its bytes to `take`; afterwards nothing of it is kept. */
+  async #read<T>(
+    { body, headers }: Request,
+    kind: BodyKind,
+    take: (bytes: Uint8Array<ArrayBuffer>) => T,
+  ): Promise<T> {
+    const { maxBodyBytes, maxChatBodyBytes, bodyTimeoutMs } = this.#limits;
+    const maxBytes = kind === "chat" ? maxChatBodyBytes : maxBodyBytes;
+    const length = headers.get("content-length");
+    if (Number(length ?? 0) > maxBytes) {
+      body?.cancel().catch(() => {}); // Somebody else reads it, and it is theirs.
+      throw tooLarge(maxBytes);
+    }
+    const buffer = new BodyBuffer(this.#memory, maxBytes, length === null ? NaN : Number(length));
+    if (body === null) return take(buffer.bytes());
+    const reader = readerOf(body);
+    let isLate = false;
+    const expire = () => {
+      isLate = true;
+      reader.cancel();
+    };
+    active.timers++;
+    let timer = this.#clock.setTimer(expire, bodyTimeoutMs);
+    let timedSize = TIMED_BYTES;
+    try {
+      while (await reader.readInto(buffer)) {
+        if (isLate || buffer.size < timedSize) continue;
+        this.#clock.clearTimer(timer);
+        timer = this.#clock.setTimer(expire, bodyTimeoutMs);
+        timedSize = buffer.size + TIMED_BYTES;
+      }
+      if (isLate) throw handlerError("request_timeout");
+      return take(buffer.bytes());
+    } catch (error) {
+      // What is refused is not read on.
+      reader.cancel();
+      if (error instanceof StreamError) throw error;
+      if (isLate) throw handlerError("request_timeout");
+      throw new StreamError("bad_request", { detail: "The body broke off", cause: error });
+    } finally {
+      this.#clock.clearTimer(timer);
+      active.timers--;
+      buffer.release();
+    }
+  }
+}
+
+/** Reads one body, chunk by chunk. */
+interface ChunkReader {
+  /** Reads the next bytes; `false` at the end. */
+  readInto(buffer: BodyBuffer): Promise<boolean>;
+  /** Ends the body. If it cannot be ended any more, nothing is left to do. */
+  cancel(): void;
+}
+
+/** A reader that reads into our own buffer where the runtime can; Deno can, Bun 1.4 cannot. */
+function readerOf(body: ReadableStream<Uint8Array>): ChunkReader {
+  let byob: ReadableStreamBYOBReader;
+  try {
+    byob = body.getReader({ mode: "byob" });
+  } catch {
+    // It is no byte stream.
+    return defaultReader(body.getReader());
+  }
+  return byobReader(byob);
+}
+
+function defaultReader(reader: ReadableStreamDefaultReader<Uint8Array>): ChunkReader {
+  return {
+    async readInto(buffer) {
+      const { done, value } = await reader.read();
+      if (!done) buffer.append(value);
+      return !done;
+    },
+    cancel: () => void reader.cancel().catch(() => {}),
+  };
+}
+
 /**
- * The JSON value in a request's body.
- *
- * @throws {StreamError} 415 for another media type, charset or coding; 413 past the limit, also when
- * chunked; 408 if it does not arrive; 400 if it is empty, too deep, or not JSON in UTF-8.
+ * Reads into one buffer again and again. Deno makes one of 64 KiB for each chunk otherwise, of one byte
+ * too. Where the maker of a body ignores the pending request for bytes when it closes, as a framework
+ * may, the read never ends (Streams Standard, section 4.7.3), but the reader knows that the body is
+ * closed.
  */
-export async function readJson(
-  request: Request,
-  limits: BodyLimits = {},
-  clock?: Clock,
-): Promise<unknown> {
-  checkMediaType(request.headers);
-  const bytes = await readBody(request, limits, clock);
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new StreamError("bad_request", { detail: "The body is not valid UTF-8", cause });
-  }
-  if (text.trim() === "") throw new StreamError("bad_request", { detail: "The body is empty" });
-  const maxDepth = limits.maxBodyDepth ?? 64;
-  if (depthOf(text, maxDepth) > maxDepth) {
-    throw new StreamError("bad_request", { detail: `The body is nested over ${maxDepth} deep` });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new StreamError("bad_request", { detail: "The body is not valid JSON", cause });
-  }
+function byobReader(reader: ReadableStreamBYOBReader): ChunkReader {
+  let chunk: Uint8Array<ArrayBuffer> | undefined;
+  let end = () => {};
+  // The last bytes close the body before their read resolves, so that comes first. A body that fails
+  // fails the read as well.
+  reader.closed.then(() => setTimeout(() => end(), 0), () => {});
+  return {
+    async readInto(buffer) {
+      const room = buffer.chunk(chunk);
+      chunk = await new Promise<typeof chunk>((resolve, reject) => {
+        end = () => resolve(undefined);
+        reader.read(room).then(({ done, value }) => resolve(done ? undefined : value), reject);
+      });
+      if (chunk !== undefined) buffer.append(chunk);
+      return chunk !== undefined;
+    },
+    cancel: () => void reader.cancel().catch(() => {}),
+  };
 }
 
 function checkMediaType(headers: Headers): void {
@@ -62,76 +217,28 @@ function checkMediaType(headers: Headers): void {
   }
 }
 
-/**
- * The bytes of a request's body.
- *
- * @throws {StreamError} 413 past the limit, also when chunked; 408 if it does not arrive.
- */
-export async function readBody(
-  request: Request,
-  limits: BodyLimits,
-  clock: Clock = systemClock,
-): Promise<Uint8Array> {
-  const maxBytes = limits.maxBodyBytes ?? 1024 * 1024;
-  const tooLarge = () =>
-    handlerError("payload_too_large", { detail: `The limit is ${maxBytes} bytes` });
-  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
-  if (request.body === null) return new Uint8Array();
-  const reader = request.body.getReader();
-  let isLate = false;
-  active.timers++;
-  const timer = clock.setTimer(() => {
-    isLate = true;
-    cancelQuietly(reader);
-  }, limits.bodyTimeoutMs ?? 30_000);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (isLate) throw handlerError("request_timeout");
-      if (done) break;
-      size += value.length;
-      if (size > maxBytes) {
-        cancelQuietly(reader);
-        throw tooLarge();
-      }
-      chunks.push(value);
-    }
-  } catch (error) {
-    if (error instanceof StreamError) throw error;
-    if (isLate) throw handlerError("request_timeout");
-    throw new StreamError("bad_request", { detail: "The body broke off", cause: error });
-  } finally {
-    clock.clearTimer(timer);
-    active.timers--;
-  }
-  return joined(chunks);
-}
-
-/**
- * Cancels a body whose rest is not wanted. If it cannot be cancelled any more, nothing is left to
- * do.
- */
-function cancelQuietly(reader: ReadableStreamDefaultReader<Uint8Array>): void {
-  reader.cancel().catch(() => {});
-}
-
 /** How deep arrays and objects nest, counted up to one past `limit`, before anything is parsed. */
 function depthOf(json: string, limit: number): number {
   let depth = 0;
   let deepest = 0;
-  let quoted = false;
   for (let i = 0; i < json.length; i++) {
     const char = json[i];
-    if (quoted) {
-      if (char === "\\") i++;
-      else if (char === '"') quoted = false;
-    } else if (char === '"') quoted = true;
+    // A picture is a single string of some MB.
+    if (char === '"') i = endOfString(json, i + 1);
     else if (char === "[" || char === "{") {
       deepest = Math.max(deepest, ++depth);
       if (deepest > limit) return deepest;
     } else if (char === "]" || char === "}") depth--;
   }
   return deepest;
+}
+
+/** Where the string ends that goes on at `from`: at its quote, or at the end of a broken text. */
+function endOfString(json: string, from: number): number {
+  for (let end = json.indexOf('"', from); end >= 0; end = json.indexOf('"', end + 1)) {
+    let escapes = 0;
+    while (json[end - 1 - escapes] === "\\") escapes++;
+    if (escapes % 2 === 0) return end;
+  }
+  return json.length;
 }

@@ -10,6 +10,8 @@ export type HandlerCode =
   | "unsupported_media_type"
   | "misdirected"
   | "invalid_input"
+  | "thread_unsupported_request"
+  | "too_many_bodies"
   | "too_many_streams";
 
 /** The codes, with the status and the title that a client gets. */
@@ -21,6 +23,8 @@ export const HANDLER_CODES: CodesOf<HandlerCode> = {
   unsupported_media_type: [415, "Unsupported media type"],
   misdirected: [421, "This host is not served here"],
   invalid_input: [422, "The input does not match the schema"],
+  thread_unsupported_request: [400, "Message threads are not kept here"],
+  too_many_bodies: [503, "Too many request bodies at once"],
   too_many_streams: [503, "Too many open streams"],
 };
 

@@ -114,7 +114,13 @@ export function isStandardSchema(value: unknown): value is StandardSchema {
   return hasMethod(standard, "validate") && "version" in standard && standard.version === 1;
 }
 
-function unlessGone<T>(answered: PromiseLike<T>, signal: AbortSignal): Promise<T> {
+/**
+ * Waits for a value, but no longer once the client has disconnected.
+ *
+ * @throws {StreamError} `disconnected`
+ * @throws Whatever the promise rejects with.
+ */
+export function unlessGone<T>(answered: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const leave = () => settle(() => reject(new StreamError("disconnected")));
     // After the client has disconnected the result is ignored, an error too.

@@ -8,9 +8,11 @@ import { MemoryLog } from "../replay/memory.ts";
 import { checkOptionNames } from "../option_names.ts";
 import type { Source } from "../pipeline/pump.ts";
 import type { AccessOptions } from "./access.ts";
-import type { BodyLimits } from "./body.ts";
+import { BODY_LIMITS, type BodyLimits } from "./body.ts";
 import { isStandardSchema, type OutputOf, type StandardSchema } from "./input.ts";
-import type { AnthropicInput } from "./routes/anthropic.ts";
+import type { AnthropicInput } from "./routes/anthropic_request.ts";
+import type { ChatPageInput } from "./pages/chat.ts";
+import type { CountTokens } from "./routes/count_tokens.ts";
 import type { OpenAIInput } from "./routes/openai.ts";
 import type { Api } from "./routes/route.ts";
 import type { StreamingInput } from "./routes/streaming.ts";
@@ -22,31 +24,69 @@ import { isObject } from "../values.ts";
 export interface HandlerLimits extends BodyLimits, StreamLimits {}
 
 /**
- * What a source gets as `input`: always `query`, and under the chat routes the conversation and the
- * other fields of the request, in the terms of the chat completions API. `api` names the route's
- * API, and `body` is the request's body in that API's own shape.
+ * What the chat routes have read: the conversation and the other fields of the request, in the terms
+ * of the chat completions API, and `query`, the text of the user's last message. `api` names the
+ * route's API, and `body` is the request's body in that API's own shape.
  */
-export type ChatInput = StreamingInput | OpenAIInput | AnthropicInput | UIMessageInput;
+export type ChatRouteInput = OpenAIInput | AnthropicInput | UIMessageInput | ChatPageInput;
 
-/** Options of `createHandler`. */
+/**
+ * What a source gets as `input` without a schema: always `query`, and under the chat routes all of
+ * {@linkcode ChatRouteInput}.
+ */
+export type ChatInput = StreamingInput | ChatRouteInput;
+
+/**
+ * What the sources of a handler without `inputFrom` take. A condition, so that a source whose own type
+ * is inferred, as `openai()`, is not taken for one of the chat routes alone.
+ */
+export type SourceInput<Schema extends StandardSchema> = Schema extends StandardSchema
+  ? OutputOf<Schema> | ChatRouteInput
+  : never;
+
+/** Makes of what a chat route has read the input that a source wants, at once or later. */
+export type InputFrom<Input> = (chat: ChatRouteInput) => Input | Promise<Input>;
+
+/**
+ * Options of `createHandler`. `Input` is what its sources take: what the schema makes and, without
+ * `inputFrom`, what the chat routes have read.
+ */
 export interface HandlerOptions<
   Schema extends StandardSchema = StandardSchema<unknown, ChatInput>,
+  Input = SourceInput<Schema>,
 > extends Omit<SseOptions, "format" | "log" | "streamId" | "owner" | "chatId">, AccessOptions {
-  /** The source, which responds to each checked input. @default {the first of `models`} */
-  source?: Source<OutputOf<Schema>>;
+  /** The source, which responds to each input. @default {the first of `models`} */
+  source?: Source<Input>;
   /**
-   * The schema of a request's body, from any library that implements Standard Schema, such as zod,
-   * valibot and arktype. If the library offers it as JSON Schema, the document shows it. Under the
-   * chat routes it checks what they would give the source: `query`, `messages` and the rest.
+   * The schema of a body of `POST /streaming`, from any library that implements Standard Schema,
+   * such as zod, valibot and arktype. If the library offers it as JSON Schema, the document shows
+   * it. The chat routes do not ask it; see `inputFrom`.
    *
    * @default {`{ query: string }` and the fields of a chat, further ones let through}
    */
   input?: Schema;
   /**
+   * Makes the source's input under the chat routes, the chat page's as well, for a source that wants
+   * the shape of `input`: `({ query }) => ({ question: query })`. A `StreamError` that it throws is
+   * the response. @default {the source gets what the route has read}
+   */
+  inputFrom?: InputFrom<OutputOf<Schema>>;
+  /**
+   * Counts the tokens of a request of `POST /v1/messages/count_tokens`.
+   * @default {an estimate: a token for each four bytes of text}
+   */
+  countTokens?: CountTokens;
+  /**
+   * What `POST /v1/messages` does with what only Anthropic's own servers can run: tools such as
+   * `web_search_20250305`, `mcp_servers` and `container`. `reject` responds 400 that names it, `drop`
+   * leaves it out. @default {"reject"}
+   */
+  builtInTools?: "reject" | "drop";
+  /**
    * The sources under `/v1`, by the model's name; other names are 404 there. `/streaming` and
    * `/api/chat` use `source`. @default {every name uses `source`}
    */
-  models?: Readonly<Record<string, Source<OutputOf<Schema>>>>;
+  models?: Readonly<Record<string, Source<Input>>>;
   /** The model name that `GET /v1/models` lists where there are no `models`. @default {"spillway"} */
   model?: string;
   /** The path under which the routes begin, as `/api`. @default {the root} */
@@ -78,12 +118,16 @@ const STREAM_OPTIONS: Record<StreamOption, true> = {
   onError: true,
   clock: true,
 };
+type SourceOption = "source" | "models" | "model";
 type StreamOption = keyof SseOptions & keyof HandlerOptions;
 
 /** The options that only a handler has. */
 const HANDLER_OPTIONS: Record<Exclude<keyof HandlerOptions, StreamOption>, true> = {
   source: true,
   input: true,
+  inputFrom: true,
+  countTokens: true,
+  builtInTools: true,
   models: true,
   model: true,
   basePath: true,
@@ -94,13 +138,11 @@ const HANDLER_OPTIONS: Record<Exclude<keyof HandlerOptions, StreamOption>, true>
   pages: true,
   document: true,
 };
-const LIMITS: Record<keyof HandlerLimits, true> = {
-  maxStreams: true,
-  maxStreamsPerOwner: true,
-  maxBodyBytes: true,
-  maxBodyDepth: true,
-  bodyTimeoutMs: true,
-};
+const LIMITS: readonly string[] = [
+  "maxStreams",
+  "maxStreamsPerOwner",
+  ...Object.keys(BODY_LIMITS),
+];
 
 /** The name of every option of a handler. */
 export const HANDLER_OPTION_NAMES: readonly string[] = [
@@ -129,8 +171,8 @@ function streamOptionsOf(
  * @throws {RangeError} If an option is out of its bounds; the message names it.
  * @throws {TypeError} If an option is unknown or of the wrong type.
  */
-export function checkHandlerOptions<Schema extends StandardSchema>(
-  options: HandlerOptions<Schema>,
+export function checkHandlerOptions<Schema extends StandardSchema, Input>(
+  options: HandlerOptions<Schema, Input>,
 ): CheckedOptions {
   checkOptionNames(ACTION, options, HANDLER_OPTION_NAMES);
   checkSources(options);
@@ -147,20 +189,46 @@ export function checkHandlerOptions<Schema extends StandardSchema>(
   if (input !== undefined && !isStandardSchema(input)) {
     throw new TypeError(`${ACTION}: input is no Standard Schema of version 1`);
   }
-  checkOptionNames(`${ACTION}: limits`, limits, Object.keys(LIMITS));
+  checkMaps(options);
+  checkLimits(limits);
+  return common;
+}
+
+function checkMaps(
+  { inputFrom, countTokens, builtInTools = "reject" }: {
+    readonly inputFrom?: unknown;
+    readonly countTokens?: unknown;
+    readonly builtInTools?: unknown;
+  },
+): void {
+  for (const [name, value] of Object.entries({ inputFrom, countTokens })) {
+    if (value === undefined || typeof value === "function") continue;
+    throw new TypeError(`${ACTION}: ${name} is not a function`);
+  }
+  if (builtInTools !== "reject" && builtInTools !== "drop") {
+    throw new TypeError(`${ACTION}: builtInTools is neither reject nor drop`);
+  }
+}
+
+function checkLimits(limits: HandlerLimits): void {
+  checkOptionNames(`${ACTION}: limits`, limits, LIMITS);
   for (const [name, value] of Object.entries(limits)) {
     if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
       throw new RangeError(`${ACTION}: limits.${name} is not a positive integer`);
     }
   }
-  return common;
+  const { maxBodiesBytes = Infinity } = limits;
+  for (const name of ["maxBodyBytes", "maxChatBodyBytes"] as const) {
+    if ((limits[name] ?? BODY_LIMITS[name]) <= maxBodiesBytes) continue;
+    throw new RangeError(`${ACTION}: limits.maxBodiesBytes is less than limits.${name}`);
+  }
 }
 
 /** What a check's message begins with. */
 export const ACTION = "Cannot create the handler";
 
-function checkSources<Schema extends StandardSchema>(
-  { source, models, model }: HandlerOptions<Schema>,
+function checkSources(
+  { source, models, model }: Pick<HandlerOptions<StandardSchema, never>, SourceOption>,
 ): void {
   if (models === undefined || source !== undefined) checkSource("source", source);
   if (models !== undefined) {

@@ -30,6 +30,16 @@ export class MethodNotAllowed extends StreamError {
   }
 }
 
+/**
+ * The path of a route, below `basePath`; empty if it is not below it. Base URLs that end in a slash
+ * give doubled ones, and some clients put one at the end: neither makes another path.
+ */
+export function pathOf({ pathname }: URL, basePath: string): string {
+  const path = pathname.replaceAll(/\/{2,}/g, "/");
+  const below = path.startsWith(basePath) ? path.slice(basePath.length) : "";
+  return below.length > 1 && below.endsWith("/") ? below.slice(0, -1) : below;
+}
+
 /** The table of routes. */
 export class Router {
   readonly #paths = new Map<string, Methods>();

@@ -12,7 +12,7 @@ type TypeName = "string" | "number" | "integer" | "boolean" | "object" | "array"
 export interface Schema {
   type?: TypeName | readonly TypeName[];
   description?: string;
-  enum?: readonly (string | number | null)[];
+  enum?: readonly (string | number | boolean | null)[];
   minimum?: number;
   maximum?: number;
   minLength?: number;

@@ -10,10 +10,10 @@ import type { CheckedOptions } from "../http/options.ts";
 import { respond } from "../http/sse.ts";
 import type { Source } from "../pipeline/pump.ts";
 import type { Admission } from "./admission.ts";
-import { type BodyLimits, readBody, readJson } from "./body.ts";
-import { checkInput, type StandardSchema } from "./input.ts";
-import type { Call } from "./routes/route.ts";
-import type { StreamRoute } from "./routes/stream_route.ts";
+import type { BodyKind, BodyReader } from "./body.ts";
+import { checkInput, type StandardSchema, unlessGone } from "./input.ts";
+import type { Call, ReadBody } from "./routes/route.ts";
+import type { BodyRoute, InputSettings, StreamRoute } from "./routes/stream_route.ts";
 import { faultsOf, InvalidInput } from "./schema.ts";
 import { definedOf } from "../values.ts";
 
@@ -24,11 +24,12 @@ export interface StreamsInit {
   /** The formats of the routes, in which streams may be recorded. */
   readonly formats: readonly Format[];
   readonly admission: Admission;
-  readonly limits: BodyLimits;
-  /** The schema of every input, if the user has set one. */
-  readonly schema: StandardSchema | undefined;
-  /** The schema of the input under a route without a schema, if the user has set none. */
-  readonly fallback: StandardSchema;
+  readonly bodies: BodyReader;
+  /** The schema of the input of routes that have none of their own. */
+  readonly schema: StandardSchema;
+  /** Makes the input of a chat route one of the user's own shape, if the user has set it. */
+  readonly inputFrom: ((chat: never) => unknown) | undefined;
+  readonly settings: InputSettings;
   /**
    * The source of a model; without a name, the source of routes that select none.
    *
@@ -63,34 +64,48 @@ export class Streams {
   async stream<Body>(call: Call, route: StreamRoute<Body>): Promise<Response> {
     // A client that resumes starts no generation.
     if (call.request.headers.has("last-event-id")) {
-      return await this.resume(call, definedOf({ format: route.formatName }));
+      return await this.#resume(call, definedOf({ format: route.formatName }), kindOf(route));
     }
     const { admission } = this.#init;
     return await admission.begin(call.owner, (observer) => this.#start(call, route, observer));
   }
 
   async #start<Body>(
-    { request, owner }: Call,
+    call: Call,
     route: StreamRoute<Body>,
     observer: StreamObserver,
   ): Promise<Response> {
-    const { options, limits, schema, fallback, sourceOf } = this.#init;
-    const value = await readJson(request, limits, options.clock);
+    const { options, schema, inputFrom } = this.#init;
+    const { request, owner } = call;
+    const { body, input: read, source } = await this.read(call, route);
+    const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
+    const written: CheckedOptions = {
+      ...options,
+      ...definedOf({ owner, chatId, format: route.format?.(body) }),
+    };
+    let input = read;
+    if (!route.schema) input = await checkInput(schema, read, request.signal, route.invalidStatus);
+    else if (inputFrom) {
+      input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
+    }
+    return respond(request, source, written, { ...observer, input });
+  }
+
+  /**
+   * Reads the body of a request, checks it against the route's schema, and finds its source.
+   *
+   * @throws {StreamError} If the request is at fault.
+   */
+  async read<Body>({ request }: Call, route: BodyRoute<Body>): Promise<ReadBody<Body>> {
+    const { bodies, settings, sourceOf } = this.#init;
+    const value = await bodies.readJson(request, kindOf(route));
     const faults = route.schema ? faultsOf(value, route.schema) : [];
     if (faults.length > 0) {
       throw new InvalidInput(faults, "invalid_input", { status: route.invalidStatus });
     }
     const body = value as Body;
     const source = sourceOf(route.picksModel ? (body as { model: string }).model : undefined);
-    const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
-    const written: CheckedOptions = {
-      ...options,
-      ...definedOf({ owner, chatId, format: route.format?.(body) }),
-    };
-    const checks = schema ?? (route.schema ? undefined : fallback);
-    let input = route.input(body);
-    if (checks) input = await checkInput(checks, input, request.signal, route.invalidStatus);
-    return respond(request, source, written, { ...observer, input });
+    return { body, input: route.input(body, settings), source };
   }
 
   /**
@@ -98,14 +113,18 @@ export class Streams {
    *
    * @throws {StreamError} If the request is at fault, or there is no place for a reader.
    */
-  async resume({ request, owner }: Call, which: Which): Promise<Response> {
-    const { options, formats, admission, limits } = this.#init;
+  resume(call: Call, which: Which): Promise<Response> {
+    return this.#resume(call, which, "query");
+  }
+
+  async #resume({ request, owner }: Call, which: Which, kind: BodyKind): Promise<Response> {
+    const { options, formats, admission, bodies } = this.#init;
     const log = this.#log;
     // A chat's page asks each time that it loads, and having nothing to resume is no error.
     if (log === undefined && which.chatId !== undefined) return this.#nothing();
     return await admission.join(owner, async (observer) => {
       // A client that resumes by POST sends its body again. It is read within its limits and ignored.
-      if (request.method === "POST") await readBody(request, limits, options.clock);
+      if (request.method === "POST") await bodies.skip(request, kind);
       if (log === undefined) throw new StreamError("not_found");
       const { heartbeatMs, stallMs, headers, clock } = options;
       const asked = definedOf({ owner, heartbeatMs, stallMs, headers, clock });
@@ -128,4 +147,9 @@ export class Streams {
   #nothing(): Response {
     return new Response(null, { status: 204, headers: new Headers(this.#init.options.headers) });
   }
+}
+
+/** Which limit the bodies of a route have. */
+function kindOf({ schema }: BodyRoute<never>): BodyKind {
+  return schema === undefined ? "query" : "chat";
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
-import { createHandler, type Handler } from "../../lib/handler.ts";
+import { chatPage, createHandler, type Handler } from "../../lib/handler.ts";
 import {
   checkInput,
   isStandardSchema,
@@ -170,7 +170,11 @@ test("createHandler({ input }) refuses what is no schema", () => {
 
 test("createHandler({ input }) hands the source what the schema made", async () => {
   const input = schemaOf((value) => ({ value: { words: String(value).split(" ") } }));
-  const handler = createHandler({ input, source: ({ input }) => input.words });
+  const handler = createHandler({
+    input,
+    inputFrom: ({ query }) => ({ words: [query] }),
+    source: ({ input }) => input.words,
+  });
   const response = await post(handler, "a b c");
   assert.equal(await response.text(), "abc");
 });
@@ -234,7 +238,11 @@ test("a reader that leaves while the schema waits gives its place back", async (
     asked++;
     return new Promise((resolve) => settle = resolve);
   });
-  const handler = createHandler({ input, source: ({ input }) => input, limits: { maxStreams: 1 } });
+  const handler = createHandler({
+    input,
+    source: ({ input }) => String(input),
+    limits: { maxStreams: 1 },
+  });
   const reader = new AbortController();
   const first = post(handler, {}, { signal: reader.signal });
   await until(() => asked === 1, 1000, "the schema is asked");
@@ -247,40 +255,94 @@ test("a reader that leaves while the schema waits gives its place back", async (
   assert.equal(total(active), 0);
 });
 
-test("createHandler({ input }) checks what the chat routes make of a request as well", async () => {
-  const seen: unknown[] = [];
-  const input = schemaOf<string>((value) => {
-    const { query, messages } = value as { query: string; messages: unknown[] };
-    seen.push([query, messages.length]);
-    return query === "" ? { issues: [{ message: "Empty", path: ["query"] }] } : { value: query };
-  });
-  const handler = createHandler({ input, source: ({ input }) => input.toUpperCase() });
-  const chat = (path: string, body: unknown) =>
-    handler.fetch(
-      new Request(`http://localhost${path}`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body),
-      }),
-    );
-  const of = (content: string) => ({
-    model: "m",
-    max_tokens: 5,
-    messages: [{ role: "user", content }],
-  });
-  const completion = await chat("/v1/chat/completions", of("hello"));
-  assert.equal((await completion.json()).choices[0].message.content, "HELLO");
-  const message = await chat("/v1/messages", of("hello"));
-  assert.equal((await message.json()).content[0].text, "HELLO");
-  const ui = await chat("/api/chat", {
-    messages: [{ role: "user", parts: [{ type: "text", text: "hello" }] }],
-  });
-  assert.match(await ui.text(), /"delta":"HELLO"/);
-  assert.deepEqual(seen, [["hello", 1], ["hello", 1], ["hello", 1]]);
-  const refusal = await chat("/v1/chat/completions", of(""));
-  assert.equal(refusal.status, 400);
-  assert.equal(
-    (await refusal.json()).error.message,
-    "The input does not match the schema: query: Empty",
+/** A request of each chat route, the page's as well, and the text in its response. */
+const CHATS: Record<string, object> = {
+  "/v1/chat/completions": { model: "m", messages: [{ role: "user", content: "hello" }] },
+  "/v1/messages": { model: "m", max_tokens: 5, messages: [{ role: "user", content: "hello" }] },
+  "/api/chat": { messages: [{ role: "user", parts: [{ type: "text", text: "hello" }] }] },
+  "/": { messages: [{ role: "user", content: "hello" }] },
+};
+
+function chat(handler: Handler, path: string): Promise<Response> {
+  return handler.fetch(
+    new Request(`http://localhost${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(CHATS[path]),
+    }),
   );
+}
+
+/** A schema that only a body with a question fits. */
+const asking = schemaOf<{ question: string }>((value) => {
+  const { question } = value as { question?: unknown };
+  return typeof question === "string"
+    ? { value: { question } }
+    : { issues: [{ message: "Missing", path: ["question"] }] };
+});
+
+for (const path of Object.keys(CHATS)) {
+  test(`input is not asked of POST ${path}, and inputFrom makes it`, async () => {
+    const seen: unknown[] = [];
+    const handler = createHandler({
+      input: asking,
+      inputFrom({ messages, query, body, api }) {
+        seen.push([messages.length, body === undefined, api]);
+        return { question: query };
+      },
+      source: ({ input }) => input.question.toUpperCase(),
+      pages: [chatPage()],
+    });
+    const response = await chat(handler, path);
+    assert.equal(response.status, 200);
+    assert.match(await response.text(), /HELLO/);
+    assert.deepEqual(seen.map((each) => (each as unknown[]).slice(0, 2)), [[1, false]]);
+    const question = await post(handler, { question: "why" });
+    assert.equal(await question.text(), "WHY");
+    assert.equal((await post(handler, { query: "why" })).status, 422);
+    assert.equal(seen.length, 1, "POST /streaming has a schema, and needs no inputFrom");
+    assert.equal(total(active), 0);
+  });
+
+  test(`POST ${path} without inputFrom gives what its API sends`, async () => {
+    const handler = createHandler({
+      input: asking,
+      source: ({ input }) => "api" in input ? `${input.api}: ${input.query}` : "a question",
+      pages: [chatPage()],
+    });
+    assert.match(await (await chat(handler, path)).text(), /[a-z-]+: hello/);
+  });
+}
+
+test("inputFrom may wait, refuse, or fail", async () => {
+  const of = (inputFrom: () => Promise<{ question: string }>) =>
+    createHandler({
+      input: asking,
+      inputFrom,
+      source: ({ input }) => input.question,
+      onError: () => {},
+    });
+  const later = of(() => Promise.resolve({ question: "later" }));
+  assert.match(await (await chat(later, "/v1/messages")).text(), /later/);
+  const quota = of(() => Promise.reject(new StreamError("quota", { status: 402 })));
+  assert.equal((await chat(quota, "/v1/messages")).status, 402);
+  const broken = of(() => {
+    throw new Error("secret");
+  });
+  const response = await chat(broken, "/v1/chat/completions");
+  assert.equal(response.status, 500);
+  assert.doesNotMatch(await response.text(), /secret/);
+  assert.equal(total(active), 0);
+});
+
+test("createHandler() refuses an inputFrom and a countTokens that are no functions", () => {
+  for (const name of ["inputFrom", "countTokens"]) {
+    const message = `Cannot create the handler: ${name} is not a function`;
+    assert.throws(() => createHandler({ source: "text", [name]: "x" }), {
+      name: "TypeError",
+      message,
+    });
+  }
+  const wrong = { source: "text", builtInTools: "pass" } as never;
+  assert.throws(() => createHandler(wrong), /builtInTools is neither reject nor drop/);
 });

@@ -5,6 +5,7 @@ import {
   isStepCount,
   isToolUIPart,
   jsonSchema,
+  lastAssistantMessageIsCompleteWithApprovalResponses,
   lastAssistantMessageIsCompleteWithToolCalls,
   readUIMessageStream,
   streamText,
@@ -12,7 +13,8 @@ import {
   type UIMessageChunk,
 } from "ai";
 import { Chat, model, said, textOf, transport } from "./clients/ai.ts";
-import { until } from "../support/serve.ts";
+import { createHandler } from "../../mod.ts";
+import { serve, until } from "../support/serve.ts";
 import { assertNoticed, FAILURE, HALF, type Scenes, startScenes } from "./server.ts";
 
 let server: Scenes;
@@ -245,4 +247,71 @@ test("DefaultChatTransport: what a page sends beside the messages reaches the so
     0.5,
     "s-1",
   ]);
+});
+
+/** What a user decides about a call that the model wants to make. */
+async function decided(approved: boolean): Promise<{ error: Error | undefined; input: unknown }> {
+  const inputs: unknown[] = [];
+  const handler = createHandler({
+    source: ({ input }) => {
+      inputs.push(input);
+      return "Then not.";
+    },
+    log: false,
+  });
+  const served = serve(handler.fetch);
+  try {
+    const chat: Chat = new Chat({
+      transport: transport(served.url),
+      messages: [said("Delete it"), {
+        id: "message-2",
+        role: "assistant",
+        parts: [
+          { type: "reasoning", text: "A tool.", state: "done" },
+          {
+            type: "dynamic-tool",
+            toolName: "remove",
+            toolCallId: "t1",
+            state: "approval-requested",
+            input: { file: "a" },
+            approval: { id: "approval-1" },
+          },
+        ],
+      }],
+      sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
+    });
+    await chat.addToolApprovalResponse({ id: "approval-1", approved, reason: "I need it" });
+    await until(() => chat.status === "error" || inputs.length > 0, 2000, "the request");
+    await until(() => ["ready", "error"].includes(chat.status), 2000, "its end");
+    if (!approved) assert.equal(textOf(chat.lastMessage).text, "Then not.");
+    return { error: chat.error, input: inputs[0] };
+  } finally {
+    await served.close();
+  }
+}
+
+test("useChat: a tool that the user denied reaches the source, with the reason", async () => {
+  const { error, input } = await decided(false);
+  assert.equal(error, undefined);
+  const { messages } = input as { messages: Record<string, unknown>[] };
+  assert.deepEqual(messages, [
+    { role: "user", content: "Delete it" },
+    {
+      role: "assistant",
+      content: null,
+      reasoning_content: "A tool.",
+      tool_calls: [{
+        id: "t1",
+        type: "function",
+        function: { name: "remove", arguments: '{"file":"a"}' },
+      }],
+    },
+    { role: "tool", tool_call_id: "t1", content: "The user denied this tool call: I need it" },
+  ]);
+});
+
+test("useChat: a tool that the user approved, and nobody ran, is an error that names it", async () => {
+  const { error, input } = await decided(true);
+  assert.equal(input, undefined);
+  assert.match(String(error?.message), /The call of remove was approved, and has no output/);
 });

@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import test, { after, before, beforeEach } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
+import type { ChatInput, HandlerOptions } from "../../lib/handler.ts";
+import { createHandler } from "../../mod.ts";
+import { serve } from "../support/serve.ts";
 import { anthropic, asked } from "./clients/anthropic.ts";
 import { assertNoticed, MODEL, type Scenes, startScenes } from "./server.ts";
 
@@ -104,6 +107,9 @@ test("anthropic: the tool runner goes round the loop, and the results reach the 
     const { content } = await runner.runUntilDone();
     const text = content.map((block) => block.type === "text" ? block.text : "").join("");
     assert.equal(text, 'The tools say: sunny {"city":"東京"}, noon {}');
+    // The runner asks for a thread first, and sends the whole conversation when there is none.
+    const { messages } = server.runs.at(-1)!.input as { messages: { role: string }[] };
+    assert.deepEqual(messages.map(({ role }) => role), ["user", "assistant", "tool", "tool"]);
   }
 });
 
@@ -226,7 +232,150 @@ test("anthropic: the whole request reaches the source, in the words of chat comp
     function: {
       name: "weather",
       description: "Of today",
-      parameters: { type: "object" },
+      parameters: { type: "object", properties: {} },
     },
   }]);
+});
+
+/** A source that answers with what it was given, behind a real socket. */
+function startKeeper(options: Partial<HandlerOptions> = {}) {
+  const inputs: ChatInput[] = [];
+  const handler = createHandler({
+    source: ({ input }) => {
+      inputs.push(input);
+      return "ok";
+    },
+    log: false,
+    ...options,
+  });
+  const served = serve(handler.fetch);
+  return { inputs, client: anthropic(served.url), close: () => served.close() };
+}
+
+const PNG =
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+const ask = { model: MODEL, max_tokens: 64 };
+const weather = {
+  name: "weather",
+  description: "Of today",
+  input_schema: { type: "object" as const },
+};
+
+test("anthropic: thinking, a call, its result with a picture and a document reach the source", async () => {
+  const { client, inputs, close } = startKeeper();
+  try {
+    const image = { type: "base64" as const, media_type: "image/png" as const, data: PNG };
+    const pdf = { type: "base64" as const, media_type: "application/pdf" as const, data: "JVBE" };
+    const message = await client.messages.create({
+      ...ask,
+      tools: [weather],
+      thinking: { type: "enabled", budget_tokens: 10_000 },
+      messages: [
+        { role: "user", content: "Weather?" },
+        {
+          role: "assistant",
+          content: [
+            { type: "thinking", thinking: "A tool.", signature: "s" },
+            { type: "tool_use", id: "t1", name: "weather", input: { city: "東京" } },
+          ],
+        },
+        {
+          role: "user",
+          content: [
+            {
+              type: "tool_result",
+              tool_use_id: "t1",
+              content: [{ type: "text", text: "Sunny:" }, { type: "image", source: image }],
+            },
+            { type: "document", source: pdf, title: "map.pdf" },
+            { type: "text", text: "So?", cache_control: { type: "ephemeral" } },
+          ],
+        },
+      ],
+    });
+    assert.deepEqual(message.content, [{ type: "text", text: "ok" }]);
+    const [input] = inputs;
+    assert.equal(input?.reasoning_effort, "medium");
+    const [, said, told, asked] = input?.messages ?? [];
+    assert.equal(said?.reasoning_content, "A tool.");
+    assert.equal((said?.tool_calls as { id: string }[])[0]?.id, "t1");
+    assert.deepEqual([told?.role, told?.tool_call_id], ["tool", "t1"]);
+    assert.match(String(told?.content), /^Sunny:/);
+    const kinds = (asked?.content as { type: string }[]).map(({ type }) => type);
+    assert.deepEqual(kinds, ["text", "image_url", "file", "text"]);
+  } finally {
+    await close();
+  }
+});
+
+test("anthropic: 5 MB of pictures are a fine request", async () => {
+  const { client, inputs, close } = startKeeper();
+  try {
+    const data = PNG.repeat(60_000).replaceAll("=", "A");
+    const source = { type: "base64" as const, media_type: "image/png" as const, data };
+    const content = [{ type: "image" as const, source }];
+    await client.messages.create({ ...ask, messages: [{ role: "user", content }] });
+    assert.equal(JSON.stringify(inputs[0]?.messages).length > 5_000_000, true);
+  } finally {
+    await close();
+  }
+});
+
+test("anthropic: countTokens() is an estimate, or what the application counts", async () => {
+  const messages = [{ role: "user" as const, content: "x".repeat(4000) }];
+  const estimating = startKeeper();
+  const counting = startKeeper({ countTokens: ({ messages }) => messages.length });
+  try {
+    const { input_tokens } = await estimating.client.messages.countTokens({
+      model: MODEL,
+      messages,
+      tools: [weather],
+    });
+    assert(input_tokens > 1000 && input_tokens < 1100, `${input_tokens}`);
+    const counted = await counting.client.messages.countTokens({ model: MODEL, messages });
+    assert.equal(counted.input_tokens, 1);
+    assert.equal(estimating.inputs.length + counting.inputs.length, 0);
+    await assert.rejects(
+      estimating.client.messages.countTokens({ model: MODEL, messages: [] }),
+      Anthropic.BadRequestError,
+    );
+  } finally {
+    await estimating.close();
+    await counting.close();
+  }
+});
+
+test("anthropic: a tool of Anthropic's own is a BadRequestError that names it", async () => {
+  const rejecting = startKeeper();
+  const dropping = startKeeper({ builtInTools: "drop" });
+  const asked = {
+    ...ask,
+    messages: [{ role: "user" as const, content: "Hi" }],
+    tools: [{ type: "web_search_20250305" as const, name: "web_search" as const }],
+  };
+  try {
+    await assert.rejects(
+      rejecting.client.messages.create(asked),
+      (error) =>
+        error instanceof Anthropic.BadRequestError && error.type === "invalid_request_error" &&
+        /web_search/.test(error.message),
+    );
+    assert.equal(rejecting.inputs.length, 0);
+    await dropping.client.messages.create(asked);
+    assert(dropping.inputs.length === 1 && !("tools" in dropping.inputs[0]!));
+  } finally {
+    await rejecting.close();
+    await dropping.close();
+  }
+});
+
+test("anthropic: a base URL that ends in a slash is the same server", async () => {
+  const served = serve(createHandler({ source: "ok", log: false }).fetch);
+  try {
+    const client = anthropic(`${served.url}/`);
+    const messages = [{ role: "user" as const, content: "Hi" }];
+    assert.equal((await client.messages.create({ ...ask, messages })).content.length, 1);
+  } finally {
+    await served.close();
+  }
 });

@@ -23,14 +23,17 @@ interface Told {
 const tell = ({ input }: Told) =>
   JSON.stringify([input.question, input.warmth ?? null, input.tags]);
 
+const inputFrom = ({ query }: { query: string }) => ({ question: query, tags: [] });
+
 const HANDLERS: Record<string, Handler> = {
-  zod: createHandler({ input: zodInput, source: tell }),
-  valibot: createHandler({ input: valibotInput, source: tell }),
+  zod: createHandler({ input: zodInput, inputFrom, source: tell }),
+  valibot: createHandler({ input: valibotInput, inputFrom, source: tell }),
   "valibot with its converter": createHandler({
     input: valibotJsonInput,
+    inputFrom,
     source: tell,
   }),
-  arktype: createHandler({ input: arktypeInput, source: tell }),
+  arktype: createHandler({ input: arktypeInput, inputFrom, source: tell }),
 };
 
 function post(handler: Handler, body: unknown): Promise<Response> {
@@ -155,6 +158,7 @@ test("zod: what has no words in JSON Schema is reported, and still checked", asy
   const input = z.object({ question: z.string(), at: z.date().optional() });
   const handler = createHandler({
     input,
+    inputFrom: ({ query }) => ({ question: query }),
     source: ({ input }) => input.question,
     onError: (error) => errors.push(error),
   });
@@ -175,7 +179,11 @@ test("zod: a check that asks elsewhere is waited for", async () => {
     return name === "Ada";
   }, "unknown");
   const input = z.object({ name: known });
-  const handler = createHandler({ input, source: ({ input }) => input.name });
+  const handler = createHandler({
+    input,
+    inputFrom: ({ query }) => ({ name: query }),
+    source: ({ input }) => input.name,
+  });
   assert.equal(await (await post(handler, { name: "Ada" })).text(), "Ada");
   const response = await post(handler, { name: "Bob" });
   assert.deepEqual((await response.json()).errors, [{
@@ -198,6 +206,12 @@ test("zod: the recipe of docs/handler.md checks its input and fills in its defau
     const { default: handler } = await import(file) as { default: Handler };
     assert.equal(await (await post(handler, { question: "why?" })).text(), "why? at 1");
     assert.equal((await post(handler, { question: "", temperature: 9 })).status, 422);
+    // What the chat page asks, and its page.
+    const asked = JSON.stringify({ messages: [{ role: "user", content: "why?" }] });
+    const headers = { "content-type": "application/json", accept: "text/plain" };
+    const init = { method: "POST", headers, body: asked };
+    const told = await handler.fetch(new Request("http://localhost/", init));
+    assert.equal(await told.text(), "why? at 1");
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -88,6 +88,11 @@ export const FAILURES: Record<"early" | "late" | "limited" | "bug", Source<ChatI
   },
 };
 
+/** A limit on the bodies of the chat routes that `UNREADABLE` is over. */
+export const SMALL: { limits: { maxChatBodyBytes: number } } = {
+  limits: { maxChatBodyBytes: 2 ** 20 },
+};
+
 /** Bodies that no route can read, with the status of their refusal. */
 export const UNREADABLE: [name: string, status: number, asked: Asked][] = [
   ["malformed JSON", 400, { body: '{"model":' }],

@@ -5,11 +5,13 @@
 import { createHandler, echo, type Handler, openai, type Source } from "spillway";
 import {
   type ChatInput,
+  type ChatRouteInput,
   type OutputOf,
   type QueryInput,
   type StandardSchema,
   type Stats,
 } from "spillway/handler";
+import type { ChatMessage } from "spillway/sources";
 import { holds, type Same } from "./same.ts";
 
 declare const ask: StandardSchema<{ question: string }, { question: string; tries: number }>;
@@ -43,30 +45,80 @@ createHandler({ source: echo() });
 createHandler({ source: openai({ baseURL: "http://localhost", model: "m" }) });
 createHandler({ source: "text" });
 
-createHandler({ input: ask, source: ({ input }) => input.question.repeat(input.tries) });
+const inputFrom = ({ query }: ChatRouteInput) => ({ question: query, tries: 1 });
 createHandler({
   input: ask,
+  inputFrom,
+  source: ({ input }) => input.question.repeat(input.tries),
+});
+createHandler({
+  // What comes first in the literal does not matter.
+  source: ({ input }) => input.question.repeat(input.tries),
+  inputFrom({ query, messages, body }) {
+    holds<Same<typeof query, string>>();
+    holds<Same<typeof messages, ChatMessage[]>>();
+    return { question: String(body.theme ?? query), tries: messages.length };
+  },
+  input: ask,
+});
+createHandler({
+  input: ask,
+  inputFrom: async (chat) => {
+    await Promise.resolve();
+    return inputFrom(chat);
+  },
   source: async function* ({ input }) {
     for (let i = 0; i < input.tries; i++) yield input.question;
   },
 });
 createHandler({
   input: ask,
+  inputFrom,
   source: async ({ input, queue }) => {
     await queue.send(input.question);
   },
 });
 createHandler({ input: ask, source: ["a", "b"] });
-createHandler({ input: ask, models: { small: ({ input }) => input.question, large: "text" } });
+createHandler({
+  input: ask,
+  inputFrom,
+  models: { small: ({ input }) => input.question, large: "text" },
+});
+// Without `inputFrom` the chat routes give what their API sends.
+createHandler({
+  input: ask,
+  source({ input }) {
+    holds<Same<typeof input, { question: string; tries: number } | ChatRouteInput>>();
+    return "api" in input ? input.query : input.question;
+  },
+});
+createHandler({
+  source: "text",
+  countTokens(body, { input, owner, request }) {
+    holds<Same<typeof owner, string | undefined>>();
+    holds<Same<typeof input.messages, ChatMessage[]>>();
+    return request.url.length + body.messages.length;
+  },
+  builtInTools: "drop",
+});
+
+// @ts-expect-error the chat routes have no question
+createHandler({ input: ask, source: ({ input }) => input.question.repeat(2) });
+
+// @ts-expect-error what inputFrom makes is not what the source takes
+createHandler({ input: ask, inputFrom: ({ query }) => ({ query }), source: "text" });
+
+// @ts-expect-error a count is a number
+createHandler({ source: "text", countTokens: () => "many" });
 
 // @ts-expect-error the default input has no question
 createHandler({ source: ({ input }) => input.question });
 
 // @ts-expect-error this schema has no query
-createHandler({ input: ask, source: ({ input }) => input.query });
+createHandler({ input: ask, inputFrom, source: ({ input }) => input.query });
 
 // @ts-expect-error what the schema makes is a number
-createHandler({ input: ask, source: ({ input }) => input.tries.toUpperCase() });
+createHandler({ input: ask, inputFrom, source: ({ input }) => input.tries.toUpperCase() });
 
 // @ts-expect-error the echo wants a query
 createHandler({ input: ask, source: echo() });

@@ -12,20 +12,26 @@ import {
   zodInput,
 } from "../schemas/schemas.ts";
 
+const inputFrom = ({ query }: { query: string }) => ({ question: query, tags: [] });
+
 createHandler({
   input: zodInput,
+  inputFrom,
   source: ({ input }) => input.question + input.tags.length,
 });
 createHandler({
   input: valibotInput,
+  inputFrom,
   source: ({ input }) => input.question + input.tags.length,
 });
 createHandler({
   input: valibotJsonInput,
+  inputFrom,
   source: ({ input }) => input.question,
 });
 createHandler({
   input: arktypeInput,
+  inputFrom,
   source: ({ input }) => input.question + input.tags.length,
 });
 
@@ -40,21 +46,24 @@ void asked;
 const dated = z.object({
   since: z.string().transform((text) => new Date(text)),
 });
+const now = () => ({ since: new Date() });
 createHandler({
   input: dated,
+  inputFrom: now,
   source: ({ input }) => input.since.toISOString(),
 });
 
 // @ts-expect-error the transform has made a Date of it
-createHandler({ input: dated, source: ({ input }) => input.since.trim() });
+createHandler({ input: dated, inputFrom: now, source: ({ input }) => input.since.trim() });
 // @ts-expect-error this schema has no query
-createHandler({ input: zodInput, source: ({ input }) => input.query });
+createHandler({ input: zodInput, inputFrom, source: ({ input }) => input.query });
 // @ts-expect-error this schema has no query
-createHandler({ input: valibotInput, source: ({ input }) => input.query });
+createHandler({ input: valibotInput, inputFrom, source: ({ input }) => input.query });
 // @ts-expect-error this schema has no query
-createHandler({ input: arktypeInput, source: ({ input }) => input.query });
+createHandler({ input: arktypeInput, inputFrom, source: ({ input }) => input.query });
 createHandler({
   input: zodInput,
+  inputFrom,
   // @ts-expect-error it may be missing
   source: ({ input }) => input.warmth.toFixed(),
 });

@@ -1,8 +1,9 @@
-/** The OpenAPI operation of Anthropic's Messages route, as far as Spillway implements that API. */
-import { messages } from "../routes/anthropic.ts";
+/** The OpenAPI operations of Anthropic's Messages routes, as far as Spillway implements that API. */
+import { countedRequest, messagesRequest } from "../routes/anthropic_request.ts";
 import {
   BODY_PROBLEMS,
   eventSchema,
+  jsonAnswer,
   jsonBody,
   type JsonSchema,
   jsonText,
@@ -36,7 +37,7 @@ const EVENTS: Record<string, Record<string, JsonSchema>> = {
 
 const schemas: Record<string, JsonSchema> = {
   AnthropicRequest: {
-    ...messages.schema,
+    ...messagesRequest.schema,
     description: "Other fields are passed to the source.",
     examples: [{
       model: "spillway",
@@ -65,7 +66,7 @@ const schemas: Record<string, JsonSchema> = {
       type: { const: "error" },
       error: {
         type: "object",
-        properties: { type: TEXT, message: TEXT },
+        properties: { type: TEXT, message: TEXT, details: OBJECT },
         required: ["type", "message"],
       },
     },
@@ -104,14 +105,41 @@ const messagesOperation: Operation = {
       },
     },
   },
-  problems: [...BODY_PROBLEMS, "model_not_found", ...STREAM_PROBLEMS],
+  problems: [...BODY_PROBLEMS, "model_not_found", "thread_unsupported_request", ...STREAM_PROBLEMS],
   statuses: { invalid_input: 400 },
   errorContent: { schema: ref("AnthropicError") },
   schemas,
   resumable: true,
 };
 
+/** The operation of `POST /v1/messages/count_tokens`. */
+const countTokensOperation: Operation = {
+  operationId: "countTokens",
+  summary: "Count the tokens of a message",
+  tags: ["anthropic"],
+  requestBody: jsonBody(ref("AnthropicCountRequest")),
+  responses: {
+    200: jsonAnswer("How many tokens the request would take.", {
+      type: "object",
+      properties: { input_tokens: { type: "integer", minimum: 0 } },
+      required: ["input_tokens"],
+    }),
+  },
+  problems: [...BODY_PROBLEMS, "model_not_found", "thread_unsupported_request", "internal"],
+  statuses: { invalid_input: 400 },
+  errorContent: { schema: ref("AnthropicError") },
+  schemas: {
+    AnthropicError: schemas.AnthropicError!,
+    AnthropicCountRequest: {
+      ...countedRequest.schema,
+      description: "A message request, which may lack `max_tokens`.",
+      examples: [{ model: "spillway", messages: [{ role: "user", content: "Hello?" }] }],
+    },
+  },
+};
+
 /** The operations of Anthropic's API. */
 export const anthropicOperations: Operations = {
   "POST /v1/messages": messagesOperation,
+  "POST /v1/messages/count_tokens": countTokensOperation,
 };

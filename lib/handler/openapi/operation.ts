@@ -111,6 +111,7 @@ export const BODY_PROBLEMS: readonly string[] = [
   "bad_request",
   "request_timeout",
   "payload_too_large",
+  "too_many_bodies",
   "unsupported_media_type",
   "invalid_input",
 ];

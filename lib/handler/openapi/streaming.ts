@@ -19,7 +19,8 @@ import { FORMATS } from "../../http/sse.ts";
 
 const NAMED: JsonSchema = { type: "string", not: { enum: ["done", "failed", "open", "error"] } };
 
-const schemas: Record<string, JsonSchema> = {
+/** The schemas of what a stream holds. */
+export const streamSchemas: Readonly<Record<string, JsonSchema>> = {
   Token: {
     type: "object",
     description: "A piece of generated text.",
@@ -73,7 +74,7 @@ const EVENTS = {
 };
 
 /** The response of a stream in the format that was asked for. */
-const stream: ResponseObject = {
+export const streamResponse: ResponseObject = {
   description: "The stream. A body that ends without `done` or `failed` was cut off.",
   content: {
     "text/event-stream": EVENTS,
@@ -84,7 +85,8 @@ const stream: ResponseObject = {
   },
 };
 
-const format: ParameterObject = {
+/** The parameter that selects the format. */
+export const formatParameter: ParameterObject = {
   name: "format",
   in: "query",
   description: "The format of the stream; without it, `Accept` decides.",
@@ -96,11 +98,11 @@ const streamOperation: Operation = {
   operationId: "stream",
   summary: "Create a stream",
   tags: ["streams"],
-  parameters: [format],
+  parameters: [formatParameter],
   requestBody: jsonBody(ref("Input")),
-  responses: { 200: stream },
+  responses: { 200: streamResponse },
   problems: [...BODY_PROBLEMS, "not_acceptable", ...STREAM_PROBLEMS],
-  schemas,
+  schemas: streamSchemas,
   resumable: true,
 };
 
@@ -131,7 +133,7 @@ const resumeOperation: Operation = {
     204: { description: "The stream has ended and its end was read." },
   },
   problems: ["bad_request", "not_found", "too_many_streams"],
-  schemas,
+  schemas: streamSchemas,
   resumable: true,
 };
 

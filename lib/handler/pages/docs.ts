@@ -27,8 +27,19 @@ export function referencePage(): Api {
       method: "GET",
       path: "/docs",
       anonymous: true,
-      answer: ({ request }) => page(request),
+      answer: ({ request }) => elsewhere(request) ?? page(request),
     }],
     needs: "/openapi.json",
   };
+}
+
+/**
+ * Sends a browser from `/docs/` to `/docs`: the page's own links are relative to that. The way is
+ * relative as well, because a proxy may have cut off the beginning of the path.
+ */
+function elsewhere({ url }: Request): Response | undefined {
+  const [slashes] = /\/*$/.exec(new URL(url).pathname)!;
+  if (slashes === "") return undefined;
+  const location = `${"../".repeat(slashes.length)}docs`;
+  return new Response(null, { status: 308, headers: { location } });
 }

@@ -67,12 +67,22 @@ export const FIELDS: Readonly<Record<string, Schema>> = {
   reasoning_effort: { type: ["string", "null"] },
 };
 
-/** The known fields of a checked body. A `null` counts as absent, and other fields stay unchanged. */
+/**
+ * The known fields of a checked body. A `null` counts as absent, a limit of -1 as well (it is LM
+ * Studio's word for none), and so does an empty list of tools with what belongs to it, because OpenAI
+ * and vLLM reject that. Other fields stay unchanged.
+ */
 export function fieldsOf(body: object): Omit<ChatFields, "query"> {
   const fields: Omit<ChatFields, "query"> = Object.fromEntries(
     Object.entries(body).filter(([name, value]) => value !== null || !Object.hasOwn(FIELDS, name)),
   );
   if (typeof fields.stop === "string") fields.stop = [fields.stop];
+  for (const name of ["max_tokens", "max_completion_tokens"]) {
+    if (fields[name] === -1) delete fields[name];
+  }
+  if (Array.isArray(fields.tools) && fields.tools.length === 0) {
+    for (const name of ["tools", "tool_choice", "parallel_tool_calls"]) delete fields[name];
+  }
   const maxTokens = fields.max_tokens ?? fields.max_completion_tokens;
   if (maxTokens !== undefined) fields.max_tokens = maxTokens;
   return fields;

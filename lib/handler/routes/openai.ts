@@ -1,6 +1,7 @@
 /** `/v1`, the routes of OpenAI's clients and of all others that use their API. */
 import { type ChatFields, type ChatMessage, type ChatTool, queryOf } from "../../chat.ts";
 import { openaiFormat } from "../../formats/openai.ts";
+import type { Schema } from "../schema.ts";
 import { FIELDS, fieldsOf } from "./chat_fields.ts";
 import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
@@ -19,7 +20,7 @@ export interface ChatCompletionRequest {
   temperature?: number | null;
   /** The nucleus sampling threshold, 0 to 1. */
   top_p?: number | null;
-  /** The most tokens to generate, 1 or more. */
+  /** The most tokens to generate, 1 or more; -1 is no limit. */
   max_tokens?: number | null;
   /** The most tokens to generate, under the newer name of `max_tokens`. */
   max_completion_tokens?: number | null;
@@ -27,6 +28,10 @@ export interface ChatCompletionRequest {
   stop?: string | string[] | null;
   /** The number of choices to generate, which must be 1. */
   n?: 1 | null;
+  /** Whether the probabilities of tokens are wanted, which no format has. */
+  logprobs?: false | null;
+  /** How many further tokens are wanted with theirs. */
+  top_logprobs?: 0 | null;
   /** The tools that the model may call. */
   tools?: ChatTool[] | null;
   /** How tools are chosen: `auto`, `none`, `required`, or the tool that must be called. */
@@ -53,13 +58,21 @@ export interface ChatCompletionRequest {
 export interface OpenAIInput extends ChatFields {
   /** The API of the route. */
   api: "openai";
-  /** The conversation, as the client sent it. */
+  /** The conversation, as the client sent it, without lists of tool calls that are empty. */
   messages: ChatMessage[];
   /** The model's name, as the client sent it. */
   model: string;
   /** The request's body, unchanged. */
   body: ChatCompletionRequest;
 }
+
+/** The schema of a limit on tokens: 1 or more, or -1 for none. */
+const LIMIT: Schema = {
+  type: ["integer", "null"],
+  minimum: -1,
+  if: { minimum: 0 },
+  then: { minimum: 1 },
+};
 
 /** What `POST /v1/chat/completions` reads and writes. */
 export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
@@ -73,20 +86,27 @@ export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
         type: ["object", "null"],
         properties: { include_usage: { type: ["boolean", "null"] } },
       },
+      max_tokens: LIMIT,
+      max_completion_tokens: LIMIT,
       n: { type: ["integer", "null"], enum: [1, null] },
+      logprobs: { type: ["boolean", "null"], enum: [false, null] },
+      top_logprobs: { type: ["integer", "null"], enum: [0, null] },
       user: { type: ["string", "null"] },
     },
   },
   invalidStatus: 400,
   picksModel: true,
-  input: (body): OpenAIInput => ({
-    ...fieldsOf(body),
-    model: body.model,
-    messages: body.messages,
-    query: queryOf(body.messages),
-    api: "openai",
-    body,
-  }),
+  input(body): OpenAIInput {
+    const messages = body.messages.map(withoutEmptyCalls);
+    return {
+      ...fieldsOf(body),
+      model: body.model,
+      messages,
+      query: queryOf(messages),
+      api: "openai",
+      body,
+    };
+  },
   formatName: "openai",
   format: ({ model, stream, stream_options }) =>
     openaiFormat.with({
@@ -114,3 +134,9 @@ export const openaiApi: Api = {
   errors: { under: "/v1/", format: openaiFormat },
   formats: [openaiFormat],
 };
+
+/** Some upstreams send an empty list of calls; when their client returns it, others reject it. */
+function withoutEmptyCalls(message: ChatMessage): ChatMessage {
+  const { tool_calls: calls, ...others } = message;
+  return Array.isArray(calls) && calls.length === 0 ? others : message;
+}

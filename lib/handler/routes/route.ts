@@ -6,8 +6,10 @@
 import type { Format } from "../../formats/format.ts";
 import type { StandardSchema } from "../input.ts";
 import type { Stats } from "../metrics.ts";
+import type { Source } from "../../pipeline/pump.ts";
+import type { CountTokens } from "./count_tokens.ts";
 import type { Models } from "./models.ts";
-import type { StreamRoute } from "./stream_route.ts";
+import type { BodyRoute, StreamRoute } from "./stream_route.ts";
 
 /** What a route gets of a request. */
 export interface Call {
@@ -51,6 +53,15 @@ export interface Api {
   readonly needs?: string;
 }
 
+/** A body that was read and fits its schema. */
+export interface ReadBody<Body> {
+  readonly body: Body;
+  /** What the route makes of it. */
+  readonly input: unknown;
+  /** The source that the body selects. */
+  readonly source: Source<never>;
+}
+
 /** What a handler offers its routes. */
 export interface RouteContext {
   /** Every route of the handler. */
@@ -75,6 +86,18 @@ export interface RouteContext {
    * @internal
    */
   stream<Body>(call: Call, route: StreamRoute<Body>): Promise<Response>;
+  /**
+   * Reads and checks a body without starting a stream.
+   *
+   * @internal
+   */
+  read<Body>(call: Call, route: BodyRoute<Body>): Promise<ReadBody<Body>>;
+  /**
+   * Counts the tokens of a request, if the handler's options say how.
+   *
+   * @internal
+   */
+  readonly countTokens: CountTokens | undefined;
   /** Joins or resumes a stream. */
   resume(call: Call, which: { streamId: string } | { chatId: string }): Promise<Response>;
   /** Stops the generation of a stream. */

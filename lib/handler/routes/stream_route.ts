@@ -5,16 +5,33 @@
 import type { Format } from "../../formats/format.ts";
 import type { Schema } from "../schema.ts";
 
-/** One route that streams. `Body` is the type of a body that fits its schema. */
-export interface StreamRoute<Body> {
-  /** The schema of the body. Without it the body is the input, and the handler's schema checks it. */
+/** What a route reads. `Body` is the type of a body that fits its schema. */
+export interface BodyRoute<Body> {
+  /**
+   * The schema of the body of a chat route. Without it the body is the input, and the handler's schema
+   * checks it.
+   */
   readonly schema?: Schema;
   /** The status of the response to a body that does not fit the schema. */
   readonly invalidStatus: 400 | 422;
   /** Whether the body's `model` selects the source. */
   readonly picksModel?: boolean;
-  /** Makes the source's input from the body; it still has to fit the handler's schema. */
-  input(body: Body): unknown;
+  /**
+   * Makes the source's input from the body.
+   *
+   * @throws {StreamError} If the source could not be told what the body says.
+   */
+  input(body: Body, settings: InputSettings): unknown;
+}
+
+/** What the handler's options say of the input of every route. */
+export interface InputSettings {
+  /** What becomes of a tool that only Anthropic's servers can run. */
+  readonly builtInTools: "reject" | "drop";
+}
+
+/** One route that streams. */
+export interface StreamRoute<Body> extends BodyRoute<Body> {
   /** The format of the response. Without it the request selects one. */
   format?(body: Body): Format;
   /** The name of that format, against which a resumed stream is checked. */

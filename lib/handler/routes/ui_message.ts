@@ -2,21 +2,12 @@
  * `/api/chat`, the routes of the AI SDK's `useChat`. Its messages are translated to those of
  * the chat completions API, so that a source has to know only that one.
  */
-import { type ChatFields, type ChatMessage, queryOf, textOf } from "../../chat.ts";
+import { type ChatFields, type ChatMessage, textOf } from "../../chat.ts";
 import { uiMessageFormat } from "../../formats/ui_message.ts";
 import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
 import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
-
-/** A part of a UI message: text, a file, a tool's use and its output, and others. */
-export interface UIPart {
-  /** The kind of part, such as `text`, `file`, `reasoning` or `tool-<name>`. */
-  type: string;
-  /** The text of a `text` or `reasoning` part. */
-  text?: string;
-  /** The fields of the other kinds, unchanged. */
-  [field: string]: unknown;
-}
+import { messagesOf, type UIPart } from "./ui_message_parts.ts";
 
 /** A message as `useChat` keeps it. */
 export interface UIMessage {
@@ -86,11 +77,11 @@ export const uiChat: StreamRoute<UIChatRequest> = {
   },
   invalidStatus: 422,
   input(body): UIMessageInput {
-    const messages = body.messages.flatMap(messagesOf);
+    const messages = messagesOf(body.messages);
     return {
       ...fieldsOf(body),
       messages,
-      query: queryOf(messages),
+      query: textOf(body.messages.findLast(({ role }) => role === "user")?.parts),
       chatId: body.id,
       api: "ui-message",
       body,
@@ -125,70 +116,3 @@ export const uiMessageApi: Api = {
   ],
   formats: [uiMessageFormat],
 };
-
-function messagesOf({ role, parts }: UIMessage): ChatMessage[] {
-  if (role === "system") return [{ role, content: textOf(parts) }];
-  if (role === "assistant") return stepsOf(parts).flatMap(assistantOf);
-  const content = parts.filter(({ type }) => type === "text" || type === "file").map(userPartOf);
-  // Many upstreams accept an array of parts only where it is needed.
-  const plain = content.length === 0 || (content.length === 1 && parts[0]?.type === "text");
-  return [{ role, content: plain ? textOf(parts) : content }];
-}
-
-function userPartOf({ type, text, mediaType, url, filename }: UIPart): unknown {
-  if (type === "text") return { type, text };
-  return String(mediaType).startsWith("image/")
-    ? { type: "image_url", image_url: { url } }
-    : { type: "file", file: { filename, file_data: url } };
-}
-
-/** Splits the assistant's parts into steps: what it did between two calls of the model. */
-function stepsOf(parts: UIPart[]): UIPart[][] {
-  const steps: UIPart[][] = [[]];
-  for (const part of parts) {
-    if (part.type === "step-start") steps.push([]);
-    else steps.at(-1)!.push(part);
-  }
-  return steps;
-}
-
-/** The messages of one step: its text, the tools that it used, and their results. */
-function assistantOf(parts: UIPart[]): ChatMessage[] {
-  const text = textOf(parts);
-  // Models reject a conversation in which a call has no result.
-  const used = parts.filter((part) => isTool(part) && resultOf(part) !== undefined);
-  if (used.length === 0) return text === "" ? [] : [{ role: "assistant", content: text }];
-  const tool_calls = used.map((part) => ({
-    id: part.toolCallId,
-    type: "function",
-    function: {
-      name: part.type === "dynamic-tool" ? part.toolName : part.type.slice("tool-".length),
-      arguments: JSON.stringify(part.input ?? part.rawInput ?? {}),
-    },
-  }));
-  const results = used.map((part) => ({
-    role: "tool",
-    tool_call_id: part.toolCallId,
-    content: resultOf(part),
-  }));
-  return [{ role: "assistant", content: text || null, tool_calls }, ...results];
-}
-
-function isTool({ type }: UIPart): boolean {
-  return type === "dynamic-tool" || type.startsWith("tool-");
-}
-
-function resultOf({ state, output, errorText, approval }: UIPart): string | undefined {
-  switch (state) {
-    case "output-available":
-      return typeof output === "string" ? output : JSON.stringify(output ?? null);
-    case "output-error":
-      return String(errorText);
-    case "output-denied": {
-      const { reason } = (approval ?? {}) as { reason?: unknown };
-      return String(reason ?? "The tool call was denied");
-    }
-    default:
-      return undefined;
-  }
-}

@@ -13,6 +13,7 @@ import {
   keeper,
   post,
   quiet,
+  SMALL,
   UNREADABLE,
 } from "../../support/handler_requests.ts";
 
@@ -73,7 +74,6 @@ test("messages keep hostile text, streamed and whole", async () => {
 test("messages reach the source in the words of chat completions", async () => {
   const { handler, inputs } = keeper();
   const pdf = { type: "document", source: { type: "url", url: "https://a.example/b.pdf" } };
-  const server = { type: "web_search_20250305", name: "web_search" };
   const asked = {
     ...body,
     system: [{ type: "text", text: "Be brief.", cache_control: {} }, {
@@ -104,7 +104,7 @@ test("messages reach the source in the words of chat completions", async () => {
     ],
     temperature: 0.5,
     stop_sequences: ["END"],
-    tools: [{ name: "now", description: "The time", input_schema: { type: "object" } }, server],
+    tools: [{ name: "now", description: "The time", input_schema: { type: "object" } }],
     tool_choice: { type: "tool", name: "now", disable_parallel_tool_use: true },
     thinking: { type: "enabled", budget_tokens: 1024 },
   };
@@ -118,6 +118,7 @@ test("messages reach the source in the words of chat completions", async () => {
     {
       role: "assistant",
       content: "I look.",
+      reasoning_content: "hm",
       tool_calls: [
         { id: "t1", type: "function", function: { name: "now", arguments: '{"zone":"UTC"}' } },
       ],
@@ -130,21 +131,24 @@ test("messages reach the source in the words of chat completions", async () => {
         { type: "text", text: "this?" },
         { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } },
         { type: "image_url", image_url: { url: "https://a.example/b.png" } },
-        pdf,
+        { type: "file", file: { file_data: "https://a.example/b.pdf" } },
       ],
     },
   ]);
   assert.deepEqual(input.tools, [
     {
       type: "function",
-      function: { name: "now", description: "The time", parameters: { type: "object" } },
+      function: {
+        name: "now",
+        description: "The time",
+        parameters: { type: "object", properties: {} },
+      },
     },
-    server,
   ]);
   assert.deepEqual(input.tool_choice, { type: "function", function: { name: "now" } });
   assert.equal(input.parallel_tool_calls, false);
   assert.deepEqual([input.temperature, input.max_tokens, input.stop], [0.5, 100, ["END"]]);
-  assert.deepEqual(input.thinking, asked.thinking);
+  assert.deepEqual([input.thinking, input.reasoning_effort], [asked.thinking, "low"]);
   assert.deepEqual(input.body, asked);
 });
 
@@ -152,15 +156,17 @@ test("messages: what a tool answered alone, and every choice of tools", async ()
   const { handler, inputs } = keeper();
   const choices = { auto: "auto", any: "required", none: "none" };
   for (const [type, choice] of Object.entries(choices)) {
-    const content = [{ type: "tool_result", tool_use_id: "t1", content: "42" }];
-    const asked = { ...body, tool_choice: { type }, messages: [{ role: "user", content }] };
+    const call = { type: "tool_use", id: "t1", name: "ask", input: {} };
+    const result = { type: "tool_result", tool_use_id: "t1", content: "42" };
+    const asked = {
+      ...body,
+      tool_choice: { type },
+      messages: [{ role: "assistant", content: [call] }, { role: "user", content: [result] }],
+    };
     await (await post(handler, PATH, asked)).text();
     assert.equal(inputs.at(-1)?.tool_choice, choice);
-    assert.deepEqual(inputs.at(-1)?.messages, [{
-      role: "tool",
-      tool_call_id: "t1",
-      content: "42",
-    }]);
+    const answered = { role: "tool", tool_call_id: "t1", content: "42" };
+    assert.deepEqual(inputs.at(-1)?.messages?.slice(1), [answered]);
   }
 });
 
@@ -214,7 +220,7 @@ for (const [fields, path] of FAULTS) {
 
 for (const [name, status, asked] of UNREADABLE) {
   test(`messages refuse ${name} with ${status}, in Anthropic's shape`, async () => {
-    const { handler } = keeper();
+    const { handler } = keeper(SMALL);
     const headers = { "content-type": "application/json", ...asked.headers };
     const response = await ask(handler, PATH, { method: "POST", body: "{}", ...asked, headers });
     const error = await refusal(response);

@@ -39,7 +39,7 @@ test("GET /v1/models/{model} is one entry, as both APIs' clients read it", async
 test("GET /v1/models/{model} refuses what is not there, in OpenAI's shape", async () => {
   const handler = createHandler({ models: { a: "x" } });
   for (
-    const path of ["/v1/models/b", "/v1/models/constructor", "/v1/models/a/", "/v1/models/%61%00"]
+    const path of ["/v1/models/b", "/v1/models/constructor", "/v1/models/a%2F", "/v1/models/%61%00"]
   ) {
     const response = await ask(handler, path);
     const { error } = await response.json();
@@ -54,8 +54,6 @@ test("GET /v1/models/{model} refuses what is not there, in OpenAI's shape", asyn
     400,
     "invalid_request_error",
   ]);
-  const nameless = await ask(handler, "/v1/models/");
-  assert.deepEqual([nameless.status, (await nameless.json()).error.code], [404, "not_found"]);
 });
 
 test("models: each name has its source under /v1, and no other name has one", async () => {

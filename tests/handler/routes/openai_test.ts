@@ -13,6 +13,7 @@ import {
   keeper,
   post,
   quiet,
+  SMALL,
   UNREADABLE,
 } from "../../support/handler_requests.ts";
 
@@ -130,6 +131,70 @@ test("chat completions give the source the whole request, typed", async () => {
   assert.deepEqual(input.body, asked);
 });
 
+// https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/1829
+// https://github.com/langchain-ai/langchain/issues/10822
+test("chat completions: a limit of -1 is none", async () => {
+  const { handler, inputs } = keeper();
+  await (await post(handler, PATH, { ...body, max_tokens: -1, max_completion_tokens: -1 })).text();
+  await (await post(handler, PATH, { ...body, max_tokens: -1, max_completion_tokens: 7 })).text();
+  assert(!("max_tokens" in inputs[0]!) && !("max_completion_tokens" in inputs[0]!));
+  assert.deepEqual([inputs[1]?.max_tokens, inputs[1]?.max_completion_tokens], [7, 7]);
+});
+
+// https://github.com/evalstate/fast-agent/issues/781, https://github.com/vllm-project/vllm/pull/39780
+test("no tools are none on every chat route, with what belongs to them", async () => {
+  const none = { tools: [], parallel_tool_calls: true };
+  const parts = [{ type: "text", text: "Hi" }];
+  for (
+    const [path, asked] of [
+      [PATH, { ...body, ...none, tool_choice: "auto" }],
+      ["/v1/messages", { ...body, max_tokens: 9, ...none, tool_choice: { type: "auto" } }],
+      ["/api/chat", { messages: [{ role: "user", parts }], ...none, tool_choice: "auto" }],
+      ["/streaming", { query: "Hi", ...none, tool_choice: "none" }],
+    ] as const
+  ) {
+    const { handler, inputs } = keeper();
+    await (await post(handler, path, asked)).text();
+    const names = Object.keys(inputs[0]!).filter((name) => /tool/.test(name));
+    assert.deepEqual(names, [], path);
+  }
+  const { handler, inputs } = keeper();
+  await (await post(handler, PATH, { ...body, tool_choice: "auto" })).text();
+  assert.equal(inputs[0]?.tool_choice, "auto", "the server may have tools of its own");
+});
+
+// https://github.com/vllm-project/vllm/issues/12937, https://github.com/vllm-project/vllm/issues/44104
+test("chat completions: an empty list of calls in a message is left out", async () => {
+  const { handler, inputs } = keeper();
+  const said = { role: "assistant", content: "Hm", tool_calls: [] };
+  await (await post(handler, PATH, { ...body, messages: [...messages, said] })).text();
+  assert.deepEqual(inputs[0]?.messages?.at(-1), { role: "assistant", content: "Hm" });
+  assert.deepEqual((inputs[0]?.body as { messages: unknown[] }).messages.at(-1), said);
+});
+
+// https://github.com/securo-finance/securo/issues/884: Gemini wants its signature back.
+test("chat completions: members beside a call, a message and a part go on unchanged", async () => {
+  const extra_content = { google: { thought_signature: "s" } };
+  const call = { id: "c", type: "function", function: { name: "f", arguments: "{}" } };
+  const asked = [
+    {
+      role: "user",
+      content: [{ type: "text", text: "Hi", cache_control: { type: "x" } }],
+      name: "a",
+    },
+    {
+      role: "assistant",
+      content: null,
+      reasoning_content: "hm",
+      tool_calls: [{ ...call, extra_content }],
+    },
+    { role: "tool", tool_call_id: "c", content: "1", extra: null },
+  ];
+  const { handler, inputs } = keeper();
+  await (await post(handler, PATH, { ...body, messages: asked })).text();
+  assert.deepEqual(inputs[0]?.messages, asked);
+});
+
 test("chat completions without a user's message have an empty query", async () => {
   const { handler, inputs } = keeper();
   await (await post(handler, PATH, { ...body, messages: [{ role: "system", content: "x" }] }))
@@ -165,6 +230,11 @@ const FAULTS: [fields: Record<string, unknown>, param: string][] = [
   [{ max_completion_tokens: 1.5 }, "max_completion_tokens"],
   [{ stop: [1] }, "stop[0]"],
   [{ n: 2 }, "n"],
+  [{ max_tokens: -2 }, "max_tokens"],
+  [{ max_completion_tokens: 0 }, "max_completion_tokens"],
+  // Nobody is told null for what was asked.
+  [{ logprobs: true }, "logprobs"],
+  [{ logprobs: false, top_logprobs: 3 }, "top_logprobs"],
   [{ tools: [{ type: "function" }] }, "tools[0].function"],
   [{ tool_choice: 1 }, "tool_choice"],
   [{ response_format: {} }, "response_format.type"],
@@ -192,13 +262,21 @@ test("chat completions refuse what is no object, and no more than that", async (
     const error = await refusal(await post(handler, PATH, value));
     assert.deepEqual([error.status, error.param], [400, null], value);
   }
-  const fine = { ...body, n: 1, stop: ["a", "b"], temperature: 2, functions: [], logprobs: false };
+  const fine = {
+    ...body,
+    n: 1,
+    stop: ["a", "b"],
+    temperature: 2,
+    functions: [],
+    logprobs: false,
+    top_logprobs: 0,
+  };
   assert.equal((await post(handler, PATH, fine)).status, 200);
 });
 
 for (const [name, status, asked] of UNREADABLE) {
   test(`chat completions refuse ${name} with ${status}, in OpenAI's shape`, async () => {
-    const { handler } = keeper();
+    const { handler } = keeper(SMALL);
     const headers = { "content-type": "application/json", ...asked.headers };
     const response = await ask(handler, PATH, { method: "POST", body: "{}", ...asked, headers });
     assert.equal((await refusal(response)).status, status);

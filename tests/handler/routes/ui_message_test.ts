@@ -13,6 +13,7 @@ import {
   keeper,
   post,
   quiet,
+  SMALL,
   UNREADABLE,
 } from "../../support/handler_requests.ts";
 
@@ -121,13 +122,16 @@ test("a chat reaches the source in the words of chat completions", async () => {
     {
       role: "assistant",
       content: "I look.",
+      reasoning_content: "hm",
       tool_calls: [
         { id: "t1", type: "function", function: { name: "now", arguments: '{"zone":"UTC"}' } },
         { id: "t2", type: "function", function: { name: "weather", arguments: "{}" } },
+        { id: "t3", type: "function", function: { name: "never", arguments: "{}" } },
       ],
     },
     { role: "tool", tool_call_id: "t1", content: '{"time":"12:00"}' },
     { role: "tool", tool_call_id: "t2", content: "no network" },
+    { role: "tool", tool_call_id: "t3", content: "No result: the call was interrupted." },
     { role: "assistant", content: "Noon." },
     {
       role: "user",
@@ -180,7 +184,7 @@ for (const [fields, pointer] of FAULTS) {
 
 for (const [name, status, asked] of UNREADABLE) {
   test(`a chat refuses ${name} with ${status}, as a problem`, async () => {
-    const { handler } = keeper();
+    const { handler } = keeper(SMALL);
     const headers = { "content-type": "application/json", ...asked.headers };
     const response = await ask(handler, PATH, { method: "POST", body: "{}", ...asked, headers });
     assert.equal((await problem(response)).status, status);

@@ -76,7 +76,7 @@ for (const route of ROUTES) {
   });
 
   test(`POST ${path} with Last-Event-ID reads its body within the limits`, async () => {
-    const limits = { maxBodyBytes: 100, bodyTimeoutMs: 20 };
+    const limits = { maxBodyBytes: 100, maxChatBodyBytes: 100, bodyTimeoutMs: 20 };
     const set = stage({ limits });
     const headers = from(createStreamId(), 1);
     const large = await post(set.handler, path, "x".repeat(101), headers);

@@ -7,6 +7,7 @@ const input = z.object({
 });
 
 export default createHandler({
-  input,
+  input, // of POST /streaming
+  inputFrom: ({ query }) => ({ question: query, temperature: 1 }), // on the chat routes
   source: ({ input }) => `${input.question} at ${input.temperature}`, // your model
 });

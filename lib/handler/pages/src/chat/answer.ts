@@ -2,7 +2,7 @@
 import { $, announce } from "../dom.ts";
 import { type PageEvent, readEvents } from "../reader.ts";
 import { authorization, type End, save } from "./kept.ts";
-import { historyBefore, type Problem, request, requestStop, sentencesOf } from "./request.ts";
+import { type Problem, request, requestStop, sentencesOf } from "./request.ts";
 import { addText, conversation, isBusy, leave, show, type Turn } from "./conversation.ts";
 
 /** A connection that says nothing for this long, not even a heartbeat, is taken for lost. */
@@ -147,9 +147,6 @@ async function failOrWait(turn: Turn, response: Response): Promise<number> {
   const problem: Problem = await response.json().catch(() => ({}));
   if (turn.streamId && [404, 410].includes(response.status)) {
     finish(turn, "failed", "The server no longer has this answer. What had arrived is above.");
-  } else if (response.status === 422 && !turn.bare && historyBefore(turn).length > 0) {
-    // Its schema may know nothing of a conversation.
-    turn.bare = true;
   } else {
     problem.title ??= `The server answered with status ${response.status}`;
     if (retryAfter > 0) problem.detail ??= `Try again in ${retryAfter} s`;

@@ -10,8 +10,6 @@ export interface Turn extends Kept {
   phase?: "asking" | "streaming" | "waiting" | "locked";
   /** Somebody has asked for its end. */
   stopping?: boolean;
-  /** It is asked without what was said before. */
-  bare?: boolean;
   saving?: ReturnType<typeof setTimeout> | undefined;
   connection?: AbortController;
   /** Ends whatever it waits for. */

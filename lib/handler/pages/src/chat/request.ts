@@ -14,7 +14,7 @@ const addressOf = (streamId: string) => `streaming/${encodeURIComponent(streamId
 
 /** Asks for a turn's answer, or, where that has begun, for the rest of it. */
 export function request(turn: Turn): Promise<Response> {
-  const { streamId, lastEventId, query } = turn;
+  const { streamId, lastEventId } = turn;
   turn.connection = new AbortController();
   const { signal } = turn.connection;
   const headers: Record<string, string> = { accept: "text/event-stream", ...authorization() };
@@ -23,13 +23,13 @@ export function request(turn: Turn): Promise<Response> {
     return fetch(addressOf(streamId), { signal, cache: "no-store", headers });
   }
   headers["content-type"] = "application/json";
-  const messages = turn.bare ? [] : historyBefore(turn);
-  const body = JSON.stringify({ query, ...messages.length > 0 ? { messages } : {} });
-  return fetch("streaming", { signal, cache: "no-store", method: "POST", headers, body });
+  const body = JSON.stringify({ messages: messagesOf(turn) });
+  // The route of this page, which asks nothing of the shape of the input.
+  return fetch("./", { signal, cache: "no-store", method: "POST", headers, body });
 }
 
-/** What was said before and then the query; nothing if nothing was said. */
-export function historyBefore(turn: Turn): Message[] {
+/** What was said before, and then the query. */
+function messagesOf(turn: Turn): Message[] {
   const messages: Message[] = [{ role: "user", content: turn.query }];
   let left = MAX_HISTORY;
   for (const { query, text, end } of [...conversation.values()].reverse()) {
@@ -38,7 +38,7 @@ export function historyBefore(turn: Turn): Message[] {
     if (left < 0) break;
     messages.unshift({ role: "user", content: query }, { role: "assistant", content: text });
   }
-  return messages.length > 1 ? messages : [];
+  return messages;
 }
 
 /** Asks the server to stop a generation. */

@@ -1,0 +1,295 @@
+/** The bodies of requests: read at any borders, bounded each and all together, and never kept. */
+import assert from "node:assert/strict";
+import process from "node:process";
+import test from "node:test";
+import { active } from "../../lib/counters.ts";
+import { StreamError } from "../../lib/error.ts";
+import { createHandler } from "../../lib/handler.ts";
+import { BodyReader } from "../../lib/handler/body.ts";
+import { FakeClock } from "../../lib/testing/fake_clock.ts";
+import { total } from "../support/child.ts";
+import { post, refusal } from "../support/handler_requests.ts";
+import { random as randomFrom } from "../support/random.ts";
+import { rawRequest, serve, until } from "../support/serve.ts";
+
+const MIB = 2 ** 20;
+const bytesOf = (text: string) => new TextEncoder().encode(text);
+
+function requestOf(body: BodyInit | null, headers: Record<string, string> = {}): Request {
+  return new Request("http://localhost/", {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body,
+    duplex: "half",
+  } as RequestInit);
+}
+
+/** A body in chunks, as a runtime that knows no byte streams has it. */
+function chunked(chunks: readonly Uint8Array[]): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (at === chunks.length) controller.close();
+      else controller.enqueue(chunks[at++]!.slice());
+    },
+  });
+}
+
+/** A body as a byte stream whose maker knows nothing of requests for bytes: it enqueues and closes. */
+function careless(chunks: readonly Uint8Array[]): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream({
+    type: "bytes",
+    async pull(controller) {
+      await Promise.resolve();
+      if (at === chunks.length) controller.close();
+      else controller.enqueue(chunks[at++]!.slice());
+    },
+  } as UnderlyingByteSource);
+}
+
+/** A body that its test feeds, and that tells whether it was cancelled. */
+class Fed {
+  isCancelled = false;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  readonly body: ReadableStream<Uint8Array> = new ReadableStream({
+    start: (controller) => void (this.#controller = controller),
+    cancel: () => void (this.isCancelled = true),
+  });
+  feed(bytes: number): void {
+    this.#controller.enqueue(bytesOf(" ".repeat(bytes)));
+  }
+  end(): void {
+    this.#controller.enqueue(bytesOf("{}"));
+    this.#controller.close();
+  }
+  fail(): void {
+    this.#controller.error(new Error("reset"));
+  }
+}
+
+const codeOf = (error: unknown) => error instanceof StreamError ? error.code : String(error);
+const outcomeOf = (read: Promise<unknown>) => read.then(() => "read", codeOf);
+const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
+
+/** Cuts bytes at random borders, empty chunks excepted, which no byte stream may have. */
+function cut(bytes: Uint8Array, random: () => number): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const length = 1 + Math.floor(random() ** 4 * 9000);
+    chunks.push(bytes.slice(at, at += length));
+  }
+  return chunks;
+}
+
+test("BodyReader.readJson() reads the same value at every border, in any kind of stream", async () => {
+  const random = randomFrom(18);
+  const reader = new BodyReader();
+  for (let round = 0; round < 150; round++) {
+    const text = '世界\\"[{ 👩‍👩‍👧 \\'.repeat(Math.floor(random() ** 3 * 3000));
+    const value = { text, list: [[text.slice(0, 9)]] };
+    const bytes = bytesOf(JSON.stringify(value));
+    const chunks = cut(bytes, random);
+    // In one piece it is as the runtime makes it.
+    const body = [chunked(chunks), careless(chunks), bytes][round % 3]!;
+    const lengths = [{}, { "content-length": String(bytes.length) }, { "content-length": "7" }];
+    const headers = lengths[Math.floor(round / 3) % 3]!;
+    const read = await reader.readJson(requestOf(body, headers), "chat");
+    assert.deepEqual(read, value);
+    assert.equal(total(active), 0);
+  }
+});
+
+test("BodyReader.readJson() counts depth outside of strings alone", async () => {
+  const reader = new BodyReader({ maxBodyDepth: 2 });
+  const fine = ['[["[[["]]', String.raw`{"a\\\"[[":["]\"[[["]}`, String.raw`[["\\"],[]]`];
+  const deep = ["[[[]]]", String.raw`[["\\",[]]]`, String.raw`{"a\"":[{}]}`, '[[[["', '["[[[[['];
+  const depth = (text: string) => outcomeOf(reader.readJson(requestOf(text), "chat"));
+  for (const text of fine) assert.equal(await depth(text), "read", text);
+  for (const text of deep) assert.equal(await depth(text), "bad_request", text);
+  assert.equal(total(active), 0);
+});
+
+test("a body in chunks of one byte takes no more memory than itself", async () => {
+  const server = serve(createHandler({ source: "ok", log: false }).fetch);
+  const body = JSON.stringify({ query: "x".repeat(20_000) });
+  const before = process.memoryUsage();
+  let most = 0;
+  const look = () => {
+    const { external, arrayBuffers } = process.memoryUsage();
+    most = Math.max(most, external - before.external, arrayBuffers - before.arrayBuffers);
+  };
+  const looking = setInterval(look, 1);
+  const raw = await rawRequest(server.port, {
+    method: "POST",
+    path: "/streaming?format=plain",
+    headers: { "content-type": "application/json", "transfer-encoding": "chunked" },
+  });
+  for (let at = 0; at < body.length; at += 500) {
+    const lines = [...body.slice(at, at + 500)].map((char) => `1\r\n${char}\r\n`);
+    await new Promise((resolve) => raw.socket.write(lines.join(""), resolve));
+  }
+  raw.socket.write("0\r\n\r\n");
+  await until(() => /ok/.test(raw.received), 5000, "the response");
+  assert.match(raw.received, /^HTTP\/1.1 200/);
+  clearInterval(looking);
+  raw.socket.destroy();
+  await server.close();
+  // Deno held 1.3 GB of it; where each chunk is copied and let go, 150 MiB.
+  assert(most < 32 * MIB, `${(most / MIB).toFixed(1)} MiB`);
+  assert.equal(active.bodyBytes, 0);
+});
+
+test("all bodies that are being read have one bound, and what is past it is 503", async () => {
+  const limits = { maxBodyBytes: 8192, maxChatBodyBytes: 8192, maxBodiesBytes: 16_384 };
+  const reader = new BodyReader(limits);
+  const slow = [new Fed(), new Fed(), new Fed()];
+  const [first, second, third] = slow.map(({ body }) =>
+    outcomeOf(reader.readJson(requestOf(body), "chat"))
+  );
+  slow[0]!.feed(8000);
+  slow[1]!.feed(8000);
+  await until(() => active.bodyBytes > 15_000, 1000, "two bodies");
+  assert(active.bodyBytes <= 16_384);
+  slow[2]!.feed(2000);
+  assert.equal(await third, "too_many_bodies");
+  await until(() => slow[2]!.isCancelled, 100, "the refused body is not read on");
+  slow[0]!.end();
+  assert.equal(await first, "read");
+  const fourth = await reader.readJson(requestOf(chunked([bytesOf("[4]")])), "chat");
+  assert.deepEqual(fourth, [4]);
+  slow[1]!.end();
+  assert.equal(await second, "read");
+  assert.equal(total(active), 0);
+});
+
+test("too many bodies are 503 with Retry-After, in the words of each API", async () => {
+  const handler = createHandler({
+    source: "ok",
+    limits: { maxBodyBytes: 3000, maxChatBodyBytes: 3000, maxBodiesBytes: 3000 },
+  });
+  const slow = new Fed();
+  const init = { method: "POST", headers: { "content-type": "application/json" }, body: slow.body };
+  const request = new Request("http://localhost/v1/messages", { ...init, duplex: "half" } as never);
+  const waiting = handler.fetch(request);
+  slow.feed(2990);
+  await until(() => active.bodyBytes > 2900, 1000, "a body");
+  for (
+    const [path, shape] of [
+      ["/streaming", "problem"],
+      ["/v1/chat/completions", "openai"],
+      ["/v1/messages", "anthropic"],
+      ["/v1/messages/count_tokens", "anthropic"],
+      ["/api/chat", "problem"],
+    ] as const
+  ) {
+    const response = await post(handler, path, { query: "x".repeat(200) });
+    assert.equal(response.headers.get("retry-after"), "1");
+    const code = await refusal(response, 503, shape);
+    assert.equal(code, shape === "anthropic" ? undefined : "too_many_bodies");
+  }
+  slow.end();
+  assert.equal((await waiting).status, 400);
+  assert.equal(total(active), 0);
+});
+
+test("chat routes take 32 MiB by default, POST /streaming one", async () => {
+  const handler = createHandler({ source: "ok", log: false });
+  const large = "x".repeat(MIB);
+  const messages = [{ role: "user", content: "x".repeat(31 * MIB) }];
+  const fine = await post(handler, "/v1/chat/completions", { model: "m", messages });
+  assert.equal(fine.status, 200);
+  await fine.text();
+  assert.equal((await post(handler, "/streaming", { query: large })).status, 413);
+  const over = [{ role: "user", content: "x".repeat(32 * MIB) }];
+  const refused = await post(handler, "/v1/chat/completions", { model: "m", messages: over });
+  assert.equal(await refusal(refused, 413, "openai"), "payload_too_large");
+  assert.equal(total(active), 0);
+});
+
+test("a body over its limit is not read on, whether its length is told or not", async () => {
+  const reader = new BodyReader({ maxChatBodyBytes: 1000 });
+  const told = new Fed();
+  const headers = { "content-length": "1001" };
+  const large = outcomeOf(reader.readJson(requestOf(told.body, headers), "chat"));
+  assert.equal(await large, "payload_too_large");
+  await until(() => told.isCancelled, 100, "it is cancelled");
+  const untold = new Fed();
+  const read = outcomeOf(reader.skip(requestOf(untold.body), "chat"));
+  untold.feed(600);
+  await turn();
+  untold.feed(600);
+  assert.equal(await read, "payload_too_large");
+  await until(() => untold.isCancelled, 100, "it is cancelled");
+  assert.equal(total(active), 0);
+});
+
+test("a body that breaks off is 400, and one that is no UTF-8 as well", async () => {
+  const reader = new BodyReader();
+  const broken = new Fed();
+  const read = outcomeOf(reader.readJson(requestOf(broken.body), "chat"));
+  broken.feed(100);
+  await turn();
+  broken.fail();
+  assert.equal(await read, "bad_request");
+  const invalid = chunked([new Uint8Array([0x22, 0xff, 0x22])]);
+  assert.equal(await outcomeOf(reader.readJson(requestOf(invalid), "chat")), "bad_request");
+  assert.equal(total(active), 0);
+});
+
+test("each MiB of a body has its time, and a body that stops is 408", async () => {
+  const clock = new FakeClock();
+  const reader = new BodyReader({}, clock);
+  for (const stops of [false, true]) {
+    const slow = new Fed();
+    const read = outcomeOf(reader.readJson(requestOf(slow.body), "chat"));
+    for (let minutes = 0; minutes < 4; minutes++) {
+      slow.feed(MIB);
+      await turn();
+      clock.tick(20_000);
+    }
+    if (stops) clock.tick(10_000);
+    else slow.end();
+    assert.equal(await read, stops ? "request_timeout" : "read");
+    assert.equal(total(active), 0);
+  }
+});
+
+test("limits: maxBodiesBytes is at least what one body may have", () => {
+  const create = (limits: object) => () => createHandler({ source: "ok", limits });
+  for (
+    const [limits, name] of [
+      [{ maxBodiesBytes: 2 ** 25 - 1 }, "maxChatBodyBytes"],
+      [{ maxBodiesBytes: 99, maxBodyBytes: 100, maxChatBodyBytes: 9 }, "maxBodyBytes"],
+    ] as const
+  ) {
+    const message = `Cannot create the handler: limits.maxBodiesBytes is less than limits.${name}`;
+    assert.throws(create(limits), { name: "RangeError", message });
+  }
+  assert.throws(create({ maxChatBodyBytes: 0 }), RangeError);
+  // By default the bound grows with them.
+  create({ maxChatBodyBytes: 2 ** 28, maxBodyBytes: undefined })();
+});
+
+test("a client is told of a body over the limit while it still sends it", async () => {
+  const handler = createHandler({ source: "ok", limits: { maxChatBodyBytes: 100_000 } });
+  const server = serve(handler.fetch);
+  for (const headers of [{ "content-length": "99000000" }, { "transfer-encoding": "chunked" }]) {
+    const raw = await rawRequest(server.port, {
+      method: "POST",
+      path: "/v1/messages",
+      headers: { "content-type": "application/json", ...headers },
+    });
+    // Where the server closes the connection, the rest of what is sent meets nobody.
+    raw.socket.on("error", () => {});
+    const chunk = " ".repeat(0x8000);
+    for (let sent = 0; sent < 16; sent++) {
+      raw.socket.write("content-length" in headers ? chunk : `8000\r\n${chunk}\r\n`);
+    }
+    await until(() => /request_too_large/.test(raw.received), 2000, "the refusal");
+    assert.match(raw.received, /^HTTP\/1.1 413 /);
+    raw.socket.destroy();
+  }
+  await server.close();
+  await until(() => total(active) === 0, 1000, "nothing left");
+});
