@@ -18,7 +18,7 @@ export function checkOptionNames(
   known: readonly string[],
 ): void {
   // JavaScript may pass anything.
-  if (!isObject(options)) throw new TypeError(`${action}: ${options} is not an object of options`);
+  if (!isObject(options)) throw new TypeError(`${action}: ${options} is no object of options`);
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;
   const nearest = nearestOf(unknown, known);

@@ -61,8 +61,8 @@ test("checkOptionNames() suggests nothing where nothing is near", () => {
 });
 
 test("checkOptionNames() rejects what is no object", () => {
-  assert.equal(messageOf(null), "Cannot stream: null is not an object of options");
-  assert.equal(messageOf(5), "Cannot stream: 5 is not an object of options");
+  assert.equal(messageOf(null), "Cannot stream: null is no object of options");
+  assert.equal(messageOf(5), "Cannot stream: 5 is no object of options");
 });
 
 test("every function that takes options names an unknown one", async () => {

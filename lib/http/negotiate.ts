@@ -29,7 +29,7 @@ function qualitiesOf(accept: string): Map<string, number> {
   const qualities = new Map<string, number>();
   for (const range of accept.split(",")) {
     // Empty elements of a list are ignored (RFC 9110, section 5.6.1).
-    if (range.trim() === "") continue;
+    if (!range.trim()) continue;
     const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
     const weight = parameters.find((parameter) => /^q\s*=/.test(parameter));
     const quality = Number(weight?.split("=")[1] ?? 1);

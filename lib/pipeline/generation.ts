@@ -240,7 +240,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     if (this.#hasReportedLate) return;
     this.#hasReportedLate = true;
     this.report(
-      new Error("A value was sent after its source had ended: await your work before you return"),
+      new Error("A value was sent after its source had ended: await your work"),
     );
   }
 

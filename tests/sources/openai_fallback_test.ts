@@ -267,7 +267,7 @@ test("openai() names what is wrong with a fallback", () => {
     [[{ ...upstream, baseURL: "x" }], "fallback[0]: baseURL is not an http or https URL"],
     [[{ ...upstream, baseUrl: "x" }], "fallback[0]: unknown option baseUrl; did you mean baseURL?"],
     [[{ ...upstream, retries: 1 }], "fallback[0]: unknown option retries"],
-    [[null], "fallback[0]: null is not an object of options"],
+    [[null], "fallback[0]: null is no object of options"],
     [
       [{ ...upstream, apiKey: "あ" }],
       "fallback[0]: apiKey or headers hold what no header can carry",
