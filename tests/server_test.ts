@@ -502,6 +502,9 @@ for (const runtime of RUNTIMES) {
     OPENAI_BASE_URL: "nonsense",
     OPENAI_MODEL: "a-model",
     OPENAI_API_KEY: "sk-0123",
+    OPENAI_FALLBACK: "a.json",
+    OPENAI_RETRIES: "many",
+    MAX_BODY_BYTES: "0",
     ...runtime !== "deno" ? { PORT: "abc" } : {},
   };
   for (const [name, value] of Object.entries(nonsense)) {

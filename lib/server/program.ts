@@ -3,14 +3,15 @@
  * `server.ts` and `cli.ts`, because it is what they share; it is the only file that reads the
  * environment.
  */
-import { realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
 import process from "node:process";
 import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
 import { apiKeyAuth } from "../handler/api_keys.ts";
 import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
 import { RedisLog } from "../replay/redis/redis_log.ts";
 import { echo } from "../sources/echo.ts";
-import { openai } from "../sources/openai.ts";
+import { openai, type OpenAIUpstream } from "../sources/openai.ts";
+import { parseJson } from "../values.ts";
 import {
   type Address,
   type Fetch,
@@ -72,20 +73,23 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     style: settings.log,
     colour: process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb",
     print: (text) => console.log(text),
+    printError: (error) => console.error(error),
   });
   const log = await sharedLog(settings.redisUrl);
+  const upstreams = upstreamsOf(settings);
   const handler = createHandler({
     ...log ? { log } : {},
-    source: sourceOf(settings),
+    source: sourceOf(settings, upstreams),
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,
-    limits: { maxStreams: settings.maxStreams },
+    limits: { maxStreams: settings.maxStreams, maxBodyBytes: settings.maxBodyBytes },
     ...corsOrigins.length > 0 ? { cors: corsOrigins } : {},
     allowedHosts,
     disconnect: { continueForMs: settings.disconnectGraceMs },
     ...apiKeys.length > 0 ? { authorize: apiKeyAuth(apiKeys) } : {},
     onClose: streamLog.closed,
+    onError: streamLog.failed,
   });
 
   function announce({ hostname, port }: Address): void {
@@ -98,9 +102,12 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     streamLog.listening({
       url: `http://${name}:${port}`,
       everywhere,
-      source: settings.openaiBaseUrl === ""
+      source: upstreams.length === 0
         ? "echo"
-        : `relay to ${new URL(settings.openaiBaseUrl).host}, model ${settings.openaiModel}`,
+        : `relay to ${
+          upstreams.map(({ baseURL, model }) => `${new URL(baseURL).host}, model ${model}`)
+            .join("; if that fails, to ")
+        }`,
       wantsKey: apiKeys.length > 0,
       isOpen: !isLocal && apiKeys.length === 0,
       ...allowedHosts.length > 0 && !allowedHosts.includes(name) ? { host: allowedHosts[0]! } : {},
@@ -166,20 +173,71 @@ function read(args: string[], startedBy: StartedBy): Settings {
   return process.exit(0);
 }
 
-/** The upstream if one is set, else the echo. */
-function sourceOf(settings: Settings): NonNullable<FullHandlerOptions["source"]> {
+/** The upstreams that are set, in the order in which they are asked; none is the echo. */
+function upstreamsOf(settings: Settings): OpenAIUpstream[] {
   const { openaiBaseUrl: baseURL, openaiApiKey: apiKey, openaiModel: model } = settings;
+  const { openaiFallback: fallback, openaiFields: fields } = settings;
   if (!baseURL) {
-    const name = apiKey ? "OPENAI_API_KEY" : model ? "OPENAI_MODEL" : undefined;
-    if (name === undefined) return echo({ delayMs: settings.tokenDelayMs });
+    const name = apiKey
+      ? "OPENAI_API_KEY"
+      : model
+      ? "OPENAI_MODEL"
+      : fallback
+      ? "OPENAI_FALLBACK"
+      : undefined;
+    if (name === undefined) return [];
     return fail(`${name} is set, and OPENAI_BASE_URL is missing; for the echo, unset ${name}`);
   }
   if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
+  return [
+    { baseURL, model, ...apiKey ? { apiKey } : {}, ...fields ? { fields } : {} },
+    ...fallback ? upstreamsIn(fallback) : [],
+  ];
+}
+
+/** The upstreams in a file. */
+function upstreamsIn(path: string): OpenAIUpstream[] {
+  let text: string;
   try {
-    return openai({ baseURL, model, ...apiKey ? { apiKey } : {} });
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    return fail(`OPENAI_FALLBACK: cannot read the file (${(error as { code?: unknown }).code})`);
+  }
+  const upstreams = parseJson(text);
+  if (Array.isArray(upstreams)) return upstreams as OpenAIUpstream[];
+  return fail("OPENAI_FALLBACK: the file is not a JSON list of upstreams");
+}
+
+/** The relay of these upstreams, or the echo if there are none. */
+function sourceOf(
+  settings: Settings,
+  upstreams: readonly OpenAIUpstream[],
+): NonNullable<FullHandlerOptions["source"]> {
+  const [first, ...fallback] = upstreams;
+  if (first === undefined) return echo({ delayMs: settings.tokenDelayMs });
+  const quiet = settings.openaiStreamOptions ? {} : { stream_options: undefined };
+  const options = {
+    ...first,
+    body: quiet,
+    headTimeoutMs: settings.openaiHeadTimeoutMs,
+    firstTokenTimeoutMs: settings.openaiFirstTokenTimeoutMs,
+    tokenTimeoutMs: settings.openaiTokenTimeoutMs,
+    answerTimeoutMs: settings.openaiAnswerTimeoutMs,
+    fallbackTimeoutMs: settings.openaiFallbackTimeoutMs,
+    retries: settings.openaiRetries,
+  };
+  let names = "OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL";
+  try {
+    const source = openai(options);
+    if (fallback.length === 0) return source;
+    names = "OPENAI_FALLBACK";
+    openai({ ...options, fallback });
+    // Only an upstream that was checked can be given further fields.
+    const all = fallback.map((upstream) => ({ ...upstream, body: { ...quiet, ...upstream.body } }));
+    return openai({ ...options, fallback: all });
   } catch (error) {
     // The message names the option and holds neither the key nor the URL.
-    return fail(`OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ${(error as Error).message}`);
+    return fail(`${names}: ${(error as Error).message}`);
   }
 }
 

@@ -15,10 +15,22 @@ export interface Settings {
   openaiBaseUrl: string;
   openaiModel: string;
   openaiApiKey: string;
+  openaiHeadTimeoutMs: number;
+  openaiFirstTokenTimeoutMs: number;
+  openaiTokenTimeoutMs: number;
+  openaiAnswerTimeoutMs: number;
+  openaiRetries: number;
+  /** `undefined`: those that `openai()` sends by default. */
+  openaiFields: string[] | undefined;
+  openaiStreamOptions: boolean;
+  /** The path of a file. */
+  openaiFallback: string;
+  openaiFallbackTimeoutMs: number;
   tokenDelayMs: number;
   heartbeatMs: number;
   commitAfterMs: number;
   maxStreams: number;
+  maxBodyBytes: number;
   disconnectGraceMs: number;
   drainTimeoutMs: number;
   redisUrl: string;
@@ -47,6 +59,8 @@ interface Setting<T> {
   /** A placeholder for the value, for the help. */
   readonly value: string;
   readonly fallback: T;
+  /** How the help shows the default. @default {as it is} */
+  readonly shown?: string;
   readonly about: string;
   /**
    * Parses the text of the setting.
@@ -59,6 +73,14 @@ interface Setting<T> {
   /** Whether the setting is about the address to listen on. */
   readonly listens?: boolean;
 }
+
+const FIELDS = list(
+  "OPENAI_FIELDS",
+  "NAME,...",
+  "request fields that it gets, or none",
+  (name) => /^\w+$/.test(name),
+  "none, or names of fields",
+);
 
 const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
   port: {
@@ -82,6 +104,55 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     ...text("OPENAI_API_KEY", "KEY", "", "the upstream's API key"),
     secret: true,
   },
+  openaiHeadTimeoutMs: timeLimit(
+    "OPENAI_HEAD_TIMEOUT_MS",
+    600_000,
+    "ms until the upstream's headers",
+  ),
+  openaiFirstTokenTimeoutMs: timeLimit(
+    "OPENAI_FIRST_TOKEN_TIMEOUT_MS",
+    600_000,
+    "ms of silence before its first token",
+  ),
+  openaiTokenTimeoutMs: timeLimit(
+    "OPENAI_TOKEN_TIMEOUT_MS",
+    60_000,
+    "ms of silence after its first token",
+  ),
+  openaiAnswerTimeoutMs: timeLimit(
+    "OPENAI_ANSWER_TIMEOUT_MS",
+    3_600_000,
+    "ms for an answer, all in all",
+  ),
+  openaiRetries: integer("OPENAI_RETRIES", 0, 0, 10, "new tries before the first token"),
+  openaiFields: {
+    ...FIELDS,
+    fallback: undefined,
+    shown: "the usual",
+    parse: (text) => text === "none" ? [] : FIELDS.parse(text),
+  },
+  openaiStreamOptions: {
+    name: "OPENAI_STREAM_OPTIONS",
+    value: "on|off",
+    fallback: true,
+    shown: "on",
+    about: "whether it gets stream_options",
+    parse: (text) => {
+      if (text === "on" || text === "off") return text === "on";
+      throw new RangeError("on or off");
+    },
+  },
+  openaiFallback: text(
+    "OPENAI_FALLBACK",
+    "FILE",
+    "",
+    "JSON list of upstreams if it fails",
+  ),
+  openaiFallbackTimeoutMs: timeLimit(
+    "OPENAI_FALLBACK_TIMEOUT_MS",
+    60_000,
+    "ms until the last of them is asked",
+  ),
   tokenDelayMs: integer("TOKEN_DELAY_MS", 100, 0, 60_000, "ms between the echo's tokens"),
   heartbeatMs: integer(
     "HEARTBEAT_MS",
@@ -99,6 +170,13 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     "ms the headers wait for a token",
   ),
   maxStreams: integer("MAX_STREAMS", 10_000, 1, 1_000_000, "open streams at most"),
+  maxBodyBytes: integer(
+    "MAX_BODY_BYTES",
+    1024 * 1024,
+    1,
+    2 ** 31 - 1,
+    "bytes of a request body at most",
+  ),
   disconnectGraceMs: integer(
     "DISCONNECT_GRACE_MS",
     10_000,
@@ -181,8 +259,8 @@ export function readSettings(
 /** The text that `--help` prints. */
 export function help(startedBy: StartedBy): string {
   const rows = settingsOf(startedBy).map((setting) => {
-    const { name, value, fallback, about, secret } = setting;
-    return [secret ? "(no flag)" : `${flagOf(setting)} ${value}`, name, String(fallback), about];
+    const { name, value, fallback, shown = String(fallback), about, secret } = setting;
+    return [secret ? "(no flag)" : `${flagOf(setting)} ${value}`, name, shown, about];
   });
   const table = [["flag", "variable", "default", ""], ...rows];
   const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => row[column]!.length)));
@@ -264,6 +342,10 @@ function integer(
       throw new RangeError(bounds);
     },
   };
+}
+
+function timeLimit(name: string, fallback: number, about: string): Setting<number> {
+  return integer(name, fallback, 1, 2 ** 31 - 1, about);
 }
 
 function text(name: string, value: string, fallback: string, about: string): Setting<string> {

@@ -3,8 +3,9 @@
  * that has ended. Separate from the entry so that all untrusted text is escaped in one place. The
  * query is never logged.
  */
-import type { LogStyle } from "./settings.ts";
+import { StreamError } from "../error.ts";
 import type { StreamReport } from "../pipeline/generation.ts";
+import type { LogStyle } from "./settings.ts";
 
 /** Options of {@linkcode createStreamLog}. */
 export interface StreamLogOptions {
@@ -13,6 +14,8 @@ export interface StreamLogOptions {
   readonly colour: boolean;
   /** Prints a text, which comes without its last line feed. */
   readonly print: (text: string) => void;
+  /** Prints an error: a line without its line feed, or a bug as it is, with its stack. */
+  readonly printError: (error: unknown) => void;
 }
 
 /** What the server says of itself when it listens. */
@@ -36,6 +39,8 @@ export interface StreamLog {
   readonly listening: (start: Start) => void;
   /** Logs that a stream has ended. */
   readonly closed: (report: StreamReport) => void;
+  /** Logs an error in every style: in one line, if it is one that an upstream can cause. */
+  readonly failed: (error: unknown) => void;
 }
 
 /** Paths that a visitor may want to open, in the order in which they are printed. */
@@ -51,7 +56,19 @@ const OPEN = "Others can reach this address without an API key; API_KEYS asks th
 const COLOURS = { completed: 32, failed: 31, cancelled: 33 };
 
 /** Creates a log in the style that was asked for. */
-export function createStreamLog({ style, colour, print }: StreamLogOptions): StreamLog {
+export function createStreamLog(
+  { style, colour, print, printError }: StreamLogOptions,
+): StreamLog {
+  const failed = (error: unknown): void => {
+    const code = codeOf(error);
+    if (code === undefined) return printError(error);
+    const message = reasonOf(error);
+    if (style === "json") {
+      return printError(jsonLine({ time: now(), event: "error", code, message }));
+    }
+    const time = new Date().toTimeString().slice(0, 8);
+    printError(`${time}  ${printable(code)}  ${printable(message)}`);
+  };
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {
@@ -60,6 +77,7 @@ export function createStreamLog({ style, colour, print }: StreamLogOptions): Str
         print(jsonLine({ time: now(), event: "listening", url, source, ...warning }));
       },
       closed: (report) => print(jsonLine({ time: now(), event: "closed", ...fieldsOf(report) })),
+      failed,
     };
   }
   return {
@@ -77,6 +95,7 @@ export function createStreamLog({ style, colour, print }: StreamLogOptions): Str
         paint(2, printable(streamId)),
       ].join("  "));
     },
+    failed,
   };
 }
 
@@ -117,6 +136,22 @@ function fieldsOf({ outcome, code, ttftMs, durationMs, tokens, bytes, streamId }
     bytes,
     streamId,
   };
+}
+
+/** The code of an error that has one, or that was reported of an upstream that has failed. */
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof StreamError) return error.code;
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof StreamError ? cause.code : undefined;
+}
+
+/** What an error and its causes say, in one line. A code's own title says less than its cause. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(reasonOf).join("; ");
+  if (!(error instanceof Error)) return String(error);
+  if (error.cause === undefined) return error.message;
+  const reason = reasonOf(error.cause);
+  return error instanceof StreamError ? reason : `${error.message}: ${reason}`;
 }
 
 function tenths(ms: number): number {

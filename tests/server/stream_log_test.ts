@@ -1,6 +1,7 @@
 /** What the entry prints: the card, a line for each stream in either style, and nothing that obeys. */
 import assert from "node:assert/strict";
 import test from "node:test";
+import { StreamError } from "../../lib/error.ts";
 import type { LogStyle } from "../../lib/server/settings.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { createStreamLog, type Start, type StreamLog } from "../../lib/server/stream_log.ts";
@@ -24,7 +25,10 @@ const START: Start = {
 
 function printed(style: LogStyle, use: (terminal: StreamLog) => void, colour = false): string[] {
   const lines: string[] = [];
-  use(createStreamLog({ style, colour, print: (line) => lines.push(line) }));
+  const print = (line: string) => lines.push(line);
+  use(
+    createStreamLog({ style, colour, print, printError: (error) => lines.push(error as string) }),
+  );
   return lines;
 }
 
@@ -151,4 +155,42 @@ test("only what the report is known to hold is logged", () => {
   for (const style of ["pretty", "json"] as const) {
     assert(!printed(style, ({ closed }) => closed(more)).join("").includes("secret"));
   }
+});
+
+const UPSTREAM = new StreamError("bad_upstream", { cause: new Error("it said\x1b[2J: no\n") });
+
+test("an upstream's failure is one line with its reason, in every style", () => {
+  for (const style of ["pretty", "off"] as const) {
+    const [line, ...others] = printed(style, ({ failed }) => failed(UPSTREAM));
+    assert.deepEqual(others, []);
+    assert.match(line!, /^\d\d:\d\d:\d\d {2}bad_upstream {2}it said\\u001b\[2J: no\\u000a$/);
+    assert(!obeys(line!));
+  }
+  const [line] = printed("json", ({ failed }) => failed(UPSTREAM));
+  const { time, ...rest } = JSON.parse(line!);
+  assert.equal(new Date(time).toISOString(), time);
+  assert.deepEqual(rest, {
+    event: "error",
+    code: "bad_upstream",
+    message: "it said\x1b[2J: no\n",
+  });
+});
+
+test("the failures of several upstreams are one line as well", () => {
+  const one = new Error("A failed", { cause: UPSTREAM });
+  const two = new Error("B failed", { cause: new StreamError("truncated") });
+  const all = new StreamError("truncated", { cause: new AggregateError([one, two]) });
+  const lines = printed("pretty", ({ failed }) => {
+    failed(one);
+    failed(all);
+  });
+  const said = "A failed: it said\\u001b[2J: no\\u000a";
+  assert(lines[0]!.endsWith(`  bad_upstream  ${said}`), lines[0]!);
+  const { title } = new StreamError("truncated");
+  assert(lines[1]!.endsWith(`  truncated  ${said}; B failed: ${title}`), lines[1]!);
+});
+
+test("a bug is printed as it is, with its stack", () => {
+  const bug = new TypeError("undefined is not a function");
+  assert.deepEqual(printed("pretty", ({ failed }) => failed(bug)), [bug]);
 });

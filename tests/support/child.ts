@@ -23,7 +23,13 @@ export interface Child {
 }
 
 /** What a developer may have set, and what would change every test of the server. */
-const UNSET = { OPENAI_API_KEY: "", OPENAI_BASE_URL: "", OPENAI_MODEL: "", REDIS_URL: "" };
+const UNSET = {
+  OPENAI_API_KEY: "",
+  OPENAI_BASE_URL: "",
+  OPENAI_FALLBACK: "",
+  OPENAI_MODEL: "",
+  REDIS_URL: "",
+};
 
 /** The runtimes that start a file of `lib/`. */
 export const RUNTIMES = ["bun", "deno", "node"] as const;

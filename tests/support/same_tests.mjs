@@ -11,6 +11,11 @@ const SKIPPED = [
     "node:http is a program of Node's own",
   ],
   [
+    ["Bun", "Deno"],
+    /^openai\(\) waits past the limits of Node's fetch,/,
+    "the limits are those of Node's fetch",
+  ],
+  [
     ["Node"],
     /^readEvents: format-bom-2,/,
     "its TextDecoderStream loses a byte order mark in two parts",

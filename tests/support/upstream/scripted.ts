@@ -38,6 +38,8 @@ export async function startScripted(...replies: ScriptedReply[]): Promise<Script
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  // A test that fails leaves it open, and the runner has to end all the same.
+  server.unref();
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
     requests,
