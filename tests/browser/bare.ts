@@ -1,6 +1,6 @@
 /**
  * A server without a log, under a path, whose pages must do without ever resuming; and with a schema
- * that knows nothing of a conversation. For the browser tests; `bun` and `deno serve` both serve it.
+ * that nothing of what the chat page sends would fit. For the browser tests; `bun` and `deno serve` both serve it.
  */
 import { createHandler, type Handler } from "../../mod.ts";
 import { type StandardSchema } from "../../lib/handler.ts";
@@ -8,7 +8,7 @@ import { type StandardSchema } from "../../lib/handler.ts";
 /** What a page must show, and not be. */
 const MARKUP = `<img src=x onerror="alert(8)"><a href="javascript:alert(9)">`;
 
-const input: StandardSchema<unknown, { query: string }> = {
+const input: StandardSchema<unknown, { question: string }> = {
   "~standard": {
     version: 1,
     vendor: "test",
@@ -16,20 +16,20 @@ const input: StandardSchema<unknown, { query: string }> = {
       input: () => ({
         type: "object",
         description: MARKUP,
-        properties: { query: { type: "string", description: MARKUP }, [MARKUP]: true },
-        required: ["query"],
+        properties: { question: { type: "string", description: MARKUP }, [MARKUP]: true },
+        required: ["question"],
       }),
     },
     validate(value) {
-      const { query, ...further } = value as { query?: unknown };
+      const { question, ...further } = value as { question?: unknown };
       const issues = Object.keys(further).map((name) => ({
         message: "unknown",
         path: [name],
       }));
-      if (typeof query !== "string") {
+      if (typeof question !== "string") {
         issues.push({ message: "no text", path: ["query"] });
       }
-      return issues.length > 0 ? { issues } : { value: { query: query as string } };
+      return issues.length > 0 ? { issues } : { value: { question: question as string } };
     },
   },
 };
@@ -39,12 +39,13 @@ const handler = createHandler({
   log: false,
   info: { title: MARKUP, description: `It's "${MARKUP}" and \`${MARKUP}\`.` },
   input,
+  inputFrom: ({ query }) => ({ question: query }),
   source: async function* ({ input, signal }) {
     yield { event: "reasoning", data: { text: "They ask: " } };
-    yield { event: "reasoning", data: { text: input.query } };
-    yield input.query;
-    if (input.query === "for ever") await new Promise((resolve) => signal.onabort = resolve);
-    return { finishReason: input.query === "long" ? "length" : "stop" };
+    yield { event: "reasoning", data: { text: input.question } };
+    yield input.question;
+    if (input.question === "for ever") await new Promise((resolve) => signal.onabort = resolve);
+    return { finishReason: input.question === "long" ? "length" : "stop" };
   },
 });
 

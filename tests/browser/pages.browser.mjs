@@ -392,7 +392,7 @@ function streams(runtime) {
       assert.equal(await page.locator(".reasoning p").textContent(), "They ask: long");
       await page.click(".reasoning summary");
       await picture(page, "chat-reasoning");
-      // The schema knows no conversation, and refuses it once.
+      // What the page sends is none of the schema's.
       await ask(page, "for ever");
       await answered(page, "for ever");
       await page.keyboard.press("Escape");
@@ -411,7 +411,7 @@ function streams(runtime) {
       assert(await markup.count() >= 5);
       assert.equal(await page.locator("img, a[href^=javascript]").count(), 0);
       const { body, button, seen } = tryOf(page, "stream");
-      await body.fill(JSON.stringify({ query: TUTORIAL }));
+      await body.fill(JSON.stringify({ question: TUTORIAL }));
       await button("Send").click();
       await seen(TUTORIAL);
       assert(await button("Resume").isDisabled());

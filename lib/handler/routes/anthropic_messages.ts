@@ -58,10 +58,25 @@ function isOfSystem({ role }: AnthropicMessage): boolean {
   return role === "system";
 }
 
+/**
+ * What a block says of the tools: the definition of one that it adds, or the name of one that it adds
+ * or removes. `undefined` if it says nothing of the client's own.
+ */
+export function toolChangeOf(
+  { type, tool }: ContentBlock,
+): { name: string; definition?: undefined } | { definition: Fields } | undefined {
+  if (type !== "tool_addition" && type !== "tool_removal" || !isObject(tool)) return undefined;
+  const { type: kind, name, definition } = tool as Fields;
+  if (kind === "tool_reference" && isText(name)) return { name };
+  if (type === "tool_removal" || kind !== "tool_definition") return undefined;
+  return isObject(definition) ? { definition: definition as Fields } : undefined;
+}
+
 /** A prompt as text; a picture in it, which no prompt of the chat completions API has, is JSON. */
 function textOfPrompt(content: string | ContentBlock[]): string {
   if (typeof content === "string") return content;
-  return content.map((block) => block.type === "text" ? block.text ?? "" : textOfUnknown(block))
+  return content.filter((block) => toolChangeOf(block) === undefined)
+    .map((block) => block.type === "text" ? block.text ?? "" : textOfUnknown(block))
     .filter(isText).join("\n");
 }
 

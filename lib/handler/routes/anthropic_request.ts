@@ -6,7 +6,7 @@ import { type ChatFields, type ChatMessage, type ChatTool, queryOf } from "../..
 import { isObject } from "../../values.ts";
 import { handlerError } from "../codes.ts";
 import { type Faults, InvalidInput, type Schema, where } from "../schema.ts";
-import { type ContentBlock, messagesOf } from "./anthropic_messages.ts";
+import { type ContentBlock, messagesOf, toolChangeOf } from "./anthropic_messages.ts";
 import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
 import { type Fields, isText } from "./content.ts";
 import type { BodyRoute, InputSettings } from "./stream_route.ts";
@@ -198,16 +198,13 @@ function withTools(body: MessagesRequest, { builtInTools }: InputSettings): Fiel
   const fields: Record<string, unknown> = { ...body };
   const faults: Faults = [];
   const dropped = new Set<unknown>();
-  fields.tools = body.tools?.flatMap((tool, at): ChatTool[] => {
+  fields.tools = toolsIn(body)?.flatMap(({ tool, pointer }): ChatTool[] => {
     const { name, type, input_schema } = tool;
     const isBuiltIn = input_schema === undefined && type != null && type !== "custom";
     if (!isBuiltIn && isText(name)) return [toolOf(tool, name)];
-    if (!isBuiltIn) faults.push({ pointer: `/tools/${at}/name`, detail: "Required" });
+    if (!isBuiltIn) faults.push({ pointer: `${pointer}/name`, detail: "Required" });
     else if (builtInTools === "drop") dropped.add(name);
-    else {faults.push({
-        pointer: `/tools/${at}`,
-        detail: onlyAnthropic(`${name ?? type} (${type})`),
-      });}
+    else faults.push({ pointer, detail: onlyAnthropic(`${name ?? type} (${type})`) });
     return [];
   });
   for (const field of SERVER_FIELDS) {
@@ -227,6 +224,40 @@ function onlyAnthropic(what: string): string {
   return `${what} is Anthropic's own and cannot be used here`;
 }
 
+/** A tool, and where it stands in the body. */
+interface PlacedTool {
+  readonly tool: AnthropicTool;
+  readonly pointer: string;
+}
+
+/**
+ * The tools of a request as its conversation has left them: messages of the system may add one, by its
+ * definition or, once it was removed, by its name. `undefined` if there never was any.
+ */
+function toolsIn({ tools, messages }: CountTokensRequest): PlacedTool[] | undefined {
+  const placed = new Map<unknown, PlacedTool>();
+  const removed = new Map<unknown, PlacedTool>();
+  // One without a name is nobody's to remove.
+  const add = (tool: AnthropicTool, pointer: string) =>
+    placed.set(tool.name ?? pointer, { tool, pointer });
+  tools?.forEach((tool, at) => add(tool, `/tools/${at}`));
+  messages.forEach(({ role, content }, at) => {
+    if (role !== "system" || typeof content === "string") return;
+    content.forEach((block, i) => {
+      const change = toolChangeOf(block);
+      if (change?.definition) {
+        add(change.definition, `/messages/${at}/content/${i}/tool/definition`);
+      } else if (change) {
+        const [from, to] = block.type === "tool_removal" ? [placed, removed] : [removed, placed];
+        const found = from.get(change.name);
+        if (found && from.delete(change.name)) to.set(change.name, found);
+      }
+    });
+  });
+  const all = [...placed.values()];
+  return tools == null && all.length === 0 ? undefined : all;
+}
+
 /** Translates a tool. */
 function toolOf({ description, input_schema, strict }: AnthropicTool, name: string): ChatTool {
   return {
@@ -234,7 +265,7 @@ function toolOf({ description, input_schema, strict }: AnthropicTool, name: stri
     function: {
       name,
       ...isText(description) ? { description } : {},
-      ...input_schema === undefined ? {} : { parameters: parametersOf(input_schema) },
+      ...isObject(input_schema) ? { parameters: parametersOf(input_schema) } : {},
       ...typeof strict === "boolean" ? { strict } : {},
     },
   };

@@ -29,6 +29,9 @@ export interface UIPart {
   [field: string]: unknown;
 }
 
+/** Limit of faults in one error: an untrusted body may have a million. */
+const MAX_FAULTS = 20;
+
 /** A message as far as it is translated. */
 interface Message {
   role: "system" | "user" | "assistant";
@@ -46,7 +49,7 @@ export function messagesOf(messages: readonly Message[]): ChatMessage[] {
       ? parts.flatMap((part, i) => faultsOf(part, `/messages/${at}/parts/${i}`))
       : []
   );
-  if (faults.length > 0) throw new InvalidInput(faults);
+  if (faults.length > 0) throw new InvalidInput(faults.slice(0, MAX_FAULTS));
   return pairCalls(messages.flatMap(({ role, parts }) => {
     if (role === "user") return [fromUser(parts)];
     if (role === "assistant") return stepsOf(parts).flatMap(messagesOfStep);

@@ -438,6 +438,42 @@ test("tools of Anthropic's own are 400 that names each, or left out by option", 
   assert(!("tools" in none) && !("tool_choice" in none));
 });
 
+test("tools that the conversation adds and removes are there, or not", async () => {
+  const reference = (name: string) => ({ type: "tool_reference", name });
+  const define = (definition: Json) => ({
+    type: "tool_addition",
+    tool: { type: "tool_definition", definition },
+  });
+  const change = (type: string, name: string) => ({ type, tool: reference(name) });
+  const toolset = {
+    type: "tool_addition",
+    tool: { type: "mcp_toolset_reference", server_name: "s" },
+  };
+  const system = (...content: Json[]) => ({ role: "system", content });
+  const changes = [
+    system(define({ name: "b", input_schema: {} }), change("tool_removal", "a")),
+    user(text("Hi")),
+    system(define({ name: "c", input_schema: {} }), change("tool_removal", "b"), toolset),
+    system(change("tool_addition", "a"), change("tool_addition", "nobody"), text("So.")),
+  ];
+  const tools = ["a", "d"].map((name) => ({ name, input_schema: {} }));
+  const input = await inputOf({ tools, messages: changes });
+  assert.deepEqual(input.tools?.map((tool) => tool.function?.name), ["d", "c", "a"]);
+  assert.deepEqual(input.messages, [
+    { role: "system", content: `${JSON.stringify(toolset)}\n\nSo.` },
+    { role: "user", content: "Hi" },
+  ]);
+  const all = [user(text("Hi")), system(change("tool_removal", "a"), change("tool_removal", "d"))];
+  assert(!("tools" in await inputOf({ tools, messages: all })));
+  const added = await inputOf({ messages: [user(text("Hi")), system(define({ name: "b" }))] });
+  assert.deepEqual(added.tools?.map((tool) => tool.function?.name), ["b"]);
+  const search = define({ type: "web_search_20250305", name: "web_search" });
+  assert.match(
+    await refusalOf({ messages: [user(text("Hi")), system(search)] }),
+    /messages\[1\]\.content\[0\]\.tool\.definition: web_search/,
+  );
+});
+
 test("a tool without a name is 400, and one of the client's needs nothing else", async () => {
   for (const tool of [{}, { name: "" }, { type: "custom" }, { input_schema: {} }]) {
     assert.match(await refusalOf({ tools: [tool] }), /tools\[0\]\.name/);
