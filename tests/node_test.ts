@@ -259,6 +259,81 @@ test("toNodeListener() breaks off a response whose body fails, after what came b
   await assert.rejects(fetch(url).then((response) => response.text()));
 });
 
+test("toNodeListener() delivers the chunk right before a failure", async (t) => {
+  const { port } = serve(t, () => {
+    let pulls = 0;
+    const body = new ReadableStream({
+      pull(controller) {
+        if (++pulls > 1) throw new Error("the secret");
+        controller.enqueue(encode("one"));
+      },
+    }, { highWaterMark: 0 });
+    return new Response(body);
+  });
+  const raw = await rawRequest(port);
+  await until(() => raw.ended, 1000, "an end");
+  assert.deepEqual(bodyOf(raw), { text: "one", whole: false });
+});
+
+test("toNodeListener() makes a 500 of a body that fails before its first chunk", async (t) => {
+  const broken = () =>
+    new ReadableStream({
+      pull: () => Promise.reject(new Error("the secret")),
+    });
+  const { url, errors } = serve(t, () => new Response(broken()));
+  const response = await fetch(url);
+  assert.equal(response.status, 500);
+  assert.doesNotMatch(await response.text(), /secret/);
+  assert.equal((errors[0] as Error).message, "the secret");
+  assert.equal(errors.length, 1);
+});
+
+test("toNodeListener() makes a 500 of a header that Node does not send", async (t) => {
+  for (const body of ["whole", bodyThat("is silent").body, bodyThat("is silent", "a").body]) {
+    const headers = { "x-wrong": "a\x01b" };
+    const { url, errors } = serve(t, () => new Response(body, { headers }));
+    const response = await fetch(url);
+    assert.deepEqual([response.status, response.statusText], [500, "Internal Server Error"]);
+    assert.equal(JSON.parse(await response.text()).code, "internal");
+    assert.match(String(errors), /x-wrong/);
+  }
+});
+
+for (const chunk of ["é", { a: 1 }, 5, new ArrayBuffer(1)]) {
+  test(`toNodeListener() makes a 500 of a body of ${typeof chunk} ${chunk}`, async (t) => {
+    const { url, errors } = serve(t, () =>
+      new Response(
+        new ReadableStream({
+          start(controller) {
+            controller.enqueue(chunk);
+            controller.close();
+          },
+        }),
+      ));
+    const response = await fetch(url);
+    assert.equal(response.status, 500);
+    await response.text();
+    assert.match(String(errors), /TypeError: Cannot respond: a chunk of the body is /);
+  });
+}
+
+test("toNodeListener() sends one length, that of the body", async (t) => {
+  const wrong = ["content-length", "transfer-encoding"];
+  const { port } = serve(t, () => {
+    const name = wrong.shift()!;
+    return new Response("hello", {
+      headers: { [name]: name === "content-length" ? "2" : "chunked" },
+    });
+  });
+  for (const _ of [...wrong]) {
+    const raw = await rawRequest(port);
+    await until(() => raw.received.includes("hello"), 1000, "a response");
+    assert.match(raw.received, /^content-length: 5\r$/im);
+    assert.doesNotMatch(raw.received, /^transfer-encoding/im);
+    raw.socket.destroy();
+  }
+});
+
 test("toNodeListener() resets the connection where a body without a length fails", async (t) => {
   const { port } = serve(t, () => new Response(bodyThat("fails", "one").body));
   const socket = connect(port, "127.0.0.1");
@@ -445,6 +520,18 @@ test("toNodeListener() keeps the connection of a body that was cancelled", async
     1000,
     "a second response",
   );
+  raw.socket.destroy();
+});
+
+test("toNodeListener() keeps the connection of a body that was read in part", async (t) => {
+  const { port } = serve(t, async (request) => {
+    if (request.method === "GET") return new Response("next");
+    for await (const _ of request.body!) break;
+    return new Response("enough");
+  });
+  const raw = await rawRequest(port, { method: "POST", body: "x".repeat(2_000_000) });
+  raw.socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  await until(() => raw.received.includes("enough") && raw.received.includes("next"), 2000, "both");
   raw.socket.destroy();
 });
 

@@ -60,7 +60,7 @@ function uncached(contentType: string): Record<string, string> {
  */
 export const RESPONSE: unique symbol = Symbol();
 
-/** A request that may have such a class. The bytes of a body are lent, so it has to copy them. */
+/** A request that may have such a class. */
 export interface RespondingRequest extends Request {
   readonly [RESPONSE]?: new (
     body: ResponseBody,

@@ -12,10 +12,10 @@ export class BytesResponse extends Response {
   /** Made when the body is asked for. */
   #made: Response | undefined;
 
-  /** Makes a response of a copy of the bytes. */
-  constructor(bytes: Uint8Array, head: Record<string, string> | Headers) {
+  /** Makes a response of the bytes, which nobody else may change. */
+  constructor(bytes: Uint8Array<ArrayBuffer>, head: Record<string, string> | Headers) {
     super(null);
-    this.#bytes = bytes.slice() as Uint8Array<ArrayBuffer>;
+    this.#bytes = bytes;
     this.#head = head;
   }
 
@@ -79,7 +79,9 @@ export class BytesResponse extends Response {
 export class StreamResponse extends Response {
   /** Makes a response whose bytes, if it has them, are copied. */
   constructor(body: ResponseBody, init: { headers: Record<string, string> | Headers }) {
-    if (body instanceof Uint8Array) return new BytesResponse(body, init.headers);
+    if (body instanceof Uint8Array) {
+      return new BytesResponse(body as Uint8Array<ArrayBuffer>, init.headers);
+    }
     super(body, init);
   }
 }

@@ -50,13 +50,14 @@ const LINGER_MS = 30_000;
  *
  * ```
  *   answering ──Response──▶ opening ──head──▶ sending ──end of the body──▶ ended
- *       │                      │                 │                           ▲
- *       └── client left ───────┴── body failed ──┴───────────────────────────┘
+ *      │  ▲                  │    │              │                           ▲
+ *      │  └─ failed, once ───┘    │              │                           │
+ *      └── client left ───────────┴─ body failed ┴───────────────────────────┘
  * ```
  *
  * `opening`: the head waits until the microtasks have run, so that a body that is there leaves with
- * it, and a complete one with its length. One read of the body is under way at a time, and none while
- * the connection is full.
+ * it, and a complete one with its length. What fails before its first chunk is answered by a 500. One
+ * read of the body is under way at a time, and none while the connection is full.
  */
 export class Exchange implements Client {
   #state: "answering" | "opening" | "sending" | "ended" = "answering";
@@ -65,6 +66,8 @@ export class Exchange implements Client {
   readonly #onError: ((error: unknown) => void) | undefined;
   #abort: AbortController | undefined;
   #hasLeft = false;
+  /** Whether the response is the 500 of one that could not be sent. */
+  #hasFailed = false;
   /** Kept as long as the response: Node's `Request` passes an abort on only while it lives itself. */
   #request: Request | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -135,9 +138,18 @@ export class Exchange implements Client {
   readonly #failed = (error: unknown): void => {
     const isDeparture = this.#hasLeft && error === this.#abort?.signal.reason;
     if (!(error instanceof StreamError) && !isDeparture) report(this.#onError, error);
-    if (this.#state === "answering" && !this.#res.headersSent) {
-      this.#send(errorResponse(error));
-    } else this.#breakOff();
+    const isUnsent = this.#state === "answering" ||
+      (this.#state === "opening" && this.#first === undefined);
+    if (!isUnsent || this.#hasFailed || this.#res.headersSent) return this.#breakOff();
+    this.#hasFailed = true;
+    this.#state = "answering";
+    // A head that could not be sent has left the words of its status.
+    if (this.#req.httpVersionMajor < 2) this.#res.statusMessage = "";
+    this.#reader?.cancel().catch(ignore);
+    // After the read that this has ended.
+    queueMicrotask(() => {
+      if (this.#state === "answering") this.#send(errorResponse(error));
+    });
   };
 
   readonly #respond = (response: Response): void => {
@@ -189,7 +201,13 @@ export class Exchange implements Client {
   }
 
   readonly #take = ({ done, value }: { done: boolean; value?: Uint8Array | undefined }): void => {
-    if (this.#state === "ended") return;
+    if (this.#state === "ended" || this.#state === "answering") return;
+    // Node would write a text in bytes that its length does not count, and an object as nothing.
+    if (!done && !(value instanceof Uint8Array)) {
+      throw new TypeError(
+        `Cannot respond: a chunk of the body is ${nameOf(value)}, not a Uint8Array`,
+      );
+    }
     if (this.#state === "opening") {
       if (done) return this.#sendAll();
       if (this.#first === undefined) {
@@ -199,27 +217,34 @@ export class Exchange implements Client {
       this.#open();
     }
     if (done) this.#end();
-    else if (!value?.length || this.#res.write(value)) this.#read();
+    else if (value!.length === 0 || this.#res.write(value!)) this.#read();
     else this.#waitForDrain();
   };
 
   /** Sends the head, and what there is of the body. */
   #open(): void {
+    const first = this.#takeFirst();
+    this.#res.writeHead(this.#status, this.#head);
     this.#state = "sending";
     if (this.#req.httpVersionMajor < 2) {
       this.#siblings = exchangesOn(this.#req.socket).add(this);
     }
-    this.#res.writeHead(this.#status, this.#head);
     // Whether there is room is asked with the next chunk, which is on its way.
-    if (this.#first?.length) this.#res.write(this.#first);
+    if (first?.length) this.#res.write(first);
     else this.#res.flushHeaders();
+  }
+
+  /** The first chunk, which is gone if the head cannot be sent. */
+  #takeFirst(): Uint8Array | undefined {
+    const first = this.#first;
     this.#first = undefined;
+    return first;
   }
 
   /** Sends a body that was complete before the head. */
   #sendAll(): void {
-    const body = this.#first ?? new Uint8Array();
-    this.#head["content-length"] ??= String(body.length);
+    const body = this.#takeFirst() ?? new Uint8Array();
+    this.#head["content-length"] = String(body.length);
     this.#complete(body);
   }
 
@@ -256,14 +281,20 @@ export class Exchange implements Client {
   /** Ends the response so that no client takes it for complete. */
   #breakOff(): void {
     if (this.#res.writableEnded || this.#res.destroyed) return;
+    try {
+      if (this.#state === "opening") this.#open();
+    } catch {
+      // Where the head cannot be sent, the connection is reset.
+    }
     this.#state = "ended";
     this.#reader?.cancel().catch(ignore);
     const { socket, chunkedEncoding } = this.#res as NodeResponse & { chunkedEncoding?: boolean };
     const hasLength = chunkedEncoding || this.#head["content-length"] !== undefined;
     if (this.#res.headersSent && hasLength && socket?.destroySoon) {
-      // What was written is delivered, and then the end of the body is missing.
+      // What was written is delivered, and then the end of the body is missing. Node 26 keeps a chunk
+      // until the next tick.
       this.#res.setTimeout(LINGER_MS);
-      socket.destroySoon();
+      nextTick(() => socket.destroySoon!());
     } else if (socket?.resetAndDestroy && this.#req.httpVersionMajor < 2) socket.resetAndDestroy();
     else this.#res.destroy(new Error("The body failed"));
   }
@@ -284,7 +315,8 @@ function headOf(
   else {
     for (const [name, value] of headers) {
       if (name === "set-cookie") (cookies ??= []).push(value);
-      else head[name] = value;
+      // Node frames the body by itself. That of an upstream's response would stand beside the length.
+      else if (name !== "transfer-encoding") head[name] = value;
     }
   }
   if (cookies !== undefined) {

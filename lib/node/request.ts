@@ -112,8 +112,8 @@ function hasBody({ headers, httpVersionMajor, readableEnded }: NodeRequest): boo
 /** The body: the stream, or what a parser has made of it; `headers` are changed to fit that. */
 function bodyOf(req: ParsedRequest, headers: Headers): BodyInit {
   if (!req.readableDidRead && !req.readableEnded) {
-    // Nothing is read before somebody asks, and whoever cancels the body keeps the connection.
-    return streamOf(req.iterator({ destroyOnReturn: false }));
+    // Nothing is read before somebody asks.
+    return streamOf(chunksOf(req));
   }
   const parsed = req.rawBody ?? req.body;
   if (!req.readableEnded || parsed === undefined) return streamOf(alreadyRead());
@@ -134,6 +134,18 @@ function formOf(fields: object): URLSearchParams {
     [value].flat().map((one) => [name, String(one)])
   );
   return new URLSearchParams(pairs);
+}
+
+/**
+ * The chunks of a body. Whoever cancels it keeps the connection: the rest is dropped, as Node does with
+ * a body of which nothing was read, because the next request comes behind it.
+ */
+async function* chunksOf(req: NodeRequest): AsyncGenerator<unknown> {
+  try {
+    yield* req.iterator({ destroyOnReturn: false });
+  } finally {
+    req.resume();
+  }
 }
 
 // deno-lint-ignore require-yield -- a body that fails

@@ -37,6 +37,8 @@ export interface NodeRequest {
   readonly readableDidRead: boolean;
   /** Reads the body; leaving the loop keeps the connection. */
   iterator(options: { destroyOnReturn: boolean }): AsyncIterable<unknown>;
+  /** Drops what is left of the body. */
+  resume(): unknown;
 }
 
 /** A response as Node's HTTP servers, Express and Connect hand it out: a `ServerResponse`. */
@@ -49,6 +51,8 @@ export interface NodeResponse extends NodeEmitter {
   readonly writableFinished?: boolean;
   /** Whether the response was broken off. */
   readonly destroyed?: boolean;
+  /** The words after the status; `""` for its own. */
+  statusMessage?: string;
   /** The connection; `null` when it is gone. */
   readonly socket: NodeSocket | null;
   /** A header field that was set before. */

@@ -36,8 +36,6 @@ export interface ByteProducer {
   conclude(): boolean;
   /** Takes the bytes that wait, in a buffer that nothing else uses: a sink may transfer it. */
   take(): Uint8Array<ArrayBuffer>;
-  /** Lends the bytes that wait to one call that copies them. */
-  lend(borrow: (bytes: Uint8Array) => void): void;
   /** Writes a heartbeat. */
   heartbeat(): void;
   /** Called when the bytes that were taken have been handed to the runtime. */

@@ -295,6 +295,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     this.#init.format.heartbeat?.(this.#encoder.out, this.#opening);
   }
 
+  /** Lends the bytes that wait to one call that copies them. */
   lend(borrow: (bytes: Uint8Array) => void): void {
     const { out } = this.#encoder;
     this.#bytes += out.length;

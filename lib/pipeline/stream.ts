@@ -47,8 +47,8 @@ interface Settle {
   failed(error: unknown): void;
 }
 
-/** The body of a response. Bytes are lent, so the callee has to copy them. */
-export type Body = ReadableStream<Uint8Array<ArrayBuffer>> | Uint8Array;
+/** The body of a response. Its bytes are its own: a library may have replaced `Response` by one that copies none. */
+export type Body = ReadableStream<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer>;
 
 /**
  * The largest response that is sent as one body, in bytes, if all of it exists before the headers
@@ -288,7 +288,7 @@ export class TokenStream implements Task, Swept, Sink {
     if (last && !breaksOff && producer.waiting <= MAX_BODY_BYTES) {
       // The response is complete before its headers are sent: one body, without the cost of a
       // stream.
-      producer.lend((bytes) => this.#settled().opened(bytes));
+      this.#settled().opened(producer.take());
       producer.drained();
       return this.#finish();
     }

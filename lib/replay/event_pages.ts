@@ -49,7 +49,7 @@ export class EventPages {
     const isStart = first === 1;
     const page = emptyPage(first, isStart ? -HEARTBEAT.length : 0, FIRST_PAGE_BYTES);
     if (isStart) {
-      // It begins as the first reader's body does, so that it can be lent without a copy.
+      // It begins as the first reader's body does, which so is one part.
       page.bytes.set(HEARTBEAT);
       page.length = HEARTBEAT.length;
     }

@@ -156,24 +156,6 @@ export class RecordingReader implements Followed {
     return taken;
   }
 
-  /**
-   * Lends the next events. Events on one page are lent in place, without a copy (benchmark case:
-   * replay).
-   */
-  lend(borrow: (bytes: Uint8Array) => void): void {
-    this.#locate();
-    const page = this.#page;
-    if (
-      page === undefined || page.after !== undefined || this.#lead !== NOTHING ||
-      this.#rest !== undefined
-    ) return borrow(this.take());
-    this.#stream.markServed();
-    const from = this.#position! - page.start;
-    this.#position = page.start + page.length;
-    this.#event = page.next - 1;
-    borrow(page.bytes.subarray(from, page.length));
-  }
-
   heartbeat(): void {
     this.#lead = this.#frames.heartbeat(this.#event);
   }

@@ -131,6 +131,12 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     shutDown(asked ? 0 : settings.drainTimeoutMs);
     asked = true;
   });
+  // Its shell takes the signals that npm hands on for itself, and leaves the server behind.
+  if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) {
+    onOrphaned(() => {
+      shutDown(settings.drainTimeoutMs);
+    });
+  }
 
   const forgetPort = startedBy === "deno serve"
     ? onPortTaken(() =>
@@ -160,6 +166,17 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
       }
     },
   };
+}
+
+/** Calls `then` when the process that started this one has ended. */
+function onOrphaned(then: () => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    then();
+  }, 100);
+  timer.unref();
 }
 
 function read(args: string[], startedBy: StartedBy): Settings {

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { declarations, recorded } from "../../scripts/declarations.mjs";
 import { kilobytes, measure } from "../../scripts/sizes.mjs";
-import { firstAnswer } from "./server.mjs";
+import { endsWithNpm, firstAnswer } from "./server.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const require = createRequire(`${root}tests/package.json`);
@@ -153,6 +153,10 @@ for (const node of [...NODES, process.execPath]) {
     await output(node, ["every.cjs"]);
   });
 }
+
+test("npx spillway ends with npm", async () => {
+  assert(await endsWithNpm(["exec", "spillway"], { cwd: project, env, port: PORT }));
+});
 
 test("the entries are there on Bun and Deno", async () => {
   const names = Object.keys(manifest.exports).filter((entry) => manifest.exports[entry].types);

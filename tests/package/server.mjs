@@ -1,5 +1,6 @@
 /** A user's server, started as its own process and asked once. */
 import { spawn } from "node:child_process";
+import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const TIMEOUT_MS = 20_000;
@@ -28,6 +29,28 @@ async function firstResponse(port, child, printed) {
       const isOver = Date.now() > deadline || child.exitCode !== null;
       if (isOver) throw new Error(`no server: ${printed()}`, { cause: error });
       await sleep(50);
+    }
+  }
+}
+
+/** Starts the command `spillway` in a way that npm has, ends npm, and says whether the server has ended. */
+export async function endsWithNpm(args, { cwd, env, port }) {
+  // A group of its own, so that nothing is left when the server has not ended.
+  const options = { cwd, env: { ...env, PORT: port }, stdio: "ignore", detached: true };
+  const child = spawn("npm", args, options);
+  const health = () => fetch(`http://127.0.0.1:${port}/health`).then((response) => response.text());
+  try {
+    await firstResponse(port, child, () => "");
+    child.kill("SIGTERM");
+    for (const deadline = Date.now() + 3000; Date.now() < deadline; await sleep(50)) {
+      if (!await health().catch(() => undefined)) return true;
+    }
+    return false;
+  } finally {
+    try {
+      process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // Nothing is left.
     }
   }
 }
