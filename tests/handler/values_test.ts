@@ -109,7 +109,7 @@ test("createHandler() names an unknown option, and the one that was meant", () =
     const options = { source, limits: limits as never };
     assert.throws(() => createHandler(options), {
       name: "TypeError",
-      message: /limits: (null|5) is not/,
+      message: /limits: (null|5) is no /,
     });
   }
   assert.throws(() => createHandler(undefined as never), { message: /undefined is not/ });
