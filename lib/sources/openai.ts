@@ -61,7 +61,8 @@ const MAX_RETRY_AFTER_MS = 60_000;
  * Text is a token. Reasoning is `{ event: "reasoning", data: { text } }`, a fragment of a tool call
  * `{ event: "tool_call", data: { index, id?, name?, arguments? } }`. The finish reason and the
  * usage are the summary. A response without a finish reason or without `[DONE]` fails as
- * `truncated`.
+ * `truncated`. What fails before its first item may be asked again (`retries`), and of another
+ * upstream (`fallback`).
  *
  * @example
  * ```ts
@@ -120,7 +121,7 @@ async function fill(run: Run, requests: readonly UpstreamRequest[]): Promise<Sum
   const endMs = clock.now() + limits.answerTimeoutMs;
   const fallbackMs = clock.now() + limits.fallbackTimeoutMs;
   const failures: Error[] = [];
-  /** Called when an upstream answers, in place of those that have failed. */
+  /** Reports those that have failed, once their errors are not told otherwise. */
   const reportFailures = (): void => failures.splice(0).forEach(run.report);
   for (const [i, request] of requests.entries()) {
     const isLast = i === requests.length - 1;
@@ -142,7 +143,10 @@ async function fill(run: Run, requests: readonly UpstreamRequest[]): Promise<Sum
       const { error, mayFallBack } = result;
       if (requests.length === 1) throw error;
       failures.push(new Error(`${name}, model ${options.model}, failed`, { cause: error }));
-      if (isLast || !mayFallBack) throw lastError(error, failures);
+      if (isLast || !mayFallBack) throw lastError(error, failures.splice(0));
+    } catch (error) {
+      if (!queue.closed) reportFailures();
+      throw error;
     } finally {
       deadline.stop();
     }
