@@ -63,7 +63,8 @@ const MAX_RETRY_AFTER_MS = 60_000;
  * Further items are `refusal`, `file`, `audio`, `citation`, and `delta` for what nobody knows. The
  * finish reason, as far as it agrees with what came, and the usage are the summary. A response that
  * ends without a finish reason fails as `truncated`, one whose finish reason says that the model
- * broke off as `upstream_failed`.
+ * broke off as `upstream_failed`. What fails before its first item may be asked again (`retries`), and
+ * of another upstream (`fallback`).
  *
  * @example
  * ```ts
@@ -122,7 +123,7 @@ async function fill(run: Run, requests: readonly UpstreamRequest[]): Promise<Sum
   const endMs = clock.now() + limits.answerTimeoutMs;
   const fallbackMs = clock.now() + limits.fallbackTimeoutMs;
   const failures: Error[] = [];
-  /** Called when an upstream answers, in place of those that have failed. */
+  /** Reports those that have failed, once their errors are not told otherwise. */
   const reportFailures = (): void => failures.splice(0).forEach(run.report);
   for (const [i, request] of requests.entries()) {
     const isLast = i === requests.length - 1;
@@ -144,7 +145,10 @@ async function fill(run: Run, requests: readonly UpstreamRequest[]): Promise<Sum
       const { error, mayFallBack } = result;
       if (requests.length === 1) throw error;
       failures.push(new Error(`${name}, model ${options.model}, failed`, { cause: error }));
-      if (isLast || !mayFallBack) throw lastError(error, failures);
+      if (isLast || !mayFallBack) throw lastError(error, failures.splice(0));
+    } catch (error) {
+      if (!queue.closed) reportFailures();
+      throw error;
     } finally {
       deadline.stop();
     }

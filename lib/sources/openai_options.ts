@@ -187,20 +187,19 @@ function checkUpstream<Input>(
   const url = new URL(baseURL);
   const path = url.pathname.replace(/\/*$/, "");
   url.pathname = `${path}/chat/completions`;
-  const secrets = [apiKey ?? "", ...url.searchParams.values(), ...secretsIn(headers)];
+  const secrets = secretsIn([...url.searchParams, ...Object.entries(headers ?? {})]);
   return {
     options,
     url: url.href,
     name: `The upstream ${url.origin}${path}`,
     headers: headersOf(options, reject),
-    mask: masking(secrets),
+    mask: masking([apiKey ?? "", ...secrets]),
   };
 }
 
-/** The values of headers that may hold a key, by their names. */
-function secretsIn(headers: unknown): string[] {
-  if (!isObject(headers)) return [];
-  return Object.entries(headers).filter(([name]) => /auth|key|token|secret|cookie/i.test(name))
+/** The values of headers and of a query that may hold a key, by their names. */
+function secretsIn(fields: readonly [name: string, value: string][]): string[] {
+  return fields.filter(([name]) => /auth|key|token|secret|cookie|code|sig/i.test(name))
     .flatMap(([, value]) => [String(value), String(value).replace(/^\w+ /, "")]);
 }
 

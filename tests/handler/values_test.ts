@@ -112,7 +112,7 @@ test("createHandler() names an unknown option, and the one that was meant", () =
       message: /limits: (null|5) is no /,
     });
   }
-  assert.throws(() => createHandler(undefined as never), { message: /undefined is not/ });
+  assert.throws(() => createHandler(undefined as never), { message: /undefined is no / });
 });
 
 test("a page of one's own is served like the others", async () => {

@@ -70,7 +70,7 @@ test("openai() ends an answer that never ends, whatever signs of life it gives",
     const { last, causes } = await ask(living(begin, ": x\n\n"), { answerTimeoutMs: 200 });
     const tookMs = performance.now() - beganMs;
     assert.deepEqual([last.code, causes], ["upstream_timeout", ["answerTimeoutMs has passed"]]);
-    assert(tookMs >= 195 && tookMs < 600, `${tookMs} ms`);
+    assert(tookMs >= 195 && tookMs < 3000, `${tookMs} ms`);
   }
 });
 

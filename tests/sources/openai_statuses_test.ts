@@ -341,7 +341,7 @@ test("openai() waits for as long as it was told, and not for the second it tells
   const { end } = await ask(replies, { retries: 1 });
   const tookMs = performance.now() - beganMs;
   assert.equal(end, "done");
-  assert(tookMs >= 295 && tookMs < 900, `${tookMs} ms`);
+  assert(tookMs >= 295 && tookMs < 980, `${tookMs} ms`);
 });
 
 // --- the operator ---
@@ -442,11 +442,13 @@ test("openai() masks keys in what the operator is told, also where they are cut"
 test("openai() waits for a body no longer than half a second, and for the head's limit at most", async () => {
   const stalled = (socket: { write(text: string): void }) =>
     void socket.write(`${head(503, { "content-type": "text/plain" })}half of it`);
-  for (const [headTimeoutMs, atLeastMs, atMostMs] of [[60_000, 480, 900], [200, 0, 400]] as const) {
+  const tookMs: number[] = [];
+  for (const headTimeoutMs of [60_000, 250]) {
     const beganMs = performance.now();
     const { status, body, code } = await causeOf(stalled, { headTimeoutMs });
-    const tookMs = performance.now() - beganMs;
+    tookMs.push(performance.now() - beganMs);
     assert.deepEqual([status, body, code], [503, "half of it", "bad_upstream"]);
-    assert(tookMs >= atLeastMs && tookMs < atMostMs, `${tookMs} ms`);
   }
+  const [longest, shorter] = tookMs as [number, number];
+  assert(longest >= 480 && longest < 3000 && shorter < longest, tookMs.join());
 });

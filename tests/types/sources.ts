@@ -95,6 +95,18 @@ sse(request, echo());
 openai({ baseURL: "http://localhost" });
 // @ts-expect-error the SDKs' casing
 openai({ baseUrl: "http://localhost", model: "m" });
+openai({
+  baseURL: "http://localhost",
+  model: "m",
+  // @ts-expect-error -- a fallback needs a model as well
+  fallback: [{ baseURL: "http://localhost" }],
+});
+openai({
+  baseURL: "http://localhost",
+  model: "m",
+  // @ts-expect-error -- limits are those of all upstreams
+  fallback: [{ baseURL: "http://localhost", model: "m", retries: 1 }],
+});
 // @ts-expect-error neither of the two ends
 relay(upstream, { end: () => "done" });
 // @ts-expect-error a status is a number
