@@ -2,7 +2,7 @@
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
-import { BodyBuffer, BodyMemory, tooLarge } from "./body_buffer.ts";
+import { BodyBuffer, BodyMemory, chunkAfter, tooLarge } from "./body_buffer.ts";
 import { handlerError } from "./codes.ts";
 import { definedOf } from "../values.ts";
 
@@ -189,7 +189,7 @@ function byobReader(reader: ReadableStreamBYOBReader): ChunkReader {
   reader.closed.then(() => setTimeout(() => end(), 0), () => {});
   return {
     async readInto(buffer) {
-      const room = buffer.chunk(chunk);
+      const room = chunkAfter(chunk);
       chunk = await new Promise<typeof chunk>((resolve, reject) => {
         end = () => resolve(undefined);
         reader.read(room).then(({ done, value }) => resolve(done ? undefined : value), reject);

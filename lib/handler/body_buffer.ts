@@ -10,6 +10,18 @@ const FIRST_BYTES = 1024;
 /** The largest size of a buffer that a runtime reads into, in bytes. */
 const MAX_CHUNK_BYTES = 64 * 1024;
 
+/**
+ * A buffer for the runtime to read into: the last one again, or a larger one once that was filled. It
+ * is not counted, and small until much has arrived.
+ */
+export function chunkAfter(last: Uint8Array<ArrayBuffer> | undefined): Uint8Array<ArrayBuffer> {
+  if (last === undefined) return new Uint8Array(FIRST_BYTES);
+  const { byteLength } = last.buffer;
+  return last.length === byteLength && byteLength < MAX_CHUNK_BYTES
+    ? new Uint8Array(2 * byteLength)
+    : new Uint8Array(last.buffer);
+}
+
 /** The memory that all bodies may take together while they are read. */
 export class BodyMemory {
   #free: number;
@@ -41,8 +53,6 @@ export class BodyBuffer {
   /** How many bytes have arrived. */
   size = 0;
   #bytes = new Uint8Array(0);
-  /** The bytes that were taken from the memory of all. */
-  #taken = 0;
   readonly #memory: BodyMemory;
   readonly #maxBytes: number;
   /** What the client says of the length; it may be wrong. */
@@ -52,20 +62,6 @@ export class BodyBuffer {
     this.#memory = memory;
     this.#maxBytes = maxBytes;
     this.#expected = expected;
-  }
-
-  /**
-   * A buffer for the runtime to read into: the last one again, or a larger one once that was filled.
-   *
-   * @throws {StreamError} `too_many_bodies`
-   */
-  chunk(last?: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    const length = last?.buffer.byteLength ?? 0;
-    const isFilled = last === undefined || last.length === length;
-    if (!isFilled || length >= MAX_CHUNK_BYTES) return new Uint8Array(last!.buffer);
-    const longer = Math.max(FIRST_BYTES, 2 * length);
-    this.#take(longer - length);
-    return new Uint8Array(longer);
   }
 
   /**
@@ -88,23 +84,18 @@ export class BodyBuffer {
 
   /** Gives the memory back. */
   release(): void {
-    this.#memory.give(this.#taken);
-    this.#taken = 0;
+    this.#memory.give(this.#bytes.length);
+    this.#bytes = new Uint8Array(0);
   }
 
   #grow(needed: number): void {
     let length = Math.max(needed, 2 * this.#bytes.length, FIRST_BYTES);
     if (this.#expected >= needed) length = Math.min(length, this.#expected);
     length = Math.min(length, this.#maxBytes);
-    this.#take(length - this.#bytes.length);
+    this.#memory.take(length - this.#bytes.length);
     const bytes = new Uint8Array(length);
     bytes.set(this.bytes());
     this.#bytes = bytes;
-  }
-
-  #take(bytes: number): void {
-    this.#memory.take(bytes);
-    this.#taken += bytes;
   }
 }
 

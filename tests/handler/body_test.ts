@@ -163,6 +163,21 @@ test("all bodies that are being read have one bound, and what is past it is 503"
   assert.equal(total(active), 0);
 });
 
+test("a bound that is as large as one body takes one", async () => {
+  const reader = new BodyReader({
+    maxBodyBytes: 1,
+    maxChatBodyBytes: 3 * MIB,
+    maxBodiesBytes: 3 * MIB,
+  });
+  const text = JSON.stringify("x".repeat(3 * MIB - 2));
+  for (
+    const body of [text, careless([bytesOf(text)]), chunked(cut(bytesOf(text), randomFrom(3)))]
+  ) {
+    assert.equal((await reader.readJson(requestOf(body), "chat") as string).length, 3 * MIB - 2);
+    assert.equal(total(active), 0);
+  }
+});
+
 test("too many bodies are 503 with Retry-After, in the words of each API", async () => {
   const handler = createHandler({
     source: "ok",

@@ -99,11 +99,12 @@ function assistantOf(blocks: readonly ContentBlock[]): ChatMessage[] {
   const made: ContentPart[] = [];
   let reasoning = "";
   for (const block of blocks) {
-    const { type, text, thinking, id, name, input } = block;
+    const { type, text, thinking, id, name, input, extra_content } = block;
     if (type === "text") speech.say(text ?? "");
     else if (type === "thinking") reasoning += isText(thinking) ? thinking : "";
     else if (type === "tool_use" && isText(id) && isText(name)) {
-      calls.push(callOf(id, name, input));
+      // Gemini's signature, which its client has been given beside the call.
+      calls.push(callOf(id, name, input, isObject(extra_content) ? { extra_content } : {}));
     } // What is in it can be read by Anthropic's servers alone.
     else if (type !== "redacted_thinking") {
       for (const part of partsOf(block)) {

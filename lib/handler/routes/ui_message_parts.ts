@@ -3,6 +3,7 @@
  * source has to know only that one. What has no counterpart becomes text.
  */
 import type { ChatMessage } from "../../chat.ts";
+import { isObject } from "../../values.ts";
 import { type Faults, InvalidInput } from "../schema.ts";
 import {
   assistantMessages,
@@ -118,7 +119,7 @@ function messagesOfStep(parts: readonly UIPart[]): ChatMessage[] {
     if (type === "text") speech.say(text ?? "");
     else if (type === "reasoning") reasoning += text ?? "";
     else if (isTool(part) && isText(toolCallId)) {
-      calls.push(callOf(toolCallId, nameOf(part), input ?? rawInput));
+      calls.push(callOf(toolCallId, nameOf(part), input ?? rawInput, membersOf(part)));
       const content = resultIn(part);
       if (content !== undefined) results.push(resultOf(toolCallId, content));
     } else if (type === "file" && isText(url)) made.push(fileOf(part, url));
@@ -133,6 +134,12 @@ function isTool({ type }: UIPart): boolean {
 
 function nameOf({ type, toolName }: UIPart): string {
   return type === "dynamic-tool" ? String(toolName) : type.slice("tool-".length);
+}
+
+/** What stands beside a call, as Gemini's signature: a front end keeps it as metadata of ours. */
+function membersOf({ callProviderMetadata }: UIPart): Fields {
+  const { spillway } = (callProviderMetadata ?? {}) as Fields;
+  return isObject(spillway) ? spillway as Fields : {};
 }
 
 /** What came of a tool call; `undefined` if nothing has. */

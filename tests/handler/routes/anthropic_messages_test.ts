@@ -71,6 +71,16 @@ test("thinking is reasoning_content on its message, beside a call and without on
   ]);
 });
 
+// https://github.com/liuw1535/antigravity2api-nodejs/issues/86
+test("Gemini's signature beside a call goes back upstream", async () => {
+  const extra_content = { google: { thought_signature: "s" } };
+  const messages = await messagesOf(
+    assistant({ ...use("t1"), extra_content }, { ...use("t2"), caller: { type: "direct" } }),
+    user(result("t1", "1"), result("t2", "2")),
+  );
+  assert.deepEqual(messages?.[0]?.tool_calls, [{ ...callOf("t1"), extra_content }, callOf("t2")]);
+});
+
 // https://github.com/BerriAI/litellm/issues/9058: nobody but Anthropic can read it.
 // https://github.com/dirge-code/dirge/pull/757: and a message of nothing else would be empty.
 test("redacted thinking is left out, and a message that is nothing else as well", async () => {

@@ -114,6 +114,24 @@ test("reasoning is reasoning_content on the message of its step", async () => {
   ]);
 });
 
+test("Gemini's signature beside a call goes back upstream", async () => {
+  const extra_content = { google: { thought_signature: "s" } };
+  const done = { output: 1 };
+  const messages = await messagesOf(assistant(
+    call("t1", "output-available", {
+      ...done,
+      callProviderMetadata: { spillway: { extra_content, id: "no", type: "no" } },
+    }),
+    call("t2", "output-available", { ...done, callProviderMetadata: { other: { a: 1 } } }),
+  ));
+  const of = (id: string) => ({
+    id,
+    type: "function",
+    function: { name: "f", arguments: '{"a":1}' },
+  });
+  assert.deepEqual(messages?.[0]?.tool_calls, [{ ...of("t1"), extra_content }, of("t2")]);
+});
+
 test("files of both sides arrive, those of the assistant in a message of the user's", async () => {
   const png = { type: "file", mediaType: "image/png", url: "https://a.example/a.png" };
   const pdf = { type: "file", mediaType: "application/pdf", url: "https://a.example/b.pdf" };
