@@ -401,12 +401,15 @@ test("every recipe is run by name", () => {
 
 test("no code of the documents escapes being run", () => {
   const RECIPE_LANGUAGES = ["ts ignore", "js ignore", "nginx", "caddyfile", "haproxy", "apache"];
-  const LANGUAGES = ["ts", "sh", "console", ...RECIPE_LANGUAGES];
+  // `tests/package/` takes what is `json` from the page: it maps names to the sources.
+  const LANGUAGES = ["ts", "sh", "console", "json", ...RECIPE_LANGUAGES];
   const run = new Set(recipes.map(({ code }) => code));
   const escaped = blocks.filter(({ language, code }) =>
     !LANGUAGES.includes(language) || RECIPE_LANGUAGES.includes(language) && !run.has(code)
   );
   assert.deepEqual(escaped, []);
+  const maps = blocks.filter(({ language }) => language === "json");
+  assert.deepEqual(maps.map(({ path }) => path), Array(3).fill("docs/runtimes.md"));
   // `deno test --doc` runs what is `ts`, in the files that it is told of.
   const checks = readFileSync(join(root, "tests/run.mjs"), "utf8");
   assert.match(checks, /"--doc", "mod\.ts", "lib", "README\.md", "docs", "skills"\]/);

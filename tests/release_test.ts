@@ -1,8 +1,8 @@
 /** The version and the placeholders stand in one place each, and a release with a placeholder fails. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import test from "node:test";
 import { contradictions, obstacles, type Project, readProject } from "../scripts/release.ts";
 import { root } from "./support/child.ts";
@@ -31,6 +31,24 @@ function project(change: (project: Project) => void = () => {}): Project {
 
 test("package.json, deno.json, release.json and the changelog agree", () => {
   assert.deepEqual(contradictions(readProject()), []);
+});
+
+test("no file that JSR serves imports one that it does not serve", () => {
+  const { publish } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+  const paths = readdirSync(root + "lib", { recursive: true, encoding: "utf8" });
+  const sources = ["mod.ts", ...paths.map((path) => `lib/${path.replaceAll("\\", "/")}`)];
+  const served = sources.filter((path) =>
+    path.endsWith(".ts") &&
+    !publish.exclude.some((out: string) => path === out || path.startsWith(`${out}/`))
+  );
+  const missing = served.flatMap((path) => {
+    const imports = readFileSync(join(root, path), "utf8")
+      .matchAll(/^(?:import|export|\}) [^;]*?from "(\.[^"]+)";|import\("(\.[^"]+)"\)/gm);
+    return [...imports].map(([, named, late]) => join(dirname(path), named ?? late!))
+      .filter((file) => !served.includes(file)).map((file) => `${path} imports ${file}`);
+  });
+  assert(served.length > 80);
+  assert.deepEqual(missing, []);
 });
 
 test("every entry that JSR serves is there", () => {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -151,6 +151,33 @@ for (const node of [...NODES, process.execPath]) {
       } })();`,
     );
     await output(node, ["every.cjs"]);
+  });
+}
+
+const MAPS = { Deno: "deno.json", Bun: "tsconfig.json", Node: "package.json" };
+for (const [i, [runtime, file]] of Object.entries(MAPS).entries()) {
+  test(`the sources run without npm on ${runtime}, as the documents say`, async () => {
+    const page = await readFile(join(root, "docs/runtimes.md"), "utf8");
+    const map = [...page.matchAll(/^```json\n([^]*?)^```/gm)][i][1];
+    const folder = await mkdtemp(join(tmpdir(), "spillway-sources-"));
+    try {
+      await cp(join(root, "mod.ts"), join(folder, "spillway/mod.ts"));
+      await cp(join(root, "lib"), join(folder, "spillway/lib"), { recursive: true });
+      await writeFile(join(folder, file), map);
+      const code = runtime === "Node" ? ON_NODE.replaceAll('"spillway', '"#spillway') : example(
+        "async function* model",
+      );
+      await writeFile(join(folder, "example.ts"), code);
+      const [program, args] = RUNTIMES[runtime] ?? [process.execPath, (path) => [path]];
+      const answer = await firstAnswer(program, args("example.ts"), {
+        cwd: folder,
+        env,
+        port: PORT,
+      });
+      assert.deepEqual(answer, { text: "You asked: Hello", isDone: true });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 }
 
