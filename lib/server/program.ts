@@ -83,7 +83,11 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,
-    limits: { maxStreams: settings.maxStreams, maxBodyBytes: settings.maxBodyBytes },
+    limits: {
+      maxStreams: settings.maxStreams,
+      maxBodyBytes: settings.maxBodyBytes,
+      maxChatBodyBytes: settings.maxChatBodyBytes,
+    },
     ...corsOrigins.length > 0 ? { cors: corsOrigins } : {},
     allowedHosts,
     disconnect: { continueForMs: settings.disconnectGraceMs },

@@ -31,6 +31,7 @@ export interface Settings {
   commitAfterMs: number;
   maxStreams: number;
   maxBodyBytes: number;
+  maxChatBodyBytes: number;
   disconnectGraceMs: number;
   drainTimeoutMs: number;
   redisUrl: string;
@@ -176,6 +177,13 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     1,
     2 ** 31 - 1,
     "bytes of a request body at most",
+  ),
+  maxChatBodyBytes: integer(
+    "MAX_CHAT_BODY_BYTES",
+    32 * 1024 * 1024,
+    1,
+    64 * 1024 * 1024,
+    "bytes of one on a chat route",
   ),
   disconnectGraceMs: integer(
     "DISCONNECT_GRACE_MS",
