@@ -48,27 +48,35 @@ const allOfRedis = redis(
   "trouble",
 );
 
-/** Suites that a neighbour breaks: most have limits that are short. */
-const TIMED = [
+/**
+ * Suites of what is started as a process of its own, on each runtime: one runner is enough. They run
+ * alone, as those that a neighbour breaks.
+ */
+const COMMANDS = timed(
   "behaviour/commands", // it takes port 8000, of which there is one
   "cli", // a process ends within three seconds of its signal
+  "server", // a process ends within a second of its signal
+);
+/** Suites that a neighbour breaks: most have limits that are short. */
+const TIMED = timed(
   "behaviour/departure", // nothing is left 100 ms after a client has disconnected
   "http/resume/post", // a stream is joined within 100 ms
   "http/resume/readers", // a stop reaches every client within 100 ms; sockets fill at their own pace
   "pipeline/stream", // response headers within 30 ms
-  "server", // a process ends within a second of its signal
   "sources/openai_faults", // upstreams that stay just within limits of 150 ms
+  "sources/openai_limits", // likewise
   "sources/openai_pace", // the upstream learns of a departure within 100 ms
   "sources/relay", // likewise
   "sse/decode", // twice the input takes less than four times as long
-].map((name) => `./tests/${name}_test.ts`);
+);
 /** Likewise, with the real packages: the upstream learns of a departure within 150 ms. */
 const TIMED_INTEROP = [`./${INTEROP}/recipes.interop.ts`];
 const suites = filesOf("tests", "_test.ts");
-const unknown = TIMED.filter((file) => !suites.includes(file));
+const alone = [...COMMANDS, ...TIMED];
+const unknown = alone.filter((file) => !suites.includes(file));
 // A runner would leave out in silence what it does not find.
-if (unknown.length > 0) throw new Error(`TIMED names no file: ${unknown.join(", ")}`);
-const suite = suites.filter((file) => !TIMED.includes(file));
+if (unknown.length > 0) throw new Error(`There is no file ${unknown.join(", ")}`);
+const suite = suites.filter((file) => !alone.includes(file));
 /** The entries of the module, as JSR serves them. */
 const entries = Object.values(JSON.parse(readFileSync(join(root, "deno.json"), "utf8")).exports);
 const interop = filesOf(INTEROP, ".interop.ts").filter((file) => !TIMED_INTEROP.includes(file));
@@ -146,7 +154,8 @@ const lanes = [
 ];
 
 /** These have the machine to themselves when the lanes have ended. */
-const alone = [
+const aloneChecks = [
+  ["commands on each runtime", [...BUN_TEST, ...COMMANDS], bunCounts],
   ["timed tests on Bun", [...BUN_TEST, ...TIMED, ...TIMED_INTEROP], bunCounts, PACKAGES],
   ["timed tests on Deno", [...DENO_TEST, ...TIMED, ...TIMED_INTEROP], denoCounts, PACKAGES],
   ["timed tests on Node", [...NODE_PAIRS, ...TIMED, ...TIMED_INTEROP], nodeCounts, PACKAGES],
@@ -170,7 +179,7 @@ const isLong = process.argv[2] === "--long";
 const wanted = process.argv.slice(isLong ? 3 : 2);
 if (isLong) env.LONG = "1";
 const isWanted = ([name]) => wanted.length === 0 || wanted.some((word) => name.includes(word));
-const [side, last] = isLong ? [[], longChecks] : [lanes, alone];
+const [side, last] = isLong ? [[], longChecks] : [lanes, aloneChecks];
 const planned = [...side, last].map((lane) => lane.filter(isWanted));
 const lonely = planned.pop();
 const all = [...planned.flat(), ...lonely];
@@ -238,6 +247,10 @@ function compareTests() {
 function failedTests(output) {
   const lines = output.match(/^(\(fail\) .*|\s*not ok .*|.* \.\.\. FAILED.*)$/gm) ?? [];
   return [...new Set(lines)].map((line) => `${line}\n`).join("");
+}
+
+function timed(...names) {
+  return names.map((name) => `./tests/${name}_test.ts`);
 }
 
 /** The files in a folder of the tests whose names end so, by their paths from the root. */

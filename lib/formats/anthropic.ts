@@ -9,7 +9,7 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
-import { BlockFramer, type BlockKind, inputOf } from "./parts.ts";
+import { BlockFramer, type BlockKind, type Extra, inputOf } from "./parts.ts";
 import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
 import type { ToolCall } from "./tool_calls.ts";
@@ -69,8 +69,9 @@ class MessageFramer extends BlockFramer {
     write(out, "content_block_stop", { index: this.#blocks - 1 });
   }
 
-  protected callOpened(out: EventSink, { id, name }: ToolCall): void {
-    this.#callBlocks.push(this.#begin(out, { type: "tool_use", id, name, input: {} }));
+  protected callOpened(out: EventSink, { id, name, extra }: ToolCall): void {
+    const block = { type: "tool_use", id, name, input: {}, ...membersOf(extra) };
+    this.#callBlocks.push(this.#begin(out, block));
   }
 
   protected argumentsWent(out: EventSink, call: ToolCall, fragment: string): void {
@@ -146,15 +147,21 @@ function messageOf(
 
 function blockOf(part: Part): unknown {
   if (part.kind === "call") {
-    const { id, name, arguments: text } = part.call;
+    const { id, name, arguments: text, extra } = part.call;
     const json = inputOf(part.call);
-    return { type: "tool_use", id, name, input: json === undefined ? text : JSON.parse(json) };
+    const input = json === undefined ? text : JSON.parse(json);
+    return { type: "tool_use", id, name, input, ...membersOf(extra) };
   }
   const { kind, text } = part;
   // Only Anthropic can sign reasoning, but its clients require the field.
   return kind === "text"
     ? { type: "text", text }
     : { type: "thinking", thinking: text, signature: "" };
+}
+
+/** Members beside a call, which the client returns with it. Those of its function have no place. */
+function membersOf({ function: _function, ...members }: Extra = {}): Extra {
+  return members;
 }
 
 const STOP_REASONS: Readonly<Record<FinishKind, string>> = {

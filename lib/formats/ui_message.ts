@@ -71,7 +71,9 @@ class PartsFramer extends BlockFramer {
       write(out, { type: "tool-input-error", ...names, input: call.arguments, errorText });
     } else {
       // The model's own text: parsing it would round its numbers.
-      const fields = JSON.stringify({ type: "tool-input-available", ...names });
+      // `useChat` returns it with the call.
+      const metadata = call.extra ? { providerMetadata: { spillway: call.extra } } : {};
+      const fields = JSON.stringify({ type: "tool-input-available", ...names, ...metadata });
       out.data(`${fields.slice(0, -1)},"input":${json}}`);
     }
   }

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
+import type Anthropic from "@anthropic-ai/sdk";
 import { HumanMessage, ToolMessage } from "@langchain/core/messages";
 import {
   isStepCount,
@@ -13,6 +14,7 @@ import {
   streamText,
   type UIMessage,
 } from "ai";
+import type OpenAI from "openai";
 import { textOf as contentOf } from "../../lib/chat.ts";
 import { createHandler, openai as upstream } from "../../mod.ts";
 import { random } from "../support/random.ts";
@@ -369,21 +371,58 @@ test("a picture and a citation are parts of useChat's message", async () => {
   }
 });
 
-test("openai: the thought signature of a call goes back to the upstream with the message", async () => {
-  const dialect = DIALECTS.find(({ can }) => can.extra)!;
-  const parts = [call("call_a", "weather", '{"city":"東京"}', signature)];
+/** What brings a call, and then its result, back to the server with each client. */
+const SENDING_BACK: Record<string, () => Promise<void>> = {
   // `runTools()` itself drops what it does not know.
-  const messages = {
-    streamed: () => completions().stream(asked("Go")).finalMessage(),
-    buffered: async () => (await completions().create(asked("Go"))).choices[0]!.message,
-  };
-  for (const [how, ask] of Object.entries(messages)) {
+  "openai, streamed": async () => sendBack(await completions().stream(asked("Go")).finalMessage()),
+  "openai, buffered": async () =>
+    sendBack((await completions().create(asked("Go"))).choices[0]!.message),
+  "@anthropic-ai/sdk, streamed": async () =>
+    sendBackToClaude(
+      await anthropic(server.url).messages.stream(askedOfClaude("Go")).finalMessage(),
+    ),
+  "@anthropic-ai/sdk, buffered": async () =>
+    sendBackToClaude(await anthropic(server.url).messages.create(askedOfClaude("Go"))),
+  "useChat": async () => {
+    const message = await uiMessage();
+    const parts = message.parts.map((part) =>
+      isToolUIPart(part) ? { ...part, state: "output-available", output: "sunny" } : part
+    ) as UIMessage["parts"];
+    const stream = await transport(server.url).sendMessages({
+      trigger: "submit-message",
+      chatId: "chat-1",
+      messageId: undefined,
+      messages: [said("Go"), { ...message, parts }],
+      abortSignal: undefined,
+    });
+    for await (const _ of readUIMessageStream({ stream }));
+  },
+};
+
+async function sendBack(message: OpenAI.ChatCompletionMessage): Promise<void> {
+  const result = { role: "tool" as const, tool_call_id: "call_a", content: "sunny" };
+  await completions().create({ ...asked("Go"), messages: [message, result] });
+}
+
+async function sendBackToClaude({ content }: Anthropic.Message): Promise<void> {
+  const result = { type: "tool_result" as const, tool_use_id: "call_a", content: "sunny" };
+  const { messages, ...rest } = askedOfClaude("Go");
+  await anthropic(server.url).messages.create({
+    ...rest,
+    messages: [...messages, { role: "assistant", content }, { role: "user", content: [result] }],
+  });
+}
+
+for (const [client, askAndSendBack] of Object.entries(SENDING_BACK)) {
+  test(`${client}: the thought signature of a call goes back to the upstream`, async () => {
+    const dialect = DIALECTS.find(({ can }) => can.extra)!;
+    const parts = [call("call_a", "weather", '{"city":"東京"}', signature)];
     scene = { dialect, answer: { parts, end: "tool_calls", usage }, seed: 1 };
-    const message = await ask();
-    const result = { role: "tool" as const, tool_call_id: "call_a", content: "sunny" };
-    await completions().create({ ...asked("Go"), messages: [message, result] });
+    const seen = mock.requests.length;
+    await askAndSendBack();
+    assert.equal(mock.requests.length, seen + 2);
     const sent = mock.requests.at(-1)!.body as { messages: { tool_calls?: object[] }[] };
     const [told] = sent.messages.flatMap(({ tool_calls }) => tool_calls ?? []);
-    assert.deepEqual({ ...told, ...signature }, told, how);
-  }
-});
+    assert.deepEqual({ ...told, ...signature }, told);
+  });
+}
