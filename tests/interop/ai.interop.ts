@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test, { after, before, beforeEach } from "node:test";
 import {
+  convertToModelMessages,
   isStepCount,
   isToolUIPart,
   jsonSchema,
@@ -13,7 +14,10 @@ import {
   type UIMessageChunk,
 } from "ai";
 import { Chat, model, said, textOf, transport } from "./clients/ai.ts";
+import { type ChatMessage, textOf as textIn } from "../../lib/chat.ts";
+import type { ChatInput } from "../../lib/handler.ts";
 import { createHandler } from "../../mod.ts";
+import { int, pick, random } from "../support/random.ts";
 import { serve, until } from "../support/serve.ts";
 import { assertNoticed, FAILURE, HALF, type Scenes, startScenes } from "./server.ts";
 
@@ -314,4 +318,100 @@ test("useChat: a tool that the user approved, and nobody ran, is an error that n
   const { error, input } = await decided(true);
   assert.equal(input, undefined);
   assert.match(String(error?.message), /The call of remove was approved, and has no output/);
+});
+
+/** What a conversation holds, in order: texts, reasoning, calls and results. */
+type Told = [kind: string, ...values: unknown[]][];
+
+/** The same of the package's own translation. */
+async function toldByPackage(messages: UIMessage[]): Promise<Told> {
+  const translated = await convertToModelMessages(messages);
+  return translated.flatMap(({ role, content }): Told => {
+    if (typeof content === "string") return [[role, content]];
+    const of = (type: string) => content.filter((part) => part.type === type);
+    const joined = (type: string) =>
+      of(type).map((part) => "text" in part ? part.text : "").join("");
+    const calls: Told = of("tool-call").map((part) =>
+      part.type === "tool-call" ? ["call", part.toolCallId, part.toolName, part.input] : ["none"]
+    );
+    const results: Told = of("tool-result").map((part) =>
+      part.type === "tool-result" && "value" in part.output
+        ? ["result", part.toolCallId, part.output.value]
+        : ["none"]
+    );
+    const said: Told = role === "tool" ? [] : [[role, joined("text"), joined("reasoning")]];
+    return [...said, ...calls, ...results];
+  });
+}
+
+/** The same of ours. */
+function toldByUs(messages: ChatMessage[]): Told {
+  return messages.flatMap(
+    ({ role, content, reasoning_content, tool_calls, tool_call_id }): Told => {
+      if (role === "tool") return [["result", tool_call_id, content]];
+      const calls = (tool_calls ?? []) as { id: string; function: Record<string, string> }[];
+      return [
+        role === "system" ? [role, content] : [role, textIn(content), reasoning_content ?? ""],
+        ...calls.map(({ id, function: called }): Told[number] => {
+          return ["call", id, called.name, JSON.parse(called.arguments!)];
+        }),
+      ];
+    },
+  );
+}
+
+test("useChat: whatever was said and called, the source gets it as the package itself translates it", async () => {
+  const inputs: ChatInput[] = [];
+  const handler = createHandler({
+    source: ({ input }) => {
+      inputs.push(input);
+      return "ok";
+    },
+    log: false,
+  });
+  const served = serve(handler.fetch);
+  const chance = random(2018);
+  const word = () => `${pick(chance, ["a", "世界", "\n", " b "])}${int(chance, 1000)}`;
+  const some = <T>(make: () => T) => Array.from({ length: int(chance, 3) }, make);
+  try {
+    for (let round = 0; round < 60; round++) {
+      let ids = 0;
+      const text = () => ({ type: "text" as const, text: word() });
+      const data = () => ({ type: "data-note" as const, data: { a: word() } });
+      const tool = () => {
+        const part = { toolCallId: `c${ids++}`, toolName: "f", input: { a: word() } };
+        return int(chance, 3) === 0
+          ? { ...part, type: "dynamic-tool", state: "output-error", errorText: word() } as const
+          : { ...part, type: "dynamic-tool", state: "output-available", output: word() } as const;
+      };
+      const step = () => [
+        { type: "step-start" as const },
+        ...some(() => ({ type: "reasoning" as const, text: word() })),
+        text(),
+        ...some(text),
+        ...some(tool),
+        ...some(data),
+      ];
+      const messages: UIMessage[] = Array.from(
+        { length: 1 + int(chance, 5) },
+        (_, at) =>
+          at === 0 && int(chance, 2) === 0
+            ? { id: `${at}`, role: "system", parts: [text()] }
+            : int(chance, 2) === 0
+            ? { id: `${at}`, role: "user", parts: [text(), ...some(text), ...some(data)] }
+            : { id: `${at}`, role: "assistant", parts: [...step(), ...some(step).flat()] },
+      );
+      const stream = await transport(served.url).sendMessages({
+        trigger: "submit-message",
+        chatId: "chat-1",
+        messageId: undefined,
+        messages,
+        abortSignal: undefined,
+      });
+      await Array.fromAsync(stream);
+      assert.deepEqual(toldByUs(inputs.pop()!.messages!), await toldByPackage(messages));
+    }
+  } finally {
+    await served.close();
+  }
 });
