@@ -145,6 +145,15 @@ test("README: the first examples have about ten lines", () => {
   }
 });
 
+test("no example shows Bun's page, with source code, to who sends a Host that makes no URL", () => {
+  const shown = blocks.filter(({ path, code }) =>
+    path !== "docs/workers.md" && /export default/.test(code) &&
+    /new URL\(request\.url\)/.test(code) &&
+    !/development: false/.test(code)
+  );
+  assert.deepEqual(shown.map(({ path, code }) => `${path}: ${code}`), []);
+});
+
 test("the table of codes is the code's", () => {
   for (const [code, [status, title]] of Object.entries(ALL_CODES)) {
     const row = new RegExp(`\\| \`${code}\`\\s*\\| ${status}\\s*\\| ${title}\\s*\\|`);
