@@ -418,9 +418,7 @@ for (const [client, askAndSendBack] of Object.entries(SENDING_BACK)) {
     const dialect = DIALECTS.find(({ can }) => can.extra)!;
     const parts = [call("call_a", "weather", '{"city":"東京"}', signature)];
     scene = { dialect, answer: { parts, end: "tool_calls", usage }, seed: 1 };
-    const seen = mock.requests.length;
     await askAndSendBack();
-    assert.equal(mock.requests.length, seen + 2);
     const sent = mock.requests.at(-1)!.body as { messages: { tool_calls?: object[] }[] };
     const [told] = sent.messages.flatMap(({ tool_calls }) => tool_calls ?? []);
     assert.deepEqual({ ...told, ...signature }, told);
