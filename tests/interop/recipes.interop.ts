@@ -71,7 +71,7 @@ for (const name of RECIPES) {
       ]);
       assert.equal(answer.last.finishReason, "stop");
       assert(answer.last.tokens > 5);
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
       assert.deepEqual(errors, []);
     });
   }
@@ -111,7 +111,7 @@ for (const name of RECIPES) {
       if (fault.startsWith("error")) {
         assert((errors[0] as Error).message.includes(SECRET));
       }
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
     });
   }
 
@@ -128,7 +128,7 @@ for (const name of RECIPES) {
       assert.equal(answer.text, "");
       assertNoLeak(answer);
       assert.equal(errors.length, 1);
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
     });
   }
 
@@ -172,7 +172,7 @@ for (const name of RECIPES) {
           );
           const tookMs = asked.closedByClientAt! - leftMs;
           assert(tookMs <= 150, `${how}: ${tookMs} ms`);
-          await assertNothingLeft(mock);
+          await assertNothingLeft(mock, 100);
           assert.deepEqual(errors, [], how);
           assert.equal(mock.requests.length, seen + 1);
           raw.socket.destroy();

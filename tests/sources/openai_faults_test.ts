@@ -168,7 +168,7 @@ for (const [name, { code, text, limits, finishReason = "stop" }] of Object.entri
       // Bytes one by one take their time; whatever else fails does so within its limit plus a second.
       assert(name === "bytes" || tookMs < limitMs + 1000, `${tookMs} ms`);
       assertNoLeak(answer);
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
       assert.equal(requests, 1, "requests");
       const failed = code !== "completed";
       const isStatus = failed && text === "none" && gate === "status";
@@ -260,7 +260,7 @@ test("openai() counts lines and events by its own limits", async () => {
   assert.equal(event.last.code, "event_too_large");
   const small = await read(await relay(mock, "mock:big-comment?bytes=900", { source }));
   assert.deepEqual([small.end, small.text], ["done", TEXT]);
-  await assertNothingLeft(mock);
+  await assertNothingLeft(mock, 100);
 });
 
 test("openai() gives the first token its own limit, also after a role", async () => {
@@ -273,7 +273,7 @@ test("openai() gives the first token its own limit, also after a role", async ()
     await relay(mock, slow, { source: hasty, stream: { commitAfterMs: 5000 } }),
   );
   assert.deepEqual([late.status, late.last.code], [504, "upstream_timeout"]);
-  await assertNothingLeft(mock);
+  await assertNothingLeft(mock, 100);
 });
 
 test("openai() times each limit on its own", async () => {
@@ -294,7 +294,7 @@ test("openai() times each limit on its own", async () => {
     await relay(mock, "mock:slow?delayMs=400&tokens=3", { source: { tokenTimeoutMs: 150 } }),
   );
   assert.deepEqual([middle.end, middle.last.code], ["failed", "upstream_timeout"]);
-  await assertNothingLeft(mock);
+  await assertNothingLeft(mock, 100);
 });
 
 test("openai() does not take a slow reader of ours for a late upstream", async () => {
@@ -310,7 +310,7 @@ test("openai() does not take a slow reader of ours for a late upstream", async (
     if (reads < 3) await sleep(300);
   }
   assert.match(body, /event: done\n.*\n\n$/s);
-  await assertNothingLeft(mock);
+  await assertNothingLeft(mock, 100);
 });
 
 // --- retries ---
@@ -333,7 +333,7 @@ for (const how of ["503", "429", "500", "rst", "fin"]) {
     const status = how === "429" ? 429 : 502;
     assert.deepEqual([failed.status, askedFor(thrice)], [status, 3]);
     assertNoLeak(failed);
-    await assertNothingLeft(mock);
+    await assertNothingLeft(mock, 100);
   });
 }
 
@@ -369,7 +369,7 @@ for (
     const answer = await read(await relay(mock, model, { source }));
     assert.notEqual(answer.end, "done");
     assert.equal(askedFor(model) - asked, 1);
-    await assertNothingLeft(mock);
+    await assertNothingLeft(mock, 100);
   });
 }
 
@@ -389,7 +389,7 @@ test("openai() asks no more when the reader leaves while it waits to ask again",
   await until(() => askedFor(model) === 1 && mock.open === 0, 1000, "the first refusal");
   await sleep(20);
   await response.body!.cancel();
-  await assertNothingLeft(mock);
+  await assertNothingLeft(mock, 100);
   await sleep(1100);
   assert.equal(askedFor(model), 1);
   assert.deepEqual(errors, []);

@@ -93,7 +93,7 @@ for (const [name, { model, commitAfterMs, ready }] of Object.entries(phases)) {
       assert.equal(request.state, "left");
       const tookMs = request.closedByClientAt! - leftMs;
       assert(tookMs <= WITHIN_MS, `${tookMs} ms`);
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
       await until(() => reports.length > 0, 100, "onClose");
       const ends = reports.map(({ outcome, code }) => `${outcome} ${code}`);
       assert.deepEqual([ends, errors], [["cancelled disconnected"], []]);
@@ -131,7 +131,7 @@ test("openai() holds the upstream back while its own reader stalls, and lets it 
   } finally {
     raw.socket.destroy();
   }
-  await assertNothingLeft(mock);
+  await assertNothingLeft(mock, 100);
 });
 
 // --- memory ---

