@@ -15,6 +15,7 @@ export class Deadline {
   readonly #parent: AbortSignal;
   readonly #clock: Clock;
   #dueMs = Infinity;
+  #limitMs = Infinity;
   /** The option that limits the step. */
   #limit = "";
   #endMs = Infinity;
@@ -59,7 +60,14 @@ export class Deadline {
    */
   expect(limitMs: number, limit: string): void {
     this.#limit = limit;
-    this.#dueMs = Math.min(this.#clock.now() + limitMs, this.#endMs);
+    this.#limitMs = limitMs;
+    this.extend();
+  }
+
+  /** Begins the step's limit anew, at a sign of life. */
+  extend(): void {
+    const dueMs = this.#clock.now() + this.#limitMs;
+    this.#dueMs = dueMs < this.#endMs ? dueMs : this.#endMs;
     if (this.#dueMs < this.#firesMs) this.#arm();
   }
 
@@ -69,11 +77,12 @@ export class Deadline {
     this.#dueMs = Infinity;
   }
 
-  /** Ends `hold`; the next step has to be expected anew. */
+  /** Ends `hold`, and begins the step's limit anew. */
   release(): void {
     if (this.#heldSinceMs === undefined) return;
     this.#endMs += this.#clock.now() - this.#heldSinceMs;
     this.#heldSinceMs = undefined;
+    this.extend();
   }
 
   /**

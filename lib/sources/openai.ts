@@ -202,43 +202,40 @@ async function attempt(
   begin: () => void,
 ): Promise<Summary | Failure> {
   const { maxLineBytes, maxEventBytes } = limits;
-  let limit = "headTimeoutMs" as "headTimeoutMs" | "firstTokenTimeoutMs" | "tokenTimeoutMs";
-  const expect = (): void => deadline.expect(limits[limit], limit);
+  let hasBegun = false;
   let failure: Failure | undefined;
+  const takeFirst = (event: ServerSentEvent) => {
+    failure = failureIn(event, upstream);
+    return failure === undefined ? answer.take(event) : "last";
+  };
+  const answer = new CompletionFiller(queue, upstream.mask);
   try {
-    expect();
+    deadline.expect(limits.headTimeoutMs, "headTimeoutMs");
     const response = await connect(upstream, body, deadline);
     if ("mayRetry" in response) return response;
-    limit = "firstTokenTimeoutMs";
-    expect();
-    const answer = new CompletionFiller(queue, upstream.mask);
+    deadline.expect(limits.firstTokenTimeoutMs, "firstTokenTimeoutMs");
     const isDone = await readEvents(
       response,
       deadline.signal,
       (event) => {
-        if (limit !== "tokenTimeoutMs") {
-          failure = failureIn(event, upstream);
-          if (failure !== undefined) return "last";
-        }
-        const sent = answer.take(event);
+        const sent = hasBegun ? answer.take(event) : takeFirst(event);
         // A role, a comment or an empty event is no token.
         if (typeof sent !== "object") return sent;
-        if (limit !== "tokenTimeoutMs") {
-          limit = "tokenTimeoutMs";
+        if (!hasBegun) {
+          hasBegun = true;
           begin();
-          expect();
+          deadline.expect(limits.tokenTimeoutMs, "tokenTimeoutMs");
         }
         if (accepted(sent)) return sent;
         // While our own client is slow, the upstream is not late.
         deadline.hold();
         return sent.then((room) => {
           deadline.release();
-          expect();
           return room;
         });
       },
       { maxLineBytes, maxEventBytes, fatal: true },
-      expect,
+      () => deadline.extend(),
     );
     if (failure !== undefined) return failure;
     if (!isDone) deadline.check();
@@ -247,7 +244,7 @@ async function attempt(
     if (summary.finishReason === undefined) throw new StreamError("truncated");
     return summary;
   } catch (error) {
-    if (limit === "tokenTimeoutMs" || queue.closed) throw error;
+    if (hasBegun || queue.closed) throw error;
     return failureOf(error);
   }
 }

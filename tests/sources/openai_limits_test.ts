@@ -21,7 +21,7 @@ import {
 
 const REST = answer("lo").slice(STREAM.length);
 
-/** Writes `begin`, then `sign` every 30 ms for 400 ms, and `end`, if there is one. */
+/** Writes `begin`, then `sign` every 30 ms for 900 ms, and `end`, if there is one. */
 function living(begin: string, sign: string, end?: string) {
   return (socket: Socket): void => {
     socket.write(begin);
@@ -32,7 +32,7 @@ function living(begin: string, sign: string, end?: string) {
     setTimeout(() => {
       stop();
       socket.end(end);
-    }, 400);
+    }, 900);
   };
 }
 
@@ -54,14 +54,18 @@ async function ask(reply: ScriptedReply, source: Partial<OpenAIOptions<undefined
 const FIRST = `${STREAM}${chunk({ content: "Hel" })}`;
 
 test("openai() takes comments and empty events for signs of life", async () => {
-  const limits = { firstTokenTimeoutMs: 150, tokenTimeoutMs: 150 };
+  const limits = { firstTokenTimeoutMs: 450, tokenTimeoutMs: 450 };
   // https://github.com/QuackbackIO/quackback/pull/456
-  for (const sign of [": keep-alive\n\n", ":\n", "data:\n\n", chunk({ content: "" })]) {
-    const first = await ask(living(STREAM, sign, REST), limits);
-    assert.deepEqual([first.end, first.text], ["done", "lo"], sign);
-    const token = await ask(living(FIRST, sign, REST), limits);
-    assert.deepEqual([token.end, token.text], ["done", "Hello"], sign);
-  }
+  const signs = [": keep-alive\n\n", ":\n", "data:\n\n", chunk({ content: "" })];
+  const begun: [string, string][] = [[STREAM, "lo"], [FIRST, "Hello"]];
+  await Promise.all(begun.flatMap(([begin, said]) =>
+    signs.map(async (sign) => {
+      const upstream = await startScripted(living(begin, sign, REST));
+      const { end, text } = await read(await relay(upstream as never, "m", { source: limits }));
+      assert.deepEqual([end, text], ["done", said], sign);
+      await upstream.close();
+    })
+  ));
 });
 
 test("openai() ends an answer that never ends, whatever signs of life it gives", async () => {
