@@ -6,7 +6,7 @@
 import { upstreamFailed } from "../error.ts";
 import { agreeing, isBroken, reasonOf } from "./finish.ts";
 import { byteCounter } from "./codes.ts";
-import { deltaItems, isText } from "./delta.ts";
+import { deltaItems, isText, plainText } from "./delta.ts";
 import type { Item, Summary } from "../item.ts";
 import { type CallFragment, type CallPiece, ToolCallAssembler } from "./tool_calls.ts";
 import { isObject, parseJson } from "../values.ts";
@@ -49,12 +49,15 @@ export function isChunk(value: CompletionChunk): boolean {
 /** Whether a chunk is a failure: in OpenAI's shape, in its choice, or in one of an upstream's own. */
 export function isFailure(chunk: CompletionChunk): boolean {
   const { error, object, base_resp: own } = chunk;
-  return Boolean(error || choiceOf(chunk)?.error || Object(own).status_code) || object === "error";
+  const hasOwn = isObject(own) && "status_code" in own && Boolean(own.status_code);
+  return Boolean(error || choiceOf(chunk)?.error) || hasOwn || object === "error";
 }
 
 /** The first choice, wherever it stands. */
 function choiceOf({ choices }: CompletionChunk): Choice | undefined {
   if (!Array.isArray(choices)) return undefined;
+  const [first] = choices;
+  if (isObject(first) && (first as Choice).index === 0) return first;
   return choices.find((choice) => isObject(choice) && Number((choice as Choice).index ?? 0) === 0);
 }
 
@@ -133,7 +136,8 @@ export class CompletionReader {
   }
 
   #read(chunk: CompletionChunk): Item[] {
-    const usage = isObject(chunk.usage) ? chunk.usage : Object(chunk.x_groq).usage;
+    const { x_groq: groq } = chunk;
+    const usage = chunk.usage ?? (isObject(groq) && "usage" in groq ? groq.usage : undefined);
     if (isObject(usage)) this.#usage = usage as Record<string, unknown>;
     const items = this.#citationsOf(chunk.citations);
     const choice = choiceOf(chunk);
@@ -141,7 +145,15 @@ export class CompletionReader {
     if (choice === undefined) return items;
     const given = choice.finish_reason ?? choice.finishReason;
     if (choice.index !== 0 || choice.finish_reason !== (given ?? null)) this.#isStandard = false;
-    const { items: parts, fragments, isStandard } = deltaItems(this.#deltaOf(choice));
+    const delta = this.#deltaOf(choice);
+    const text = plainText(delta);
+    if (text !== undefined && given == null) {
+      // A chunk of text that could not be cut out (benchmark case: relay).
+      if (text === "") return items;
+      this.#hasItems = true;
+      return items.length === 0 ? [text] : [text, ...items];
+    }
+    const { items: parts, fragments, isStandard } = deltaItems(delta);
     items.unshift(...parts);
     if (!isStandard) this.#isStandard = false;
     const isLast = this.#reason === undefined && reasonOf(given) !== undefined;

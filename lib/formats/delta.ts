@@ -37,6 +37,17 @@ const KNOWN = new Set([
   "function_call",
 ]);
 
+/** The text of a delta that holds nothing else, as nearly all do; else `undefined`. */
+export function plainText(delta: object): string | undefined {
+  for (const name in delta) {
+    if (name !== "content" && (name !== "role" || (delta as Fields)[name] !== "assistant")) {
+      return undefined;
+    }
+  }
+  const { content = "" } = delta as { content?: unknown };
+  return typeof content === "string" ? content : undefined;
+}
+
 /** Reads a delta, or a message in place of one. */
 export function deltaItems(delta: object): DeltaItems {
   const fields = delta as Fields;
