@@ -79,6 +79,8 @@ export interface Clock {
   setTimer(run: () => void, ms: number, isBackground?: boolean): unknown;
   /** Takes a timer back. One that has run, or `undefined`, is ignored. */
   clearTimer(timer: unknown): void;
+  /** A number from 0 up to 1, which spreads retries over time. @default {Math.random} */
+  random?(): number;
 }
 
 /** The runtime's own time. */

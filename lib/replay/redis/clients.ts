@@ -10,8 +10,8 @@ export interface RedisConnection {
   send(command: string, args: string[]): Promise<unknown>;
   /**
    * Subscribes to a channel. If it is called again with the same listener, after the previous call
-   * has settled, it MUST subscribe anew where the subscription was lost, and MUST call the listener
-   * once per message.
+   * has settled or has taken 5 s, it MUST subscribe anew where the subscription was lost, and MUST
+   * call the listener once per message.
    */
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
   /** Closes what the connection has opened itself; a client that was passed in stays open. */
@@ -44,6 +44,7 @@ export interface BunRedisClient {
 export function bunRedis(client: BunRedisClient): RedisConnection {
   let subscriber: Promise<BunRedisClient> | undefined;
   let connecting: Promise<unknown> | undefined;
+  let subscribes = 0;
   return {
     async send(command, args) {
       try {
@@ -58,8 +59,11 @@ export function bunRedis(client: BunRedisClient): RedisConnection {
       }
     },
     async subscribe(channel, listener) {
+      const call = ++subscribes;
       const own = await (subscriber ??= client.duplicate());
       if (!own.connected) await own.connect();
+      // A later call has waited for the same connection: its listener would be the second one.
+      if (call < subscribes) return;
       // Bun 1.4 forgets a subscription with its connection, and adds a listener to those it has.
       try {
         await own.unsubscribe(channel);

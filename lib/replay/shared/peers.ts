@@ -25,6 +25,11 @@ const COLLECT_MS = 50;
  * each second.
  */
 const SILENT_MS = 3500;
+/**
+ * How long the store may take to subscribe, in ms: what was lost on the way there, as on a connection
+ * that only seems to be open, never settles.
+ */
+const SUBSCRIBE_MS = 5000;
 
 /**
  * The messages of one process: it listens on one channel, and collects what it sends to another
@@ -37,7 +42,8 @@ export class PeerChannel {
   readonly #receive: (message: PeerMessage) => void;
   readonly #outgoing = new Map<string, PeerMessage>();
   #timer: unknown;
-  #subscribing = false;
+  /** When the subscription was asked for that has not settled, in ms. */
+  #askedMs = -Infinity;
   #heardMs = 0;
 
   constructor(store: EventStore, link: StoreLink, receive: (message: PeerMessage) => void) {
@@ -77,19 +83,19 @@ export class PeerChannel {
 
   /** Subscribes, or subscribes again. */
   listen(): void {
-    this.#heardMs = this.#link.clock.now();
-    if (this.#subscribing) return;
-    this.#subscribing = true;
-    this.#subscribe();
+    const nowMs = this.#heardMs = this.#link.clock.now();
+    if (nowMs - this.#askedMs < SUBSCRIBE_MS) return;
+    this.#askedMs = nowMs;
+    this.#subscribe(nowMs);
   }
 
-  async #subscribe(): Promise<void> {
+  async #subscribe(askedMs: number): Promise<void> {
     try {
       await this.#store.subscribe(this.#process, this.#hear);
     } catch {
       // `tick` tries again while nothing is heard.
     } finally {
-      this.#subscribing = false;
+      if (this.#askedMs === askedMs) this.#askedMs = -Infinity;
     }
   }
 

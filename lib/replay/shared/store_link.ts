@@ -128,7 +128,8 @@ export class StoreLink {
         if (this.#state === "down") this.#retry();
       }
     };
-    this.#timer = this.clock.setTimer(probe, mostMs * (0.5 + Math.random() / 2), true);
+    const random = this.clock.random?.() ?? Math.random();
+    this.#timer = this.clock.setTimer(probe, mostMs * (0.5 + random / 2), true);
   }
 }
 

@@ -449,3 +449,23 @@ fakeTest("messages get lost: readers elsewhere have all within a second", async 
   await Promise.all([first.rest(), second.rest()]);
   same(second.written, first.written);
 });
+
+fakeTest(
+  "a subscription that the store never answers is asked for again: stops arrive",
+  async (site) => {
+    let asked = 0;
+    const one = site.machine({
+      onCall: (when, method) => {
+        const isLost = when === "before" && method === "subscribe" && ++asked === 1;
+        return isLost ? new Promise<void>(() => {}) : undefined;
+      },
+    });
+    const other = site.machine();
+    const first = await one.start(site.paced(Infinity, 100).source);
+    await first.events(1);
+    await site.sleep(12_000);
+    assert(asked > 1, "it was asked for once");
+    assert.equal(await other.stop(first.streamId), true);
+    assert.equal(JSON.parse((await first.rest()).last.data).reason, "cancelled");
+  },
+);
