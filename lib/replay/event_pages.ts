@@ -128,6 +128,16 @@ export class EventPages {
     return this.#owner.held(-head.bytes.length);
   }
 
+  /** Drops the oldest pages, but those that have the last `bytes` bytes, and the newest one. */
+  dropTo(bytes: number): void {
+    while (this.canDrop && this.bytes - this.head.start > bytes) this.drop();
+  }
+
+  /** Whether {@linkcode dropTo} would drop something. */
+  holdsMoreThan(bytes: number): boolean {
+    return this.canDrop && this.bytes - this.head.start > bytes;
+  }
+
   /** Frees the unused memory of a stream that has ended. */
   shrink(): void {
     const tail = this.#tail;

@@ -2,8 +2,10 @@
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
 import { BaseLog } from "./base_log.ts";
 import type { LoggedStream, RecordOptions, StreamInfo } from "./event_log.ts";
-import { Recording, type RecordingOwner } from "./recording.ts";
+import { Recording } from "./recording.ts";
+import type { RecordingOwner } from "./recording_owner.ts";
 import { replayError } from "./codes.ts";
+import { Room } from "./room.ts";
 import { checkOptionNames } from "../option_names.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */
@@ -13,8 +15,10 @@ export interface MemoryLogOptions {
   /** Events of one stream, 10 000 or more. @default {20 000} */
   maxStreamEvents?: number;
   /**
-   * Bytes of all streams, at least `maxStreamBytes`. Past it the oldest finished stream is dropped;
-   * if there is none, new streams are rejected with 503. @default {256 MiB}
+   * Bytes of all streams, at least `maxStreamBytes`; one owner's may have a quarter of it. Past it the
+   * oldest finished streams are dropped; then live ones whose clients have taken nothing for 5 s, or
+   * that have none, give up their oldest events down to 128 KiB, the longest stalled first; then new
+   * streams are rejected, with 503, or 429 past the quarter. @default {256 MiB}
    */
   maxBytes?: number;
   /** How long a stream is kept after its end, in ms, 0 or more. @default {300 000} */
@@ -33,10 +37,17 @@ const DEFAULTS: Limits = {
 };
 /** Memory of a stream beside its events and names, in bytes: maps and objects. */
 const STREAM_BYTES = 1024;
+/** The part of the log that one owner's streams may have: a quarter, if one stream fits in. */
+const OWNER_SHARE = 4;
+const OWNER_FULL = {
+  status: 429,
+  retryAfter: 1,
+  detail: "Your streams have all the room that one owner may have",
+};
 
 /** Events of the recordings for a log that builds on this one. */
 type RecordingEvents = Partial<
-  Pick<RecordingOwner, "appended" | "ended" | "forget" | "dropped">
+  Pick<RecordingOwner<Recording>, "appended" | "ended" | "forget" | "dropped">
 >;
 
 /** A replay log in memory, bounded in each direction. */
@@ -44,19 +55,11 @@ export class MemoryLog extends BaseLog {
   readonly #options: Limits;
   readonly #clock: Clock;
   readonly #recordings = new Map<string, Recording>();
-  /** The time at which each finished stream ended, oldest first. */
-  readonly #ended = new Map<Recording, number>();
-  /**
-   * The oldest finished stream, or one before it that is gone; `#younger` iterates over those after
-   * it.
-   */
-  #oldest: Recording | undefined;
-  #younger: MapIterator<Recording> = this.#ended.keys();
+  readonly #room: Room;
   /** The latest stream of each chat. */
   readonly #chats = new Map<string, Recording>();
-  #bytes = 0;
   #timer: unknown;
-  readonly #recordingOwner: RecordingOwner;
+  readonly #recordingOwner: RecordingOwner<Recording>;
   readonly #above: RecordingEvents;
 
   /**
@@ -70,12 +73,18 @@ export class MemoryLog extends BaseLog {
     this.#options = check(options);
     this.#clock = options.clock ?? systemClock;
     this.#above = above;
+    const { maxBytes, maxStreamBytes } = this.#options;
+    const maxOwnerBytes = Math.max(maxBytes / OWNER_SHARE, maxStreamBytes);
+    this.#room = new Room({ maxBytes, maxOwnerBytes }, this.#clock, {
+      recordings: this.#recordings,
+      drop: (recording) => this.#drop(recording),
+    });
     this.#recordingOwner = {
       ...above,
       clock: this.#clock,
-      maxStreamBytes: this.#options.maxStreamBytes,
+      maxStreamBytes,
       maxStreamEvents: this.#options.maxStreamEvents,
-      held: (bytes) => this.#held(bytes),
+      held: ({ owner }, bytes) => this.#room.add(owner, bytes) === undefined,
       ended: (recording) => this.#keep(recording),
       forget: (recording) => {
         above.forget?.(recording);
@@ -86,7 +95,7 @@ export class MemoryLog extends BaseLog {
 
   /** Number of bytes that are held, including the streams' names. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#room.bytes;
   }
 
   /** Number of streams that are held. */
@@ -103,9 +112,10 @@ export class MemoryLog extends BaseLog {
     this.#expire();
     if (this.#recordings.has(info.streamId)) throw replayError("stream_exists");
     const bytes = infoBytes(info);
-    if (!this.#held(bytes)) {
-      this.#bytes -= bytes;
-      throw replayError("log_full", { retryAfter: 1 });
+    const full = this.#room.add(info.owner, bytes);
+    if (full !== undefined) {
+      this.#room.add(info.owner, -bytes);
+      throw replayError("log_full", full === "owner" ? OWNER_FULL : { retryAfter: 1 });
     }
     const recording = new Recording(info, options, this.#recordingOwner);
     this.#recordings.set(info.streamId, recording);
@@ -142,33 +152,9 @@ export class MemoryLog extends BaseLog {
     this.#drop(recording);
   }
 
-  #held(bytes: number): boolean {
-    this.#bytes += bytes;
-    while (this.#bytes > this.#options.maxBytes) {
-      const oldest = this.#first();
-      if (oldest === undefined) return false;
-      this.#drop(oldest);
-    }
-    return true;
-  }
-
-  /**
-   * The stream that ended first. The iterator is kept because a map from which many entries were
-   * deleted walks over all their places to find its first.
-   */
-  #first(): Recording | undefined {
-    while (this.#ended.size > 0) {
-      if (this.#oldest !== undefined && this.#ended.has(this.#oldest)) return this.#oldest;
-      this.#oldest = this.#younger.next().value;
-      // The iterator has come to the end, and sees nothing that is added later.
-      if (this.#oldest === undefined) this.#younger = this.#ended.keys();
-    }
-    return this.#oldest = undefined;
-  }
-
   #keep(recording: Recording): void {
     if (this.#recordings.get(recording.info.streamId) !== recording) return;
-    this.#ended.set(recording, this.#clock.now());
+    this.#room.end(recording);
     this.#above.ended?.(recording);
     this.#expire();
   }
@@ -176,12 +162,7 @@ export class MemoryLog extends BaseLog {
   #drop(recording: Recording): void {
     const { streamId, owner, chatId } = recording.info;
     if (!this.#recordings.delete(streamId)) return;
-    if (this.#ended.delete(recording) && recording !== this.#oldest) {
-      // An iterator that does not move keeps alive what was deleted after its place.
-      this.#oldest = undefined;
-      this.#younger = this.#ended.keys();
-    }
-    this.#bytes -= recording.pages.heldBytes + infoBytes(recording.info);
+    this.#room.remove(recording, recording.pages.heldBytes + infoBytes(recording.info));
     this.#above.dropped?.(recording);
     if (chatId === undefined) return;
     const key = chatKey(owner, chatId);
@@ -192,8 +173,9 @@ export class MemoryLog extends BaseLog {
   #expire(): void {
     const { keepMs } = this.#options;
     const nowMs = this.#clock.now();
-    for (let oldest = this.#first(); oldest !== undefined; oldest = this.#first()) {
-      const leftMs = this.#ended.get(oldest)! + keepMs - nowMs;
+    const { ended } = this.#room;
+    for (let oldest = ended.first(); oldest !== undefined; oldest = ended.first()) {
+      const leftMs = ended.timeOf(oldest) + keepMs - nowMs;
       if (leftMs > 0) return this.#arm(leftMs);
       this.#drop(oldest);
     }

@@ -9,15 +9,7 @@ import type { Format } from "../formats/format.ts";
 import type { ProducerPhase } from "../pipeline/byte_producer.ts";
 import type { Generation } from "../pipeline/generation.ts";
 import { sweeperOf, type Swept } from "../pipeline/heartbeat.ts";
-import {
-  catchUp,
-  type Clock,
-  enter,
-  leave,
-  PER_REQUEST,
-  schedule,
-  type Task,
-} from "../pipeline/scheduler.ts";
+import { catchUp, enter, leave, PER_REQUEST, schedule, type Task } from "../pipeline/scheduler.ts";
 import type {
   Followed,
   Follower,
@@ -26,37 +18,10 @@ import type {
   RecordOptions,
   StreamInfo,
 } from "./event_log.ts";
-import { type EventPage, EventPages, PAGE_BYTES, type PagesOwner } from "./event_pages.ts";
+import { EventPages, PAGE_BYTES, type PagesOwner } from "./event_pages.ts";
+import type { RecordingOwner, Subscriber } from "./recording_owner.ts";
+import { ReaderProgress } from "./reader_progress.ts";
 import { CHUNK_BYTES, RecordingReader, type ServedStream } from "./recording_reader.ts";
-
-/** The owner of recordings: a log. No method may throw. */
-export interface RecordingOwner extends PagesOwner {
-  /** Bytes and events that one stream may hold. */
-  readonly maxStreamBytes: number;
-  readonly maxStreamEvents: number;
-  readonly clock: Clock;
-  /** Called when a stream has come to its `notifyAt`. */
-  appended?(recording: Recording): void;
-  /** Called when the generation has ended and its last event was written. */
-  ended(recording: Recording): void;
-  /**
-   * Called when no client got a response and none will ask for the stream: it failed before its
-   * first event, or its client had disconnected.
-   */
-  forget(recording: Recording): void;
-  /** Called when the recording is held no longer. */
-  dropped?(recording: Recording): void;
-}
-
-/** A reader of a recording that keeps its source going, here or on another machine. */
-export interface Subscriber {
-  /** Bytes of the stream that the reader has; less than 0 before the heartbeat of the first page. */
-  readonly position: number;
-  /** The page from which the reader continues, as long as it is held. */
-  readonly page: EventPage | undefined;
-  /** Called when events wait, or the end has come. Must not throw. */
-  run(): void;
-}
 
 /**
  * The most that is made between two checks of the pace, in bytes: what waits in the generation, and
@@ -65,6 +30,8 @@ export interface Subscriber {
 const TURN_BYTES = CHUNK_BYTES + PAGE_BYTES;
 /** The most events in a turn: no event is smaller than 16 bytes, an id, a field and their line ends. */
 const TURN_EVENTS = TURN_BYTES / 16;
+/** What a stream whose readers have stalled keeps where others need the room, in bytes. */
+const STALLED_BYTES = 128 * 1024;
 
 /**
  * The recording of one generation.
@@ -77,7 +44,7 @@ const TURN_EVENTS = TURN_BYTES / 16;
  * full. A source that cannot wait trims the log's oldest events; a reader that still needs those
  * fails with `lagged`.
  */
-export class Recording implements Recorder, Task, Swept, ServedStream {
+export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwner {
   /** Whether this recording waits for its turn. Written by the scheduler alone. */
   due = false;
   readonly shortestMs = 1000;
@@ -91,7 +58,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
    */
   notifyAt = 0;
   #options: Omit<RecordOptions, "format">;
-  readonly #owner: RecordingOwner;
+  readonly #owner: RecordingOwner<Recording>;
   readonly #readers = new Set<Subscriber>();
   #state: "live" | "ended" | "discarded" = "live";
   /** Whether a client got a response, so that it knows the stream's id. */
@@ -101,16 +68,21 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
   /** The reader that is furthest ahead. */
   #fastest: Subscriber | undefined;
   #graceTimer: unknown;
+  /** The most that the stream holds, in bytes: less than its limit while it has given up events. */
+  #maxBytes: number;
+  readonly #progress: ReaderProgress;
   #endEvent: number | undefined;
   /** What broke the stream off, in a format that cannot write it. */
   #failure: StreamError | undefined;
 
-  constructor(info: StreamInfo, options: RecordOptions, owner: RecordingOwner) {
+  constructor(info: StreamInfo, options: RecordOptions, owner: RecordingOwner<Recording>) {
     this.info = info;
     this.format = options.format;
     this.#options = options;
     this.#owner = owner;
-    this.pages = new EventPages(owner);
+    this.#maxBytes = owner.maxStreamBytes;
+    this.#progress = new ReaderProgress(owner.clock.now());
+    this.pages = new EventPages(this);
   }
 
   get firstEvent(): number {
@@ -132,6 +104,11 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
   pressure(bytes: number): number {
     if (this.#blocked) return Infinity;
     return this.#readers.size > 1 ? bytes / 4 : bytes;
+  }
+
+  /** Called by the pages. */
+  held(bytes: number): boolean {
+    return this.#owner.held(this.info, bytes);
   }
 
   /** The phase of what its readers are served from. */
@@ -208,7 +185,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
   }
 
   #compare(subscriber: Subscriber): void {
-    if (this.#fastest === undefined || subscriber.position > this.#fastest.position) {
+    const { position } = subscriber;
+    if (this.#fastest === undefined || position > this.#fastest.position) {
       this.#fastest = subscriber;
     }
   }
@@ -239,6 +217,34 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
         this.#abandon();
       }, continueForMs);
     }
+  }
+
+  // What the log calls when it has little room.
+
+  /**
+   * Since when the readers have stalled, in ms, or there is none; `undefined` if there is one that
+   * takes events, or the stream has nothing to give up. Called about once a second.
+   */
+  stalledSince(nowMs: number): number | undefined {
+    if (this.isOver) return undefined;
+    const state = this.#progress.look(this.#readers, this.pages.bytes, nowMs);
+    if (state === "taking") this.#maxBytes = this.#owner.maxStreamBytes;
+    const canGiveUp = state === "stalled" && this.pages.holdsMoreThan(STALLED_BYTES);
+    return canGiveUp ? this.#progress.sinceMs : undefined;
+  }
+
+  /** Whether the stream holds less than its limit because it has given up events. */
+  get isReduced(): boolean {
+    return !this.isOver && this.#maxBytes < this.#owner.maxStreamBytes;
+  }
+
+  /** Gives up the oldest events. Until a reader takes something, no more is held than what is left. */
+  giveUp(): void {
+    this.#maxBytes = STALLED_BYTES;
+    this.pages.dropTo(STALLED_BYTES);
+    // Readers that are behind are told now, because each would keep the page that it stands on.
+    this.#fastest = undefined;
+    for (const reader of this.#readers) this.#compare(reader);
   }
 
   // What the generation calls.
@@ -288,10 +294,10 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
 
   /** Drops the oldest pages if the stream holds too much, or all streams do. */
   #trim(room: boolean): void {
-    const { maxStreamBytes, maxStreamEvents } = this.#owner;
+    const { maxStreamEvents } = this.#owner;
     const { pages } = this;
     while (pages.canDrop) {
-      const fits = pages.bytes - pages.head.start <= maxStreamBytes &&
+      const fits = pages.bytes - pages.head.start <= this.#maxBytes &&
         pages.lastEvent - pages.firstEvent < maxStreamEvents;
       if (fits && room) return;
       room = pages.drop();
@@ -316,8 +322,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
     // What the reader needs is held, or what one may need that has yet to come: what is made in one
     // turn has to fit as well.
     const { start, first } = fastest?.page ?? this.pages.head;
-    const { maxStreamBytes, maxStreamEvents } = this.#owner;
-    return this.pages.bytes - start + TURN_BYTES > maxStreamBytes ||
+    const { maxStreamEvents } = this.#owner;
+    return this.pages.bytes - start + TURN_BYTES > this.#maxBytes ||
       this.lastEvent + 1 - first + TURN_EVENTS > maxStreamEvents;
   }
 

@@ -4,7 +4,8 @@
  */
 import type { Clock } from "../../pipeline/scheduler.ts";
 import type { EventPage } from "../event_pages.ts";
-import type { Recording, Subscriber } from "../recording.ts";
+import type { Recording } from "../recording.ts";
+import type { Subscriber } from "../recording_owner.ts";
 
 /** The readers of one other process: one subscriber for all of them. */
 class RemoteSubscriber implements Subscriber {
