@@ -21,7 +21,7 @@ export type OpenFunction = (observer: StreamObserver) => Promise<Response>;
 export class Admission {
   #state: "serving" | "draining" = "serving";
   readonly #live = new Set<OpenStream>();
-  /** Streams that are open, and requests that are about to open one. */
+  /** Streams that are open, and requests that were read and are about to open one. */
   readonly #begun: StreamLimit;
   /**
    * Clients that resume or join a stream. Counted separately, so that a full server still takes
@@ -44,17 +44,38 @@ export class Admission {
   }
 
   /**
-   * Opens a stream for `owner`.
+   * Checks that `owner` may begin a stream now. To be called before the body is read, so that a full
+   * server reads none; a body takes time, so it takes no place yet.
+   *
+   * @throws {StreamError} As {@linkcode begin} does.
+   */
+  checkBegin(owner: string | undefined): void {
+    this.#checkServing();
+    this.#begun.check(owner);
+  }
+
+  /**
+   * Opens a stream for `owner`, whose request was read.
    *
    * @throws {StreamError} `shutting_down` while draining, `too_many_streams` past a limit.
    */
   async begin(owner: string | undefined, open: OpenFunction): Promise<Response> {
-    const mayBegin = () => {
-      if (this.#state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
-    };
-    mayBegin();
-    // Reading the body takes time, and a drain may have begun.
-    return await this.#admit(this.#begun.take(owner), open, mayBegin);
+    this.#checkServing();
+    // Checking the input may take time, and a drain may have begun.
+    return await this.#admit(this.#begun.take(owner), open, () => this.#checkServing());
+  }
+
+  #checkServing(): void {
+    if (this.#state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
+  }
+
+  /**
+   * Checks that a client of `owner` may join a stream now, before its body is read.
+   *
+   * @throws {StreamError} As {@linkcode join} does.
+   */
+  checkJoin(owner: string | undefined): void {
+    this.#joined.check(owner);
   }
 
   /**
