@@ -15,11 +15,12 @@ export type OpenFunction = (observer: StreamObserver) => Promise<Response>;
  * The open streams of a handler.
  *
  * `begin()` and `join()` take a place, open the stream, and give the place back when the stream ends
- * or does not come about. The state goes one way, from `serving` to `draining`; a draining handler
- * begins no stream, and still lets clients join those that are open.
+ * or does not come about. The state goes one way, from `serving` over `leaving` to `draining`: a leaving
+ * handler says that it drains, and still takes everything; a draining one begins no stream, and still
+ * lets clients join those that are open.
  */
 export class Admission {
-  #state: "serving" | "draining" = "serving";
+  #state: "serving" | "leaving" | "draining" = "serving";
   readonly #live = new Set<OpenStream>();
   /** Streams that are open, and requests that were read and are about to open one. */
   readonly #begun: StreamLimit;
@@ -39,8 +40,9 @@ export class Admission {
     this.#joined = new StreamLimit(limits);
   }
 
-  get state(): "serving" | "draining" {
-    return this.#state;
+  /** Whether `drain()` was called. */
+  get isLeaving(): boolean {
+    return this.#state !== "serving";
   }
 
   /**
@@ -109,8 +111,17 @@ export class Admission {
     }
   }
 
-  /** Begins no further stream, and resolves when the open ones have ended, after `timeoutMs` by force. */
-  async drain(timeoutMs: number): Promise<void> {
+  /**
+   * After `delayMs` begins no further stream, and resolves when the open ones have ended, by force after
+   * another `timeoutMs`.
+   */
+  async drain(timeoutMs: number, delayMs: number): Promise<void> {
+    if (delayMs > 0 && this.#state !== "draining") {
+      this.#state = "leaving";
+      active.timers++;
+      await new Promise<void>((resolve) => this.#clock.setTimer(resolve, delayMs));
+      active.timers--;
+    }
     this.#state = "draining";
     if (this.#live.size > 0 && timeoutMs > 0) await this.#drained(timeoutMs);
     for (const stream of this.#live) stream.shutDown(new StreamError("shutting_down"));
