@@ -75,6 +75,9 @@ export type { GenerationOptions } from "./pipeline/generation.ts";
 /** The APIs that every handler serves. */
 const APIS: readonly Api[] = [streamingApi, openaiApi, anthropicApi, uiMessageApi, serviceApi];
 
+/** What Claude Code asks with HEAD, to see whether anybody is there. */
+const PROBES: readonly string[] = ["/", "/api/hello"];
+
 /** The handler that {@linkcode createHandler} makes. Its methods are bound. */
 export interface Handler {
   /** Handles a request. Never rejects. `info` is the runtime's second argument, if it has one. */
@@ -83,9 +86,10 @@ export interface Handler {
    * Takes no new streams, waits for the live ones, and ends those that are left after `timeoutMs`
    * (0 or more, 25 000 by default) with `failed` and `shutting_down`. Meanwhile clients may still
    * resume streams and stop generations. Resolves when none is left and the log has written
-   * everything.
+   * everything. With `delayMs` (0 or more, 0 by default) all that begins so much later, and until then
+   * only `GET /health` says that the server drains, for balancers that lag behind.
    */
-  readonly drain: (options?: { timeoutMs?: number }) => Promise<void>;
+  readonly drain: (options?: { timeoutMs?: number; delayMs?: number }) => Promise<void>;
   /** Returns what is open in this process, and what this handler has done. */
   readonly stats: () => Stats;
 }
@@ -139,8 +143,11 @@ export function createHandler<Schema extends StandardSchema, Input>(
 
   async function answer(request: Request, url: URL, path: string): Promise<Response> {
     checkAccess(request, url, options);
+    if (request.method === "HEAD" && PROBES.includes(path) && !router.has(path)) {
+      return new Response(null);
+    }
     const found = router.find(path);
-    if (request.method === "OPTIONS") return preflight(request, allowOf(found));
+    if (request.method === "OPTIONS") return preflight(request, allowOf(found), options);
     const route = routeOf(found, request.method);
     const owner = route.anonymous ? undefined : await ownerOf(request, options);
     return await route.answer({ request, name: found.name, owner }, context);
@@ -178,13 +185,14 @@ export function createHandler<Schema extends StandardSchema, Input>(
     return grantAccess(request, response, options);
   }
 
-  async function drain(options: { timeoutMs?: number } = {}): Promise<void> {
-    checkOptionNames("Cannot drain", options, ["timeoutMs"]);
-    const { timeoutMs = 25_000 } = options;
-    if (!(timeoutMs >= 0 && timeoutMs < 2 ** 31)) {
-      throw new RangeError(`Cannot drain: timeoutMs is ${timeoutMs}, not 0 or more`);
+  async function drain(options: { timeoutMs?: number; delayMs?: number } = {}): Promise<void> {
+    checkOptionNames("Cannot drain", options, ["timeoutMs", "delayMs"]);
+    const { timeoutMs = 25_000, delayMs = 0 } = options;
+    for (const [name, ms] of Object.entries({ timeoutMs, delayMs })) {
+      if (ms >= 0 && ms < 2 ** 31) continue;
+      throw new RangeError(`Cannot drain: ${name} is ${ms}, not 0 or more`);
     }
-    await admission.drain(timeoutMs);
+    await admission.drain(timeoutMs, delayMs);
     await log?.flush?.();
   }
 
@@ -243,7 +251,7 @@ function contextOf<Schema extends StandardSchema, Input>(
     resume: (call, which) => streams.resume(call, which),
     stop: (call, streamId) => streams.stop(call, streamId),
     stats: () => totals.stats(),
-    health: () => admission.state === "draining" ? "draining" : log?.health?.() ?? "ok",
+    health: () => admission.isLeaving ? "draining" : log?.health?.() ?? "ok",
     report,
   };
 }

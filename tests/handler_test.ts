@@ -8,6 +8,7 @@ import { echo } from "../lib/sources/echo.ts";
 import { EventDecoder } from "../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../lib/sse/event.ts";
 import type { StreamReport } from "../lib/pipeline/generation.ts";
+import { FakeClock } from "../lib/testing/fake_clock.ts";
 import { total } from "./support/child.ts";
 import { until } from "./support/serve.ts";
 
@@ -706,5 +707,43 @@ test("the runtime is told not to cut what is silent", async () => {
   assert.deepEqual(calls, [[request, 0]]);
   for (const other of [undefined, null, {}, "info", { timeout: 5 }]) {
     assert.equal((await handler.fetch(request, other)).status, 200);
+  }
+});
+
+test("drain({ delayMs }) says so at once, and takes streams until the delay is over", async () => {
+  const clock = new FakeClock();
+  const { source } = lasting();
+  const handler = createHandler({ source, clock, log: false });
+  const health = async () => (await ask(handler, "/health")).status;
+  const stream = () => send(handler, "/streaming", { query: "" });
+  let isDrained = false;
+  const drained = handler.drain({ delayMs: 5000, timeoutMs: 1000 }).then(() => isDrained = true);
+  assert.equal(await health(), 503);
+  clock.tick(4999);
+  await Promise.resolve();
+  const open = await stream();
+  assert.equal(open.status, 200);
+  clock.tick(1);
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.equal((await stream()).status, 503);
+  assert.equal(isDrained, false);
+  clock.tick(1000);
+  await drained;
+  assert.match(await open.text(), /shutting_down/);
+  assert.equal(await health(), 503);
+  assert.equal(total(active), 0);
+});
+
+test("drain() without a delay beats one that waits, and takes no nonsense", async () => {
+  const clock = new FakeClock();
+  const handler = createHandler({ source: "text", clock });
+  const waiting = handler.drain({ delayMs: 5000 });
+  await handler.drain({ timeoutMs: 0 });
+  assert.equal((await send(handler, "/streaming", { query: "" })).status, 503);
+  clock.tick(5000);
+  await waiting;
+  assert.equal(total(active), 0);
+  for (const delayMs of [-1, NaN, 2 ** 31]) {
+    await assert.rejects(handler.drain({ delayMs }), /delayMs is/);
   }
 });

@@ -22,10 +22,15 @@ export interface AccessOptions {
    */
   authorize?: (request: Request) => Authorization | Promise<Authorization>;
   /**
-   * Origins that may call from a browser, as `https://example.com`; `*` is every one.
-   * @default {none but our own}
+   * Origins that may call from a browser, as the browser sends them: `https://example.com`,
+   * `app://obsidian.md`, `chrome-extension://…`; `*` is every one. @default {none but our own}
    */
   cors?: readonly string[];
+  /**
+   * Whether the origins of `cors` may send cookies and other credentials of the browser; never with
+   * `*`. @default {false}
+   */
+  corsCredentials?: boolean;
   /** Host names that are served, without port; an empty list is every one. @default {every one} */
   allowedHosts?: readonly string[];
 }
@@ -85,6 +90,7 @@ export function grantAccess(
   const grant = grantFor(request, options);
   if (grant === undefined) return response;
   response.headers.set("access-control-allow-origin", grant);
+  if (options.corsCredentials) response.headers.set("access-control-allow-credentials", "true");
   response.headers.set("access-control-expose-headers", EXPOSED_HEADERS);
   return response;
 }
@@ -94,18 +100,21 @@ export function grantAccess(
  * packages send a dozen of their own, which change with each version, and what protects is the
  * grant of the origin.
  */
-export function preflight(request: Request, allow: string): Response {
+export function preflight(request: Request, allow: string, options: AccessOptions): Response {
   const asked = (request.headers.get("access-control-request-headers") ?? "").toLowerCase();
   const allowed = TOKENS.test(asked) ? `${ALLOWED_HEADERS}, ${asked}` : ALLOWED_HEADERS;
-  return new Response(null, {
-    status: 204,
-    headers: {
-      allow,
-      "access-control-allow-methods": allow,
-      "access-control-allow-headers": allowed,
-      "access-control-max-age": "600",
-    },
+  const headers = new Headers({
+    allow,
+    "access-control-allow-methods": allow,
+    "access-control-allow-headers": allowed,
+    "access-control-max-age": "600",
   });
+  // A public page that calls a server in its user's own network, as one on localhost.
+  const isPrivate = request.headers.get("access-control-request-private-network") === "true";
+  if (isPrivate && grantFor(request, options) !== undefined) {
+    headers.set("access-control-allow-private-network", "true");
+  }
+  return new Response(null, { status: 204, headers });
 }
 
 function grantFor(request: Request, { cors = [] }: AccessOptions): string | undefined {
@@ -124,5 +133,14 @@ function isForeign(request: Request, url: URL): boolean {
   if (site !== null) return site !== "same-origin" && site !== "none";
   const origin = request.headers.get("origin");
   if (origin === null) return false;
-  return !URL.canParse(origin) || new URL(origin).host !== url.host;
+  return !/^https?:/.test(origin) || !URL.canParse(origin) || new URL(origin).host !== url.host;
+}
+
+/**
+ * Whether a text is an origin as browsers send it. Those of the web are in their one spelling; others,
+ * as `capacitor://localhost`, are the scheme and whatever it has for a host.
+ */
+export function isOrigin(text: string): boolean {
+  if (/^https?:/i.test(text)) return URL.canParse(text) && new URL(text).origin === text;
+  return /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@,\\]+$/.test(text);
 }

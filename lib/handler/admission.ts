@@ -15,13 +15,14 @@ export type OpenFunction = (observer: StreamObserver) => Promise<Response>;
  * The open streams of a handler.
  *
  * `begin()` and `join()` take a place, open the stream, and give the place back when the stream ends
- * or does not come about. The state goes one way, from `serving` to `draining`; a draining handler
- * begins no stream, and still lets clients join those that are open.
+ * or does not come about. The state goes one way, from `serving` over `leaving` to `draining`: a leaving
+ * handler says that it drains, and still takes everything; a draining one begins no stream, and still
+ * lets clients join those that are open.
  */
 export class Admission {
-  #state: "serving" | "draining" = "serving";
+  #state: "serving" | "leaving" | "draining" = "serving";
   readonly #live = new Set<OpenStream>();
-  /** Streams that are open, and requests that are about to open one. */
+  /** Streams that are open, and requests that were read and are about to open one. */
   readonly #begun: StreamLimit;
   /**
    * Clients that resume or join a stream. Counted separately, so that a full server still takes
@@ -39,22 +40,44 @@ export class Admission {
     this.#joined = new StreamLimit(limits);
   }
 
-  get state(): "serving" | "draining" {
-    return this.#state;
+  /** Whether `drain()` was called. */
+  get isLeaving(): boolean {
+    return this.#state !== "serving";
   }
 
   /**
-   * Opens a stream for `owner`.
+   * Checks that `owner` may begin a stream now. To be called before the body is read, so that a full
+   * server reads none; a body takes time, so it takes no place yet.
+   *
+   * @throws {StreamError} As {@linkcode begin} does.
+   */
+  checkBegin(owner: string | undefined): void {
+    this.#checkServing();
+    this.#begun.check(owner);
+  }
+
+  /**
+   * Opens a stream for `owner`, whose request was read.
    *
    * @throws {StreamError} `shutting_down` while draining, `too_many_streams` past a limit.
    */
   async begin(owner: string | undefined, open: OpenFunction): Promise<Response> {
-    const mayBegin = () => {
-      if (this.#state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
-    };
-    mayBegin();
-    // Reading the body takes time, and a drain may have begun.
-    return await this.#admit(this.#begun.take(owner), open, mayBegin);
+    this.#checkServing();
+    // Checking the input may take time, and a drain may have begun.
+    return await this.#admit(this.#begun.take(owner), open, () => this.#checkServing());
+  }
+
+  #checkServing(): void {
+    if (this.#state === "draining") throw new StreamError("shutting_down", { retryAfter: 1 });
+  }
+
+  /**
+   * Checks that a client of `owner` may join a stream now, before its body is read.
+   *
+   * @throws {StreamError} As {@linkcode join} does.
+   */
+  checkJoin(owner: string | undefined): void {
+    this.#joined.check(owner);
   }
 
   /**
@@ -88,8 +111,17 @@ export class Admission {
     }
   }
 
-  /** Begins no further stream, and resolves when the open ones have ended, after `timeoutMs` by force. */
-  async drain(timeoutMs: number): Promise<void> {
+  /**
+   * After `delayMs` begins no further stream, and resolves when the open ones have ended, by force after
+   * another `timeoutMs`.
+   */
+  async drain(timeoutMs: number, delayMs: number): Promise<void> {
+    if (delayMs > 0 && this.#state !== "draining") {
+      this.#state = "leaving";
+      active.timers++;
+      await new Promise<void>((resolve) => this.#clock.setTimer(resolve, delayMs));
+      active.timers--;
+    }
     this.#state = "draining";
     if (this.#live.size > 0 && timeoutMs > 0) await this.#drained(timeoutMs);
     for (const stream of this.#live) stream.shutDown(new StreamError("shutting_down"));

@@ -6,24 +6,35 @@ import type { AccessOptions } from "./access.ts";
 
 /**
  * An `authorize` function for callers with one of `keys`, sent as `Authorization: Bearer` or, as
- * Anthropic's clients do, `X-Api-Key`. Each key is an owner of its own.
+ * Anthropic's clients do, `X-Api-Key`. Where both are sent, one that is right is enough, for tools send
+ * a key of another service beside ours; the bearer's owner goes first. Each key is an owner of its own.
  */
 export function apiKeyAuth(keys: readonly string[]): NonNullable<AccessOptions["authorize"]> {
   const known = Promise.all(keys.map(digestOf));
   return async ({ headers }) => {
     const [, bearer] = /^Bearer +(\S+) *$/i.exec(headers.get("authorization") ?? "") ?? [];
-    const key = bearer ?? headers.get("x-api-key");
-    if (!key) return undefined;
-    const given = await digestOf(key);
-    let owner: string | undefined;
-    // Every digest is compared to its end, so that a match takes as long as a mismatch.
-    for (const digest of await known) {
-      let difference = 0;
-      for (let i = 0; i < digest.length; i++) difference |= digest[i]! ^ given[i]!;
-      if (difference === 0) owner = nameOf(digest);
-    }
-    return owner;
+    const digests = await known;
+    const [first, second] = await Promise.all(
+      [bearer, headers.get("x-api-key")].map((key) => key ? ownerOf(key, digests) : undefined),
+    );
+    return first ?? second;
   };
+}
+
+/** The owner of a key; `undefined` if it is none of ours. */
+async function ownerOf(
+  key: string,
+  known: readonly Uint8Array[],
+): Promise<string | undefined> {
+  const given = await digestOf(key);
+  let owner: string | undefined;
+  // Every digest is compared to its end, so that a match takes as long as a mismatch.
+  for (const digest of known) {
+    let difference = 0;
+    for (let i = 0; i < digest.length; i++) difference |= digest[i]! ^ given[i]!;
+    if (difference === 0) owner = nameOf(digest);
+  }
+  return owner;
 }
 
 async function digestOf(key: string): Promise<Uint8Array> {

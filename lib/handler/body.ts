@@ -16,10 +16,16 @@ export interface BodyLimits {
    */
   maxChatBodyBytes?: number;
   /**
-   * Bytes of all bodies that are being read, at least as many as the two above; past it a request
-   * fails with `too_many_bodies`. @default {64 MiB, or the larger of those two}
+   * Bytes of all bodies that are being read, at least as many as the two above. Past it the body that
+   * has waited longest for a further MiB, 5 s or more, ends with `request_timeout`; if there is none,
+   * the request fails with `too_many_bodies`. @default {64 MiB, or the larger of those two}
    */
   maxBodiesBytes?: number;
+  /**
+   * Bodies that are being read, 1 or more, with the same rule. A stream takes its place among
+   * `maxStreams` when its body was read. @default {10 000}
+   */
+  maxBodies?: number;
   /** Nesting of arrays and objects, 1 or more. @default {64} */
   maxBodyDepth?: number;
   /**
@@ -34,6 +40,7 @@ export const BODY_LIMITS: Required<BodyLimits> = {
   maxBodyBytes: 2 ** 20,
   maxChatBodyBytes: 32 * 2 ** 20,
   maxBodiesBytes: 64 * 2 ** 20,
+  maxBodies: 10_000,
   maxBodyDepth: 64,
   bodyTimeoutMs: 30_000,
 };
@@ -53,10 +60,9 @@ export class BodyReader {
   constructor(limits: BodyLimits = {}, clock: Clock = systemClock) {
     this.#limits = { ...BODY_LIMITS, ...definedOf(limits) };
     this.#clock = clock;
-    const { maxBodyBytes, maxChatBodyBytes, maxBodiesBytes } = this.#limits;
-    this.#memory = new BodyMemory(
-      limits.maxBodiesBytes ?? Math.max(maxBodiesBytes, maxBodyBytes, maxChatBodyBytes),
-    );
+    const { maxBodyBytes, maxChatBodyBytes, maxBodiesBytes, maxBodies } = this.#limits;
+    const bytes = limits.maxBodiesBytes ?? Math.max(maxBodiesBytes, maxBodyBytes, maxChatBodyBytes);
+    this.#memory = new BodyMemory(maxBodies, bytes, clock);
   }
 
   /**
@@ -118,6 +124,12 @@ export class BodyReader {
       isLate = true;
       reader.cancel();
     };
+    try {
+      buffer.open(expire);
+    } catch (error) {
+      reader.cancel();
+      throw error;
+    }
     active.timers++;
     let timer = this.#clock.setTimer(expire, bodyTimeoutMs);
     let timedSize = TIMED_BYTES;
@@ -127,6 +139,7 @@ export class BodyReader {
         this.#clock.clearTimer(timer);
         timer = this.#clock.setTimer(expire, bodyTimeoutMs);
         timedSize = buffer.size + TIMED_BYTES;
+        buffer.progress();
       }
       if (isLate) throw handlerError("request_timeout");
       return take(buffer.bytes());

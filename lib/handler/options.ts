@@ -7,7 +7,7 @@ import type { ReplayLog } from "../http/replay_log.ts";
 import { MemoryLog } from "../replay/memory.ts";
 import { checkOptionNames } from "../option_names.ts";
 import type { Source } from "../pipeline/pump.ts";
-import type { AccessOptions } from "./access.ts";
+import { type AccessOptions, isOrigin } from "./access.ts";
 import { BODY_LIMITS, type BodyLimits } from "./body.ts";
 import { isStandardSchema, type OutputOf, type StandardSchema } from "./input.ts";
 import type { AnthropicInput } from "./routes/anthropic_request.ts";
@@ -134,6 +134,7 @@ const HANDLER_OPTIONS: Record<Exclude<keyof HandlerOptions, StreamOption>, true>
   limits: true,
   authorize: true,
   cors: true,
+  corsCredentials: true,
   allowedHosts: true,
   pages: true,
   document: true,
@@ -264,9 +265,16 @@ function checkAccessOptions(options: AccessOptions): void {
     if (value === undefined || (Array.isArray(value) && value.every(isString))) continue;
     throw new TypeError(`${ACTION}: ${name} is not an array of strings`);
   }
-  for (const origin of options.cors ?? []) {
-    if (origin === "*" || (URL.canParse(origin) && new URL(origin).origin === origin)) continue;
-    throw new TypeError(`${ACTION}: cors has ${origin}, not like https://a.com`);
+  const { cors = [], corsCredentials = false } = options;
+  for (const origin of cors) {
+    if (origin === "*" || isOrigin(origin)) continue;
+    throw new TypeError(`${ACTION}: cors has ${origin}, not like https://a.com or app://a.com`);
+  }
+  if (typeof corsCredentials !== "boolean") {
+    throw new TypeError(`${ACTION}: corsCredentials is not true or false`);
+  }
+  if (corsCredentials && (cors.length === 0 || cors.includes("*"))) {
+    throw new TypeError(`${ACTION}: corsCredentials needs cors with named origins, not *`);
   }
 }
 

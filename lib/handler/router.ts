@@ -72,6 +72,11 @@ export class Router {
       .sort((a, b) => b.under.length - a.under.length);
   }
 
+  /** Whether there is a path without a parameter. */
+  has(path: string): boolean {
+    return this.#paths.has(path);
+  }
+
   /**
    * Finds what is served under a path.
    *

@@ -29,21 +29,27 @@ export class StreamLimit {
   }
 
   /**
-   * Counts one stream more. The function that it returns ends this; call that once.
+   * Checks that there is a place, without taking it.
    *
    * @throws {StreamError} `too_many_streams`: 503 if the limit in all is reached, 429 if that of
    * the owner is.
    */
-  take(owner: string | undefined): () => void {
+  check(owner: string | undefined): void {
     const { maxStreams = 10_000, maxStreamsPerOwner = 1000 } = this.#limits;
     if (this.#taken >= maxStreams) throw handlerError("too_many_streams", { retryAfter: 1 });
-    if (owner !== undefined) {
-      const own = this.#owned.get(owner) ?? 0;
-      if (own >= maxStreamsPerOwner) {
-        throw handlerError("too_many_streams", { status: 429, retryAfter: 1 });
-      }
-      this.#owned.set(owner, own + 1);
+    if (owner !== undefined && (this.#owned.get(owner) ?? 0) >= maxStreamsPerOwner) {
+      throw handlerError("too_many_streams", { status: 429, retryAfter: 1 });
     }
+  }
+
+  /**
+   * Counts one stream more. The function that it returns ends this; call that once.
+   *
+   * @throws {StreamError} As {@linkcode check} does.
+   */
+  take(owner: string | undefined): () => void {
+    this.check(owner);
+    if (owner !== undefined) this.#owned.set(owner, (this.#owned.get(owner) ?? 0) + 1);
     this.#taken++;
     return () => this.#free(owner);
   }

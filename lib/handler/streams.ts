@@ -67,17 +67,20 @@ export class Streams {
       return await this.#resume(call, definedOf({ format: route.formatName }), kindOf(route));
     }
     const { admission } = this.#init;
-    return await admission.begin(call.owner, (observer) => this.#start(call, route, observer));
+    const { owner } = call;
+    admission.checkBegin(owner);
+    // A body takes as long as its client likes, so the place is taken after it.
+    const read = await this.read(call, route);
+    return await admission.begin(owner, (observer) => this.#start(call, route, read, observer));
   }
 
   async #start<Body>(
-    call: Call,
+    { request, owner }: Call,
     route: StreamRoute<Body>,
+    { body, input: read, source }: ReadBody<Body>,
     observer: StreamObserver,
   ): Promise<Response> {
     const { options, schema, inputFrom } = this.#init;
-    const { request, owner } = call;
-    const { body, input: read, source } = await this.read(call, route);
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
     const written: CheckedOptions = {
       ...options,
@@ -122,9 +125,10 @@ export class Streams {
     const log = this.#log;
     // A chat's page asks each time that it loads, and having nothing to resume is no error.
     if (log === undefined && which.chatId !== undefined) return this.#nothing();
+    admission.checkJoin(owner);
+    // A client that resumes by POST sends its body again. It is read within its limits and ignored.
+    if (request.method === "POST") await bodies.skip(request, kind);
     return await admission.join(owner, async (observer) => {
-      // A client that resumes by POST sends its body again. It is read within its limits and ignored.
-      if (request.method === "POST") await bodies.skip(request, kind);
       if (log === undefined) throw new StreamError("not_found");
       const { heartbeatMs, stallMs, headers, clock } = options;
       const asked = definedOf({ owner, heartbeatMs, stallMs, headers, clock });

@@ -41,13 +41,26 @@ test("keyholders() knows nobody else", async () => {
     ...[FIRST.slice(0, -1), `${FIRST}x`, FIRST.toUpperCase(), KEYS.join(","), "undefined"].flatMap(
       (key) => [bearer(key), { "x-api-key": key }],
     ),
-    // Who sends two has to mean the first.
-    { ...bearer("wrong"), "x-api-key": FIRST },
+    { ...bearer("wrong"), "x-api-key": "wrong" },
   ];
   for (const headers of strangers) {
     assert.equal(await authorize(asked(headers)), undefined, JSON.stringify(headers));
   }
   assert.equal(await apiKeyAuth([])(asked(bearer(FIRST))), undefined);
+});
+
+test("apiKeyAuth() lets in a right key in either header beside one of another service", async () => {
+  const authorize = apiKeyAuth(KEYS);
+  const [first, second] = [
+    await authorize(asked(bearer(FIRST))),
+    await authorize(asked(bearer(SECOND))),
+  ];
+  const both = (authorization: string, key: string) =>
+    authorize(asked({ authorization, "x-api-key": key }));
+  assert.equal(await both("Bearer sk-stale", FIRST), first);
+  assert.equal(await both("Basic abc", FIRST), first);
+  assert.equal(await both(`Bearer ${FIRST}`, "sk-stale"), first);
+  assert.equal(await both(`Bearer ${SECOND}`, FIRST), second);
 });
 
 for (const runtime of ["bun", "deno"] as const) {

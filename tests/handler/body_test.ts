@@ -308,3 +308,74 @@ test("a client is told of a body over the limit while it still sends it", async 
   await server.close();
   await until(() => total(active) === 0, 1000, "nothing left");
 });
+
+test("a body that gets no further gives way after 5 s where bodies have no place left, with 408", async () => {
+  const clock = new FakeClock();
+  const reader = new BodyReader({ maxBodies: 2 }, clock);
+  const [first, second, third] = [new Fed(), new Fed(), new Fed()];
+  const read = (fed: Fed) => outcomeOf(reader.readJson(requestOf(fed.body), "chat"));
+  const outcomes = [read(first), read(second)];
+  first.feed(10);
+  await turn();
+  clock.tick(4900);
+  // It goes on, so that the other one is the slowest.
+  first.feed(MIB);
+  await turn();
+  assert.equal(await read(third), "too_many_bodies");
+  await until(() => third.isCancelled, 100, "the refused body is not read on");
+  clock.tick(200);
+  for (let i = 0; i < 3; i++) {
+    const quick = reader.readJson(requestOf(chunked([bytesOf(`[${i}]`)])), "chat");
+    assert.deepEqual(await quick, [i]);
+  }
+  assert.equal(await outcomes[1], "request_timeout");
+  assert(second.isCancelled && !first.isCancelled);
+  first.end();
+  assert.equal(await outcomes[0], "read");
+  assert.equal(total(active), 0);
+});
+
+test("a slow body gives way after 5 s where bodies have no bytes left", async () => {
+  const clock = new FakeClock();
+  const limits = { maxBodyBytes: 8192, maxChatBodyBytes: 8192, maxBodiesBytes: 8192 };
+  const reader = new BodyReader(limits, clock);
+  const slow = new Fed();
+  const waiting = outcomeOf(reader.readJson(requestOf(slow.body), "chat"));
+  slow.feed(8000);
+  await until(() => active.bodyBytes > 7900, 1000, "a body");
+  const quick = () => outcomeOf(reader.readJson(requestOf(chunked([bytesOf("[4]")])), "chat"));
+  assert.equal(await quick(), "too_many_bodies");
+  clock.tick(5000);
+  assert.equal(await quick(), "read");
+  assert.equal(await waiting, "request_timeout");
+  assert.equal(total(active), 0);
+});
+
+test("unfinished bodies take no stream's place: at maxStreams 100 another client is served and comes back", async () => {
+  const handler = createHandler({ source: "ok", limits: { maxStreams: 100 } });
+  const server = serve(handler.fetch);
+  const path = "/streaming";
+  const headers = { "content-type": "application/json", "content-length": "100" };
+  const unfinished = await Promise.all(Array.from({ length: 200 }, (_, i) => {
+    // 100 would begin a stream, and 100 come back to one, with a body as well.
+    const back = i % 2 === 0 ? {} : { "last-event-id": "AAAAAAAAAAAAAAAAAAAAAA.1" };
+    return rawRequest(server.port, { method: "POST", path, headers: { ...headers, ...back } });
+  }));
+  for (const { socket } of unfinished) socket.write('{"query":');
+  // Each open body has its timer.
+  await until(() => active.timers >= 200, 2000, "200 bodies");
+  const json = { "content-type": "application/json" };
+  for (const body of ['{"query":"one"}', '{"query":"two"}']) {
+    const init = { method: "POST", headers: json, body };
+    const response = await fetch(`${server.url}${path}`, init);
+    assert.equal(response.status, 200);
+    assert.match(await response.text(), /"ok"/);
+    const back = { ...json, "last-event-id": `${response.headers.get("x-stream-id")}.0` };
+    const again = await fetch(`${server.url}${path}`, { ...init, headers: back });
+    assert.equal(again.status, 200);
+    assert.match(await again.text(), /"ok"/);
+  }
+  for (const { socket } of unfinished) socket.destroy();
+  await until(() => total(active) === 0, 2000, "nothing left");
+  await server.close();
+});
