@@ -43,6 +43,11 @@ const handler = createHandler({
   source: async function* ({ input, signal }) {
     yield { event: "reasoning", data: { text: "They ask: " } };
     yield { event: "reasoning", data: { text: input.question } };
+    if (input.question === "forbidden") {
+      yield { event: "refusal", data: { text: "I cannot " } };
+      yield { event: "refusal", data: { text: "help." } };
+      return { finishReason: "content_filter" };
+    }
     yield input.question;
     if (input.question === "for ever") await new Promise((resolve) => signal.onabort = resolve);
     return { finishReason: input.question === "long" ? "length" : "stop" };

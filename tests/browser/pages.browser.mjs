@@ -392,6 +392,9 @@ function streams(runtime) {
       assert.equal(await page.locator(".reasoning p").textContent(), "They ask: long");
       await page.click(".reasoning summary");
       await picture(page, "chat-reasoning");
+      await ask(page, "forbidden");
+      await note(page, "The rest of the answer was withheld.").waitFor();
+      assert.equal(await textOf(page), "I cannot help.");
       // What the page sends is none of the schema's.
       await ask(page, "for ever");
       await answered(page, "for ever");

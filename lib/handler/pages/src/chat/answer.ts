@@ -103,16 +103,21 @@ function take(turn: Turn, { type, data, id }: PageEvent): void {
     throw new Error("this connection has failed, and the generation has not");
   }
   if (id) turn.lastEventId = id;
-  if (type === "message" && typeof value.token === "string") {
+  const said = type === "refusal" ? value.text : type === "message" ? value.token : undefined;
+  if (typeof said === "string") {
     if (turn.text === "") announce("The answer begins.");
-    turn.text += value.token;
-    addText(turn.answer, value.token);
+    turn.text += said;
+    addText(turn.answer, said);
   } else if (type === "reasoning" && typeof value.text === "string") {
     turn.reasoning += value.text;
     addText(turn.thought, value.text);
     turn.thoughts.hidden = false;
   } else if (type === "done") {
-    const cut = value.finishReason === "length" ? "The model came to its limit." : undefined;
+    const cut = value.finishReason === "length"
+      ? "The model came to its limit."
+      : value.finishReason === "content_filter"
+      ? "The rest of the answer was withheld."
+      : undefined;
     if (value.reason === "cancelled") finish(turn, "stopped", "Stopped.");
     else finish(turn, "done", cut);
   } else if (type === "failed") {
