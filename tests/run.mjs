@@ -142,7 +142,6 @@ const lanes = [
   ],
   [
     ["tests on Deno", [...DENO_TEST, ...suite], denoCounts],
-    ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
     ["schema packages on Deno", [...DENO_TEST, ...schemaTests], denoCounts, PACKAGES],
     [
       "examples",
@@ -150,7 +149,11 @@ const lanes = [
       denoCounts,
     ],
   ],
-  [["tests on Node", [...NODE_PAIRS, ...suite], nodeCounts]],
+  [
+    ["tests on Node", [...NODE_PAIRS, ...suite], nodeCounts],
+    // Here, because the lane of Deno's own tests is the longest.
+    ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
+  ],
 ];
 
 /** These have the machine to themselves when the lanes have ended. */
