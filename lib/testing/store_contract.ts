@@ -117,13 +117,20 @@ function piece(first: number, last: number): StoredPiece {
 const CHECKS: readonly [name: string, check: (scene: Scene) => Promise<void>][] = [
   ["append() needs the info of a stream that is new, and find() returns it", async (scene) => {
     same(await scene.append(scene.events(1, 2)), [{ state: "missing" }], "append without info");
-    same(await scene.other.find(scene.streamId), undefined, "find of what was not appended");
+    const found = await scene.other.find(scene.streamId) ?? undefined;
+    same(found, undefined, "find of what was not appended");
     await scene.write(1, 2, { info: HOSTILE });
     await scene.write(3, 3, { info: "is ignored" });
     const { producerId, info, first, last, end, isLost } = await scene.other.find(scene.streamId) ??
       {};
     same([producerId, info], [scene.producer.id, HOSTILE], "producer and info");
     same([first, last, end, isLost], [1, 3, undefined, false], "first, last, end and isLost");
+    // It may be on its way, as that one was.
+    same(
+      await scene.other.find(randomId()),
+      undefined,
+      "find of an unknown stream after a new one",
+    );
   }],
   ["a stream is dropped when its time is over, and not before", async (scene) => {
     const { one, other } = scene;
@@ -138,7 +145,7 @@ const CHECKS: readonly [name: string, check: (scene: Scene) => Promise<void>][] 
         await new Promise((resolve) => setTimeout(resolve, 300));
         same((await other.find(streamId))?.last, 1, `the last event of ${what}, within its time`);
       } else {
-        const isGone = async () => await other.find(streamId) === undefined;
+        const isGone = async () => (await other.find(streamId) ?? undefined) === undefined;
         await eventually(isGone, 1500, `${what} is dropped after ${ms} ms`);
       }
     }
@@ -248,7 +255,7 @@ const CHECKS: readonly [name: string, check: (scene: Scene) => Promise<void>][] 
     await scene.write(2, 2, { chat });
     same(await other.latest(chat), second, "latest after a second stream");
     await one.forget(producer.id, streamId, chat);
-    same(await other.find(streamId), undefined, "find of what was forgotten");
+    same(await other.find(streamId) ?? undefined, undefined, "find of what was forgotten");
     same(await other.latest(chat), second, "latest after the first was forgotten");
     await one.forget(producer.id, second, chat);
     same(await other.latest(chat), undefined, "latest after both were forgotten");

@@ -40,6 +40,12 @@ export class FakeServer {
   full: string | undefined;
   /** Streams whose appends are rejected, while those of others are taken. */
   readonly rejected: Set<string> = new Set();
+  /** Streams whose events it cannot read. */
+  readonly broken: Set<string> = new Set();
+  /** What it says of how it is set. */
+  fault: string | undefined;
+  /** When the last stream has begun. */
+  begunMs: number = -Infinity;
   /** How often each method was called, how many pieces were appended, and what was read. */
   readonly calls: Record<string, number> = {};
   pieces = 0;
@@ -134,6 +140,7 @@ export class FakeStore implements EventStore {
       kept = { producerId: producer.id, info, ...fresh };
       server.streams.set(streamId, kept);
       if (chat !== undefined) server.chats.set(chat, streamId);
+      server.begunMs = server.clock.now();
     }
     for (const piece of pieces) {
       if (piece.first > kept.last + 1 && piece.first > first) break;
@@ -158,6 +165,9 @@ export class FakeStore implements EventStore {
         const kept = this.#whole(streamId);
         if (kept === undefined) return undefined;
         const { producerId, last, end, isLost, pieces } = kept;
+        if (this.#server.broken.has(streamId)) {
+          return { last: 0, end, isLost, isAlive: false, pieces: [], error: "broken" };
+        }
         let length = 0;
         const part = pieces.filter((piece) => {
           if (piece.last <= after || length >= maxLength) return false;
@@ -170,12 +180,17 @@ export class FakeStore implements EventStore {
       }));
   }
 
-  find(streamId: string): Promise<StoredStream | undefined> {
+  find(streamId: string): Promise<StoredStream | undefined | null> {
     return this.#call("find", () => {
+      const server = this.#server;
       const kept = this.#whole(streamId);
-      if (kept === undefined) return undefined;
+      if (kept === undefined) {
+        if (server.full !== undefined) throw new Error(server.full);
+        return server.clock.now() - server.begunMs > 1000 ? null : undefined;
+      }
       const { producerId, info, last, end, isLost, pieces } = kept;
-      return { producerId, info, first: pieces[0]?.first ?? last + 1, last, end, isLost };
+      const found = { producerId, info, first: pieces[0]?.first ?? last + 1, last, end, isLost };
+      return server.broken.has(streamId) ? { ...found, error: "broken" } : found;
     });
   }
 
@@ -245,6 +260,10 @@ export class FakeStore implements EventStore {
         if (!this.isCut) listener(message);
       });
     });
+  }
+
+  inspect(): Promise<string | undefined> {
+    return this.#call("inspect", () => this.#server.fault);
   }
 
   close(): void {

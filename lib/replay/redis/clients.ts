@@ -14,6 +14,11 @@ export interface RedisConnection {
    * call the listener once per message.
    */
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  /**
+   * Makes a new connection in place of that for commands. Called at most once a second, while the
+   * server says that it takes no writes: after a failover, another one may have its name.
+   */
+  reconnect?(): unknown;
   /** Closes what the connection has opened itself; a client that was passed in stays open. */
   close?(): unknown;
 }
@@ -72,6 +77,10 @@ export function bunRedis(client: BunRedisClient): RedisConnection {
       }
       await own.subscribe(channel, listener);
     },
+    async reconnect() {
+      client.close();
+      await client.connect();
+    },
     close: async () => (await subscriber)?.close(),
   };
 }
@@ -118,6 +127,10 @@ export function nodeRedis(client: NodeRedisClient): RedisConnection {
       open(subscriber);
       await subscriber.subscribe(channel, listener);
     },
+    async reconnect() {
+      if (client.isOpen) client.destroy();
+      await client.connect();
+    },
     close: () => subscriber?.isOpen && subscriber.destroy(),
   };
 }
@@ -133,8 +146,8 @@ export interface IoRedisClient {
   on(event: string, listener: (...args: any[]) => void): unknown;
   /** Subscribes to a channel; its messages are events of the client. */
   subscribe(channel: string): Promise<unknown>;
-  /** Closes the connection at once. */
-  disconnect(): void;
+  /** Closes the connection at once, and opens it again if `reconnect` is true. */
+  disconnect(reconnect?: boolean): void;
 }
 
 /**
@@ -157,6 +170,7 @@ export function ioRedis(client: IoRedisClient): RedisConnection {
       listeners.set(channel, listener);
       await subscriber.subscribe(channel);
     },
+    reconnect: () => client.disconnect(true),
     close: () => subscriber?.disconnect(),
   };
 }

@@ -78,6 +78,8 @@ export interface StoredStream {
   readonly end: number | undefined;
   /** Whether the stream was marked as lost: nothing comes after event `last`. */
   readonly isLost: boolean;
+  /** Why the events cannot be read, if the store has them and cannot read them. */
+  readonly error?: string;
 }
 
 /** What is to be read of one stream. */
@@ -102,6 +104,8 @@ export interface StreamPart {
   readonly isAlive: boolean;
   /** In order. The first one may begin before the wanted event, or, after a gap, later. */
   readonly pieces: readonly StoredPiece[];
+  /** Why the events cannot be read, if the store has them and cannot read them; nothing else counts then. */
+  readonly error?: string;
 }
 
 /**
@@ -112,6 +116,10 @@ export interface StreamPart {
  * MUST reject if the store cannot be reached; it is called again then, after 100 ms to 5 s. A call
  * that takes more than 2 s counts as failed, so one that is carried out later, or twice, MUST do no
  * harm. No method is called before a stream needs it, except `subscribe` and `renew`.
+ *
+ * A call that is rejected is an outage of the whole store: while it lasts, only `append` and `renew`
+ * end it. What is wrong with one stream (a value that the store cannot read) MUST be in the result, and
+ * not reject the call, so that no other stream has a part in it.
  *
  * A store MAY forget anything at any time; it MUST NOT return a stream with other events than were
  * appended. It SHOULD drop streams and leases by itself when their time is over.
@@ -153,8 +161,15 @@ export interface EventStore {
     reads: readonly StreamRead[],
     maxLength: number,
   ): Promise<readonly (StreamPart | undefined)[]>;
-  /** Finds a stream. */
-  find(streamId: string): Promise<StoredStream | undefined>;
+  /**
+   * Finds a stream. SHOULD reject while the store has no such stream and takes no writes: it may be
+   * one that could not be written.
+   *
+   * @returns `undefined` if the stream is not held; it is looked up again then, up to three times in
+   * 200 ms, because its first append may be on its way. `null` says that no stream has begun within
+   * the last second, and that it need not be looked up again.
+   */
+  find(streamId: string): Promise<StoredStream | undefined | null>;
   /** Finds the id of the latest stream of a chat. */
   latest(chat: string): Promise<string | undefined>;
   /**
@@ -192,6 +207,11 @@ export interface EventStore {
    * listener twice for one message.
    */
   subscribe(processId: string, listener: (message: string) => void): Promise<void>;
+  /**
+   * Tells the operator once, when the store is first reached, what is set in a way that the log cannot
+   * rely on, as one sentence for `onError`.
+   */
+  inspect?(): Promise<string | undefined>;
   /** Ends what the store has opened, as the last call. */
   close?(): void | Promise<void>;
 }

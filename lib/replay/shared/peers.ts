@@ -16,6 +16,8 @@ export interface PeerMessage {
   readonly gone: Set<string>;
   /** Ids of streams to be stopped, with the reason. */
   readonly stop: Map<string, string>;
+  /** Ids of streams whose producer should say that it lives. */
+  readonly ask: Set<string>;
 }
 
 /** How long messages are collected, in ms. */
@@ -45,6 +47,8 @@ export class PeerChannel {
   /** When the subscription was asked for that has not settled, in ms. */
   #askedMs = -Infinity;
   #heardMs = 0;
+  /** When the last message arrived, in ms; `#heardMs` is later after a subscription. */
+  #messageMs = -Infinity;
 
   constructor(store: EventStore, link: StoreLink, receive: (message: PeerMessage) => void) {
     this.#store = store;
@@ -68,8 +72,8 @@ export class PeerChannel {
   send(): void {
     this.#link.clock.clearTimer(this.#timer);
     this.#timer = undefined;
-    for (const [process, { from, wake, here, gone, stop }] of this.#outgoing) {
-      const text = JSON.stringify([from, [...wake], [...here], [...gone], [...stop]]);
+    for (const [process, { from, wake, here, gone, stop, ask }] of this.#outgoing) {
+      const text = JSON.stringify([from, [...wake], [...here], [...gone], [...stop], [...ask]]);
       // Lost messages are made up for by their senders.
       this.#link.call((store) => store.publish(process, text)).catch(() => {});
     }
@@ -79,6 +83,11 @@ export class PeerChannel {
   /** Sends the messages at the end of this turn. */
   sendSoon(): void {
     queueMicrotask(() => this.send());
+  }
+
+  /** When the last message for this process arrived, in ms; its own do so each second. */
+  get messageMs(): number {
+    return this.#messageMs;
   }
 
   /** Subscribes, or subscribes again. */
@@ -111,26 +120,35 @@ export class PeerChannel {
   }
 
   readonly #hear = (message: string): void => {
-    this.#heardMs = this.#link.clock.now();
+    this.#heardMs = this.#messageMs = this.#link.clock.now();
     const read = parse(message);
     if (read !== undefined && read.from !== this.#process) this.#receive(read);
   };
 }
 
 function emptyMessage(from: string): PeerMessage {
-  return { from, wake: new Set(), here: new Map(), gone: new Set(), stop: new Map() };
+  return {
+    from,
+    wake: new Set(),
+    here: new Map(),
+    gone: new Set(),
+    stop: new Map(),
+    ask: new Set(),
+  };
 }
 
 /** Parses a message. Any client of the store may publish, so its text is not trusted. */
 function parse(message: string): PeerMessage | undefined {
   try {
-    const [from, wake, here, gone, stop] = JSON.parse(message);
+    // A process of an earlier version does not ask.
+    const [from, wake, here, gone, stop, ask = []] = JSON.parse(message);
     return {
       from: String(from),
       wake: new Set(wake),
       here: new Map(here),
       gone: new Set(gone),
       stop: new Map(stop),
+      ask: new Set(ask),
     };
   } catch {
     return undefined;

@@ -7,6 +7,7 @@ import type { Followed, Follower, ReaderFrames } from "../event_log.ts";
 import type { StreamPart, StreamRead } from "./event_store.ts";
 import type { PeerChannel } from "./peers.ts";
 import { FollowedStream, type FollowedStreamOwner, type Found } from "./replica.ts";
+import { faultOfPart } from "./stored.ts";
 import type { StoreLink } from "./store_link.ts";
 
 /** Number of streams that are read in one call. */
@@ -27,12 +28,18 @@ export class LogReader implements FollowedStreamOwner {
   readonly clock: FollowedStreamOwner["clock"];
   readonly #link: StoreLink;
   readonly #peers: PeerChannel;
+  readonly #reportUnreadable: (streamId: string, fault: string) => void;
   readonly #streams = new Map<string, FollowedStream>();
   #reads = new Map<string, PendingRead>();
 
-  constructor(link: StoreLink, peers: PeerChannel) {
+  constructor(
+    link: StoreLink,
+    peers: PeerChannel,
+    reportUnreadable: (streamId: string, fault: string) => void,
+  ) {
     this.#link = link;
     this.#peers = peers;
+    this.#reportUnreadable = reportUnreadable;
     this.clock = link.clock;
   }
 
@@ -51,7 +58,7 @@ export class LogReader implements FollowedStreamOwner {
 
   /** Called when these streams have new events. */
   wake(streamIds: Iterable<string>): void {
-    for (const streamId of streamIds) this.#streams.get(streamId)?.wake();
+    for (const streamId of streamIds) this.#streams.get(streamId)?.heard();
   }
 
   /** Called each second, because a message may be lost, or a process. */
@@ -66,7 +73,10 @@ export class LogReader implements FollowedStreamOwner {
 
   // What followed streams call.
 
-  /** Reads what comes after an event. Reads of one turn are sent in one call. */
+  /**
+   * Reads what comes after an event. Reads of one turn are sent in one call. What cannot be read has
+   * an `error`.
+   */
   read(wanted: StreamRead): Promise<StreamPart | undefined> {
     const key = `${wanted.streamId}.${wanted.after}`;
     let read = this.#reads.get(key);
@@ -94,10 +104,26 @@ export class LogReader implements FollowedStreamOwner {
     try {
       const wanted = reads.map(({ wanted }) => wanted);
       const parts = await this.#link.call((store) => store.read(wanted, READ_LENGTH));
-      reads.forEach((read, i) => read.resolve(parts[i]));
+      reads.forEach((read, i) => read.resolve(this.#checked(read.wanted, parts[i])));
     } catch (error) {
       for (const read of reads) read.reject(error);
     }
+  }
+
+  #checked({ streamId }: StreamRead, part: StreamPart | undefined): StreamPart | undefined {
+    const fault = part && faultOfPart(part);
+    if (fault === undefined) return part;
+    this.#reportUnreadable(streamId, fault);
+    return { last: 0, end: undefined, isLost: false, isAlive: false, pieces: [], error: fault };
+  }
+
+  get messageMs(): number {
+    return this.#peers.messageMs;
+  }
+
+  ask({ streamId, producerId }: Found): void {
+    this.#peers.to(producerId).ask.add(streamId);
+    this.#peers.sendSoon();
   }
 
   reportPosition({ streamId, producerId }: Found, event: number | undefined): void {

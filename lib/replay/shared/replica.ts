@@ -8,6 +8,7 @@ import type { Clock } from "../../pipeline/scheduler.ts";
 import type { Followed, Follower, ReaderFrames } from "../event_log.ts";
 import { EventPages } from "../event_pages.ts";
 import { PAST_THE_END, RecordingReader, type ServedStream } from "../recording_reader.ts";
+import { ProducerWatch } from "./producer_watch.ts";
 import type { StoredPiece, StreamPart, StreamRead } from "./event_store.ts";
 import { replayError } from "../codes.ts";
 
@@ -29,6 +30,10 @@ export interface FollowedStreamOwner {
   read(wanted: StreamRead): Promise<StreamPart | undefined>;
   /** Reports to the producer how far its readers here have come, or that none is left. */
   reportPosition(found: Found, event: number | undefined): void;
+  /** When the last message for this process arrived, in ms. */
+  readonly messageMs: number;
+  /** Asks the producer to say that it lives. */
+  ask(found: Found): void;
   /** Sends what is to be reported at the end of this turn. */
   reportSoon(): void;
   /** Marks the stream as lost after event `last`. Resolves to whether it is lost now. */
@@ -60,11 +65,13 @@ export class FollowedStream {
   #isChecking = false;
   /** The event that was last reported as the one that the fastest reader has. */
   #reported = -1;
+  readonly signs: ProducerWatch;
 
   constructor(found: Found, owner: FollowedStreamOwner) {
     this.found = found;
     this.#owner = owner;
     this.#isOver = found.isOver;
+    this.signs = new ProducerWatch(owner.clock.now());
   }
 
   get isOver(): boolean {
@@ -87,12 +94,19 @@ export class FollowedStream {
     return reader;
   }
 
+  /** Called when the producer says that there is something new, or that it lives. */
+  heard(): void {
+    this.signs.heard(this.#owner.clock.now());
+    this.wake();
+  }
+
   wake(): void {
     for (const replica of this.#replicas) replica.fetch();
   }
 
   tick(): void {
     this.#report();
+    if (!this.#isOver && this.signs.isSilent(this.#owner.clock.now())) this.#ask();
     this.wake();
   }
 
@@ -149,12 +163,18 @@ export class FollowedStream {
     this.#isOver = true;
   }
 
+  #ask(): void {
+    this.signs.asked(this.#owner.clock.now());
+    this.#owner.ask(this.found);
+  }
+
   /**
-   * Checks whether the producer is gone: nothing comes after event `last`, and its lease has run
-   * out.
+   * Checks whether the producer is gone: nothing comes after event `last`, and its lease is missing.
    */
   async checkProducer(last: number): Promise<void> {
     if (this.#isChecking) return;
+    const { clock, messageMs } = this.#owner;
+    if (!this.signs.isGone(clock.now(), messageMs)) return this.#ask();
     this.#isChecking = true;
     try {
       if (await this.#owner.markProducerLost(this.found, last)) this.wake();
@@ -309,7 +329,9 @@ export class Replica implements ServedStream {
     if (this.#state !== "open" || this.#readers.size === 0) return;
     if (part === undefined) return this.#miss();
     this.#missingMs = undefined;
+    if (part.error !== undefined) return this.drop(replayError("log_unavailable"));
     const { last, end, isLost, isAlive, pieces } = part;
+    if (isAlive) this.#stream.signs.leaseHeld();
     for (const piece of pieces) {
       if (piece.last <= this.pages.lastEvent) continue;
       // A gap is a failure, and is never skipped in silence.
@@ -327,7 +349,8 @@ export class Replica implements ServedStream {
       } else if (lastEvent > last) return this.drop(PAST_THE_END);
       else if (lastEvent === last) this.#state = "ended";
       else if (pieces.length === 0) return this.drop(LAGGED);
-    } else if (pieces.length === 0 && !isAlive) this.#stream.checkProducer(last);
+    } else if (pieces.length === 0 && last > lastEvent) return this.drop(LAGGED);
+    else if (pieces.length === 0 && !isAlive) this.#stream.checkProducer(last);
     if (isStale || (pieces.length > 0 && lastEvent < last)) this.fetch();
     if (pieces.length > 0 || this.#state !== "open") this.#run();
   }

@@ -8,22 +8,16 @@ import type { Format } from "../../formats/format.ts";
 import { type Clock, systemClock } from "../../pipeline/scheduler.ts";
 import { createStreamId as randomId } from "../../stream_id.ts";
 import { BaseLog } from "../base_log.ts";
-import type {
-  Followed,
-  Follower,
-  LoggedStream,
-  ReaderFrames,
-  Recorder,
-  RecordOptions,
-  StreamInfo,
-} from "../event_log.ts";
+import type { LoggedStream, Recorder, RecordOptions, StreamInfo } from "../event_log.ts";
 import { MemoryLog, type MemoryLogOptions } from "../memory.ts";
 import type { EventStore, Producer, StoredStream } from "./event_store.ts";
 import { PeerChannel, type PeerMessage } from "./peers.ts";
 import { LogReader } from "./reader.ts";
 import type { Found } from "./replica.ts";
+import { type Remotes, RemoteStream } from "./remote_stream.ts";
 import { StoreLink } from "./store_link.ts";
-import { chatOf, parseInfo } from "./stream_state.ts";
+import { faultOfStream, parseInfo } from "./stored.ts";
+import { chatOf } from "./stream_state.ts";
 import { LogWriter } from "./writer.ts";
 import { replayError } from "../codes.ts";
 
@@ -33,7 +27,8 @@ import { replayError } from "../codes.ts";
  */
 export interface SharedLogOptions extends MemoryLogOptions {
   /**
-   * Called once per outage of the store, and when the store rejects a stream.
+   * Called once per outage of the store, when the store rejects a stream, once for each stream that
+   * cannot be read there, and once if the store is set in a way that the log cannot rely on.
    * @default {console.error}
    */
   onError?: (error: unknown) => void;
@@ -62,6 +57,13 @@ const STOP_MS = 5000;
  */
 const FIND_TRIES = 3;
 const FIND_AGAIN_MS = 60;
+/** How long a producer without a lease has time to show that it lives, before a stop gives it up. */
+const DOUBT_MS = 2000;
+/** The shortest time between two renewals that others ask for. */
+const RENEW_MS = 500;
+/** So many streams that cannot be read are remembered, so that each is reported once. */
+const REPORTED_STREAMS = 1000;
+const STREAM_ID = /^[\w-]{1,128}$/;
 /** A position after every event. */
 const NO_EVENT = 1e15;
 
@@ -86,6 +88,12 @@ export class SharedLog extends BaseLog {
    * are taken.
    */
   readonly #taken = new Map<string, number>();
+  readonly #report: (error: unknown) => void;
+  /** Ids of streams in the store that cannot be read, that were reported. */
+  readonly #reported = new Set<string>();
+  #unreadable = 0;
+  #isInspected = false;
+  #renewedMs = -Infinity;
   #ticker: unknown;
 
   /**
@@ -115,9 +123,10 @@ export class SharedLog extends BaseLog {
       liveMs: keptMs + LIVE_MS,
       keepMs: keptMs,
     };
+    this.#report = (error) => report(onError, error);
     this.#link = new StoreLink(store, producer, clock, {
       recovered: () => this.#recover(),
-      report: (error) => report(onError, error),
+      report: this.#report,
     });
     this.#peers = new PeerChannel(store, this.#link, (message) => this.#hear(message));
     this.#writer = new LogWriter(this.#link, this.#peers, {
@@ -126,12 +135,15 @@ export class SharedLog extends BaseLog {
         this.#memory.release(recording);
       },
       unknownStream: (streamId) => this.#endOrphan(streamId),
-      report: (error) => report(onError, error),
+      asked: () => this.#renew(),
+      report: this.#report,
     });
-    this.#reader = new LogReader(this.#link, this.#peers);
+    this.#reader = new LogReader(this.#link, this.#peers, (streamId, fault) => {
+      this.#reportUnreadable(streamId, fault);
+    });
     // Connections are made now, and not with the first stream.
     this.#peers.listen();
-    this.#link.call((store) => store.renew(producer)).catch(() => {
+    this.#link.write((store) => store.renew(producer)).then(() => this.#inspect(), () => {
       // The link has reported it.
     });
     this.#arm();
@@ -170,13 +182,48 @@ export class SharedLog extends BaseLog {
       await this.#sleep(FIND_AGAIN_MS);
       stored = await this.#stored(streamId);
     }
-    if (stored === undefined) return undefined;
-    const info = { ...parseInfo(stored.info), streamId };
+    if (stored === undefined || stored === null) {
+      // It may be a stream that could not be written.
+      if (!this.#link.isUp) throw replayError("log_unavailable", { retryAfter: 1 });
+      return undefined;
+    }
+    const info = this.#infoOf(streamId, stored);
+    if (info === undefined) return undefined;
+    if (stored.error !== undefined) {
+      this.#reportUnreadable(streamId, stored.error);
+      throw replayError("log_unavailable", { retryAfter: 1 });
+    }
     return new RemoteStream(info, this.#formats.get(info.format), stored, this.#remotes);
   }
 
-  #stored(streamId: string): Promise<StoredStream | undefined> {
+  #stored(streamId: string): Promise<StoredStream | undefined | null> {
     return this.#link.call((store) => store.find(streamId));
+  }
+
+  /** The info of a stream in the store; `undefined` if its record cannot be read. */
+  #infoOf(streamId: string, stored: StoredStream): StreamInfo | undefined {
+    try {
+      const info = { ...parseInfo(stored.info), streamId };
+      const fault = faultOfStream(stored);
+      if (fault === undefined) return info;
+      this.#reportUnreadable(streamId, fault);
+    } catch (error) {
+      this.#reportUnreadable(streamId, (error as Error).message);
+    }
+    return undefined;
+  }
+
+  /** How often a stream was asked for that cannot be read in the store. */
+  get unreadable(): number {
+    return this.#unreadable;
+  }
+
+  #reportUnreadable(streamId: string, fault: string): void {
+    this.#unreadable++;
+    if (this.#reported.has(streamId)) return;
+    if (this.#reported.size >= REPORTED_STREAMS) this.#reported.clear();
+    this.#reported.add(streamId);
+    this.#report(new Error(`A stream in the store cannot be read: ${streamId}: ${fault}`));
   }
 
   /**
@@ -193,7 +240,10 @@ export class SharedLog extends BaseLog {
     if (mine !== undefined && !this.#writer.isKnown(mine.info.streamId)) return mine;
     try {
       const streamId = await this.#link.call((store) => store.latest(chatOf(owner, chatId)));
-      return streamId === undefined ? mine : await this.find(streamId);
+      if (streamId === undefined) return mine;
+      if (STREAM_ID.test(streamId)) return await this.find(streamId);
+      this.#reportUnreadable(JSON.stringify(chatId), "its chat has no stream id");
+      return mine;
     } catch (error) {
       if (mine !== undefined) return mine;
       throw error;
@@ -253,6 +303,7 @@ export class SharedLog extends BaseLog {
     const { streamId, producerId } = found;
     const startMs = this.#clock.now();
     let saidMs = -Infinity;
+    let missingMs: number | undefined;
     for (;;) {
       const nowMs = this.#clock.now();
       if (nowMs - saidMs >= STOP_AGAIN_MS) {
@@ -263,7 +314,11 @@ export class SharedLog extends BaseLog {
       await this.#sleep(STOP_LOOK_MS);
       const state = await this.#reader.read({ streamId, producerId, after: NO_EVENT });
       if (state === undefined || state.end !== undefined || state.isLost) return;
-      if (!state.isAlive && await this.#reader.markProducerLost(found, state.last)) return;
+      if (state.error !== undefined) throw replayError("log_unavailable", { retryAfter: 1 });
+      if (state.isAlive) missingMs = undefined;
+      else if (nowMs - (missingMs ??= nowMs) >= DOUBT_MS) {
+        if (await this.#reader.markProducerLost(found, state.last)) return;
+      }
       if (nowMs - startMs > STOP_MS) throw replayError("log_unavailable", { retryAfter: 1 });
     }
   }
@@ -279,7 +334,30 @@ export class SharedLog extends BaseLog {
     this.#reader.tick();
   }
 
+  /** Renews the lease, because another process asks whether this one lives. */
+  #renew(): void {
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#renewedMs < RENEW_MS) return;
+    this.#renewedMs = nowMs;
+    this.#link.write((store) => store.renew(this.#link.producer)).catch(() => {
+      // The link has reported it, and the other process asks again.
+    });
+  }
+
+  /** Tells once what the store is not set up for. */
+  async #inspect(): Promise<void> {
+    if (this.#isInspected) return;
+    this.#isInspected = true;
+    try {
+      const fault = await this.#store.inspect?.();
+      if (fault !== undefined) this.#report(new Error(fault));
+    } catch {
+      // It may not be looked at, and is used as it is.
+    }
+  }
+
   #recover(): void {
+    this.#inspect();
     this.#peers.listen();
     this.#writer.recover();
     this.#reader.tick();
@@ -297,7 +375,8 @@ export class SharedLog extends BaseLog {
   async #endOrphan(streamId: string): Promise<void> {
     try {
       const stored = await this.#stored(streamId);
-      if (stored === undefined || stored.end !== undefined || stored.isLost) return;
+      if (stored === undefined || stored === null) return;
+      if (stored.end !== undefined || stored.isLost) return;
       if (stored.producerId !== this.#link.producer.id) return;
       await this.#reader.markProducerLost({ ...stored, streamId, isOver: false }, stored.last);
     } catch {
@@ -307,52 +386,5 @@ export class SharedLog extends BaseLog {
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => void this.#clock.setTimer(resolve, ms));
-  }
-}
-
-interface Remotes {
-  follow(found: Found, after: number, follower: Follower, frames: ReaderFrames): Followed;
-  /**
-   * Stops a stream and waits for its end.
-   *
-   * @throws {StreamError} `log_unavailable` (503) if it does not end.
-   */
-  stop(found: Found, reason?: string): Promise<void>;
-}
-
-/** A stream that another process makes, or that has ended. */
-class RemoteStream implements LoggedStream {
-  readonly info: StreamInfo;
-  readonly format: Format | undefined;
-  readonly isRemote = true;
-  readonly firstEvent: number;
-  readonly lastEvent: number;
-  readonly endEvent: number | undefined;
-  readonly isLost: boolean;
-  readonly #found: Found;
-  readonly #remotes: Remotes;
-
-  constructor(
-    info: StreamInfo,
-    format: Format | undefined,
-    { producerId, first, last, end, isLost }: StoredStream,
-    remotes: Remotes,
-  ) {
-    this.info = info;
-    this.format = format;
-    this.firstEvent = first;
-    this.lastEvent = last;
-    this.endEvent = end;
-    this.isLost = isLost;
-    this.#found = { streamId: info.streamId, producerId, isOver: isLost || end !== undefined };
-    this.#remotes = remotes;
-  }
-
-  follow(after: number, follower: Follower, frames: ReaderFrames): Followed {
-    return this.#remotes.follow(this.#found, after, follower, frames);
-  }
-
-  async stop(reason?: string): Promise<void> {
-    if (!this.#found.isOver) await this.#remotes.stop(this.#found, reason);
   }
 }

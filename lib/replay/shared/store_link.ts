@@ -20,6 +20,8 @@ export interface LinkOwner {
 const TIMEOUT_MS = 2000;
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 5000;
+/** The shortest time between two renewals while reads succeed. */
+const PROBE_MS = 1000;
 
 /**
  * A store that fails fast during an outage.
@@ -27,7 +29,7 @@ const LAST_BACKOFF_MS = 5000;
  * ```
  *   up ──a call failed, or took 2 s──▶ down       one call at a time is let through, and the lease is
  *    ▲                                   │        renewed after 100 ms to 5 s of waiting
- *    └──────── one succeeded ────────────┘
+ *    └──────── a write succeeded ────────┘
  * ```
  */
 export class StoreLink {
@@ -41,6 +43,7 @@ export class StoreLink {
   /** Number of calls that are waited for. */
   #pending = 0;
   #tries = 0;
+  #probedMs = -Infinity;
   #timer: unknown;
 
   constructor(store: EventStore, producer: Producer, clock: Clock, owner: LinkOwner) {
@@ -60,12 +63,29 @@ export class StoreLink {
   }
 
   /**
-   * Calls the store and returns its result.
+   * Calls the store and returns its result. That does not end an outage: a store may serve reads and
+   * refuse writes, as a full one does, or a replica.
    *
    * @throws {StreamError} `log_unavailable` (503) if the store does not respond within 2 s, or is
    * known to be down.
    */
-  async call<Result>(run: (store: EventStore) => Promise<Result>): Promise<Result> {
+  call<Result>(run: (store: EventStore) => Promise<Result>): Promise<Result> {
+    return this.#call(run, false);
+  }
+
+  /**
+   * The same for `append` and `renew`: if it succeeds, the outage is over.
+   *
+   * @throws {StreamError} `log_unavailable` (503), as with {@linkcode call}.
+   */
+  write<Result>(run: (store: EventStore) => Promise<Result>): Promise<Result> {
+    return this.#call(run, true);
+  }
+
+  async #call<Result>(
+    run: (store: EventStore) => Promise<Result>,
+    isWrite: boolean,
+  ): Promise<Result> {
     // A client that is offline queues its commands: nobody waits for them here, but they are sent
     // later all the same.
     if (this.#state === "closed" || (this.#state === "down" && this.#pending > 0)) {
@@ -74,7 +94,8 @@ export class StoreLink {
     this.#pending++;
     try {
       const result = await this.#within(run(this.#store));
-      this.#up();
+      if (isWrite) this.#up();
+      else this.#probeSoon();
       return result;
     } catch (error) {
       this.#down(error);
@@ -120,16 +141,30 @@ export class StoreLink {
 
   #retry(): void {
     const mostMs = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#tries++);
-    const probe = async () => {
-      try {
-        await this.call((store) => store.renew(this.producer));
-      } catch {
-        // The link is down already, and that was reported.
-        if (this.#state === "down") this.#retry();
-      }
-    };
     const random = this.clock.random?.() ?? Math.random();
-    this.#timer = this.clock.setTimer(probe, mostMs * (0.5 + random / 2), true);
+    this.#arm(mostMs * (0.5 + random / 2));
+  }
+
+  #arm(ms: number): void {
+    this.clock.clearTimer(this.#timer);
+    this.#timer = this.clock.setTimer(() => this.#probe(), ms, true);
+  }
+
+  async #probe(): Promise<void> {
+    this.#probedMs = this.clock.now();
+    try {
+      await this.write((store) => store.renew(this.producer));
+    } catch {
+      // The link is down already, and that was reported.
+      if (this.#state === "down") this.#retry();
+    }
+  }
+
+  /** Called when a read succeeds: a store that serves reads may take writes as well. */
+  #probeSoon(): void {
+    if (this.#state !== "down" || this.clock.now() - this.#probedMs < PROBE_MS) return;
+    this.#probedMs = this.clock.now();
+    this.#arm(0);
   }
 }
 

@@ -2,12 +2,12 @@
  * What is known of a recording that goes to the store: how much of it is there, when it is to be
  * written next, and what. Separate from the writer because nothing here calls the store.
  */
-import type { StreamInfo } from "../event_log.ts";
 import type { EventPage } from "../event_pages.ts";
 import type { Recording } from "../recording.ts";
 import type { Due } from "./due_queue.ts";
 import type { StoredPiece, StreamAppend } from "./event_store.ts";
 import type { RemoteReaders } from "./remote_readers.ts";
+import { formatInfo } from "./stored.ts";
 
 /**
  * The shortest time between two writes of a stream, in ms. At most twenty writes a second for a
@@ -114,15 +114,4 @@ export function chatOf(owner: string | undefined, chatId: string): string;
 export function chatOf(owner: string | undefined, chatId: string | undefined): string | undefined;
 export function chatOf(owner: string | undefined, chatId: string | undefined): string | undefined {
   return chatId === undefined ? undefined : JSON.stringify([owner, chatId]);
-}
-
-/** What other processes need to serve a stream, beside its events. */
-function formatInfo({ streamId: _, ...info }: StreamInfo): string {
-  return JSON.stringify(info);
-}
-
-/** Reads what {@linkcode formatInfo} wrote. */
-export function parseInfo(text: string): Omit<StreamInfo, "streamId"> {
-  const { format, headers, owner, chatId } = JSON.parse(text);
-  return { format, headers, owner, chatId };
 }

@@ -27,6 +27,8 @@ export interface LogWriterOwner {
   release(recording: Recording): void;
   /** Called when another process reads, or would stop, a stream that this process does not have. */
   unknownStream(streamId: string): void;
+  /** Called when another process wants to know whether this one lives. */
+  asked(): void;
   report(error: unknown): void;
 }
 
@@ -161,7 +163,7 @@ export class LogWriter {
   }
 
   /** Handles a message of another process about streams of this one. */
-  hear({ from, here, gone, stop }: PeerMessage): void {
+  hear({ from, here, gone, stop, ask }: PeerMessage): void {
     for (const streamId of gone) this.#streams.get(streamId)?.readers.leave(from);
     for (const [streamId, event] of here) this.#subscribe(streamId, from, event);
     for (const [streamId, reason] of stop) {
@@ -169,6 +171,13 @@ export class LogWriter {
       if (stream === undefined) this.#owner.unknownStream(streamId);
       else stream.recording.stop(reason || undefined);
     }
+    if (ask.size === 0) return;
+    for (const streamId of ask) {
+      if (this.#streams.has(streamId)) this.#peers.to(from).wake.add(streamId);
+      else this.#owner.unknownStream(streamId);
+    }
+    this.#peers.sendSoon();
+    this.#owner.asked();
   }
 
   /** Writes everything that is there, due or not. */
@@ -263,7 +272,7 @@ export class LogWriter {
     const { producer } = this.#link;
     let results: readonly AppendResult[] = [];
     try {
-      results = await this.#link.call((store) => store.append(producer, appends));
+      results = await this.#link.write((store) => store.append(producer, appends));
     } catch {
       // The link has reported it, and `recover` is called when the store is back.
     }
@@ -279,6 +288,10 @@ export class LogWriter {
   #settle({ stream, append, position }: PendingAppend, result: AppendResult | undefined): void {
     const { recording, readers } = stream;
     if (this.#streams.get(append.streamId) !== stream) return;
+    // An event that was never made is not this stream's, or the store's record of it is broken.
+    if (result?.state === "ok" && !(result.last <= recording.lastEvent)) {
+      result = { state: "failed", error: "its last event was never made" };
+    }
     switch (result?.state) {
       case "ok": {
         const isComplete = result.last === append.last;
@@ -296,12 +309,25 @@ export class LogWriter {
       case "taken":
         return this.#giveUp(recording, replayError("stream_exists"));
       case "lost":
-        return this.#giveUp(recording, replayError("producer_lost"));
+        return this.#leaveAlone(stream);
       case "failed":
         stream.pausedUntilMs = this.#link.clock.now() + TOUCH_MS;
         this.#owner.report(new Error(`The store rejects a stream: ${result.error}`));
     }
     this.#schedule(stream);
+  }
+
+  /**
+   * Writes a stream no more, because others have taken this process for lost and told their readers
+   * so. It goes on for its readers here.
+   */
+  #leaveAlone({ recording, readers }: StreamState): void {
+    const { streamId } = recording.info;
+    this.drop(recording);
+    readers.expire(0);
+    recording.notifyAt = Infinity;
+    const text = `A stream was taken for lost, and goes on for its clients here alone: ${streamId}`;
+    this.#owner.report(new Error(text));
   }
 
   /** Ends a recording because the stream in the store is no longer this one. */

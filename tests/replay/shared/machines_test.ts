@@ -409,28 +409,80 @@ fakeTest(
   },
 );
 
-fakeTest("a producer that others took for lost ends as it was told", async (site) => {
+fakeTest("a producer that others took for lost goes on for its own readers", async (site) => {
   const [one, other] = site.machines();
-  const tokens = site.paced(10_000, 2500);
+  const tokens = site.paced(20, 2500);
   const first = await one.start(tokens.source);
   await first.events(1);
   const second = await (await other.meet(first)).events(1);
   await site.sleep(11_000);
+  assert.equal(await one.log.flush(), true);
   // As if it had been frozen for longer than its lease.
-  while (await other.knows(first.streamId) === "live") {
-    site.server.leases.clear();
-    await site.sleep(20);
-  }
-  await Promise.all([first.rest(), second.rest()]);
+  const kept = site.server.streams.get(first.streamId)!;
+  kept.isLost = true;
+  await second.rest();
   assert.equal(problemIn(second.last).code, "producer_lost");
-  assert.equal(problemIn(first.last).code, "producer_lost");
-  assert.equal(tokens.signal!.aborted, true);
-  assert.deepEqual(one.reports.map(({ code }) => code), ["producer_lost"]);
-  same((await (await one.join(first.streamId)).rest()).written, second.written);
-  // Its client has an event of its own of that number, and is told once more, then no more.
-  const back = await (await other.join(first.streamId, first.last.number)).rest();
+  const third = await (await one.join(first.streamId)).events(3);
+  await Promise.all([first.rest(), third.rest()]);
+  same(first.text, tokens.text());
+  same(third.written, first.written);
+  assert.equal(first.last.event, "done");
+  assert.deepEqual(one.reports.map(({ outcome }) => outcome), ["completed"]);
+  assert.match(String(one.outages), /^Error: A stream was taken for lost, and goes on[^,]*$/);
+  assert.equal(await one.log.flush(), true);
+  same((await (await one.join(first.streamId)).rest()).written, first.written);
+  // Elsewhere it is told once more, then no more.
+  const back = await (await other.join(first.streamId, second.last.number)).rest();
   assert.match(back.last.id!, /\.lost$/);
   assert.equal((await other.join(first.streamId, back.last.id)).status, 204);
+});
+
+fakeTest("a store that loses leases alone takes no living producer for lost", async (site) => {
+  const [one, other] = site.machines();
+  const tokens = site.paced(30, 2700);
+  const first = await one.start(tokens.source);
+  await first.events(1);
+  let isOver = false;
+  const evict = async () => {
+    while (!isOver) {
+      site.server.leases.clear();
+      await site.sleep(20);
+    }
+  };
+  const evicting = evict();
+  const readers = [await other.meet(first)];
+  for (let i = 0; i < 10; i++) {
+    await site.sleep(3000);
+    readers.push(await other.join(first.streamId));
+  }
+  await Promise.all([first, ...readers].map((reading) => reading.rest()));
+  isOver = true;
+  await evicting;
+  same(first.text, tokens.text());
+  for (const { written } of readers) same(written, first.written);
+  // A stop has time to arrive as well.
+  const endless = await one.start(site.paced(1000, 2700).source);
+  await endless.events(1);
+  assert.equal(await other.log.find(endless.streamId).then((found) => found?.isLost), false);
+  site.server.leases.clear();
+  assert.equal(await other.stop(endless.streamId), true);
+  assert.equal(JSON.parse((await endless.rest()).last.data).reason, "cancelled");
+});
+
+fakeTest("a process that hears nothing sees that an evicted lease comes back", async (site) => {
+  const [one, other] = site.machines();
+  const tokens = site.paced(30, 2700);
+  const first = await one.start(tokens.source);
+  await first.events(1);
+  const second = await (await other.meet(first)).events(1);
+  for (let i = 0; i < 6; i++) {
+    await site.sleep(3000 + i * 137);
+    site.server.leases.clear();
+    for (const id of site.server.listeners.keys()) site.server.listeners.set(id, () => {});
+  }
+  await Promise.all([first.rest(), second.rest()]);
+  same(second.written, first.written);
+  same(first.text, tokens.text());
 });
 
 fakeTest(

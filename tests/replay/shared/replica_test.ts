@@ -34,6 +34,8 @@ function follow() {
     clock,
     leaseMs: 10_000,
     read,
+    messageMs: 0,
+    ask: () => {},
     reportPosition: () => {},
     reportSoon: () => {},
     markProducerLost: () => Promise.resolve(false),
