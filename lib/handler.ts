@@ -169,20 +169,22 @@ export function createHandler<Schema extends StandardSchema, Input>(
       return endOnNode(failed(error, ""), info);
     }
     let path = "";
-    let response: Response;
     try {
       const url = urlOf(request);
       path = pathOf(url, basePath);
       neverIdle(request, info);
-      response = await answer(request, url, path);
+      return finished(request, await answer(request, url, path));
     } catch (error) {
-      response = failed(error, path);
+      return finished(request, failed(error, path));
     }
-    if (request.method === "HEAD") {
-      const { status, headers } = response;
-      response = new Response(null, { status, headers });
-    }
-    return grantAccess(request, response, options);
+  }
+
+  /** Adds to a response what each of them has. Throws if a route's own response cannot have it. */
+  function finished(request: Request, response: Response): Response {
+    if (request.method !== "HEAD") return grantAccess(request, response, options);
+    response.body?.cancel().catch(() => {}); // It may have ended.
+    const { status, headers } = response;
+    return grantAccess(request, new Response(null, { status, headers }), options);
   }
 
   async function drain(options: { timeoutMs?: number; delayMs?: number } = {}): Promise<void> {

@@ -747,3 +747,26 @@ test("drain() without a delay beats one that waits, and takes no nonsense", asyn
     await assert.rejects(handler.drain({ delayMs }), /delayMs is/);
   }
 });
+
+test("fetch() never rejects, also where a route's response cannot have what each one has", async () => {
+  /** As a response of `fetch`, whose headers cannot be changed. */
+  function fixed(): Response {
+    const response = new Response("fixed");
+    response.headers.append = () => {
+      throw new TypeError("immutable");
+    };
+    return response;
+  }
+  const errors: unknown[] = [];
+  const handler = createHandler({
+    source: "Hello",
+    cors: ["https://app.example"],
+    pages: [{ routes: [{ method: "GET", path: "/fixed", answer: fixed }] }],
+    onError: (error) => errors.push(error),
+  });
+  const response = await ask(handler, "/fixed", { headers: { origin: "https://app.example" } });
+  assert.equal(response.status, 500);
+  assert.equal((await problem(response)).code, "internal");
+  assert.equal(response.headers.get("access-control-allow-origin"), "https://app.example");
+  assert.equal(errors.length, 1);
+});

@@ -192,7 +192,7 @@ class ChunkFramer extends PartFramer {
 
 class Completion extends Transcript {
   #refusal = "";
-  #further: Extra = {};
+  #further: unknown;
   readonly #context: FormatContext;
   readonly #model: string;
 
@@ -216,7 +216,7 @@ class Completion extends Transcript {
     const delta = deltaOf(event, data);
     if (delta === undefined) return;
     this.keep(utf8Length(json));
-    this.#further = merged(this.#further, delta) as Extra;
+    this.#further = merged(this.#further, delta);
   }
 
   protected finish(out: EventSink, end: End): void {
@@ -229,7 +229,7 @@ class Completion extends Transcript {
     });
     const isEmpty = text === "" && (calls.length > 0 || this.hasRefused);
     const message = {
-      ...this.#further,
+      ...Object(this.#further),
       role: "assistant",
       content: isEmpty ? null : text,
       ...reasoning === "" ? {} : { reasoning_content: reasoning },
@@ -257,14 +257,22 @@ function deltaOf(event: string | undefined, data: unknown): Extra | undefined {
   return url === undefined ? undefined : { images: [{ type: "image_url", image_url: { url } }] };
 }
 
-/** What deltas make together: lists and texts grow, but for a name that each of them repeats. */
+/**
+ * What deltas make together: lists and texts grow, but for a name that each of them repeats. What is
+ * old is changed: a copy for each delta would take quadratic time.
+ */
 function merged(old: unknown, fresh: unknown): unknown {
-  if (Array.isArray(old) && Array.isArray(fresh)) return [...old, ...fresh];
+  if (Array.isArray(fresh)) {
+    const list: unknown[] = Array.isArray(old) ? old : [];
+    for (const value of fresh) list.push(merged(undefined, value));
+    return list;
+  }
   if (typeof old === "string" && typeof fresh === "string") {
     return old === fresh ? old : old + fresh;
   }
-  if (!isObject(old) || !isObject(fresh)) return fresh;
-  const all: Extra = { ...old };
+  if (!isObject(fresh)) return fresh;
+  // Without a prototype: a name may be __proto__.
+  const all: Extra = isObject(old) && !Array.isArray(old) ? old as Extra : Object.create(null);
   for (const [name, value] of Object.entries(fresh)) all[name] = merged(all[name], value);
   return all;
 }

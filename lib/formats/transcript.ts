@@ -18,8 +18,15 @@ export type Part =
  * `answer_too_large`.
  */
 export abstract class Transcript extends PartFramer {
+  readonly #parts: Part[] = [];
+  /** Tokens that belong to the last part. */
+  #tokens: string[] = [];
+
   /** The parts, in the order in which they began. */
-  protected readonly parts: Part[] = [];
+  protected get parts(): readonly Part[] {
+    this.#settle();
+    return this.#parts;
+  }
 
   token(_out: EventSink, text: string): void {
     this.#add("text", text);
@@ -30,7 +37,8 @@ export abstract class Transcript extends PartFramer {
   }
 
   protected callBegan(_out: EventSink, call: ToolCall): void {
-    this.parts.push({ kind: "call", call });
+    this.#settle();
+    this.#parts.push({ kind: "call", call });
   }
 
   protected callWent(): void {}
@@ -42,14 +50,27 @@ export abstract class Transcript extends PartFramer {
 
   #add(kind: BlockKind, text: string): void {
     this.keep(utf8Length(text));
-    const last = this.parts.at(-1);
-    if (last?.kind === kind) last.text += text;
-    else {
+    if (this.#parts.at(-1)?.kind !== kind) {
       this.keep(PART_BYTES);
-      this.parts.push({ kind, text });
+      this.#settle();
+      this.#parts.push({ kind, text: "" });
     }
+    if (this.#tokens.push(text) >= JOINED_TOKENS) this.#settle();
+  }
+
+  /** Joins the tokens to the last part. */
+  #settle(): void {
+    const last = this.#parts.at(-1);
+    if (last === undefined || last.kind === "call" || this.#tokens.length === 0) return;
+    last.text += this.#tokens.join("");
+    this.#tokens = [];
   }
 }
 
+/**
+ * So many tokens are joined at once: a token is a slice of the chunk that it came in and keeps all of
+ * that, and what is made by `+=` keeps each piece.
+ */
+const JOINED_TOKENS = 1024;
 /** The memory of a part beside its text, in bytes: an estimate. */
 const PART_BYTES = 64;

@@ -69,8 +69,8 @@ export class BodyReader {
    * The JSON value in a request's body.
    *
    * @throws {StreamError} 415 for another media type, charset or coding; 413 past the limit, also
-   * when chunked; 408 if it does not arrive; 503 while too many others arrive; 400 if it is empty, too
-   * deep, or not JSON in UTF-8.
+   * when chunked, or if it has more than 262,144 values; 408 if it does not arrive; 503 while too many
+   * others arrive; 400 if it is empty, too deep, or not JSON in UTF-8.
    */
   async readJson(request: Request, kind: BodyKind): Promise<unknown> {
     checkMediaType(request.headers);
@@ -82,10 +82,7 @@ export class BodyReader {
       }
     });
     if (text.trim() === "") throw new StreamError("bad_request", { detail: "The body is empty" });
-    const maxDepth = this.#limits.maxBodyDepth;
-    if (depthOf(text, maxDepth) > maxDepth) {
-      throw new StreamError("bad_request", { detail: `The body is nested over ${maxDepth} deep` });
-    }
+    checkShape(text, this.#limits.maxBodyDepth);
     try {
       return JSON.parse(text);
     } catch (cause) {
@@ -230,20 +227,37 @@ function checkMediaType(headers: Headers): void {
   }
 }
 
-/** How deep arrays and objects nest, counted up to one past `limit`, before anything is parsed. */
-function depthOf(json: string, limit: number): number {
+/**
+ * Limit of the values in a body. Each may take 100 bytes of memory for 3 bytes of text, `[],`: a body of
+ * 32 MiB would take 1 GB, and more than a second of everybody's time, to be parsed.
+ */
+const MAX_VALUES = 2 ** 18;
+
+/**
+ * Checks how deep arrays and objects nest, and how many values there are, before anything is parsed.
+ *
+ * @throws {StreamError} 400 if it is nested too deep, 413 if it has too many values.
+ */
+function checkShape(json: string, maxDepth: number): void {
   let depth = 0;
-  let deepest = 0;
+  let values = 0;
   for (let i = 0; i < json.length; i++) {
     const char = json[i];
     // A picture is a single string of some MB.
     if (char === '"') i = endOfString(json, i + 1);
-    else if (char === "[" || char === "{") {
-      deepest = Math.max(deepest, ++depth);
-      if (deepest > limit) return deepest;
-    } else if (char === "]" || char === "}") depth--;
+    else if (char === "]" || char === "}") depth--;
+    else {
+      const opens = char === "[" || char === "{";
+      if (opens && ++depth > maxDepth) {
+        throw new StreamError("bad_request", {
+          detail: `The body is nested over ${maxDepth} deep`,
+        });
+      }
+      if ((opens || char === ",") && ++values > MAX_VALUES) {
+        throw handlerError("payload_too_large", { detail: `The limit is ${MAX_VALUES} values` });
+      }
+    }
   }
-  return deepest;
 }
 
 /** Where the string ends that goes on at `from`: at its quote, or at the end of a broken text. */

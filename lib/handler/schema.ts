@@ -16,6 +16,7 @@ export interface Schema {
   minimum?: number;
   maximum?: number;
   minLength?: number;
+  maxLength?: number;
   minItems?: number;
   maxItems?: number;
   items?: Schema;
@@ -121,6 +122,9 @@ function mismatch(value: unknown, schema: Schema): string | undefined {
     return maximum === Infinity ? `${minimum} or more` : `${minimum} to ${maximum}`;
   }
   if (typeof value === "string" && value.length < (schema.minLength ?? 0)) return "some text";
+  if (typeof value === "string" && value.length > (schema.maxLength ?? Infinity)) {
+    return `${schema.maxLength} characters or fewer`;
+  }
   if (!Array.isArray(value)) return undefined;
   if (value.length < (schema.minItems ?? 0)) return `${schema.minItems} or more items`;
   if (value.length > (schema.maxItems ?? Infinity)) return `${schema.maxItems} items or fewer`;

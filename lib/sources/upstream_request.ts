@@ -3,7 +3,6 @@
  * Separate from reading it because whatever goes wrong until then may be asked again.
  */
 import { StreamError } from "../error.ts";
-import { joined } from "../values.ts";
 import type { Deadline } from "./deadline.ts";
 import { discard, mediaTypeOf } from "./upstream.ts";
 import {
@@ -137,14 +136,16 @@ async function beginningOf({ body }: Response, deadline: Deadline): Promise<stri
   const forget = deadline.after(Math.min(BODY_WAIT_MS, deadline.leftMs), close);
   // The limit of the headers bounds this wait, and is not what has failed.
   deadline.expect(Infinity, "");
-  const parts: Uint8Array[] = [];
+  // Copied: a piece of one byte may hold a buffer of 64 KiB.
+  const bytes = new Uint8Array(MAX_BODY_BYTES);
   let size = 0;
   try {
     while (size < MAX_BODY_BYTES) {
       const { value, done } = await reader.read();
       if (done) break;
-      parts.push(value);
-      size += value.length;
+      const part = value.subarray(0, MAX_BODY_BYTES - size);
+      bytes.set(part, size);
+      size += part.length;
     }
   } catch {
     // A body that breaks off is told as far as it came.
@@ -153,5 +154,5 @@ async function beginningOf({ body }: Response, deadline: Deadline): Promise<stri
     close();
   }
   deadline.check();
-  return new TextDecoder().decode(joined(parts).subarray(0, MAX_BODY_BYTES));
+  return new TextDecoder().decode(bytes.subarray(0, size));
 }

@@ -13,6 +13,10 @@ const DATA_LENGTH = "data: ".length;
 /** The largest size, in bytes, at which the rest of a line and the next chunk are copied together. */
 const JOINED_BYTES = 4096;
 
+/** Bytes after which the data of an unfinished block is copied, or as many as the data has. */
+const COPIED_BYTES = 64 * 1024;
+const utf8 = new TextEncoder();
+
 /** Options of {@linkcode EventDecoder} and {@linkcode decodeEvents}. */
 export interface EventDecoderOptions {
   /** Bytes of the longest line, 1 or more. @default {1 MiB} */
@@ -70,6 +74,8 @@ export class EventDecoder {
 
   /** The data of the current block; `undefined` until its first data line. */
   #data: string | undefined;
+  /** Bytes that were fed since that was copied. */
+  #fedBytes = 0;
   #event = "";
   #id: string;
   #blockRetry: number | undefined;
@@ -129,7 +135,20 @@ export class EventDecoder {
       from = this.#skip(chunk, end);
     }
     if (from < chunk.length) this.#keep(chunk, from, chunk.length);
+    if (this.#data !== undefined) this.#copyData(this.#data, chunk.length);
     return events;
+  }
+
+  /**
+   * Copies the data of a block that a chunk leaves unfinished. Its lines are slices of the chunks'
+   * text and would keep all of that, comments as well; copied with each chunk, they would cost
+   * quadratic time.
+   */
+  #copyData(data: string, bytes: number): void {
+    this.#fedBytes += bytes;
+    if (this.#fedBytes < Math.max(COPIED_BYTES, data.length)) return;
+    this.#fedBytes = 0;
+    this.#data = new TextDecoder("utf-8", { ignoreBOM: true }).decode(utf8.encode(data));
   }
 
   /** Resets the decoder for a new stream; the last event id and the retry time stay. */

@@ -7,7 +7,7 @@ const schema: Schema = {
   type: "object",
   required: ["name"],
   properties: {
-    name: { type: "string", minLength: 1 },
+    name: { type: "string", minLength: 1, maxLength: 3 },
     size: { type: ["number", "null"], minimum: 0, maximum: 2 },
     count: { type: "integer", minimum: 1 },
     kind: { enum: ["a", "b", null] },
@@ -31,6 +31,7 @@ const FAULTS: [value: unknown, pointer: string, detail: string][] = [
   [{}, "/name", "Required"],
   [{ name: 1 }, "/name", "Expected a string"],
   [{ name: "" }, "/name", "Expected some text"],
+  [{ name: "four" }, "/name", "Expected 3 characters or fewer"],
   [{ name: "x", size: "1" }, "/size", "Expected a number"],
   [{ name: "x", size: 2.1 }, "/size", "Expected 0 to 2"],
   [{ name: "x", size: -1 }, "/size", "Expected 0 to 2"],

@@ -5,6 +5,12 @@
 import type { ChatFields } from "../../chat.ts";
 import { type Schema, where } from "../schema.ts";
 
+/**
+ * Limit of names that a client chooses, in characters: a model's name is written with each token, and
+ * a chat's id is kept as long as its stream.
+ */
+export const MAX_NAME_LENGTH = 1000;
+
 /** The schema of one part of a message's content; only the content of text parts is checked. */
 export const PART: Schema = {
   type: "object",
@@ -31,7 +37,7 @@ export const MESSAGE: Schema = {
 /** The schemas of the properties of {@linkcode ChatFields}, as in the chat completions API. */
 export const FIELDS: Readonly<Record<string, Schema>> = {
   messages: { type: "array", minItems: 1, items: MESSAGE },
-  model: { type: "string", minLength: 1 },
+  model: { type: "string", minLength: 1, maxLength: MAX_NAME_LENGTH },
   temperature: { type: ["number", "null"], minimum: 0, maximum: 2 },
   top_p: { type: ["number", "null"], minimum: 0, maximum: 1 },
   max_tokens: { type: ["integer", "null"], minimum: 1 },

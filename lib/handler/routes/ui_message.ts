@@ -4,7 +4,7 @@
  */
 import { type ChatFields, type ChatMessage, textOf } from "../../chat.ts";
 import { uiMessageFormat } from "../../formats/ui_message.ts";
-import { FIELDS, fieldsOf, PART } from "./chat_fields.ts";
+import { FIELDS, fieldsOf, MAX_NAME_LENGTH, PART } from "./chat_fields.ts";
 import type { Api } from "./route.ts";
 import type { StreamRoute } from "./stream_route.ts";
 import { messagesOf, type UIPart } from "./ui_message_parts.ts";
@@ -54,7 +54,7 @@ export const uiChat: StreamRoute<UIChatRequest> = {
     required: ["messages"],
     properties: {
       ...FIELDS,
-      id: { type: "string" },
+      id: { type: "string", maxLength: MAX_NAME_LENGTH },
       messages: {
         type: "array",
         minItems: 1,
@@ -62,7 +62,7 @@ export const uiChat: StreamRoute<UIChatRequest> = {
           type: "object",
           required: ["role", "parts"],
           properties: {
-            id: { type: "string" },
+            id: { type: "string", maxLength: MAX_NAME_LENGTH },
             role: { enum: ["system", "user", "assistant"] },
             parts: { type: "array", items: PART },
           },
@@ -72,7 +72,7 @@ export const uiChat: StreamRoute<UIChatRequest> = {
         type: ["string", "null"],
         enum: ["submit-message", "regenerate-message", null],
       },
-      messageId: { type: ["string", "null"] },
+      messageId: { type: ["string", "null"], maxLength: MAX_NAME_LENGTH },
     },
   },
   invalidStatus: 422,
