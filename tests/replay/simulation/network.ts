@@ -110,9 +110,8 @@ export class Network implements EventStore {
     return parts;
   }
 
-  find(streamId: string): Promise<StoredStream | undefined> {
-    const told = (stored: StoredStream | undefined) =>
-      stored === undefined ? "none" : `${stored.last}`;
+  find(streamId: string): Promise<StoredStream | undefined | null> {
+    const told = (stored: StoredStream | undefined | null) => stored ? `${stored.last}` : "none";
     return this.#call("find", streamId, () => this.#inner.find(streamId), told);
   }
 
