@@ -56,11 +56,14 @@ export class Deadline {
    *
    * @param limitMs In ms; `Infinity` leaves the end alone.
    * @param limit The option that it comes from, for the operator.
+   * @returns The time at which the step begins.
    */
-  expect(limitMs: number, limit: string): void {
+  expect(limitMs: number, limit: string): number {
+    const nowMs = this.#clock.now();
     this.#limit = limit;
-    this.#dueMs = Math.min(this.#clock.now() + limitMs, this.#endMs);
+    this.#dueMs = Math.min(nowMs + limitMs, this.#endMs);
     if (this.#dueMs < this.#firesMs) this.#arm();
+    return nowMs;
   }
 
   /** Stops every limit while our own client is slow: the upstream is not late then. */
