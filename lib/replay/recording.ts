@@ -28,6 +28,7 @@ import type {
 } from "./event_log.ts";
 import { type EventPage, EventPages, PAGE_BYTES, type PagesOwner } from "./event_pages.ts";
 import { CHUNK_BYTES, RecordingReader, type ServedStream } from "./recording_reader.ts";
+import { countLogWrite } from "../totals.ts";
 
 /** The owner of recordings: a log. No method may throw. */
 export interface RecordingOwner extends PagesOwner {
@@ -102,6 +103,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
   #fastest: Subscriber | undefined;
   #graceTimer: unknown;
   #endEvent: number | undefined;
+  /** When events were last written. */
+  #writtenMs = NaN;
   /** What broke the stream off, in a format that cannot write it. */
   #failure: StreamError | undefined;
 
@@ -277,6 +280,9 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
     const generation = this.#generation!;
     if (generation.waiting > 0) {
       const lastEvent = generation.events;
+      const nowMs = this.#owner.clock.now();
+      countLogWrite(nowMs - this.#writtenMs, generation.waiting, lastEvent - this.lastEvent);
+      this.#writtenMs = nowMs;
       generation.lend((bytes) => this.#trim(this.pages.append(bytes, lastEvent)));
       if (this.pages.bytes >= this.notifyAt) {
         this.notifyAt = Infinity;
