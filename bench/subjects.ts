@@ -58,6 +58,7 @@ const BUN: readonly Runtime[] = ["bun"];
 export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "formats", "replay"] }),
   ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
+  ...on(BOTH, "spillway handler", "spillway_handler.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway redis", "spillway_redis.ts", "own", { cases: ["redis"], redis: "writes" }),
   ...on(BOTH, "spillway memory", "spillway_redis.ts", "own", {
     cases: ["redis"],

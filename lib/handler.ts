@@ -8,9 +8,8 @@
 import { report as reportTo, StreamError } from "./error.ts";
 import { checkAccess, grantAccess, ownerOf, preflight } from "./handler/access.ts";
 import { Admission } from "./handler/admission.ts";
-import { BodyReader } from "./handler/body.ts";
 import type { OutputOf, StandardSchema } from "./handler/input.ts";
-import { type Stats, Totals } from "./handler/metrics.ts";
+import { CountingBodyReader, HandlerMetrics, type Stats } from "./handler/metrics.ts";
 import {
   type ChatInput,
   checkHandlerOptions,
@@ -41,6 +40,8 @@ export type { BodyLimits } from "./handler/body.ts";
 export type { OutputOf, StandardIssue, StandardResult, StandardSchema } from "./handler/input.ts";
 export type { Stats } from "./handler/metrics.ts";
 export type { ActiveCounts } from "./counters.ts";
+export type { ProcessTotals, UpstreamErrorKind } from "./totals.ts";
+export type { LogUsage } from "./http/replay_log.ts";
 export type { ApiInfo } from "./handler/openapi/document.ts";
 export { openApi } from "./handler/openapi/open_api.ts";
 export type {
@@ -137,9 +138,12 @@ export function createHandler<Schema extends StandardSchema, Input>(
   const apis = [...APIS, ...document ? [document] : [], ...pages];
   const router = new Router(apis);
   const admission = new Admission(options.limits ?? {}, options.clock);
-  const totals = new Totals();
+  const metrics = new HandlerMetrics(
+    [...new Set([...modelNames(options), defaultModel(options)])],
+    () => log?.usage?.(),
+  );
   const report = (error: unknown) => reportTo(options.onError, error);
-  const context = contextOf({ options, common, apis, log, admission, totals, report });
+  const context = contextOf({ options, common, apis, log, admission, metrics, report });
 
   async function answer(request: Request, url: URL, path: string): Promise<Response> {
     checkAccess(request, url, options);
@@ -154,7 +158,8 @@ export function createHandler<Schema extends StandardSchema, Input>(
   }
 
   /** The response to a request that failed before its response headers: the only place for it. */
-  function failed(error: unknown, path: string): Response {
+  function failed(error: unknown, request: unknown, path = ""): Response {
+    metrics.rejected(error, request);
     if (!(error instanceof StreamError)) report(error);
     const headers = new Headers(options.headers);
     if (error instanceof MethodNotAllowed) headers.set("allow", error.allow);
@@ -166,7 +171,7 @@ export function createHandler<Schema extends StandardSchema, Input>(
     try {
       checkRequest("Cannot handle", request);
     } catch (error) {
-      return endOnNode(failed(error, ""), info);
+      return endOnNode(failed(error, request), info);
     }
     let path = "";
     try {
@@ -175,16 +180,21 @@ export function createHandler<Schema extends StandardSchema, Input>(
       neverIdle(request, info);
       return finished(request, await answer(request, url, path));
     } catch (error) {
-      return finished(request, failed(error, path));
+      return finished(request, failed(error, request, path));
     }
   }
 
   /** Adds to a response what each of them has. Throws if a route's own response cannot have it. */
   function finished(request: Request, response: Response): Response {
-    if (request.method !== "HEAD") return grantAccess(request, response, options);
-    response.body?.cancel().catch(() => {}); // It may have ended.
-    const { status, headers } = response;
-    return grantAccess(request, new Response(null, { status, headers }), options);
+    let sent = response;
+    if (request.method === "HEAD") {
+      response.body?.cancel().catch(() => {}); // It may have ended.
+      const { status, headers } = response;
+      sent = new Response(null, { status, headers });
+    }
+    const granted = grantAccess(request, sent, options);
+    metrics.responded(response);
+    return granted;
   }
 
   async function drain(options: { timeoutMs?: number; delayMs?: number } = {}): Promise<void> {
@@ -201,6 +211,21 @@ export function createHandler<Schema extends StandardSchema, Input>(
   return { fetch, drain, stats: context.stats };
 }
 
+/** The names of the models that a handler serves; without names of the operator's, ours. */
+function modelNames(
+  { models = {}, model = "spillway" }: Pick<HandlerOptions, "model"> & { models?: object },
+): string[] {
+  const names = Object.keys(models);
+  return names.length > 0 ? names : [model];
+}
+
+/** The name by which streams of no named model are counted. */
+function defaultModel(
+  options: Pick<HandlerOptions, "model"> & { source?: unknown; models?: object },
+): string {
+  return options.source === undefined ? modelNames(options)[0]! : options.model ?? "spillway";
+}
+
 /** What a handler is made of. */
 interface Parts<Schema extends StandardSchema, Input> {
   readonly options: HandlerOptions<Schema, Input>;
@@ -209,31 +234,34 @@ interface Parts<Schema extends StandardSchema, Input> {
   readonly apis: readonly Api[];
   readonly log: ReplayLog | undefined;
   readonly admission: Admission;
-  readonly totals: Totals;
+  readonly metrics: HandlerMetrics;
   readonly report: (error: unknown) => void;
 }
 
 /** What the routes of a handler get. */
 function contextOf<Schema extends StandardSchema, Input>(
-  { options, common, apis, log, admission, totals, report }: Parts<Schema, Input>,
+  { options, common, apis, log, admission, metrics, report }: Parts<Schema, Input>,
 ): RouteContext {
   const { basePath = "", input = queryInput, builtInTools = "reject" } = options;
   const sources = new Map(Object.entries(options.models ?? {}));
   const source = options.source ?? sources.values().next().value;
+  const names = modelNames(options);
   const streams = new Streams({
-    options: {
-      ...common,
-      onClose: (report) => {
-        totals.add(report);
-        options.onClose?.(report);
-      },
-    },
+    options: common,
     formats: apis.flatMap(({ formats = [] }) => formats),
     admission,
-    bodies: new BodyReader(options.limits, options.clock),
+    bodies: new CountingBodyReader(metrics, options.limits, options.clock),
     schema: input,
     inputFrom: options.inputFrom,
     settings: { builtInTools },
+    observe(request, asked) {
+      // A name that nobody serves is its client's, and not counted by.
+      const model = asked !== undefined && sources.has(asked) ? asked : defaultModel(options);
+      return (report) => {
+        metrics.ended(report, { request, model });
+        return options.onClose?.(report);
+      };
+    },
     sourceOf(model) {
       const named = model === undefined || sources.size === 0 ? source : sources.get(model);
       if (named === undefined) throw unknownModel(model!);
@@ -246,13 +274,14 @@ function contextOf<Schema extends StandardSchema, Input>(
     input,
     authorize: options.authorize !== undefined,
     resumable: log !== undefined,
-    models: new Models(sources.size > 0 ? [...sources.keys()] : [options.model ?? "spillway"]),
+    models: new Models(names),
+    metrics,
     stream: (call, route) => streams.stream(call, route),
     read: (call, route) => streams.read(call, route),
     countTokens: options.countTokens,
     resume: (call, which) => streams.resume(call, which),
     stop: (call, streamId) => streams.stop(call, streamId),
-    stats: () => totals.stats(),
+    stats: () => metrics.stats(),
     health: () => admission.isLeaving ? "draining" : log?.health?.() ?? "ok",
     report,
   };

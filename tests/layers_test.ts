@@ -14,6 +14,8 @@ const GROUND = [
   "chat.ts",
   "values.ts",
   "option_names.ts",
+  "totals.ts",
+  "diagnostics.ts",
 ];
 /** From below to above: a file imports what is in its own layer or in one before it. An entry is of the layer of its folder. */
 const LAYERS = [
@@ -48,6 +50,8 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "sources/upstream.ts",
     "sources/upstream_request.ts",
     "sources/upstream_failure.ts",
+    "sources/upstream_counts.ts",
+    "sources/traceparent.ts",
     "sources/deadline.ts",
     "sources/openai_options.ts",
     "sources/codes.ts",
@@ -190,11 +194,16 @@ test("the environment is read by the entry alone", () => {
   ]);
 });
 
-test("the runtime is asked for by the entry, the scheduler and the fetch of an upstream at most", () => {
+test("the runtime is asked for by the entry, the scheduler, the fetch of an upstream and the events at most", () => {
   const asking = where(({ code }) => /globalThis|\bBun\b\.|\bDeno\b\./.test(code));
   assert.deepEqual(
     asking.filter((path) =>
-      !["server/listen.ts", "pipeline/scheduler.ts", "sources/upstream_request.ts"].includes(path)
+      ![
+        "server/listen.ts",
+        "pipeline/scheduler.ts",
+        "sources/upstream_request.ts",
+        "diagnostics.ts",
+      ].includes(path)
     ),
     [],
   );

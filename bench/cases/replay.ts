@@ -21,6 +21,8 @@ export const replay: Case = {
         run(subject, "1,000 streams of their own", burst, READERS, FAN_TOKENS),
       ];
       if (subject.name === "spillway") return runs;
+      // What a handler does for each stream, with a log as by default: it counts, too.
+      if (subject.name === "spillway handler") return runs.slice(0, 1);
       return [
         runs[0]!,
         run(subject, "1,000 readers of one", `/fan?readers=${READERS}`, READERS, FAN_TOKENS),

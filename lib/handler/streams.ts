@@ -31,6 +31,10 @@ export interface StreamsInit {
   readonly inputFrom: ((chat: never) => unknown) | undefined;
   readonly settings: InputSettings;
   /**
+   * Called before a stream of a model begins. Returns what is called when it has ended.
+   */
+  observe(request: Request, model?: string): NonNullable<CheckedOptions["onClose"]>;
+  /**
    * The source of a model; without a name, the source of routes that select none.
    *
    * @throws {StreamError} `model_not_found`.
@@ -80,7 +84,7 @@ export class Streams {
     { body, input: read, source }: ReadBody<Body>,
     observer: StreamObserver,
   ): Promise<Response> {
-    const { options, schema, inputFrom } = this.#init;
+    const { options, schema, inputFrom, observe } = this.#init;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
     const written: CheckedOptions = {
       ...options,
@@ -91,7 +95,8 @@ export class Streams {
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
-    return respond(request, source, written, { ...observer, input });
+    const onClose = observe(request, modelOf(route, body));
+    return respond(request, source, { ...written, onClose }, { ...observer, input });
   }
 
   /**
@@ -107,7 +112,7 @@ export class Streams {
       throw new InvalidInput(faults, "invalid_input", { status: route.invalidStatus });
     }
     const body = value as Body;
-    const source = sourceOf(route.picksModel ? (body as { model: string }).model : undefined);
+    const source = sourceOf(modelOf(route, body));
     return { body, input: route.input(body, settings), source };
   }
 
@@ -151,6 +156,11 @@ export class Streams {
   #nothing(): Response {
     return new Response(null, { status: 204, headers: new Headers(this.#init.options.headers) });
   }
+}
+
+/** The model that a body selects, by the name that its client has given. */
+function modelOf<Body>({ picksModel }: BodyRoute<Body>, body: Body): string | undefined {
+  return picksModel ? (body as { model: string }).model : undefined;
 }
 
 /** Which limit the bodies of a route have. */

@@ -62,6 +62,16 @@ export interface StopRequest {
   reason?: string;
 }
 
+/** What a log holds in the memory of this process. */
+export interface LogUsage {
+  /** Number of streams. */
+  streams: number;
+  /** Number of events of these streams. */
+  events: number;
+  /** Bytes of memory of these streams. */
+  bytes: number;
+}
+
 /** An open stream that can be ended from outside. */
 export interface OpenStream {
   /** Ends the stream with a failure that its clients get. */
@@ -120,6 +130,8 @@ export interface ReplayLog {
    * to wait.
    */
   health?(): "ok" | "degraded";
+  /** What the log holds in the memory of this process. */
+  usage?(): LogUsage;
   /**
    * Waits until all that was recorded is kept where it survives this process, at most `timeoutMs`.
    * Resolves to whether it is.

@@ -1,4 +1,5 @@
 /** The replay log of one process: nothing to install, and gone with the process. */
+import type { LogUsage } from "../http/replay_log.ts";
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
 import { BaseLog } from "./base_log.ts";
 import type { LoggedStream, RecordOptions, StreamInfo } from "./event_log.ts";
@@ -101,6 +102,15 @@ export class MemoryLog extends BaseLog {
   /** Number of streams that are held. */
   get size(): number {
     return this.#recordings.size;
+  }
+
+  /** What is held: streams, their events, and bytes with the streams' names. */
+  usage(): LogUsage {
+    let events = 0;
+    for (const { firstEvent, lastEvent } of this.#recordings.values()) {
+      events += lastEvent + 1 - firstEvent;
+    }
+    return { streams: this.size, events, bytes: this.bytes };
   }
 
   /**

@@ -2,7 +2,7 @@
  * A generation that is recorded, and its first reader. Separate from `sse` so that this code is in a
  * program only with a log.
  */
-import { problemOf, type StreamError } from "../error.ts";
+import { problemOf, publicError, type StreamError } from "../error.ts";
 import { commentHeartbeat, type Format, type FormatContext } from "../formats/format.ts";
 import type { LoggedOptions, OpenStream, Respond, StreamObserver } from "../http/replay_log.ts";
 import type { ByteProducer } from "../pipeline/byte_producer.ts";
@@ -15,6 +15,7 @@ import { EventIds } from "../sse/event_ids.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { EventLog, ReaderFrames, Recorder } from "./event_log.ts";
 import { HEARTBEAT } from "./event_pages.ts";
+import { count, totals } from "../totals.ts";
 
 /**
  * Starts a generation that `log` records, with the sender of its request as its first reader.
@@ -76,7 +77,10 @@ export async function openLogged(
     producer = recorder.follow(0, stream, new FormatFrames(format, { request, streamId }));
   } catch (error) {
     if (recorder !== undefined) forget(recorder);
-    else if (isOpen) onEnd?.(openStream);
+    else if (isOpen) {
+      count(totals.logRejections, publicError(error).code);
+      onEnd?.(openStream);
+    }
     release(init.source, error);
     throw error;
   }

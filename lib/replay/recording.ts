@@ -22,6 +22,7 @@ import { EventPages, PAGE_BYTES, type PagesOwner } from "./event_pages.ts";
 import type { RecordingOwner, Subscriber } from "./recording_owner.ts";
 import { ReaderProgress } from "./reader_progress.ts";
 import { CHUNK_BYTES, RecordingReader, type ServedStream } from "./recording_reader.ts";
+import { countLogWrite } from "../totals.ts";
 
 /**
  * The most that is made between two checks of the pace, in bytes: what waits in the generation, and
@@ -72,6 +73,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
   #maxBytes: number;
   readonly #progress: ReaderProgress;
   #endEvent: number | undefined;
+  /** When events were last written. */
+  #writtenMs = NaN;
   /** What broke the stream off, in a format that cannot write it. */
   #failure: StreamError | undefined;
 
@@ -283,6 +286,9 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     const generation = this.#generation!;
     if (generation.waiting > 0) {
       const lastEvent = generation.events;
+      const nowMs = this.#owner.clock.now();
+      countLogWrite(nowMs - this.#writtenMs, generation.waiting, lastEvent - this.lastEvent);
+      this.#writtenMs = nowMs;
       generation.lend((bytes) => this.#trim(this.pages.append(bytes, lastEvent)));
       if (this.pages.bytes >= this.notifyAt) {
         this.notifyAt = Infinity;

@@ -8,6 +8,7 @@ import type { Followed, Follower, ReaderFrames } from "./event_log.ts";
 import { type EventPage, type EventPages, HEARTBEAT, offsetOf } from "./event_pages.ts";
 import { replayError } from "./codes.ts";
 import { joined } from "../values.ts";
+import { count, totals } from "../totals.ts";
 
 /** A stream, as its readers are served from it. No method may throw. */
 export interface ServedStream {
@@ -58,6 +59,8 @@ export class RecordingReader implements Followed {
   #lead: Uint8Array = HEARTBEAT;
   /** All that a reader that was dropped still gets, with the failure at its end. */
   #rest: Uint8Array<ArrayBuffer> | undefined;
+  /** Why the reader was dropped, if it was. */
+  #dropped: StreamError | undefined;
   /** The error of a reader that was dropped, if its format cannot write failures. */
   #unwritten: unknown;
 
@@ -164,7 +167,11 @@ export class RecordingReader implements Followed {
     this.#stream.moved(this);
   }
 
-  end(outcome: ReaderOutcome): void {
+  end(outcome: ReaderOutcome, error?: unknown): void {
+    const reason = this.#dropped ?? error;
+    const isServed = outcome === "completed" && reason === undefined;
+    const code = reason instanceof StreamError ? reason.code : "other";
+    count(totals.logReaders, isServed ? "served" : code);
     this.#stream.leave(this, outcome === "unread");
   }
 
@@ -179,6 +186,7 @@ export class RecordingReader implements Followed {
    * @param lostAfter Number of the stream's last event, if the failure ends the stream as well.
    */
   #drop(error: StreamError, lostAfter?: number): void {
+    this.#dropped = error;
     const waiting = this.#takePages(Infinity);
     let failure: Uint8Array | undefined;
     try {

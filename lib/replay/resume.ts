@@ -10,6 +10,8 @@ import { TokenStream } from "../pipeline/stream.ts";
 import type { EventLog, Followed, LoggedStream } from "./event_log.ts";
 import { FormatFrames } from "./record.ts";
 import { replayError } from "./codes.ts";
+import { publish } from "../diagnostics.ts";
+import { count, totals } from "../totals.ts";
 
 /** Formats in which a stream can be resumed wherever it was recorded. */
 const ALWAYS_KNOWN: readonly Format[] = [jsonFormat, textFormat];
@@ -21,11 +23,31 @@ const ALWAYS_KNOWN: readonly Format[] = [jsonFormat, textFormat];
 const POSITION = /^([\w-]{1,128})\.(\d{1,15})(\.lost)?$/;
 
 /**
- * Resumes a stream of `log`.
+ * Resumes a stream of `log`, and counts how that went.
  *
  * @throws {StreamError} If nothing can be resumed.
  */
 export async function resumeLogged(
+  log: EventLog,
+  request: Request,
+  options: ResumeRequest,
+  observer: StreamObserver,
+): Promise<Response> {
+  let result = "other";
+  try {
+    const response = await resumed(log, request, options, observer);
+    result = response.status === 204 ? "nothing" : "resumed";
+    return response;
+  } catch (error) {
+    if (error instanceof StreamError) result = error.code;
+    throw error;
+  } finally {
+    count(totals.resumes, result);
+    publish("spillway:resume", () => ({ request, result }));
+  }
+}
+
+async function resumed(
   log: EventLog,
   request: Request,
   options: ResumeRequest,

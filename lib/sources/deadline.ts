@@ -57,18 +57,21 @@ export class Deadline {
    *
    * @param limitMs In ms; `Infinity` leaves the end alone.
    * @param limit The option that it comes from, for the operator.
+   * @returns The time at which the step begins.
    */
-  expect(limitMs: number, limit: string): void {
+  expect(limitMs: number, limit: string): number {
     this.#limit = limit;
     this.#limitMs = limitMs;
-    this.extend();
+    return this.extend();
   }
 
-  /** Begins the step's limit anew, at a sign of life. */
-  extend(): void {
-    const dueMs = this.#clock.now() + this.#limitMs;
+  /** Begins the step's limit anew, at a sign of life. Returns the time at which it begins. */
+  extend(): number {
+    const nowMs = this.#clock.now();
+    const dueMs = nowMs + this.#limitMs;
     this.#dueMs = dueMs < this.#endMs ? dueMs : this.#endMs;
     if (this.#dueMs < this.#firesMs) this.#arm();
+    return nowMs;
   }
 
   /** Stops every limit while our own client is slow: the upstream is not late then. */

@@ -27,7 +27,10 @@ import {
   reportedFailure,
   UpstreamError,
 } from "./upstream_failure.ts";
+import { ChunkTimes, counted } from "./upstream_counts.ts";
 import { connect } from "./upstream_request.ts";
+import { traceparentOf } from "./traceparent.ts";
+import { totals } from "../totals.ts";
 import { isObject } from "../values.ts";
 
 export type { OpenAIOptions, OpenAIUpstream } from "./openai_options.ts";
@@ -91,7 +94,14 @@ export function openai<Input = unknown>(
       body: () => bodyOf(upstream.options, context, messages),
     }));
     const { clock = systemClock } = options;
-    fill({ queue, limits, clock, report: (error) => context.report(error) }, requests).then(
+    const run: Run = {
+      queue,
+      limits,
+      clock,
+      traceparent: traceparentOf(context.request),
+      report: (error) => context.report(error),
+    };
+    fill(run, requests).then(
       (summary) => queue.close(summary),
       (error) => queue.fail(error),
     );
@@ -104,6 +114,8 @@ interface Run {
   readonly queue: AsyncQueue<Item>;
   readonly limits: OpenAILimits;
   readonly clock: Clock;
+  /** The trace that our client's request belongs to, if any. */
+  readonly traceparent: string | undefined;
   /** Tells the operator of an error that the client does not see. */
   readonly report: (error: unknown) => void;
 }
@@ -128,6 +140,7 @@ async function fill(run: Run, requests: readonly UpstreamRequest[]): Promise<Sum
   for (const [i, request] of requests.entries()) {
     const isLast = i === requests.length - 1;
     if (i > 0 && !isLast && clock.now() >= fallbackMs) continue;
+    if (i > 0) totals.upstreamFallbacks++;
     const deadline = new Deadline(queue.signal, clock);
     if (isLast || endMs < fallbackMs) deadline.endAt(endMs, "answerTimeoutMs");
     else deadline.endAt(fallbackMs, "fallbackTimeoutMs");
@@ -177,7 +190,7 @@ async function ask(
 ): Promise<Summary | Failure> {
   const bytes = body();
   for (let tries = 0;; tries++) {
-    const result = await attempt(run, upstream, bytes, deadline, begin);
+    const result = await counted(attempt(run, upstream, bytes, deadline, begin), tries > 0);
     if (!("mayRetry" in result) || !result.mayRetry || tries >= run.limits.retries) return result;
     const backoffMs = Math.min(250 * 2 ** tries, 8000) * (0.5 + Math.random() / 2);
     const waitMs = result.waitMs || backoffMs;
@@ -195,7 +208,7 @@ async function ask(
  * @throws What failed after it.
  */
 async function attempt(
-  { queue, limits }: Run,
+  { queue, limits, traceparent }: Run,
   upstream: CheckedUpstream<never>,
   body: Blob,
   deadline: Deadline,
@@ -203,6 +216,7 @@ async function attempt(
 ): Promise<Summary | Failure> {
   const { maxLineBytes, maxEventBytes } = limits;
   let hasBegun = false;
+  const chunks = new ChunkTimes(deadline.expect(limits.headTimeoutMs, "headTimeoutMs"));
   let failure: Failure | undefined;
   const takeFirst = (event: ServerSentEvent) => {
     failure = failureIn(event, upstream);
@@ -210,8 +224,7 @@ async function attempt(
   };
   const answer = new CompletionFiller(queue, upstream.mask);
   try {
-    deadline.expect(limits.headTimeoutMs, "headTimeoutMs");
-    const response = await connect(upstream, body, deadline);
+    const response = await connect(upstream, body, deadline, traceparent);
     if ("mayRetry" in response) return response;
     deadline.expect(limits.firstTokenTimeoutMs, "firstTokenTimeoutMs");
     const isDone = await readEvents(
@@ -221,6 +234,7 @@ async function attempt(
         const sent = hasBegun ? answer.take(event) : takeFirst(event);
         // A role, a comment or an empty event is no token.
         if (typeof sent !== "object") return sent;
+        chunks.item();
         if (!hasBegun) {
           hasBegun = true;
           begin();
@@ -231,11 +245,12 @@ async function attempt(
         deadline.hold();
         return sent.then((room) => {
           deadline.release();
+          chunks.held();
           return room;
         });
       },
       { maxLineBytes, maxEventBytes, fatal: true },
-      () => deadline.extend(),
+      () => chunks.chunk(deadline.extend()),
     );
     if (failure !== undefined) return failure;
     if (!isDone) deadline.check();
@@ -246,6 +261,8 @@ async function attempt(
   } catch (error) {
     if (hasBegun || queue.closed) throw error;
     return failureOf(error);
+  } finally {
+    chunks.end();
   }
 }
 

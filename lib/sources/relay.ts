@@ -3,9 +3,11 @@ import { StreamError, upstreamFailed } from "../error.ts";
 import { CompletionReader, isChunk, isFailure, parseChunk } from "../formats/completion_chunk.ts";
 import type { Item, Summary } from "../item.ts";
 import { RELEASE, type SourceContext, type SourceFunction } from "../pipeline/pump.ts";
+import type { AsyncQueue } from "../pipeline/queue.ts";
 import { type ReadItem, Relayed } from "../pipeline/relayed.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { discard, readUpstream } from "./upstream.ts";
+import { countUpstreamError } from "./upstream_counts.ts";
 import { parseJson } from "../values.ts";
 import { checkOptionNames } from "../option_names.ts";
 
@@ -59,6 +61,14 @@ export function relay(
   checkOptionNames("Cannot relay", options, ["end"]);
   const { end = endOf } = options;
   async function run({ queue, signal }: SourceContext): Promise<void> {
+    try {
+      await pass(queue, signal);
+    } catch (error) {
+      if (!queue.closed) countUpstreamError(error);
+      throw error;
+    }
+  }
+  async function pass(queue: AsyncQueue<Item>, signal: AbortSignal): Promise<void> {
     let done: Summary | undefined;
     const chunks = new ChunkEvents();
     const isDone = await readUpstream(await response, signal, (event) => {

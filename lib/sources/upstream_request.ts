@@ -57,6 +57,7 @@ function withoutLimits(): object {
  *
  * @param body Sent with its length on every runtime. It has to be a Blob: Deno 2.9 sends bytes again
  * by itself when the connection breaks before the headers, and the model is paid twice.
+ * @param traceparent The trace of our client's request, valid; a header of the upstream's own stays.
  * @returns A response that is an event stream, or else what failed.
  * @throws The reason if the request was aborted, or a limit has passed.
  */
@@ -64,8 +65,14 @@ export async function connect(
   address: UpstreamAddress,
   body: Blob,
   deadline: Deadline,
+  traceparent?: string,
 ): Promise<Response | Failure> {
-  const { url, headers, name, mask } = address;
+  const { url, name, mask } = address;
+  let { headers } = address;
+  if (traceparent !== undefined && !headers.has("traceparent")) {
+    headers = new Headers(headers);
+    headers.set("traceparent", traceparent);
+  }
   let response: Response;
   try {
     response = await fetch(url, {

@@ -1,5 +1,6 @@
 /** The OpenAPI operations of the server itself: health, metrics, and this document. */
 import { active } from "../../counters.ts";
+import { totals } from "../../totals.ts";
 import { jsonAnswer, type JsonSchema, type Operation, type Operations, ref } from "./operation.ts";
 
 const COUNT: JsonSchema = { type: "integer", minimum: 0 };
@@ -11,6 +12,9 @@ function counts(...names: string[]): JsonSchema {
     required: names,
   };
 }
+
+/** Counts by names that come with time. */
+const COUNTS: JsonSchema = { type: "object", additionalProperties: COUNT };
 
 /** The operation of `GET /health`. */
 const healthOperation: Operation = {
@@ -55,8 +59,26 @@ const metricsOperation: Operation = {
         ended: counts("completed", "failed", "cancelled"),
         tokens: COUNT,
         bytes: COUNT,
+        codes: COUNTS,
+        responses: COUNTS,
+        rejected: COUNTS,
+        rejectedBodies: COUNTS,
+        log: counts("streams", "events", "bytes"),
+        process: {
+          type: "object",
+          properties: Object.fromEntries(
+            Object.entries(totals).map(([name, value]) => [
+              name,
+              typeof value === "number" ? COUNT : counts(...Object.keys(value)),
+            ]),
+          ),
+          required: Object.keys(totals),
+        },
       },
-      required: ["active", "ended", "tokens", "bytes"],
+      required: [
+        ...["active", "ended", "tokens", "bytes", "codes"],
+        ...["responses", "rejected", "rejectedBodies", "process"],
+      ],
     },
   },
 };

@@ -5,7 +5,7 @@
  */
 import type { Format } from "../../formats/format.ts";
 import type { StandardSchema } from "../input.ts";
-import type { Stats } from "../metrics.ts";
+import type { HandlerMetrics, Stats } from "../metrics.ts";
 import type { Source } from "../../pipeline/pump.ts";
 import type { CountTokens } from "./count_tokens.ts";
 import type { Models } from "./models.ts";
@@ -104,6 +104,12 @@ export interface RouteContext {
   stop(call: Call, streamId: string): Promise<Response>;
   /** Returns what the handler's own `stats()` does. */
   stats(): Stats;
+  /**
+   * What the handler counts.
+   *
+   * @internal
+   */
+  readonly metrics: HandlerMetrics;
   /** Returns `draining` once `drain()` was called, else how the log is. */
   health(): "ok" | "degraded" | "draining";
   /** Reports an error to the operator. */

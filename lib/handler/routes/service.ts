@@ -1,6 +1,6 @@
 /** The routes of the server itself: `GET /health` and `GET /metrics`. */
 import { jsonResponse } from "../../http/response.ts";
-import { metrics } from "../metrics.ts";
+import { metricsResponse } from "../metrics_text.ts";
 import type { Api } from "./route.ts";
 
 /** What operators and load balancers ask for. */
@@ -18,7 +18,8 @@ export const serviceApi: Api = {
     {
       method: "GET",
       path: "/metrics",
-      answer: ({ request }, context) => metrics(request, context.stats()),
+      answer: ({ request }, context) =>
+        metricsResponse(request, context.metrics, { health: context.health() }),
     },
   ],
 };

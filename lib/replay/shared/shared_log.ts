@@ -5,6 +5,7 @@
  */
 import { report, StreamError } from "../../error.ts";
 import type { Format } from "../../formats/format.ts";
+import type { LogUsage } from "../../http/replay_log.ts";
 import { type Clock, systemClock } from "../../pipeline/scheduler.ts";
 import { createStreamId as randomId } from "../../stream_id.ts";
 import { BaseLog } from "../base_log.ts";
@@ -256,6 +257,11 @@ export class SharedLog extends BaseLog {
    */
   health(): "ok" | "degraded" {
     return this.#link.isUp ? "ok" : "degraded";
+  }
+
+  /** What this process holds in memory: its own streams, until the store has them. */
+  usage(): LogUsage {
+    return this.#memory.usage();
   }
 
   /**

@@ -7,6 +7,8 @@ import type { StreamError } from "../../error.ts";
 import type { Clock } from "../../pipeline/scheduler.ts";
 import type { EventStore, Producer } from "./event_store.ts";
 import { replayError } from "../codes.ts";
+import { publish } from "../../diagnostics.ts";
+import { times, totals } from "../../totals.ts";
 
 /** What a link calls. No method may throw. */
 export interface LinkOwner {
@@ -92,16 +94,21 @@ export class StoreLink {
       throw unavailable();
     }
     this.#pending++;
+    const startMs = this.clock.now();
+    let result: "ok" | "failed" = "failed";
     try {
-      const result = await this.#within(run(this.#store));
+      const value = await this.#within(run(this.#store));
+      result = "ok";
       if (isWrite) this.#up();
       else this.#probeSoon();
-      return result;
+      return value;
     } catch (error) {
       this.#down(error);
       throw unavailable(error);
     } finally {
       this.#pending--;
+      totals.storeCalls[result]++;
+      times.storeCall.observe((this.clock.now() - startMs) / 1000);
     }
   }
 
@@ -126,6 +133,7 @@ export class StoreLink {
     if (this.#state !== "down") return;
     this.#state = "up";
     this.#recoveredMs = this.clock.now();
+    publish("spillway:store:recovery", () => ({}));
     this.clock.clearTimer(this.#timer);
     this.#owner.recovered();
   }
@@ -133,6 +141,8 @@ export class StoreLink {
   #down(error: unknown): void {
     if (this.#state !== "up") return;
     this.#state = "down";
+    totals.storeOutages++;
+    publish("spillway:store:outage", () => ({ error }));
     // A store that worked only for a moment gets no shorter backoff.
     if (this.clock.now() - this.#recoveredMs > LAST_BACKOFF_MS) this.#tries = 0;
     this.#retry();
