@@ -15,6 +15,8 @@ type Parting = "told" | "cut" | "left" | "dropped";
 const TOO_LATE: unique symbol = Symbol("too late");
 /** Who is told 404 or nothing so often gives up. */
 const MAX_TRIES = 6;
+/** Longer than any run. */
+const FOR_EVER_MS = 1e9;
 /** How long trouble explains what a client is told, in ms. */
 const TROUBLE_MS = 12_000;
 
@@ -174,8 +176,9 @@ export class Client {
     const connection = { reader, process, abort, pauseMs: 0, takenMs: world.nowMs };
     let leave = () => {};
     const left = new Promise<"left">((resolve) => leave = () => resolve("left"));
+    // Who waits in the calm waits for ever: what was lost must be made up for without its help.
     const patienceMs = this.#run.isCalm || this.#chance() < 0.5
-      ? 60_000
+      ? FOR_EVER_MS
       : spread(this.#chance, 0, 9000);
     const timer = world.clock.setTimer(leave, patienceMs);
     this.#stream.joined();
@@ -324,7 +327,7 @@ export class Client {
     const { network } = process;
     const { nowMs } = this.#run.world;
     const isTrue = code === "lagged"
-      ? this.#stream.isLossy
+      ? this.#stream.isLossy || this.#run.isForgotten(this.#stream)
       : code === "shutting_down"
       ? process.state === "draining" || process.isGone
       : code === "log_unavailable" && nowMs - network.readMs > 2.5 * LEASE_MS;

@@ -25,7 +25,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     const victim = onePicked(run, chance);
     if (victim === undefined) return;
     victim.freeze();
-    await run.sleep(spread(chance, 50, 25_000));
+    await run.sleep(lasting(chance));
     victim.thaw();
   },
   async cut(run, chance) {
@@ -34,7 +34,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     const cut: Cut = pick(chance, ["refused", "requests", "responses", "messages"]);
     run.world.tell(victim.name, `is cut off: ${cut}`);
     victim.network.cut = cut;
-    await run.sleep(spread(chance, 50, 45_000));
+    await run.sleep(lasting(chance));
     victim.network.cut = undefined;
     run.world.tell(victim.name, "is no longer cut off");
   },
@@ -91,12 +91,13 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     );
     if (kept.length === 0) return;
     const stream = pick(chance, kept);
-    stream.isLossy = true;
+    stream.lose();
     const { pieces } = run.server.kept(stream.id)!;
     if (chance() < 0.5) {
       const at = int(chance, pieces.length);
       run.world.tell("store", `loses ${stream.id}.${pieces[at]!.first} to ${pieces[at]!.last}`);
       pieces.splice(at, 1);
+      stream.isHoled = true;
     } else {
       const count = 1 + int(chance, pieces.length);
       run.world.tell("store", `loses the last ${count} pieces of ${stream.id}`);
@@ -124,6 +125,11 @@ function onePicked(run: Run, chance: () => number): Process | undefined {
   return up.length === 0 ? undefined : pick(chance, up);
 }
 
+/** A moment, or longer than a lease. */
+function lasting(chance: () => number): number {
+  return chance() < 0.5 ? spread(chance, 50, 4000) : 9000 + 36_000 * chance() ** 2;
+}
+
 async function restart(run: Run, chance: () => number): Promise<void> {
   await run.sleep(spread(chance, 10, 15_000));
   run.boot();
@@ -135,7 +141,7 @@ async function outage(run: Run, chance: () => number, end: () => void): Promise<
   world.tell("store", "is away");
   server.isDown = true;
   if (chance() < 0.5) server.listeners.clear();
-  await run.sleep(spread(chance, 50, 45_000));
+  await run.sleep(lasting(chance));
   end();
 }
 

@@ -86,7 +86,7 @@ export class Run implements Site {
     this.server = new FakeServer(world.clock);
     this.keepMs = pick(chance, [20_000, 300_000]);
     this.stallMs = pick(chance, [5000, 60_000]);
-    this.#stormMs = pick(chance, [4000, 10_000, 20_000, 60_000]);
+    this.#stormMs = pick(chance, [5000, 15_000, 30_000, 60_000]);
     this.#weather = chance() < 0.3 ? CALM : weatherOf(chance);
   }
 
@@ -131,7 +131,7 @@ export class Run implements Site {
 
   /** The store has lost everything. */
   lost(): void {
-    for (const stream of this.streams) stream.isLossy = true;
+    for (const stream of this.streams) stream.lose();
   }
 
   /** A process that a balancer may send a client to. */
@@ -142,6 +142,11 @@ export class Run implements Site {
 
   isStored({ id }: SimStream): boolean {
     return this.server.kept(id) !== undefined;
+  }
+
+  /** Whether a stream was kept for as long as it had to be. */
+  isForgotten({ overMs, lostMs }: SimStream): boolean {
+    return this.world.nowMs - Math.min(overMs, lostMs) > this.keepMs * 0.95;
   }
 
   get losesMessages(): boolean {
@@ -168,6 +173,7 @@ export class Run implements Site {
     const producer = this.processes.find(({ network }) => network.producerId === producerId)!;
     world.tell(by.name, `marks ${streamId} of ${producer.name} as lost`);
     stream.isLost = true;
+    stream.lostMs = world.nowMs;
     const quietMs = world.nowMs - producer.troubleMs;
     if (stream.isLossy) return;
     if (by === producer) {
@@ -196,7 +202,7 @@ export class Run implements Site {
     this.streams.push(stream);
     const first = this.#client(`${stream.id} first`, stream);
     world.spawn(first.name, first.start(process));
-    for (let i = int(chance, 4); i > 0; i--) {
+    for (let i = 1 + int(chance, 3); i > 0; i--) {
       await this.sleep(spread(chance, 0, 8000));
       if (!stream.isKnown) continue;
       const after = chance() < 0.3 ? int(chance, stream.seenEvents) : 0;
@@ -307,8 +313,8 @@ export class Run implements Site {
   }
 
   /** Whether all of a stream has to be there: it ended where it was made, not long ago. */
-  #isThere({ isKnown, isLossy, isLost, producer, overMs }: SimStream): boolean {
-    return isKnown && !isLossy && !isLost && producer!.isUp &&
+  #isThere({ isKnown, isHoled, isLost, producer, overMs, lossMs }: SimStream): boolean {
+    return isKnown && !isHoled && overMs > lossMs && !isLost && producer!.isUp &&
       this.world.nowMs - overMs < this.keepMs / 2;
   }
 

@@ -37,8 +37,13 @@ export class SimStream {
   isStopped = false;
   /** Whether the store has lost something of it. */
   isLossy = false;
+  /** When it last did. What is made after that is written anew, with all that came before. */
+  lossMs: number = -Infinity;
+  /** Whether the store has lost a part in its middle, of which its process does not know. */
+  isHoled = false;
   /** Whether the store has it marked as lost. */
   isLost = false;
+  lostMs: number = Infinity;
   /** Whether its process has shut it down. */
   isDrained = false;
   /** When the source was over, by the world's time. */
@@ -59,7 +64,7 @@ export class SimStream {
     this.id = `s${number}`;
     this.kind = pick(chance, ["pulled", "pulled", "called", "listed"]);
     this.format = pick(chance, ["json", "json", "json", "text"]);
-    const isEndless = this.kind !== "listed" && chance() < 0.1;
+    const isEndless = this.kind !== "listed" && chance() < 0.2;
     this.count = isEndless ? Infinity : int(chance, chance() < 0.2 ? 4 : 60);
     const slowest = isEndless ? 2000 : chance() < 0.2 ? 1500 : 250;
     this.everyMs = isEndless ? 300 + slowest * chance() : spread(chance, 1, slowest);
@@ -134,6 +139,12 @@ export class SimStream {
     if (this.isOver) this.#world.fail(this.id, "its end was reported twice");
     this.isOver = true;
     this.overMs = this.#world.nowMs;
+  }
+
+  /** The store has lost all of it, or a part. */
+  lose(): void {
+    this.isLossy = true;
+    this.lossMs = this.#world.nowMs;
   }
 
   /** Counts a client that is connected, and one that no longer is. */
