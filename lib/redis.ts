@@ -10,6 +10,7 @@ export {
   type IoRedisClient,
   nodeRedis,
   type NodeRedisClient,
+  type NodeRedisCluster,
   type RedisConnection,
 } from "./replay/redis/clients.ts";
 export { RedisLog, type RedisLogOptions } from "./replay/redis/redis_log.ts";

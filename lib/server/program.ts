@@ -75,7 +75,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     print: (text) => console.log(text),
     printError: (error) => console.error(error),
   });
-  const log = await sharedLog(settings.redisUrl);
+  const log = await sharedLog(settings.redisUrl, settings.redisPrefix);
   const upstreams = upstreamsOf(settings);
   const handler = createHandler({
     ...log ? { log } : {},
@@ -266,10 +266,10 @@ function sourceOf(
  * The log that all machines share, if a Redis is set: with Bun's own client, else with the package
  * `redis`.
  */
-async function sharedLog(url: string): Promise<RedisLog | undefined> {
+async function sharedLog(url: string, prefix: string): Promise<RedisLog | undefined> {
   if (url === "") return undefined;
   try {
-    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)));
+    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), { prefix });
     // An optional peer dependency: not resolved unless it is needed.
     const name = "redis";
     const { createClient } = await import(name) as {
@@ -277,7 +277,7 @@ async function sharedLog(url: string): Promise<RedisLog | undefined> {
     };
     const client = createClient({ url });
     client.on("error", () => {});
-    return new RedisLog(nodeRedis(client));
+    return new RedisLog(nodeRedis(client), { prefix });
   } catch (error) {
     // The error's message may repeat the URL, and the URL may hold a password.
     const { code } = error as { code?: unknown };

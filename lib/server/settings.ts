@@ -35,6 +35,7 @@ export interface Settings {
   disconnectGraceMs: number;
   drainTimeoutMs: number;
   redisUrl: string;
+  redisPrefix: string;
   apiKeys: string[];
   allowedHosts: string[];
   corsOrigins: string[];
@@ -207,6 +208,12 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
       throw new RangeError("like redis://host:6379");
     },
   },
+  redisPrefix: text(
+    "REDIS_PREFIX",
+    "TEXT",
+    "spillway:",
+    "prefix of names in Redis",
+  ),
   apiKeys: {
     ...list(
       "API_KEYS",

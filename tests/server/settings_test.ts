@@ -28,6 +28,7 @@ const DEFAULTS: Settings = {
   disconnectGraceMs: 10_000,
   drainTimeoutMs: 25_000,
   redisUrl: "",
+  redisPrefix: "spillway:",
   apiKeys: [],
   allowedHosts: [],
   corsOrigins: [],

@@ -15,7 +15,7 @@ export const noRedis: string | false =
     : "redis-server is not installed";
 
 /** A port that nobody listens on. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   const port = await listen(server);
   await new Promise((resolve) => server.close(resolve));
@@ -39,21 +39,23 @@ export class RedisServer {
   readonly port: number;
   /** Where it keeps its data; in memory alone where there is none. */
   readonly #folder: string | undefined;
+  readonly #args: readonly string[];
   #stop: (() => Promise<void>) | undefined;
 
-  private constructor(port: number, folder: string | undefined) {
+  private constructor(port: number, folder: string | undefined, args: readonly string[]) {
     this.port = port;
     this.#folder = folder;
+    this.#args = args;
   }
 
   /** @param persistent Whether what it has survives a restart. */
-  static async create(persistent = false): Promise<RedisServer> {
+  static async create(persistent = false, args: readonly string[] = []): Promise<RedisServer> {
     const folder = persistent ? await mkdtemp(join(tmpdir(), "spillway-redis-")) : undefined;
-    return new RedisServer(await freePort(), folder);
+    return new RedisServer(await freePort(), folder, args);
   }
 
-  static async start(persistent = false): Promise<RedisServer> {
-    const server = await RedisServer.create(persistent);
+  static async start(persistent = false, args: readonly string[] = []): Promise<RedisServer> {
+    const server = await RedisServer.create(persistent, args);
     await server.start();
     return server;
   }
@@ -62,11 +64,17 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}`;
   }
 
+  /** What a replica is sent at first is a file. */
+  get #dump(): string {
+    return `spillway-${this.port}.rdb`;
+  }
+
   async start(): Promise<void> {
     const persistence = this.#folder === undefined
-      ? ["--appendonly", "no"]
+      ? ["--appendonly", "no", "--dir", tmpdir(), "--dbfilename", this.#dump]
       : ["--appendonly", "yes", "--appendfsync", "always", "--dir", this.#folder];
     const args = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", ...persistence];
+    args.push(...this.#args);
     const child = spawn("redis-server", args, { stdio: ["ignore", "ignore", "inherit"] });
     let ended = false;
     const { pid } = child;
@@ -97,6 +105,7 @@ export class RedisServer {
 
   async remove(): Promise<void> {
     await this.kill();
+    await rm(join(tmpdir(), this.#dump), { force: true });
     if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -151,13 +160,22 @@ export class RedisServer {
 /** A way to a Redis that takes its time, or is cut. */
 export class SlowWay {
   readonly port: number;
+  /** Where new connections lead; those that are open stay where they are. */
+  to: number;
   /** What each piece waits for, in each direction. */
   delayMs: number;
   readonly #server: Server;
   readonly #sockets: Set<Socket>;
 
-  private constructor(port: number, delayMs: number, server: Server, sockets: Set<Socket>) {
+  private constructor(
+    port: number,
+    to: number,
+    delayMs: number,
+    server: Server,
+    sockets: Set<Socket>,
+  ) {
     this.port = port;
+    this.to = to;
     this.delayMs = delayMs;
     this.#server = server;
     this.#sockets = sockets;
@@ -181,11 +199,11 @@ export class SlowWay {
       });
     };
     const server = createServer((near) => {
-      const far = connect(to, "127.0.0.1");
+      const far = connect(way.to, "127.0.0.1");
       pass(near, far);
       pass(far, near);
     });
-    const way = new SlowWay(await listen(server), delayMs, server, sockets);
+    const way = new SlowWay(await listen(server), to, delayMs, server, sockets);
     return way;
   }
 
@@ -212,9 +230,12 @@ const { Bun } = globalThis as Runtime;
 
 /** Makes a client of a Redis. */
 export type Connect = (url: string) => Connected;
-const { packages } = await import("../interop/redis_packages.ts") as {
+const { packages, clusters } = await import("../interop/redis_packages.ts") as {
   packages: Record<"redis" | "ioredis", Connect>;
+  clusters: Record<"redis" | "ioredis", Connect>;
 };
+/** The clients for clusters, which every runtime has. */
+export const clusterClients: Readonly<Record<string, Connect>> = clusters;
 
 /** Every client that this runtime has. */
 export const clients: Readonly<Record<string, Connect>> = {

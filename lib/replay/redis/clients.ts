@@ -103,20 +103,53 @@ export interface NodeRedisClient {
   destroy(): void;
 }
 
+/** The part of a client for clusters of the package `redis` that is used. */
+export interface NodeRedisCluster {
+  /** The servers that have slots; a client for one server has no such list. */
+  readonly masters: readonly unknown[];
+  /** Whether the client was connected, and connects again by itself. */
+  readonly isOpen: boolean;
+  /** Opens the connections. */
+  connect(): Promise<unknown>;
+  /** Sends a command, which is the first of `args`, to the server that has the key. */
+  sendCommand(
+    firstKey: string | undefined,
+    isReadonly: boolean | undefined,
+    args: string[],
+  ): Promise<unknown>;
+  /** Makes a second client with the same settings, for the subscription. */
+  duplicate(): NodeRedisCluster;
+  /** Listens to the errors of the connections. */
+  on(event: "error", listener: (error: unknown) => void): unknown;
+  /** Calls the listener for each message of the channel. */
+  subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  /** Closes the connections at once. */
+  destroy(): void;
+}
+
 /**
  * An adapter for a client of the package `redis` (node-redis, 5 or later), for `RedisLog`.
  *
- * @param client `createClient({ url })`, with your own listener for `error`: without one the
+ * @param client `createClient({ url })`, or `createCluster({ rootNodes })` for a cluster, with your own listener for `error`: without one the
  * process ends with the first lost connection. It is connected when it is needed.
  */
-export function nodeRedis(client: NodeRedisClient): RedisConnection {
-  let subscriber: NodeRedisClient | undefined;
+export function nodeRedis(client: NodeRedisClient | NodeRedisCluster): RedisConnection {
+  const isCluster = "masters" in client;
+  let subscriber: NodeRedisClient | NodeRedisCluster | undefined;
+  const opened = new Map<unknown, Promise<unknown>>();
   /** Connects if need be. The client retries by itself, and commands wait meanwhile. */
-  const open = (one: NodeRedisClient) => one.isOpen || one.connect().catch(() => {});
+  const open = (one: NodeRedisClient | NodeRedisCluster) => {
+    if (!one.isOpen) opened.set(one, one.connect().catch(() => {}));
+    // A cluster's client keeps no commands until it is connected.
+    return isCluster ? opened.get(one) : undefined;
+  };
   return {
-    send(command, args) {
-      open(client);
-      return client.sendCommand([command, ...args]);
+    async send(command, args) {
+      const isOpened = open(client);
+      if (!isCluster) return client.sendCommand([command, ...args]);
+      await isOpened;
+      const key = command === "EVAL" && args[1] !== "0" ? args[2] : undefined;
+      return client.sendCommand(key, undefined, [command, ...args]);
     },
     async subscribe(channel, listener) {
       if (subscriber === undefined) {
@@ -124,10 +157,12 @@ export function nodeRedis(client: NodeRedisClient): RedisConnection {
         // Its errors are those of the other client too, and are reported there.
         subscriber.on("error", () => {});
       }
-      open(subscriber);
+      await open(subscriber);
       await subscriber.subscribe(channel, listener);
     },
     async reconnect() {
+      // A cluster's client follows its servers by itself.
+      if (isCluster) return;
       if (client.isOpen) client.destroy();
       await client.connect();
     },

@@ -5,9 +5,12 @@
 
 /** The server has been demoted, or is not ready: another one may be behind its name by now. */
 const ELSEWHERE = /\b(READONLY|MASTERDOWN|LOADING)\b/;
-/** A stream's own trouble: a key of another type, or a value that a script cannot use. */
-const WHOLE =
-  /\b(OOM|READONLY|MASTERDOWN|LOADING|MISCONF|NOREPLICAS|NOAUTH|NOPERM|CLUSTERDOWN|CROSSSLOT|MOVED|ASK|TRYAGAIN|BUSY)\b/;
+/** Redis as a whole is in trouble; what else it says is about one key: its type, or a value in it. */
+const WHOLE = new RegExp(
+  "\\b(OOM|READONLY|MASTERDOWN|LOADING|MISCONF|NOREPLICAS|NOAUTH|CLUSTERDOWN|CROSSSLOT|MOVED|ASK|" +
+    "TRYAGAIN|BUSY)\\b",
+);
+const RIGHTS = /\bNOPERM\b|can't (run|access)|no permissions/i;
 
 /** Whether an error says that a new connection may reach a server that takes writes. */
 export function isElsewhere(error: unknown): boolean {
@@ -19,6 +22,11 @@ export function isOutage(text: string): boolean {
   return WHOLE.test(text);
 }
 
+/** Whether the text of an error reply says that the user may not do what was asked. */
+export function lacksRight(text: string): boolean {
+  return RIGHTS.test(text);
+}
+
 /** The error with what an operator has to do about it, in one line, where that is known. */
 export function explained(error: unknown, prefix: string): unknown {
   const text = String(error);
@@ -28,7 +36,7 @@ export function explained(error: unknown, prefix: string): unknown {
     : /\b(MOVED|ASK)\b/.test(text)
     ? "Redis is a cluster, and its client is for a single server: " +
       "use createCluster of redis or Cluster of ioredis, with the prefix {spillway}:"
-    : /\bNOPERM\b|can't run this command|No permissions/i.test(text)
+    : lacksRight(text)
     ? "The user of Redis lacks a right that the log needs; docs/many_machines.md lists them"
     : undefined;
   return why === undefined ? error : new Error(`${why} (${text})`, { cause: error });

@@ -84,7 +84,7 @@ return {count, replies}
  */
 export const FIND: string = `
 local ok, held = pcall(redis.call, "HMGET", KEYS[1], "by", "info", "last", "end", "lost")
-if not ok then return {"", "", "", "", "", "", ""} end
+if not ok then return {"", "", "", "", "", "", type(held) == "table" and held.err or held} end
 if not held[1] and redis.call("EXISTS", KEYS[1]) == 0 then
   local probe = redis.pcall("SETRANGE", KEYS[1], 0, "")
   if type(probe) == "table" and probe.err then return probe end

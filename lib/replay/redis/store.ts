@@ -23,7 +23,7 @@ import type {
   StreamRead,
 } from "../shared/event_store.ts";
 import type { RedisConnection } from "./clients.ts";
-import { explained, isElsewhere, isOutage } from "./replies.ts";
+import { explained, isElsewhere, isOutage, lacksRight } from "./replies.ts";
 import { APPEND, FIND, FORGET, LATEST, LEAVE, MARK_LOST, READ } from "./scripts.ts";
 
 /** How often a new connection is made while the server takes no writes, in ms. */
@@ -61,9 +61,11 @@ export class RedisStore implements EventStore {
     if (Number(count) !== appends.length) throw new TypeError("Redis did not reply for all");
     const results: AppendResult[] = appends.map(({ last }) => ({ state: "ok", last }));
     for (const [index, state, value] of details) {
-      if (state === "failed") this.#checkOne(String(value));
+      if (state === "failed" && isOutage(String(value))) {
+        throw this.#failed(new Error(String(value)));
+      }
       results[Number(index)] = state === "failed"
-        ? { state, error: String(value) }
+        ? { state, error: textOf(explained(value, this.#prefix)) }
         : state === "ok"
         ? { state, last: Number(value) }
         : { state } as AppendResult;
@@ -187,7 +189,7 @@ export class RedisStore implements EventStore {
 
   /** Throws what is said of one stream if it is true of all. */
   #checkOne(fault: string): void {
-    if (isOutage(fault)) throw this.#failed(new Error(fault));
+    if (isOutage(fault) || lacksRight(fault)) throw this.#failed(new Error(fault));
   }
 
   #failed(error: unknown): unknown {
@@ -225,6 +227,10 @@ export class RedisStore implements EventStore {
 
 function termsOf({ id, leaseMs, liveMs, keepMs }: Producer): string[] {
   return [id, `${leaseMs}`, `${liveMs}`, `${keepMs}`];
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** A number as the scripts write it; all else is `NaN`, which the log takes for unreadable. */
