@@ -29,6 +29,11 @@ export class Admission {
    * back those that lost their connection.
    */
   readonly #joined: StreamLimit;
+  /**
+   * Requests that stop a stream, which may have to look for it elsewhere. Counted separately, so that
+   * a client can stop the stream that it reads.
+   */
+  readonly #stopping: StreamLimit;
   /** The calls of `drain()` that wait for the last stream. */
   readonly #drains = new Set<() => void>();
 
@@ -38,6 +43,7 @@ export class Admission {
     this.#clock = clock;
     this.#begun = new StreamLimit(limits);
     this.#joined = new StreamLimit(limits);
+    this.#stopping = new StreamLimit(limits);
   }
 
   /** Whether `drain()` was called. */
@@ -87,6 +93,20 @@ export class Admission {
    */
   async join(owner: string | undefined, open: OpenFunction): Promise<Response> {
     return await this.#admit(this.#joined.take(owner), open);
+  }
+
+  /**
+   * Lets a client of `owner` stop a stream, also while draining.
+   *
+   * @throws {StreamError} `too_many_streams` past a limit.
+   */
+  async stop<Result>(owner: string | undefined, run: () => Promise<Result>): Promise<Result> {
+    const free = this.#stopping.take(owner);
+    try {
+      return await run();
+    } finally {
+      free();
+    }
   }
 
   /** Opens a stream in a place that is taken; `free` gives the place back. */

@@ -144,11 +144,14 @@ export class Streams {
   /**
    * Stops the generation of a stream.
    *
-   * @throws {StreamError} `not_found` if the owner has no such stream.
+   * @throws {StreamError} `not_found` if the owner has no such stream, `too_many_streams` past a limit.
    */
   async stop({ owner }: Call, streamId: string): Promise<Response> {
     const log = this.#log;
-    const stopped = await log?.stop({ streamId, ...definedOf({ owner }) });
+    const stopped = log !== undefined && await this.#init.admission.stop(
+      owner,
+      () => log.stop({ streamId, ...definedOf({ owner }) }),
+    );
     if (!stopped) throw new StreamError("not_found");
     return this.#nothing();
   }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
+import { MemoryLog } from "../../mod.ts";
 import { createHandler, type HandlerOptions } from "../../lib/handler.ts";
 import { StreamLimit } from "../../lib/handler/stream_limit.ts";
 import { Reading } from "../support/event_reader.ts";
@@ -93,6 +94,34 @@ for (const { path, body, shape } of ROUTES) {
     await assertNothingLeft();
   });
 }
+
+test("stops take places as well, and not those of clients that read", async () => {
+  let go = () => {};
+  const log = new MemoryLog();
+  log.stop = () => new Promise((resolve) => go = () => resolve(true));
+  const limits = { maxStreams: 2, maxStreamsPerOwner: 1 };
+  const { handler } = stage({ authorize: who, limits, log });
+  const first = new Reading(await post(handler, "/streaming", { query: "" }, ADA));
+  const path = `/streaming/${first.streamId}`;
+  const stop = (headers: Record<string, string>) =>
+    ask(handler, path, { method: "DELETE", headers });
+  const stopping = stop(ADA);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  const refused = await stop(ADA);
+  assert.equal(refused.headers.get("retry-after"), "1");
+  assert.equal(await refusal(refused, 429, "problem"), "too_many_streams");
+  const reading = new Reading(await ask(handler, path, { headers: ADA }));
+  assert.equal(reading.status, 200);
+  go();
+  assert.equal((await stopping).status, 204);
+  const again = stop(ADA);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  go();
+  assert.equal((await again).status, 204);
+  await Promise.all([first.leave(), reading.leave()]);
+  await handler.drain({ timeoutMs: 0 });
+  await assertNothingLeft();
+});
 
 test("whoever lost a stream comes back to a full server, and one place each", async () => {
   const limits = { maxStreams: 1, maxStreamsPerOwner: 1 };
