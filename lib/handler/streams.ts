@@ -7,6 +7,7 @@ import { StreamError } from "../error.ts";
 import type { ReplayLog, StreamObserver } from "../http/replay_log.ts";
 import type { Format } from "../formats/format.ts";
 import type { CheckedOptions } from "../http/options.ts";
+import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
 import { respond } from "../http/sse.ts";
 import type { Source } from "../pipeline/pump.ts";
 import type { Admission } from "./admission.ts";
@@ -81,9 +82,15 @@ export class Streams {
     observer: StreamObserver,
   ): Promise<Response> {
     const { options, schema, inputFrom } = this.#init;
+    const { onClose } = options;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
     const written: CheckedOptions = {
       ...options,
+      onClose(report) {
+        // Of a recorded stream the log tells, as soon as the reader is dropped.
+        if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
+        onClose?.(report);
+      },
       ...definedOf({ owner, chatId, format: route.format?.(body) }),
     };
     let input = read;

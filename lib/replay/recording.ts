@@ -100,6 +100,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
   #blocked = false;
   /** The reader that is furthest ahead. */
   #fastest: Subscriber | undefined;
+  /** How the last reader went. */
+  #lastLeft: "disconnected" | "stalled" = "disconnected";
   #graceTimer: unknown;
   #endEvent: number | undefined;
   /** What broke the stream off, in a format that cannot write it. */
@@ -217,8 +219,9 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
    * Called when a reader was served or is gone.
    *
    * @param isUnread Whether it was gone before it was served at all.
+   * @param hasStalled Whether it was dropped because it took nothing.
    */
-  leave(subscriber: Subscriber, isUnread = false): void {
+  leave(subscriber: Subscriber, isUnread = false, hasStalled = false): void {
     if (!this.#readers.delete(subscriber) || this.isOver) return;
     if (subscriber === this.#fastest) {
       this.#fastest = undefined;
@@ -226,6 +229,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
       this.#repace();
     }
     if (this.#readers.size > 0) return;
+    this.#lastLeft = hasStalled ? "stalled" : "disconnected";
     const { continueForMs } = this.#options;
     if (isUnread && !this.#isServed) {
       // No client got a response, so none knows the stream's id.
@@ -363,7 +367,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream {
 
   /** Ends a generation that has lost its last reader. */
   #abandon(): void {
-    this.#generation?.abandon();
+    this.#generation?.abandon(this.#lastLeft);
     this.run();
   }
 

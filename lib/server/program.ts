@@ -151,12 +151,12 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     // `deno serve` stops by itself, and exits when it has.
     if (startedBy !== "deno serve") process.exit(0);
   }
-  const { orphaned } = onSignals(
+  const { parentEnded } = onSignals(
     () => void shutDown(settings.drainTimeoutMs, settings.drainDelayMs),
     () => void shutDown(0, 0),
   );
   // Its shell takes the signals that npm hands on for itself, and leaves the server behind.
-  if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) onOrphaned(orphaned);
+  if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) onOrphaned(parentEnded);
 
   let address: Address = { hostname, port };
   if (startedBy === "deno serve") {

@@ -9,13 +9,13 @@ const SAME_STOP_MS = 2000;
 
 /**
  * Calls `terminate` with the first SIGTERM, and `interrupt` with SIGINT and with a SIGTERM that comes 2 s
- * later or more: somebody does not want to wait. `orphaned` is the first SIGTERM of a server whose parent
+ * later or more: somebody does not want to wait. `parentEnded` is the first SIGTERM of a server whose parent
  * takes signals for itself.
  */
 export function onSignals(
   terminate: () => void,
   interrupt: () => void,
-): { orphaned: () => void } {
+): { parentEnded: () => void } {
   let firstMs: number | undefined;
   const first = () => {
     if (firstMs !== undefined) return false;
@@ -27,7 +27,7 @@ export function onSignals(
   process.on("SIGTERM", () => {
     if (!first() && performance.now() - firstMs! >= SAME_STOP_MS) interrupt();
   });
-  return { orphaned: () => void first() };
+  return { parentEnded: () => void first() };
 }
 
 /** Calls `then` when the process that started this one has ended. */
