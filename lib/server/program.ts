@@ -87,7 +87,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     print: (text) => output.print(text),
     printError: (error) => errors.print(typeof error === "string" ? error : inspect(error)),
   });
-  const log = await sharedLog(settings.redisUrl);
+  const log = await sharedLog(settings.redisUrl, streamLog.failed);
   const upstreams = upstreamsOf(settings);
   const files = maxOpenFiles();
   // A relayed stream has a connection to its upstream as well.
@@ -284,10 +284,13 @@ function sourceOf(
  * The log that all machines share, if a Redis is set: with Bun's own client, else with the package
  * `redis`.
  */
-async function sharedLog(url: string): Promise<RedisLog | undefined> {
+async function sharedLog(
+  url: string,
+  onError: (error: unknown) => void,
+): Promise<RedisLog | undefined> {
   if (url === "") return undefined;
   try {
-    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)));
+    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), { onError });
     // An optional peer dependency: not resolved unless it is needed.
     const name = "redis";
     const { createClient } = await import(name) as {
@@ -295,7 +298,7 @@ async function sharedLog(url: string): Promise<RedisLog | undefined> {
     };
     const client = createClient({ url });
     client.on("error", () => {});
-    return new RedisLog(nodeRedis(client));
+    return new RedisLog(nodeRedis(client), { onError });
   } catch (error) {
     // The error's message may repeat the URL, and the URL may hold a password.
     const { code } = error as { code?: unknown };
