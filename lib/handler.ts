@@ -26,6 +26,7 @@ import { queryInput, streamingApi } from "./handler/routes/streaming.ts";
 import { uiMessageApi } from "./handler/routes/ui_message.ts";
 import { InvalidInput } from "./handler/schema.ts";
 import { Streams } from "./handler/streams.ts";
+import { type ClosableRequest, CLOSE_SOON } from "./http/connection.ts";
 import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
 import { checkRequest } from "./http/request.ts";
@@ -301,8 +302,11 @@ function endOnNode(response: Response, info: unknown): Response {
 
 /**
  * Turns off Bun's idle timeout for a request. Otherwise Bun cuts a connection that stays silent for
- * 8 to 12 s, even while a model thinks.
+ * 8 to 12 s, even while a model thinks. A client that takes nothing and was dropped gets it back, of
+ * 1 s: nothing else frees its socket.
  */
 function neverIdle(request: Request, info: unknown): void {
-  if (hasMethod(info, "timeout")) info.timeout(request, 0);
+  if (!hasMethod(info, "timeout")) return;
+  info.timeout(request, 0);
+  (request as ClosableRequest)[CLOSE_SOON] = () => void info.timeout(request, 1);
 }

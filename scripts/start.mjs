@@ -13,15 +13,20 @@ const bun = join(dirname(resolve("bun/package.json")), "bin", "bun.exe"); // so 
 const server = fileURLToPath(new URL("../lib/server.ts", import.meta.url));
 const child = spawn(bun, [server, ...process.argv.slice(2)], { stdio: "inherit" });
 
+let isTold = false;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-  process.on(signal, () => child.kill(signal));
+  process.on(signal, () => {
+    isTold = true;
+    child.kill(signal);
+  });
 }
 if (process.env.npm_lifecycle_event !== undefined) {
   const shell = process.ppid;
   const look = setInterval(() => {
     if (process.ppid === shell) return;
     clearInterval(look);
-    child.kill("SIGTERM");
+    // A further signal, some seconds later, would be a hurry.
+    if (!isTold) child.kill("SIGTERM");
   }, 100);
 }
 child.on("error", (error) => {

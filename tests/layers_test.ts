@@ -167,9 +167,14 @@ test("nothing comes from a package, and of Node only the entry and the adapter t
   );
   assert.deepEqual(foreign, [
     "node/exchange.ts imports node:process",
+    "server/descriptors.ts imports node:fs",
     "server/listen.ts imports node:http",
+    "server/output.ts imports node:fs",
+    "server/output.ts imports node:process",
     "server/program.ts imports node:fs",
     "server/program.ts imports node:process",
+    "server/program.ts imports node:util",
+    "server/signals.ts imports node:process",
   ]);
 });
 
@@ -188,10 +193,12 @@ test("one file makes streams and holds their controllers", () => {
 });
 
 test("the environment is read by the entry alone", () => {
-  const reads = /process\.env|Deno\.env|Bun\.env|node:process/;
-  assert.deepEqual(where(({ code }) => reads.test(code.replace(NEXT_TICK, ""))), [
-    "server/program.ts",
-  ]);
+  const reads = /process\.env|Deno\.env|Bun\.env/;
+  assert.deepEqual(where(({ code }) => reads.test(code)), ["server/program.ts"]);
+  // Whoever takes signals and prints knows the process, and nobody else.
+  const knows = where(({ code }) => code.replace(NEXT_TICK, "").includes("node:process"));
+  const server = ["server/output.ts", "server/program.ts", "server/signals.ts"];
+  assert.deepEqual(knows, server);
 });
 
 test("the runtime is asked for by the entry, the scheduler, the fetch of an upstream and the events at most", () => {

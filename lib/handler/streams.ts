@@ -7,6 +7,7 @@ import { StreamError } from "../error.ts";
 import type { ReplayLog, StreamObserver } from "../http/replay_log.ts";
 import type { Format } from "../formats/format.ts";
 import type { CheckedOptions } from "../http/options.ts";
+import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
 import { respond } from "../http/sse.ts";
 import type { Source } from "../pipeline/pump.ts";
 import type { Admission } from "./admission.ts";
@@ -95,7 +96,12 @@ export class Streams {
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
-    const onClose = observe(request, modelOf(route, body));
+    const ended = observe(request, modelOf(route, body));
+    const onClose: typeof ended = (report) => {
+      // Of a recorded stream the log tells, as soon as the reader is dropped.
+      if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
+      ended(report);
+    };
     return respond(request, source, { ...written, onClose }, { ...observer, input });
   }
 

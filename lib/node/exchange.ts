@@ -119,7 +119,7 @@ export class Exchange implements Client {
     if (!(this.#req.httpVersionMajor < 2 ? writableFinished : writableEnded)) this.#cancel();
   };
 
-  /** Called when the client closes its half of the connection. */
+  /** Called when the client closes its half of the connection, or was dropped. */
   leave(): void {
     if (this.#res.writableEnded) return;
     this.#cancel();
@@ -140,7 +140,10 @@ export class Exchange implements Client {
     if (!(error instanceof StreamError) && !isDeparture) report(this.#onError, error);
     const isUnsent = this.#state === "answering" ||
       (this.#state === "opening" && this.#first === undefined);
-    if (!isUnsent || this.#hasFailed || this.#res.headersSent) return this.#breakOff();
+    if (!isUnsent || this.#hasFailed || this.#res.headersSent) {
+      // A client that was dropped takes nothing of what is left either.
+      return hasStalled(error) ? this.leave() : this.#breakOff();
+    }
     this.#hasFailed = true;
     this.#state = "answering";
     // A head that could not be sent has left the words of its status.
@@ -273,8 +276,9 @@ export class Exchange implements Client {
     // A body may end while its client takes nothing: what it has not taken yet may be its last.
     this.#reader!.closed.then(() => {
       if (this.#state === "sending") this.#end();
-    }, () => {
-      // The read under way, or the next one, fails as well.
+    }, (error) => {
+      // The next read fails as well, and there is none before a client that takes nothing goes on.
+      if (hasStalled(error)) this.#failed(error);
     });
   }
 
@@ -298,6 +302,10 @@ export class Exchange implements Client {
     } else if (socket?.resetAndDestroy && this.#req.httpVersionMajor < 2) socket.resetAndDestroy();
     else this.#res.destroy(new Error("The body failed"));
   }
+}
+
+function hasStalled(error: unknown): boolean {
+  return error instanceof StreamError && error.code === "stalled";
 }
 
 function isFlushed(res: NodeResponse): boolean {

@@ -193,8 +193,8 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   }
 
   /** Ends a generation that has lost its last client: like `fail`, but the outcome is `cancelled`. */
-  abandon(): void {
-    if (!this.over) this.fail(this.#letGo = new StreamError("disconnected"));
+  abandon(code: "disconnected" | "stalled"): void {
+    if (!this.over) this.fail(this.#letGo = new StreamError(code));
   }
 
   /** Ends the source, and the queue that is read, as failed; what waits is still delivered. */

@@ -32,6 +32,8 @@ export interface ReaderFrames {
    * producer is lost.
    */
   fail(error: StreamError, lastEvent: number, isFinal: boolean): Uint8Array | undefined;
+  /** Called when the reader was dropped because it took nothing: its connection may still be open. */
+  closeSoon?(): void;
 }
 
 /** How a generation is recorded. */

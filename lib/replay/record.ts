@@ -2,6 +2,7 @@
  * A generation that is recorded, and its first reader. Separate from `sse` so that this code is in a
  * program only with a log.
  */
+import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
 import { problemOf, publicError, type StreamError } from "../error.ts";
 import { commentHeartbeat, type Format, type FormatContext } from "../formats/format.ts";
 import type { LoggedOptions, OpenStream, Respond, StreamObserver } from "../http/replay_log.ts";
@@ -108,6 +109,11 @@ export class FormatFrames implements ReaderFrames {
   constructor(format: Format, context: FormatContext) {
     this.#format = format;
     this.#context = context;
+  }
+
+  /** Closes the connection of a reader that was dropped, where the runtime lets us. */
+  closeSoon(): void {
+    (this.#context.request as ClosableRequest)[CLOSE_SOON]?.();
   }
 
   heartbeat(lastEvent: number): Uint8Array {

@@ -68,6 +68,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
   #blocked = false;
   /** The reader that is furthest ahead. */
   #fastest: Subscriber | undefined;
+  /** How the last reader went. */
+  #lastLeft: "disconnected" | "stalled" = "disconnected";
   #graceTimer: unknown;
   /** The most that the stream holds, in bytes: less than its limit while it has given up events. */
   #maxBytes: number;
@@ -198,8 +200,9 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
    * Called when a reader was served or is gone.
    *
    * @param isUnread Whether it was gone before it was served at all.
+   * @param hasStalled Whether it was dropped because it took nothing.
    */
-  leave(subscriber: Subscriber, isUnread = false): void {
+  leave(subscriber: Subscriber, isUnread = false, hasStalled = false): void {
     if (!this.#readers.delete(subscriber) || this.isOver) return;
     if (subscriber === this.#fastest) {
       this.#fastest = undefined;
@@ -207,6 +210,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
       this.#repace();
     }
     if (this.#readers.size > 0) return;
+    this.#lastLeft = hasStalled ? "stalled" : "disconnected";
     const { continueForMs } = this.#options;
     if (isUnread && !this.#isServed) {
       // No client got a response, so none knows the stream's id.
@@ -375,7 +379,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
 
   /** Ends a generation that has lost its last reader. */
   #abandon(): void {
-    this.#generation?.abandon();
+    this.#generation?.abandon(this.#lastLeft);
     this.run();
   }
 

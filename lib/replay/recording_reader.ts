@@ -26,8 +26,9 @@ export interface ServedStream {
    * Called when a reader was served or is gone.
    *
    * @param isUnread Whether it was gone before it was served at all.
+   * @param hasStalled Whether it was dropped because it took nothing.
    */
-  leave(reader: RecordingReader, isUnread: boolean): void;
+  leave(reader: RecordingReader, isUnread: boolean, hasStalled: boolean): void;
   /**
    * Hands a reader that has everything up to `event` over to other pages of the same stream, if
    * these do not hold what comes next and never will. Returns where the reader goes on.
@@ -172,7 +173,9 @@ export class RecordingReader implements Followed {
     const isServed = outcome === "completed" && reason === undefined;
     const code = reason instanceof StreamError ? reason.code : "other";
     count(totals.logReaders, isServed ? "served" : code);
-    this.#stream.leave(this, outcome === "unread");
+    const hasStalled = code === "stalled";
+    if (hasStalled) this.#frames.closeSoon?.();
+    this.#stream.leave(this, outcome === "unread", hasStalled);
   }
 
   drop(error: StreamError): void {

@@ -28,6 +28,7 @@ interface BunServer extends Address {
 
 interface DenoServer {
   readonly addr: Address;
+  readonly finished: Promise<void>;
   shutdown(): Promise<unknown>;
 }
 
@@ -40,6 +41,12 @@ interface BunGlobal {
 /** What is used of the global `Deno`. */
 interface DenoGlobal {
   serve(options: unknown): DenoServer;
+  readonly stdout: DenoWriter;
+  readonly stderr: DenoWriter;
+}
+
+interface DenoWriter {
+  write(bytes: Uint8Array): Promise<number>;
 }
 
 const { Bun: bun, Deno: deno } = globalThis as { Bun?: BunGlobal; Deno?: DenoGlobal };
@@ -50,19 +57,29 @@ export const runtimeName: RuntimeName = bun ? "bun" : deno ? "deno" : "node";
 /** Bun's own Redis client; `undefined` on other runtimes. */
 export const RedisClient: BunGlobal["RedisClient"] | undefined = bun?.RedisClient;
 
+/** What writes standard output, 1, or standard error, 2, on Deno, where `process.stdout` waits. */
+export function asyncWriter(fd: 1 | 2): ((bytes: Uint8Array) => Promise<number>) | undefined {
+  const writer = fd === 1 ? deno?.stdout : deno?.stderr;
+  return writer && ((bytes) => writer.write(bytes).catch(() => bytes.length));
+}
+
 /** How long a connection is kept without a request. Bun's is lifted by the handler for each request. */
 export const IDLE_TIMEOUT_S = 30;
 
 /**
- * Listens.
+ * Listens. `onError` is told of connections that could not be accepted.
  *
  * @throws {Error} If it cannot; the message is a part of a sentence.
  */
-export async function listen(fetch: Fetch, address: Address): Promise<Listening> {
+export async function listen(
+  fetch: Fetch,
+  address: Address,
+  onError: (error: unknown) => void,
+): Promise<Listening> {
   try {
     if (bun) return onBun(bun, fetch, address);
-    if (deno) return onDeno(deno, fetch, address);
-    return await onNode(fetch, address);
+    if (deno) return onDeno(deno, fetch, address, onError);
+    return await onNode(fetch, address, onError);
   } catch (error) {
     throw new Error(`cannot listen on ${address.hostname}:${address.port}: ${reasonOf(error)}`, {
       cause: error,
@@ -78,13 +95,48 @@ function onBun(bun: BunGlobal, fetch: Fetch, address: Address): Listening {
   return { hostname: server.hostname, port: server.port, stop: () => server.stop() };
 }
 
-function onDeno(deno: DenoGlobal, fetch: Fetch, address: Address): Listening {
+function onDeno(
+  deno: DenoGlobal,
+  fetch: Fetch,
+  address: Address,
+  onError: (error: unknown) => void,
+): Listening {
   // Without `onListen` Deno prints a line of its own.
-  const server = deno.serve({ ...address, handler: fetch, onListen() {} });
-  return { ...server.addr, stop: () => server.shutdown() };
+  const serve = (address: Address) => deno.serve({ ...address, handler: fetch, onListen() {} });
+  let server = serve(address);
+  const { addr } = server;
+  let isStopped = false;
+  // A connection for which there was no file descriptor ends Deno's listener, and its process unless
+  // somebody catches the error. The open streams go on meanwhile.
+  const listenAgain = () => {
+    if (isStopped) return;
+    try {
+      server = serve(addr);
+      server.finished.catch(failed);
+    } catch {
+      setTimeout(listenAgain, RELISTEN_MS);
+    }
+  };
+  const failed = (error: unknown) => {
+    onError(new Error(`Stopped listening, and tries again`, { cause: error }));
+    setTimeout(listenAgain, RELISTEN_MS);
+  };
+  server.finished.catch(failed);
+  const stop = () => {
+    isStopped = true;
+    return server.shutdown();
+  };
+  return { ...addr, stop };
 }
 
-async function onNode(fetch: Fetch, address: Address): Promise<Listening> {
+/** How long Deno's listener stays away after an error, in ms. */
+const RELISTEN_MS = 500;
+
+async function onNode(
+  fetch: Fetch,
+  address: Address,
+  onError: (error: unknown) => void,
+): Promise<Listening> {
   // Loaded here, so that the other runtimes do without Node's server.
   const [{ createServer }, { toNodeListener }] = await Promise.all([
     import("node:http"),
@@ -92,13 +144,13 @@ async function onNode(fetch: Fetch, address: Address): Promise<Listening> {
   ]);
   // Node's own 5 s are less than proxies keep a connection, which then send into a closed one.
   const options = { keepAliveTimeout: IDLE_TIMEOUT_S * 1000 };
-  const server = createServer(options, toNodeListener(fetch));
+  const server = createServer(options, toNodeListener(fetch, { onError }));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(address.port, address.hostname, resolve);
   });
   // From here on an error is one of accepting a connection, and the next one may succeed.
-  server.on("error", console.error);
+  server.on("error", onError);
   const { address: hostname, port } = server.address() as { address: string; port: number };
   return { hostname, port, stop: () => new Promise((resolve) => server.close(resolve)) };
 }
@@ -108,17 +160,22 @@ function reasonOf(error: unknown): string {
   return code === "EADDRINUSE" ? "the port is taken" : message;
 }
 
-/**
- * Calls `then` if `deno serve` finds its port taken, of which it would print a page. To be called
- * before it listens; returns what ends it.
- */
-export function onPortTaken(then: () => void): () => void {
-  const listener = (event: Event) => {
-    const { reason } = event as Event & { reason?: { code?: unknown } };
-    if (reason?.code !== "EADDRINUSE") return;
+/** What `deno serve` cannot do. */
+export interface DenoServeFailures {
+  /** Called if the port is taken, of which it would print a page. */
+  portTaken(): void;
+  /** Called if its listener has ended because there was no file descriptor for a connection. */
+  outOfFiles(error: Error): void;
+}
+
+/** Handles the failures of `deno serve`, which would end the process. To be called before it listens. */
+export function onDenoServeFailures({ portTaken, outOfFiles }: DenoServeFailures): void {
+  globalThis.addEventListener("unhandledrejection", (event: Event) => {
+    const { reason } = event as Event & { reason?: Error & { code?: unknown } };
+    const isFull = /too many open files/i.test(reason?.message ?? "");
+    if (reason === undefined || (reason.code !== "EADDRINUSE" && !isFull)) return;
     event.preventDefault();
-    then();
-  };
-  globalThis.addEventListener("unhandledrejection", listener);
-  return () => globalThis.removeEventListener("unhandledrejection", listener);
+    if (isFull) outOfFiles(reason);
+    else portTaken();
+  });
 }

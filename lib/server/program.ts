@@ -5,23 +5,28 @@
  */
 import { readFileSync, realpathSync } from "node:fs";
 import process from "node:process";
+import { inspect } from "node:util";
 import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
 import { apiKeyAuth } from "../handler/api_keys.ts";
+import { BODY_LIMITS } from "../handler/body.ts";
 import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
-import { RedisLog } from "../replay/redis/redis_log.ts";
+import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
 import { echo } from "../sources/echo.ts";
 import { openai, type OpenAIUpstream } from "../sources/openai.ts";
 import { parseJson } from "../values.ts";
+import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
 import {
   type Address,
   type Fetch,
   IDLE_TIMEOUT_S,
   listen,
-  onPortTaken,
+  onDenoServeFailures,
   RedisClient,
 } from "./listen.ts";
+import { openOutput, type Output } from "./output.ts";
 import { help, readSettings, type Settings, type StartedBy } from "./settings.ts";
-import { createStreamLog } from "./stream_log.ts";
+import { onOrphaned, onSignals } from "./signals.ts";
+import { createStreamLog, droppedLine } from "./stream_log.ts";
 
 /** The server, ready to listen. */
 export interface Program {
@@ -67,16 +72,31 @@ export function isMain({ main, filename }: { main?: boolean; filename?: string }
  */
 export async function createProgram(startedBy: StartedBy, args: string[]): Promise<Program> {
   const settings = read(args, startedBy);
-  const { hostname, port, corsOrigins, apiKeys } = settings;
+  const { hostname, port, corsOrigins, corsCredentials, apiKeys, maxStreams } = settings;
+  if (corsCredentials && (corsOrigins.length === 0 || corsOrigins.includes("*"))) {
+    fail("CORS_CREDENTIALS is on, and CORS_ORIGINS names no origins");
+  }
   const allowedHosts = [...settings.allowedHosts];
+  const style = settings.log;
+  const [output, errors] = ([1, 2] as const).map((fd) =>
+    openOutput(fd, (lines) => droppedLine(style, lines))
+  ) as [Output, Output];
   const streamLog = createStreamLog({
-    style: settings.log,
+    style,
     colour: process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb",
-    print: (text) => console.log(text),
-    printError: (error) => console.error(error),
+    print: (text) => output.print(text),
+    printError: (error) => errors.print(typeof error === "string" ? error : inspect(error)),
   });
-  const log = await sharedLog(settings.redisUrl, settings.redisPrefix);
+  const log = await sharedLog(settings.redisUrl, {
+    prefix: settings.redisPrefix,
+    onError: streamLog.failed,
+  });
   const upstreams = upstreamsOf(settings);
+  const files = maxOpenFiles();
+  // A relayed stream has a connection to its upstream as well.
+  const perStream = upstreams.length > 0 ? 2 : 1;
+  const { maxBodies } = BODY_LIMITS;
+  const fitting = fittingLimits({ maxStreams, maxBodies }, files, perStream);
   const handler = createHandler({
     ...log ? { log } : {},
     source: sourceOf(settings, upstreams),
@@ -84,11 +104,11 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,
     limits: {
-      maxStreams: settings.maxStreams,
+      ...fitting,
       maxBodyBytes: settings.maxBodyBytes,
       maxChatBodyBytes: settings.maxChatBodyBytes,
     },
-    ...corsOrigins.length > 0 ? { cors: corsOrigins } : {},
+    ...corsOrigins.length > 0 ? { cors: corsOrigins, corsCredentials } : {},
     allowedHosts,
     disconnect: { continueForMs: settings.disconnectGraceMs },
     ...apiKeys.length > 0 ? { authorize: apiKeyAuth(apiKeys) } : {},
@@ -114,54 +134,66 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
         }`,
       wantsKey: apiKeys.length > 0,
       isOpen: !isLocal && apiKeys.length === 0,
+      ...fitting.maxStreams < maxStreams
+        ? {
+          limit: `MAX_STREAMS is ${maxStreams}, but ${files} open files are enough for ` +
+            `${fitting.maxStreams}; ulimit -n ${filesFor(maxStreams, perStream)} allows them`,
+        }
+        : {},
       ...allowedHosts.length > 0 && !allowedHosts.includes(name) ? { host: allowedHosts[0]! } : {},
     });
   }
 
   let stop = (): unknown => undefined;
-  /** Takes no new streams, and leaves the open ones `timeoutMs` to end. */
-  async function shutDown(timeoutMs: number): Promise<void> {
-    await handler.drain({ timeoutMs });
+  /** Takes no new streams after `delayMs`, and leaves the open ones `timeoutMs` to end. */
+  async function shutDown(timeoutMs: number, delayMs: number): Promise<void> {
+    await handler.drain({ timeoutMs, delayMs });
     // The last bytes written have yet to be sent; no connection delays the exit for longer than this.
     setTimeout(() => process.exit(0), 500);
     await stop();
     // `deno serve` stops by itself, and exits when it has.
     if (startedBy !== "deno serve") process.exit(0);
   }
-  let asked = false;
-  process.on("SIGINT", () => shutDown(0));
-  process.on("SIGTERM", () => {
-    // A second signal leaves open streams no more time.
-    shutDown(asked ? 0 : settings.drainTimeoutMs);
-    asked = true;
-  });
+  const { parentEnded } = onSignals(
+    () => void shutDown(settings.drainTimeoutMs, settings.drainDelayMs),
+    () => void shutDown(0, 0),
+  );
   // Its shell takes the signals that npm hands on for itself, and leaves the server behind.
-  if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) {
-    onOrphaned(() => {
-      shutDown(settings.drainTimeoutMs);
+  if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) onOrphaned(parentEnded);
+
+  let address: Address = { hostname, port };
+  if (startedBy === "deno serve") {
+    onDenoServeFailures({
+      portTaken: () =>
+        fail("cannot listen: the port is taken; --port before the file names another"),
+      outOfFiles: async (error) => {
+        streamLog.failed(new Error("Stopped listening, and tries again", { cause: error }));
+        for (;;) {
+          try {
+            ({ stop } = await listen(handler.fetch, address, streamLog.failed));
+            return;
+          } catch {
+            await new Promise((resolve) => setTimeout(resolve, 500));
+          }
+        }
+      },
     });
   }
-
-  const forgetPort = startedBy === "deno serve"
-    ? onPortTaken(() =>
-      fail("cannot listen: the port is taken; --port before the file names another")
-    )
-    : undefined;
   const entry: Entry = {
     fetch: handler.fetch,
     hostname,
     port,
     idleTimeout: IDLE_TIMEOUT_S,
-    onListen: (address) => {
-      forgetPort?.();
-      announce(address);
+    onListen: (listening) => {
+      address = listening;
+      announce(listening);
     },
   };
   return {
     entry,
     listen: async () => {
       try {
-        const server = await listen(handler.fetch, { hostname, port });
+        const server = await listen(handler.fetch, address, streamLog.failed);
         stop = server.stop;
         announce(server);
         return server;
@@ -170,17 +202,6 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
       }
     },
   };
-}
-
-/** Calls `then` when the process that started this one has ended. */
-function onOrphaned(then: () => void): void {
-  const parent = process.ppid;
-  const timer = setInterval(() => {
-    if (process.ppid === parent) return;
-    clearInterval(timer);
-    then();
-  }, 100);
-  timer.unref();
 }
 
 function read(args: string[], startedBy: StartedBy): Settings {
@@ -266,10 +287,10 @@ function sourceOf(
  * The log that all machines share, if a Redis is set: with Bun's own client, else with the package
  * `redis`.
  */
-async function sharedLog(url: string, prefix: string): Promise<RedisLog | undefined> {
+async function sharedLog(url: string, options: RedisLogOptions): Promise<RedisLog | undefined> {
   if (url === "") return undefined;
   try {
-    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), { prefix });
+    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), options);
     // An optional peer dependency: not resolved unless it is needed.
     const name = "redis";
     const { createClient } = await import(name) as {
@@ -277,7 +298,7 @@ async function sharedLog(url: string, prefix: string): Promise<RedisLog | undefi
     };
     const client = createClient({ url });
     client.on("error", () => {});
-    return new RedisLog(nodeRedis(client), { prefix });
+    return new RedisLog(nodeRedis(client), options);
   } catch (error) {
     // The error's message may repeat the URL, and the URL may hold a password.
     const { code } = error as { code?: unknown };

@@ -4,6 +4,9 @@
  * nothing here reads the environment.
  */
 
+import { isOrigin } from "../handler/access.ts";
+import { integer, isHost, list, onOff, type Setting, text, timeLimit } from "./setting.ts";
+
 /** How streams are logged: a JSON object per line, a line for people, or not at all. */
 export type LogStyle = "json" | "pretty" | "off";
 
@@ -33,12 +36,14 @@ export interface Settings {
   maxBodyBytes: number;
   maxChatBodyBytes: number;
   disconnectGraceMs: number;
+  drainDelayMs: number;
   drainTimeoutMs: number;
   redisUrl: string;
   redisPrefix: string;
   apiKeys: string[];
   allowedHosts: string[];
   corsOrigins: string[];
+  corsCredentials: boolean;
 }
 
 /** How the server was started, with the command for the help. */
@@ -54,27 +59,6 @@ const COMMANDS = {
  * the file.
  */
 export type StartedBy = keyof typeof COMMANDS;
-
-interface Setting<T> {
-  /** The environment variable; the flag is derived from it. */
-  readonly name: string;
-  /** A placeholder for the value, for the help. */
-  readonly value: string;
-  readonly fallback: T;
-  /** How the help shows the default. @default {as it is} */
-  readonly shown?: string;
-  readonly about: string;
-  /**
-   * Parses the text of the setting.
-   *
-   * @throws {RangeError} If the text is not valid; the message says what it is not.
-   */
-  readonly parse: (text: string) => T;
-  /** Whether the setting has no flag, because other users of the machine can read flags. */
-  readonly secret?: boolean;
-  /** Whether the setting is about the address to listen on. */
-  readonly listens?: boolean;
-}
 
 const FIELDS = list(
   "OPENAI_FIELDS",
@@ -133,17 +117,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     shown: "the usual",
     parse: (text) => text === "none" ? [] : FIELDS.parse(text),
   },
-  openaiStreamOptions: {
-    name: "OPENAI_STREAM_OPTIONS",
-    value: "on|off",
-    fallback: true,
-    shown: "on",
-    about: "whether it gets stream_options",
-    parse: (text) => {
-      if (text === "on" || text === "off") return text === "on";
-      throw new RangeError("on or off");
-    },
-  },
+  openaiStreamOptions: onOff("OPENAI_STREAM_OPTIONS", true, "whether it gets stream_options"),
   openaiFallback: text(
     "OPENAI_FALLBACK",
     "FILE",
@@ -193,12 +167,19 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     3_600_000,
     "ms to continue with no client connected",
   ),
+  drainDelayMs: integer(
+    "DRAIN_DELAY_MS",
+    0,
+    0,
+    3_600_000,
+    "ms after SIGTERM that take new streams",
+  ),
   drainTimeoutMs: integer(
     "DRAIN_TIMEOUT_MS",
     25_000,
     0,
     3_600_000,
-    "ms for open streams after SIGTERM",
+    "ms for open streams after that",
   ),
   redisUrl: {
     ...text("REDIS_URL", "URL", "", "Redis that shares the streams"),
@@ -236,9 +217,10 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     "CORS_ORIGINS",
     "ORIGIN,...",
     "origins allowed to call from a browser",
-    (item) => item === "*" || (URL.canParse(item) && new URL(item).origin === item),
+    (item) => item === "*" || isOrigin(item),
     "origins like https://example.com",
   ),
+  corsCredentials: onOff("CORS_CREDENTIALS", false, "whether those may send cookies"),
 };
 
 /**
@@ -334,62 +316,4 @@ function isFlagOfDeno(flag: string): boolean {
 
 function flagOf({ name }: { readonly name: string }): string {
   return `--${name.toLowerCase().replaceAll("_", "-")}`;
-}
-
-function integer(
-  name: string,
-  fallback: number,
-  min: number,
-  max: number,
-  about: string,
-  orOff = false,
-): Setting<number> {
-  const bounds = `${orOff ? "0 or " : ""}an integer from ${min} to ${max}`;
-  return {
-    name,
-    value: name.endsWith("_MS") ? "MS" : "NUMBER",
-    fallback,
-    about: orOff ? `${about}; 0: off` : about,
-    parse: (text) => {
-      const value = Number(text);
-      const fits = (value >= min && value <= max) || (orOff && value === 0);
-      if (/^\d+$/.test(text) && fits) return value;
-      throw new RangeError(bounds);
-    },
-  };
-}
-
-function timeLimit(name: string, fallback: number, about: string): Setting<number> {
-  return integer(name, fallback, 1, 2 ** 31 - 1, about);
-}
-
-function text(name: string, value: string, fallback: string, about: string): Setting<string> {
-  return { name, value, fallback, about, parse: (text) => text };
-}
-
-function list(
-  name: string,
-  value: string,
-  about: string,
-  fits: (item: string) => boolean,
-  what: string,
-): Setting<string[]> {
-  return {
-    name,
-    value,
-    fallback: [],
-    about,
-    parse: (text) => {
-      const items = text.split(",").map((item) => item.trim()).filter(Boolean);
-      // An empty list would let everybody in where it was meant to let in some.
-      if (items.length > 0 && items.every(fits)) return items;
-      throw new RangeError(`${what} with commas between them`);
-    },
-  };
-}
-
-/** Whether a text is a host as URLs have it: lower case, IPv6 in brackets, without a port. */
-function isHost(text: string): boolean {
-  return text !== "*" && URL.canParse(`http://${text}`) &&
-    new URL(`http://${text}`).hostname === text;
 }

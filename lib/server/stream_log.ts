@@ -31,6 +31,8 @@ export interface Start {
   readonly isOpen: boolean;
   /** A `Host` that is served, if that of `url` is not. */
   readonly host?: string;
+  /** A limit that cannot be kept, and what would allow it. */
+  readonly limit?: string;
 }
 
 /** The events that the entry logs. */
@@ -72,9 +74,9 @@ export function createStreamLog(
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {
-      listening: ({ url, source, isOpen }) => {
-        const warning = isOpen ? { warning: OPEN } : {};
-        print(jsonLine({ time: now(), event: "listening", url, source, ...warning }));
+      listening: ({ url, source, isOpen, limit }) => {
+        const warning = isOpen ? OPEN : undefined;
+        print(jsonLine({ time: now(), event: "listening", url, source, warning, limit }));
       },
       closed: (report) => print(jsonLine({ time: now(), event: "closed", ...fieldsOf(report) })),
       failed,
@@ -100,7 +102,7 @@ export function createStreamLog(
 }
 
 function card(
-  { url, everywhere, source, wantsKey, isOpen, host }: Start,
+  { url, everywhere, source, wantsKey, isOpen, host, limit }: Start,
   paint: (code: number, text: string) => string,
 ): string {
   const width = Math.max(...Object.keys(PLACES).map(({ length }) => length));
@@ -114,7 +116,7 @@ function card(
   const more = headers.length > 0 ? `     ${headers.join(" ")} \\\n` : "";
   return `Spillway listens on ${paint(1, url)}${everywhere ? " (and every other address)" : ""}
 Source: ${printable(source)}
-${isOpen ? `${paint(33, OPEN)}\n` : ""}
+${[isOpen ? OPEN : "", limit ?? ""].filter(Boolean).map((line) => `${paint(33, line)}\n`).join("")}
 ${places.join("\n")}
 ${wantsKey ? "\nWith one of API_KEYS as KEY:" : ""}
 curl -N -X POST -H "Content-Type: application/json" -H "accept: text/event-stream" \\
@@ -136,6 +138,12 @@ function fieldsOf({ outcome, code, ttftMs, durationMs, tokens, bytes, streamId }
     bytes,
     streamId,
   };
+}
+
+/** The line in place of lines that were dropped, because nobody read the log. */
+export function droppedLine(style: LogStyle, lines: number): string {
+  if (style === "json") return jsonLine({ time: now(), event: "dropped", lines });
+  return `${new Date().toTimeString().slice(0, 8)}  ${lines} lines dropped: nobody read the log`;
 }
 
 /** The code of an error that has one, or that was reported of an upstream that has failed. */

@@ -7,7 +7,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { active } from "../../lib/counters.ts";
 import { sse } from "../../lib/http/sse.ts";
+import { resume } from "../../lib/http/resume.ts";
 import type { Item } from "../../lib/item.ts";
+import { MemoryLog } from "../../lib/replay/memory.ts";
 import type { AsyncQueue } from "../../lib/pipeline/queue.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
 import type { ServerSentEvent } from "../../lib/sse/event.ts";
@@ -202,4 +204,57 @@ test("a reader that pauses for less than stallMs gets everything exactly", async
   } finally {
     await server.close();
   }
+});
+
+test("with a log too a client that stalls is `stalled`, at once or after the grace", async () => {
+  for (const disconnect of ["cancel", { continueForMs: 100 }] as const) {
+    const reports: StreamReport[] = [];
+    const reasons: string[] = [];
+    const response = await sse(
+      new Request("http://localhost/"),
+      async ({ signal }) => {
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        reasons.push(signal.reason.code);
+      },
+      {
+        log: new MemoryLog(),
+        stallMs: 200,
+        heartbeatMs: 0,
+        commitAfterMs: 0,
+        disconnect,
+        onClose: (report) => reports.push(report),
+      },
+    );
+    assert.equal(response.status, 200);
+    await until(() => reports.length > 0, 3000, "it was dropped");
+    assert.deepEqual(reports.map(({ outcome, code }) => [outcome, code]), [
+      ["cancelled", "stalled"],
+    ]);
+    await until(() => reasons.length > 0, 100, "the source was told");
+    assert.deepEqual(reasons, ["stalled"]);
+  }
+  await until(() => total(active) === 0, 1000, "nothing left");
+});
+
+test("a client that disconnects after another has stalled is why the generation ends", async () => {
+  const log = new MemoryLog();
+  const reports: StreamReport[] = [];
+  const source = async ({ signal }: { signal: AbortSignal }) => {
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  };
+  const options = { log, heartbeatMs: 0, commitAfterMs: 0, disconnect: "cancel" } as const;
+  const onClose = (report: StreamReport) => void reports.push(report);
+  const first = await sse(new Request("http://localhost/"), source, {
+    ...options,
+    stallMs: 200,
+    onClose,
+  });
+  const streamId = first.headers.get("x-stream-id")!;
+  const second = await resume(new Request("http://localhost/"), { log, streamId });
+  const reader = second.body!.getReader();
+  await reader.read();
+  await until(() => active.readers === 1, 3000, "the first is dropped");
+  await reader.cancel();
+  await until(() => reports.length > 0, 1000, "the end");
+  assert.equal(reports[0]?.code, "disconnected");
 });

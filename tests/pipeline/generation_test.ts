@@ -166,7 +166,7 @@ const WAYS: Record<string, Way> = {
     reported: 0,
   },
   "nobody reads on": {
-    do: ({ generation }) => generation.abandon(),
+    do: ({ generation }) => generation.abandon("disconnected"),
     end: "cancelled disconnected",
     event: "failed",
     reported: 0,

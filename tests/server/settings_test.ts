@@ -26,12 +26,14 @@ const DEFAULTS: Settings = {
   maxBodyBytes: 1_048_576,
   maxChatBodyBytes: 33_554_432,
   disconnectGraceMs: 10_000,
+  drainDelayMs: 0,
   drainTimeoutMs: 25_000,
   redisUrl: "",
   redisPrefix: "spillway:",
   apiKeys: [],
   allowedHosts: [],
   corsOrigins: [],
+  corsCredentials: false,
 };
 
 function read(args: string[], environment = {}, startedBy: StartedBy = "bun") {
@@ -67,7 +69,9 @@ const GIVEN: Record<string, [text: string, name: keyof Settings, value: unknown]
   MAX_STREAMS: ["1", "maxStreams", 1],
   DISCONNECT_GRACE_MS: ["0", "disconnectGraceMs", 0],
   ALLOWED_HOSTS: [" a.example, ,b.example", "allowedHosts", ["a.example", "b.example"]],
-  CORS_ORIGINS: ["https://a.example", "corsOrigins", ["https://a.example"]],
+  CORS_ORIGINS: ["https://a.example,app://b", "corsOrigins", ["https://a.example", "app://b"]],
+  CORS_CREDENTIALS: ["on", "corsCredentials", true],
+  DRAIN_DELAY_MS: ["5000", "drainDelayMs", 5000],
 };
 
 for (const [variable, [text, name, value]] of Object.entries(GIVEN)) {

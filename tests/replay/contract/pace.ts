@@ -255,8 +255,8 @@ export function paceRules(rule: Rule): void {
     const counter = new Counter(1000);
     await scene.start(counter.source, { stallMs: 100, disconnect: { continueForMs: 100 } });
     await until(() => counter.signal?.aborted === true, PATIENCE_MS, "the source is let go");
-    assert.equal(counter.signal!.reason.code, "disconnected");
-    assert.deepEqual(await scene.closed(), ["cancelled disconnected"]);
+    assert.equal(counter.signal!.reason.code, "stalled");
+    assert.deepEqual(await scene.closed(), ["cancelled stalled"]);
   });
 
   rule("readers at every pace beside a flood: each exact, or told", async (scene) => {
