@@ -58,6 +58,38 @@ const ends: Record<string, number> = {};
 const violations: string[] = [];
 let count = 0;
 
+/** Aborts when nothing has come for 20 s, not even a heartbeat. */
+class Patience {
+  readonly #abort = new AbortController();
+  readonly signal: AbortSignal = this.#abort.signal;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor() {
+    this.heard();
+  }
+
+  heard(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#abort.abort(), 20_000);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** The same bytes, each of which is heard. */
+  listen(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+    return body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform: (chunk, controller) => {
+          this.heard();
+          controller.enqueue(chunk);
+        },
+      }),
+    );
+  }
+}
+
 /** One answer, with as many connections as it takes. */
 async function readOne(url: string): Promise<void> {
   const isWhole = chance() < 0.6;
@@ -72,17 +104,19 @@ async function readOne(url: string): Promise<void> {
   let id = "";
   const say = (end: string) => ends[end] = (ends[end] ?? 0) + 1;
   for (let attempt = 0; attempt < 60; attempt++) {
+    const patience = new Patience();
+    const { signal } = patience;
     try {
       const response = id === ""
         ? await fetch(`${url}/streaming`, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body,
-          signal: AbortSignal.timeout(20_000),
+          signal,
         })
         : await fetch(`${url}/streaming/${id.replace(/\.\d+$/, "")}`, {
           headers: { "last-event-id": id },
-          signal: AbortSignal.timeout(20_000),
+          signal,
         });
       if (response.status === 204) {
         if (got !== text) violations.push(`${model}: 204 after ${got.length} of ${text.length}`);
@@ -94,7 +128,7 @@ async function readOne(url: string): Promise<void> {
         if (isWhole) violations.push(`${model}: ${response.status} ${code}`);
         return void say(`${response.status} ${code}`);
       }
-      for await (const event of decodeEvents(response.body!)) {
+      for await (const event of decodeEvents(patience.listen(response.body!))) {
         if (event.lastEventId !== "") id = event.lastEventId;
         const data = JSON.parse(event.data);
         if (event.event === "failed") {
@@ -109,10 +143,12 @@ async function readOne(url: string): Promise<void> {
         }
         got += data.token ?? "";
       }
-    } catch (error) {
-      if ((error as Error).name === "TimeoutError") violations.push(`${model}: silence for 20 s`);
+    } catch {
+      if (signal.aborted) violations.push(`${model}: silence for 20 s`);
       // It was cut. Without an id there is nothing to come back with.
       if (id === "") got = "";
+    } finally {
+      patience.end();
     }
     await sleep(int(chance, 50));
   }
