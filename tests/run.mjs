@@ -14,7 +14,14 @@ import { differences } from "./support/same_tests.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
 const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}`, NO_COLOR: "1" };
-const MARKDOWN = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "skills"];
+const MARKDOWN = [
+  "README.md",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+  "SECURITY.md",
+  "AGENTS.md",
+  "skills",
+];
 const ours = ["mod.ts", "lib", "tests", "bench", "docs", "scripts", ...MARKDOWN];
 
 /** How many tests a runner says have passed and failed; a check without tests counts as one. */
@@ -26,6 +33,9 @@ const denoCounts = (output) =>
 
 const nodeCounts = (output) =>
   [/^# pass (\d+)$/m, /^# fail (\d+)$/m].map((count) => find(output, count));
+
+const attackCounts = (output) =>
+  [/^(\d+) passed/m, /^\d+ passed, (\d+) failed/m].map((count) => find(output, count));
 
 const INTEROP = "tests/interop";
 const BROWSER = "tests/browser";
@@ -153,6 +163,8 @@ const lanes = [
     ["tests on Node", [...NODE_PAIRS, ...suite], nodeCounts],
     // Here, because the lane of Deno's own tests is the longest.
     ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
+    // Some seconds of them; `npm run test:attacks` has all.
+    ["attacks on each runtime", ["node", "tests/attacks/run.ts", "--quick"], attackCounts],
   ],
 ];
 
