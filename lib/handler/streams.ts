@@ -86,14 +86,14 @@ export class Streams {
     const written: CheckedOptions = {
       ...options,
       ...definedOf({ owner, chatId, format: route.format?.(body) }),
+      onClose: observe(request, modelOf(route, body)),
     };
     let input = read;
     if (!route.schema) input = await checkInput(schema, read, request.signal, route.invalidStatus);
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
-    const onClose = observe(request, modelOf(route, body));
-    return respond(request, source, { ...written, onClose }, { ...observer, input });
+    return respond(request, source, written, { ...observer, input });
   }
 
   /**
