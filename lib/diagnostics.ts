@@ -31,8 +31,8 @@ const channels = /* @__PURE__ */ new Map<ChannelName, Channel | undefined>();
  * or a worker holds no module of Node's.
  */
 function channelOf(name: ChannelName): Channel | undefined {
-  if (channels.has(name)) return channels.get(name);
-  let found: Channel | undefined;
+  let found = channels.get(name);
+  if (found !== undefined || channels.has(name)) return found;
   try {
     const { process } = globalThis as Runtime;
     found = process?.getBuiltinModule?.("node:diagnostics_channel")?.channel(name);

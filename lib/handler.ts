@@ -41,7 +41,13 @@ export type { BodyLimits } from "./handler/body.ts";
 export type { OutputOf, StandardIssue, StandardResult, StandardSchema } from "./handler/input.ts";
 export type { Stats } from "./handler/metrics.ts";
 export type { ActiveCounts } from "./counters.ts";
-export type { ProcessTotals, UpstreamErrorKind } from "./totals.ts";
+export type {
+  LogReaderEnd,
+  LogRejection,
+  ProcessTotals,
+  ResumeResult,
+  UpstreamErrorKind,
+} from "./totals.ts";
 export type { LogUsage } from "./http/replay_log.ts";
 export type { ApiInfo } from "./handler/openapi/document.ts";
 export { openApi } from "./handler/openapi/open_api.ts";

@@ -4,53 +4,56 @@
  * count here.
  */
 
-/** How a client's attempt to come back to a logged stream can end, beside error codes. */
-const RESUMES = {
-  resumed: 0,
-  nothing: 0,
-  not_found: 0,
-  gone: 0,
-  bad_request: 0,
-  not_acceptable: 0,
-  log_unavailable: 0,
-  other: 0,
-};
-/** How a reader of a logged stream can end. */
-const LOG_READERS = {
-  served: 0,
-  disconnected: 0,
-  stalled: 0,
-  lagged: 0,
-  producer_lost: 0,
-  shutting_down: 0,
-  other: 0,
-};
-/** Why a log can take no stream. */
-const LOG_REJECTIONS = { log_full: 0, stream_exists: 0, other: 0 };
-/** What can be wrong with an upstream's answer. */
-const UPSTREAM_ERRORS = {
-  unreachable: 0,
-  timeout: 0,
-  unauthorized: 0,
-  not_found: 0,
-  rate_limited: 0,
-  rejected: 0,
-  server_error: 0,
-  bad_response: 0,
-  failed: 0,
-  truncated: 0,
-  too_large: 0,
-  other: 0,
-};
+/** How a client's attempt to come back to a logged stream ended: 200, 204, or an error code. */
+export type ResumeResult =
+  | "resumed"
+  | "nothing"
+  | "not_found"
+  | "gone"
+  | "bad_request"
+  | "not_acceptable"
+  | "log_unavailable"
+  | "other";
+
+/** How a reader of a logged stream ended: it has all of it, or an error code. */
+export type LogReaderEnd =
+  | "served"
+  | "disconnected"
+  | "stalled"
+  | "lagged"
+  | "producer_lost"
+  | "shutting_down"
+  | "other";
+
+/** Why a log took no stream: an error code. */
+export type LogRejection =
+  | "log_full"
+  | "stream_exists"
+  | "other";
+
+/** What was wrong with an upstream's answer. */
+export type UpstreamErrorKind =
+  | "unreachable"
+  | "timeout"
+  | "unauthorized"
+  | "not_found"
+  | "rate_limited"
+  | "rejected"
+  | "server_error"
+  | "bad_response"
+  | "failed"
+  | "truncated"
+  | "too_large"
+  | "other";
 
 /** What has happened in this process since it began, whichever handler or `sse` did it. */
 export interface ProcessTotals {
   /** Attempts to come back to a logged stream: `resumed`, `nothing` (204), or why not. */
-  readonly resumes: Record<keyof typeof RESUMES, number>;
+  readonly resumes: Record<ResumeResult, number>;
   /** Readers of logged streams that have ended: `served` to the end, or why not. */
-  readonly logReaders: Record<keyof typeof LOG_READERS, number>;
+  readonly logReaders: Record<LogReaderEnd, number>;
   /** Streams that logs have not taken, by error code. */
-  readonly logRejections: Record<keyof typeof LOG_REJECTIONS, number>;
+  readonly logRejections: Record<LogRejection, number>;
   /** Events that were written to logs. */
   logEvents: number;
   /** Bytes of those events. */
@@ -69,14 +72,28 @@ export interface ProcessTotals {
   readonly upstreamErrors: Record<UpstreamErrorKind, number>;
 }
 
-/** What was wrong with an upstream's answer. */
-export type UpstreamErrorKind = keyof typeof UPSTREAM_ERRORS;
-
 /** The totals of this process. Every name of a record is there from the start, at 0. */
 export const totals: ProcessTotals = {
-  resumes: RESUMES,
-  logReaders: LOG_READERS,
-  logRejections: LOG_REJECTIONS,
+  resumes: {
+    resumed: 0,
+    nothing: 0,
+    not_found: 0,
+    gone: 0,
+    bad_request: 0,
+    not_acceptable: 0,
+    log_unavailable: 0,
+    other: 0,
+  },
+  logReaders: {
+    served: 0,
+    disconnected: 0,
+    stalled: 0,
+    lagged: 0,
+    producer_lost: 0,
+    shutting_down: 0,
+    other: 0,
+  },
+  logRejections: { log_full: 0, stream_exists: 0, other: 0 },
   logEvents: 0,
   logBytes: 0,
   storeCalls: { ok: 0, failed: 0 },
@@ -84,7 +101,20 @@ export const totals: ProcessTotals = {
   upstreamRequests: 0,
   upstreamRetries: 0,
   upstreamFallbacks: 0,
-  upstreamErrors: UPSTREAM_ERRORS,
+  upstreamErrors: {
+    unreachable: 0,
+    timeout: 0,
+    unauthorized: 0,
+    not_found: 0,
+    rate_limited: 0,
+    rejected: 0,
+    server_error: 0,
+    bad_response: 0,
+    failed: 0,
+    truncated: 0,
+    too_large: 0,
+    other: 0,
+  },
 };
 
 /** Adds 1 to a count; what has no name of its own is `other`. */

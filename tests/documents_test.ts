@@ -411,7 +411,8 @@ test("every recipe is run by name", () => {
 test("no code of the documents escapes being run", () => {
   const RECIPE_LANGUAGES = ["ts ignore", "js ignore", "nginx", "caddyfile", "haproxy", "apache"];
   // `tests/package/` takes what is `json` from the page: it maps names to the sources.
-  const LANGUAGES = ["ts", "sh", "console", "json", ...RECIPE_LANGUAGES];
+  // `tests/metrics/` runs what Prometheus reads.
+  const LANGUAGES = ["ts", "sh", "console", "json", "promql", "yaml", ...RECIPE_LANGUAGES];
   const run = new Set(recipes.map(({ code }) => code));
   const escaped = blocks.filter(({ language, code }) =>
     !LANGUAGES.includes(language) || RECIPE_LANGUAGES.includes(language) && !run.has(code)

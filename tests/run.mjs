@@ -188,6 +188,11 @@ const longChecks = [
     PACKAGES,
   ],
   ["stack", [...BUN_LONG, "./tests/stack/stack.interop.ts"], bunCounts],
+  [
+    "metrics in Prometheus",
+    [...BUN_LONG, "./tests/metrics/prometheus.interop.ts", "./tests/handler/metrics_docs_test.ts"],
+    bunCounts,
+  ],
 ];
 
 const isLong = process.argv[2] === "--long";

@@ -83,7 +83,7 @@ export class ModelMetrics {
   }
 
   #countOf(outcome: string, code: string): { count: number } {
-    const key = `${outcome} ${code}`;
+    const key = code === "" ? outcome : `${outcome} ${code}`;
     let found = this.streams.get(key);
     if (found === undefined) this.streams.set(key, found = { outcome, code, count: 0 });
     return found;
@@ -195,13 +195,10 @@ export class CountingBodyReader extends BodyReader {
     return this.#counted(super.skip(...args));
   }
 
-  async #counted<T>(reading: Promise<T>): Promise<T> {
-    try {
-      return await reading;
-    } catch (error) {
-      this.#metrics.rejectedBody(error);
-      throw error;
-    }
+  #counted<T>(reading: Promise<T>): Promise<T> {
+    // Beside the caller, who waits for no further turn.
+    reading.catch((error) => this.#metrics.rejectedBody(error));
+    return reading;
   }
 }
 

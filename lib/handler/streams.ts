@@ -87,22 +87,22 @@ export class Streams {
   ): Promise<Response> {
     const { options, schema, inputFrom, observe } = this.#init;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
+    const ended = observe(request, modelOf(route, body));
     const written: CheckedOptions = {
       ...options,
       ...definedOf({ owner, chatId, format: route.format?.(body) }),
+      onClose(report) {
+        // Of a recorded stream the log tells, as soon as the reader is dropped.
+        if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
+        ended(report);
+      },
     };
     let input = read;
     if (!route.schema) input = await checkInput(schema, read, request.signal, route.invalidStatus);
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
-    const ended = observe(request, modelOf(route, body));
-    const onClose: typeof ended = (report) => {
-      // Of a recorded stream the log tells, as soon as the reader is dropped.
-      if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
-      ended(report);
-    };
-    return respond(request, source, { ...written, onClose }, { ...observer, input });
+    return respond(request, source, written, { ...observer, input });
   }
 
   /**

@@ -79,6 +79,8 @@ export class ChunkTimes {
   #chunkMs: number;
   #hasBegun = false;
   #hasItem = false;
+  /** Whether our own client was slow since the last chunk came. */
+  #wasHeld = false;
 
   /**
    * Begins with a request.
@@ -92,6 +94,8 @@ export class ChunkTimes {
   /** Called with the time at which a chunk came, before its items are read. */
   chunk(nowMs: number): void {
     this.#settle();
+    if (this.#wasHeld) this.#itemMs = undefined;
+    this.#wasHeld = false;
     this.#chunkMs = nowMs;
   }
 
@@ -102,8 +106,7 @@ export class ChunkTimes {
 
   /** Called when our own client was slow: the time until the next chunk is not the upstream's. */
   held(): void {
-    this.#settle();
-    this.#itemMs = undefined;
+    this.#wasHeld = true;
   }
 
   /** Called at the end of the response. */

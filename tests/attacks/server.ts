@@ -95,16 +95,20 @@ async function control(path: string): Promise<Response> {
   return Response.json(state);
 }
 
-const served = await listen(async (request, info) => {
-  try {
-    if (request.headers.has("x-control")) return control(request.headers.get("x-control")!);
-    state.handled++;
-    return await handler.fetch(request, info);
-  } catch (error) {
-    state.thrown.push(String(error));
-    return new Response("thrown", { status: 500 });
-  }
-}, { hostname: "127.0.0.1", port: 0 });
+const served = await listen(
+  async (request, info) => {
+    try {
+      if (request.headers.has("x-control")) return control(request.headers.get("x-control")!);
+      state.handled++;
+      return await handler.fetch(request, info);
+    } catch (error) {
+      state.thrown.push(String(error));
+      return new Response("thrown", { status: 500 });
+    }
+  },
+  { hostname: "127.0.0.1", port: 0 },
+  (error) => state.thrown.push(String(error)),
+);
 console.log(`port ${served.port}`);
 // Whoever started this is gone, however they went.
 process.stdin.on("end", () => process.exit(1)).resume();

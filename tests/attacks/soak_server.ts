@@ -35,19 +35,23 @@ const handler = createHandler({
   onError: () => {}, // Its upstream breaks all the time.
 });
 const thrown: string[] = [];
-const served = await listen(async (request, info) => {
-  try {
-    if (!request.headers.has("x-control")) return await handler.fetch(request, info);
-    for (let i = 0; i < 3; i++) {
-      runtime.Bun?.gc(true);
-      runtime.gc?.();
+const served = await listen(
+  async (request, info) => {
+    try {
+      if (!request.headers.has("x-control")) return await handler.fetch(request, info);
+      for (let i = 0; i < 3; i++) {
+        runtime.Bun?.gc(true);
+        runtime.gc?.();
+      }
+      const { rss, heapUsed } = process.memoryUsage();
+      return Response.json({ active, thrown, rssBytes: rss, heapBytes: heapUsed });
+    } catch (error) {
+      thrown.push(String(error));
+      return new Response("thrown", { status: 500 });
     }
-    const { rss, heapUsed } = process.memoryUsage();
-    return Response.json({ active, thrown, rssBytes: rss, heapBytes: heapUsed });
-  } catch (error) {
-    thrown.push(String(error));
-    return new Response("thrown", { status: 500 });
-  }
-}, { hostname: "127.0.0.1", port: 0 });
+  },
+  { hostname: "127.0.0.1", port: 0 },
+  (error) => thrown.push(String(error)),
+);
 console.log(`port ${served.port}`);
 process.stdin.on("end", () => process.exit(1)).resume();

@@ -69,13 +69,13 @@ test("openai() sends the trace to its upstream; a header of the operator's own s
   const upstream = await upstreamOf();
   try {
     const options = { baseURL: upstream.url, model: "m" };
-    assert.equal(await post(openai(options), `00-${TRACE}`), 200);
-    assert.equal(await post(openai(options), `00-${TRACE}-no`), 200);
+    // One source, for the headers of one request must not stay for the next.
+    const source = openai(options);
+    assert.equal(await post(source, `00-${TRACE}`), 200);
+    assert.equal(await post(source, `00-${TRACE}-no`), 200);
     const own = openai({ ...options, headers: { traceparent: "mine" } });
     assert.equal(await post(own, `00-${TRACE}`), 200);
-    // The headers of one request do not stay for the next one.
-    assert.equal(await post(openai(options), ""), 200);
-    assert.deepEqual(upstream.got, [`00-${TRACE}`, null, "mine", null]);
+    assert.deepEqual(upstream.got, [`00-${TRACE}`, null, "mine"]);
   } finally {
     await upstream.close();
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { EventStore, Producer } from "../../../lib/replay/shared/event_store.ts";
 import { StoreLink } from "../../../lib/replay/shared/store_link.ts";
+import { times, totals } from "../../../lib/totals.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 const producer: Producer = { id: "one", leaseMs: 10_000, liveMs: 60_000, keepMs: 60_000 };
@@ -124,5 +125,30 @@ test("StoreLink takes a store that throws for one that rejects", async () => {
   });
   await assert.rejects(link.call((store) => store.latest("chat")), unavailable);
   assert.deepEqual(told, ["thrown"]);
+  link.close();
+});
+
+test("StoreLink counts calls with their time, and outages", async () => {
+  const before = { ...totals.storeCalls, outages: totals.storeOutages, sum: times.storeCall.sum };
+  const clock = new FakeClock();
+  let isAway = false;
+  const { link, call } = linkTo(async () => {
+    await new Promise<void>((resolve) => void clock.setTimer(resolve, 30));
+    if (isAway) throw new Error("away");
+    return "here";
+  }, clock);
+  const first = call();
+  await clock.advance(30);
+  await first;
+  isAway = true;
+  const second = assert.rejects(call(), unavailable);
+  await clock.advance(30);
+  await second;
+  assert.deepEqual(
+    [totals.storeCalls.ok - before.ok, totals.storeCalls.failed - before.failed],
+    [1, 1],
+  );
+  assert.equal(totals.storeOutages - before.outages, 1);
+  assert.equal(Math.round((times.storeCall.sum - before.sum) * 1000), 60);
   link.close();
 });
