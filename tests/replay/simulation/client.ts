@@ -32,7 +32,7 @@ export class Client {
   #last: number;
   #tries = 0;
 
-  /** @param after The last event that the client says it has; `undefined` starts the stream. */
+  /** @param after The last event that the client says it has. */
   constructor(name: string, run: Run, stream: SimStream, after = 0) {
     this.name = name;
     this.#run = run;
@@ -51,8 +51,8 @@ export class Client {
     if (!(response instanceof Response)) return this.#end("no response");
     if (response.status === 200) {
       stream.isKnown = true;
-      const parting = await this.#read(process, response, abort);
-      return await this.#goOn(parting);
+      await this.#read(process, response, abort);
+      return await this.#goOn();
     }
     const isTired = response.status === 502 && stream.fails && stream.count === 0;
     if (!isTired) this.#fail(`POST gives ${response.status} ${await response.text()}`);
@@ -61,18 +61,17 @@ export class Client {
 
   /** Comes to a stream that somebody else has started. */
   async join(): Promise<void> {
-    await this.#goOn("left");
+    await this.#goOn();
   }
 
   /** Connects again and again until there is nothing more to come. */
-  async #goOn(parting: Parting): Promise<void> {
+  async #goOn(): Promise<void> {
     const { world } = this.#run;
     while (this.outcome === undefined) {
-      if (parting === "told" && this.outcome !== undefined) return;
       if (!this.#run.isCalm && this.#chance() < 0.1) return this.#end("vanished");
       await world.clock.sleep(spread(this.#chance, 1, this.#run.isCalm ? 1000 : 6000));
       const process = this.#run.anyProcess(this.#chance);
-      if (process !== undefined) parting = await this.#resume(process);
+      if (process !== undefined) await this.#resume(process);
     }
     // Some ask once more, though they have it all.
     if (this.outcome.startsWith("done") && this.#chance() < 0.2) await this.#askAgain();
