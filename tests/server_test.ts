@@ -403,7 +403,7 @@ for (const runtime of RUNTIMES) {
     assert.match(text, /^spillway_ended_total\{outcome="cancelled"\} 1$/m);
     // Every line is a comment or a sample.
     for (const line of text.trimEnd().split("\n")) {
-      assert.match(line, /^# (HELP|TYPE) \w+ .+$|^\w+(\{\w+="\w+"\})? \d+$/);
+      assert.match(line, /^# (HELP|TYPE) \w+ .+$|^\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [\d.e+-]+$/);
     }
   });
 

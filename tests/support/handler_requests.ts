@@ -112,6 +112,10 @@ export function lasting(): { source: Source<ChatInput>; seen: { aborted: boolean
   return { source, seen };
 }
 
+/** Waits until nothing is left of any stream: those of earlier tests may still end. */
+export const nothingLeft = (): Promise<void> =>
+  until(() => total(active) === 0, 2000, "nothing is left");
+
 /** The reader of `body` leaves for good, and nothing of it stays. */
 export async function assertLeaves(path: string, body: unknown): Promise<void> {
   const { source, seen } = lasting();
@@ -127,7 +131,7 @@ export async function assertLeaves(path: string, body: unknown): Promise<void> {
   abort.abort();
   await until(() => seen.aborted, 100, "the source was told");
   await (await asked).body?.cancel().catch(() => {});
-  assert.equal(total(active), 0);
+  await nothingLeft();
 }
 
 /** A source that says what its test tells it to, and lets be seen what became of it. */

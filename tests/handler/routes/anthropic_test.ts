@@ -1,9 +1,7 @@
 /** `POST /v1/messages`: what reaches the source, what comes back, and how it refuses. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { active } from "../../../lib/counters.ts";
 import { createHandler } from "../../../lib/handler.ts";
-import { total } from "../../support/child.ts";
 import {
   ask,
   assertLeaves,
@@ -11,6 +9,7 @@ import {
   FAILURES,
   HOSTILE,
   keeper,
+  nothingLeft,
   post,
   quiet,
   SMALL,
@@ -46,7 +45,7 @@ test("messages stream, under the name that was asked for", async () => {
   assert.equal(events[0]?.event, "message_start");
   assert.equal(events[0]?.value.message.model, "any");
   assert.equal(events.at(-1)?.event, "message_stop");
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 test("messages are one document without stream", async () => {
@@ -60,7 +59,7 @@ test("messages are one document without stream", async () => {
     assert.deepEqual(document.content, [{ type: "text", text: "Hello 世界" }]);
     assert.equal(document.stop_reason, "end_turn");
   }
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 test("messages keep hostile text, streamed and whole", async () => {
@@ -214,7 +213,7 @@ for (const [fields, path] of FAULTS) {
     assert.deepEqual([error.status, error.type], [400, "invalid_request_error"]);
     assert(error.message.includes(`: ${path}: `), error.message);
     assert.equal(inputs.length, 0);
-    assert.equal(total(active), 0);
+    await nothingLeft();
   });
 }
 
@@ -242,7 +241,7 @@ for (const stream of [true, false]) {
     assert.equal(limited.headers.get("retry-after"), "7");
     const error = await refusal(limited);
     assert.deepEqual([error.status, error.type], [429, "rate_limit_error"]);
-    assert.equal(total(active), 0);
+    await nothingLeft();
   });
 
   test(`messages with stream: ${stream} end when their reader leaves`, async () => {
@@ -262,5 +261,5 @@ test("messages that are one document are none when their source fails midway", a
   const handler = createHandler({ source: FAILURES.late, ...quiet });
   const error = await refusal(await post(handler, PATH, { ...body, stream: false }));
   assert.deepEqual([error.status, error.type], [502, "api_error"]);
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });

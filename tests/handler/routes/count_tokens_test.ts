@@ -1,12 +1,10 @@
 /** `POST /v1/messages/count_tokens`: the estimate, the application's own count, and the same refusals. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { active } from "../../../lib/counters.ts";
 import { createHandler, type HandlerOptions, StreamError } from "../../../mod.ts";
 import type { CountTokensContext } from "../../../lib/handler.ts";
 import { estimateTokens } from "../../../lib/handler/routes/count_tokens.ts";
-import { total } from "../../support/child.ts";
-import { ask, post, quiet, refusal } from "../../support/handler_requests.ts";
+import { ask, nothingLeft, post, quiet, refusal } from "../../support/handler_requests.ts";
 
 const PATH = "/v1/messages/count_tokens";
 const messages = [{ role: "user", content: "Hello?" }];
@@ -28,7 +26,7 @@ test("a request is counted without being sent, max_tokens or not", async () => {
     assert.deepEqual(await response.json(), { input_tokens: 2 + 4 });
   }
   assert.equal(runs(), 0);
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 // https://github.com/router-for-me/CLIProxyAPI/issues/679
@@ -144,5 +142,5 @@ test("a request that POST /v1/messages refuses is not counted either", async () 
   const get = await ask(handler, PATH, { headers: { "x-api-key": "k" } });
   assert.equal(get.headers.get("allow"), "POST, OPTIONS");
   await refusal(get, 405, "anthropic");
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });

@@ -1,9 +1,7 @@
 /** `POST /v1/chat/completions`: what reaches the source, what comes back, and how it refuses. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { active } from "../../../lib/counters.ts";
 import { createHandler } from "../../../lib/handler.ts";
-import { total } from "../../support/child.ts";
 import {
   ask,
   assertLeaves,
@@ -11,6 +9,7 @@ import {
   FAILURES,
   HOSTILE,
   keeper,
+  nothingLeft,
   post,
   quiet,
   SMALL,
@@ -53,7 +52,7 @@ test("chat completions stream, under the name that was asked for", async () => {
     assert.equal(chunk.model, "any");
     assert(!("usage" in chunk));
   }
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 test("chat completions tell the usage where it is asked for", async () => {
@@ -76,7 +75,7 @@ for (const stream of [false, undefined, null]) {
     assert.equal(document.choices[0].message.content, "Hello 世界");
     assert.equal(document.choices[0].finish_reason, "stop");
     assert.equal(document.usage.completion_tokens, 2);
-    assert.equal(total(active), 0);
+    await nothingLeft();
   });
 }
 
@@ -252,7 +251,7 @@ for (const [fields, param] of FAULTS) {
     ]);
     assert(error.message.includes(param), error.message);
     assert.equal(inputs.length, 0);
-    assert.equal(total(active), 0);
+    await nothingLeft();
   });
 }
 
@@ -293,7 +292,7 @@ test("chat completions refuse a body that never comes with 408, in OpenAI's shap
   } as RequestInit;
   const response = await handler.fetch(new Request(`http://localhost${PATH}`, init));
   assert.equal((await refusal(response)).status, 408);
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 for (const stream of [true, false]) {
@@ -309,7 +308,7 @@ for (const stream of [true, false]) {
     const limited = await post(handler, PATH, { ...body, stream });
     assert.equal(limited.headers.get("retry-after"), "7");
     assert.equal((await refusal(limited)).status, 429);
-    assert.equal(total(active), 0);
+    await nothingLeft();
   });
 
   test(`chat completions with stream: ${stream} end when their reader leaves`, async () => {
@@ -329,7 +328,7 @@ test("chat completions that are one document are none when their source fails mi
   const handler = createHandler({ source: FAILURES.late, ...quiet });
   const error = await refusal(await post(handler, PATH, { ...body, stream: false }));
   assert.deepEqual([error.status, error.code], [502, "truncated"]);
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 test("chat completions ask no Accept header and no format", async () => {

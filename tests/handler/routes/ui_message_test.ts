@@ -1,9 +1,7 @@
 /** `POST /api/chat`: what reaches the source, what comes back, and how it refuses. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { active } from "../../../lib/counters.ts";
 import { createHandler } from "../../../lib/handler.ts";
-import { total } from "../../support/child.ts";
 import {
   ask,
   assertLeaves,
@@ -11,6 +9,7 @@ import {
   FAILURES,
   HOSTILE,
   keeper,
+  nothingLeft,
   post,
   quiet,
   SMALL,
@@ -50,7 +49,7 @@ test("a chat streams the AI SDK's parts", async () => {
   assert.equal(text, "Hello 世界");
   assert.equal(parts[0].type, "start");
   assert.equal(parts.at(-1).type, "finish");
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 test("a chat keeps hostile text", async () => {
@@ -178,7 +177,7 @@ for (const [fields, pointer] of FAULTS) {
     assert.deepEqual([status, code], [422, "invalid_input"]);
     assert.deepEqual(errors.map((fault: { pointer: string }) => fault.pointer), [pointer]);
     assert.equal(inputs.length, 0);
-    assert.equal(total(active), 0);
+    await nothingLeft();
   });
 }
 
@@ -202,7 +201,7 @@ test("a chat tells an early failure by its status, and a late one in the stream"
   assert.equal(text, "half");
   assert(parts.some(({ type }) => type === "error"));
   assert(!parts.some(({ type, finishReason }) => type === "finish" && finishReason === "stop"));
-  assert.equal(total(active), 0);
+  await nothingLeft();
 });
 
 test("a chat ends when its reader leaves", async () => {
