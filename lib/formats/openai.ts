@@ -192,7 +192,7 @@ class ChunkFramer extends PartFramer {
 
 class Completion extends Transcript {
   #refusal = "";
-  #further: unknown;
+  readonly #further = noMembers();
   readonly #context: FormatContext;
   readonly #model: string;
 
@@ -216,7 +216,7 @@ class Completion extends Transcript {
     const delta = deltaOf(event, data);
     if (delta === undefined) return;
     this.keep(utf8Length(json));
-    this.#further = merged(this.#further, delta);
+    merge(this.#further, delta);
   }
 
   protected finish(out: EventSink, end: End): void {
@@ -257,24 +257,30 @@ function deltaOf(event: string | undefined, data: unknown): Extra | undefined {
   return url === undefined ? undefined : { images: [{ type: "image_url", image_url: { url } }] };
 }
 
+/** Texts of audio, whose pieces may be alike: silence is. */
+const GROWING: ReadonlySet<string> = new Set(["data", "transcript"]);
+
 /**
- * What deltas make together: lists and texts grow, but for a name that each of them repeats. What is
- * old is changed: a copy for each delta would take quadratic time.
+ * Adds a delta to what deltas make together, in time in proportion to it: lists and texts grow, but
+ * for a name that each of them repeats.
  */
-function merged(old: unknown, fresh: unknown): unknown {
-  if (Array.isArray(fresh)) {
-    const list: unknown[] = Array.isArray(old) ? old : [];
-    for (const value of fresh) list.push(merged(undefined, value));
-    return list;
+function merge(all: Extra, fresh: object): Extra {
+  for (const [name, value] of Object.entries(fresh)) {
+    const old = all[name];
+    if (Array.isArray(value)) {
+      const list = Array.isArray(old) ? old : all[name] = [];
+      for (const entry of value) list.push(entry);
+    } else if (isObject(value)) {
+      all[name] = merge(isObject(old) && !Array.isArray(old) ? old as Extra : noMembers(), value);
+    } else if (typeof old !== "string" || typeof value !== "string") all[name] = value;
+    else if (old !== value || GROWING.has(name)) all[name] = old + value;
   }
-  if (typeof old === "string" && typeof fresh === "string") {
-    return old === fresh ? old : old + fresh;
-  }
-  if (!isObject(fresh)) return fresh;
-  // Without a prototype: a name may be __proto__.
-  const all: Extra = isObject(old) && !Array.isArray(old) ? old as Extra : Object.create(null);
-  for (const [name, value] of Object.entries(fresh)) all[name] = merged(all[name], value);
   return all;
+}
+
+/** An object without a prototype, where `__proto__` is a name like any other. */
+function noMembers(): Extra {
+  return Object.create(null);
 }
 
 /** The fields that each chunk and each document begins with. */
