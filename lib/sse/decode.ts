@@ -6,6 +6,7 @@
 import { decoderError } from "./codes.ts";
 import type { ServerSentEvent } from "./event.ts";
 import { checkOptionNames } from "../option_names.ts";
+import { utf8Length } from "../values.ts";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -386,17 +387,6 @@ function firstBreak(bytes: Uint8Array, from: number): number {
   let at = from;
   while (bytes[at] !== LF && bytes[at] !== CR) at++;
   return at;
-}
-
-/** The length of well-formed text in bytes of UTF-8. */
-function utf8Length(text: string): number {
-  let size = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    // Each half of a surrogate pair stands for two of its four bytes.
-    if (code >= 0x80) size += code >= 0x800 && (code & 0xf800) !== 0xd800 ? 2 : 1;
-  }
-  return size;
 }
 
 function limit(name: string, value = 1024 * 1024): number {
