@@ -20,17 +20,17 @@ function relay(context: SourceContext<{ query: string }>) {
     model: `mock:${model}`,
     apiKey: "key",
     messages: () => [{ role: "user", content: words.join(" ") }],
-    headTimeoutMs: 2000,
-    firstTokenTimeoutMs: 2000,
-    tokenTimeoutMs: 2000,
+    headTimeoutMs: 4000,
+    firstTokenTimeoutMs: 4000,
+    tokenTimeoutMs: 4000,
   })(context as never);
 }
 
 const handler = createHandler({
   source: relay,
-  log: new MemoryLog({ keepMs: 5000 }),
-  disconnect: { continueForMs: 5000 },
-  stallMs: 5000,
+  log: new MemoryLog({ keepMs: 20_000 }),
+  disconnect: { continueForMs: 20_000 },
+  stallMs: 20_000,
   heartbeatMs: 500,
   onError: () => {}, // Its upstream breaks all the time.
 });

