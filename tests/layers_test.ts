@@ -21,6 +21,7 @@ const LAYERS = [
   "sse",
   "formats",
   "pipeline",
+  "client",
   "sources",
   "http",
   "replay",
@@ -190,11 +191,16 @@ test("the environment is read by the entry alone", () => {
   ]);
 });
 
-test("the runtime is asked for by the entry, the scheduler and the fetch of an upstream at most", () => {
+test("the runtime is asked for by the entry, the client, the scheduler and the fetch of an upstream at most", () => {
   const asking = where(({ code }) => /globalThis|\bBun\b\.|\bDeno\b\./.test(code));
   assert.deepEqual(
     asking.filter((path) =>
-      !["server/listen.ts", "pipeline/scheduler.ts", "sources/upstream_request.ts"].includes(path)
+      ![
+        "client.ts",
+        "server/listen.ts",
+        "pipeline/scheduler.ts",
+        "sources/upstream_request.ts",
+      ].includes(path)
     ),
     [],
   );
