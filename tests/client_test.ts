@@ -1,9 +1,15 @@
 /** `connect()`: what it reads, when it comes back, and why it ends. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, ConnectError, type ConnectInit, type ConnectionState } from "../lib/client.ts";
+import {
+  type ClientFormat,
+  connect,
+  ConnectError,
+  type ConnectInit,
+  type ConnectionState,
+} from "../lib/client.ts";
 import { active } from "../lib/counters.ts";
-import { createHandler, MemoryLog, type SourceContext, sse } from "../mod.ts";
+import { createHandler, MemoryLog, type SourceContext, sse, StreamError } from "../mod.ts";
 import { FakeClock } from "../lib/testing.ts";
 import { total } from "./support/child.ts";
 import { CUTS, startCutScene } from "./support/cutting_proxy.ts";
@@ -348,7 +354,7 @@ test("connect() notices a stall, by the heartbeats that it was told, or has seen
   bytes(token("a", "s.1"));
   await clock.advance(100_000); // silence says nothing yet
   assert.equal(seen.connection.state.status, "open");
-  bytes(token("", "s.1"));
+  bytes(":\n");
   await clock.advance(1000);
   bytes(":\n");
   await clock.advance(2999);
@@ -514,6 +520,54 @@ test("Connection.stop() ends the generation for everybody, and leave() only this
     const nowhere = connect("http://127.0.0.1:1/", { streamId: "a", maxRetries: 0 });
     assert.equal((await errorOf(nowhere.text())).code, "unreachable");
     assert.equal((await errorOf(nowhere.stop())).kind, "gave-up");
+  } finally {
+    await server.close();
+  }
+});
+
+test("connect() does not take what was left unread for the whole", async () => {
+  const { connection } = play([() => part(token("a") + token("b") + DONE)]);
+  await connection.next();
+  assert.equal(connection.state.reason, "completed");
+  connection.leave();
+  assert.equal((await errorOf(connection.text())).kind, "aborted");
+});
+
+test("connect() reads what the handler writes in every format, its failures included", async () => {
+  const handler = createHandler({
+    source: async function* ({ input }) {
+      yield "Hel";
+      yield { event: "note", data: 1 };
+      yield "lo";
+      if (input.query === "fail") throw new StreamError("overflow");
+    },
+    log: new MemoryLog(),
+    onError: () => {},
+  });
+  const server = serve(handler.fetch);
+  const messages = (content: string) => [
+    { id: "1", role: "user", content, parts: [{ type: "text", text: content }] },
+  ];
+  const routes = {
+    json: "/streaming",
+    text: "/streaming?format=text",
+    ndjson: "/streaming?format=ndjson",
+    openai: "/v1/chat/completions",
+    "ui-message": "/api/chat",
+  };
+  try {
+    for (const [format, path] of Object.entries(routes) as [ClientFormat, string][]) {
+      const read = (query: string) => {
+        const chat = { id: "c", model: "spillway", messages: messages(query), stream: true };
+        const body = JSON.stringify(path.startsWith("/streaming") ? { query } : chat);
+        return connect(server.url + path, { ...ask(query), format, body } as ConnectInit).text();
+      };
+      assert.equal(await read("a"), "Hello", format);
+      const error = await errorOf(read("fail"));
+      assert.deepEqual([error.kind, error.text], ["failed", "Hello"], format);
+      if (format !== "ui-message") assert.match(error.code, /overflow/, format);
+    }
+    await until(() => total(active) === 0, 3000, "nothing is left");
   } finally {
     await server.close();
   }

@@ -198,7 +198,11 @@ export class Connection<F extends ClientFormat = "json">
   readonly #onAbort = (): void => this.#abort(this.#signal);
 
   #abort(signal?: AbortSignal): void {
-    this.#link.fail("aborted", LEFT, { code: "left", cause: signal?.reason });
+    const link = this.#link;
+    const init = { code: "left", cause: signal?.reason };
+    link.fail("aborted", LEFT, init);
+    // The stream had come to its end, but not all of it was given.
+    if (this.#next < this.#events.length) link.error ??= link.errorOf("aborted", LEFT, init);
     this.#events = [];
     this.#unlisten();
   }

@@ -15,7 +15,7 @@ import { discard, Requests } from "./request.ts";
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** How many of the server's heartbeats make a stall. */
 const STALL_HEARTBEATS = 3;
-/** The least silence before a comment that makes it a heartbeat, in ms. */
+/** The least time between two comments that makes them heartbeats, in ms. */
 const MIN_HEARTBEAT_MS = 100;
 const COLON = 0x3a;
 
@@ -71,6 +71,8 @@ export class Link {
   #isBefore = false;
   #tries = 0;
   #heartbeatMs = 0;
+  /** Whether the last chunk was a comment: the time between two is a heartbeat's. */
+  #wasComment = false;
   #lastByteMs = 0;
 
   /** Makes a link; `given` is read, and not written, for what errors say. */
@@ -192,6 +194,7 @@ export class Link {
       if (name === "retry") this.#decoder.retry ??= Number(ms);
     }
     this.#isBefore = true;
+    this.#wasComment = false;
     this.#decoder.reset();
     this.#lastByteMs = this.#clock.now();
     this.#reader = body!.getReader();
@@ -231,9 +234,11 @@ export class Link {
     } catch (error) {
       broken = Object(error); // after what was decoded before it
     }
-    if (decoded.length === 0 && chunk[0] === COLON && silentMs >= MIN_HEARTBEAT_MS) {
+    const isComment = decoded.length === 0 && chunk[0] === COLON;
+    if (isComment && this.#wasComment && silentMs >= MIN_HEARTBEAT_MS) {
       this.#heartbeatMs = Math.max(this.#heartbeatMs, silentMs);
     }
+    this.#wasComment = isComment;
     for (const event of decoded) {
       const failure = this.#format.failure(event);
       if (failure) return this.#onFailure(failure);
