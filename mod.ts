@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { connect } from "./lib/client.ts";
 export { type Problem, StreamError, type StreamErrorOptions } from "./lib/error.ts";
 export { anthropicFormat } from "./lib/formats/anthropic.ts";
 export type { Format } from "./lib/formats/format.ts";

@@ -195,6 +195,7 @@ const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
   ["lib/replay/memory.ts", "MemoryLogOptions"],
   ["lib/sources/openai_options.ts", "OpenAIUpstream"],
   ["lib/sources/openai_options.ts", "OpenAIOptions"],
+  ["lib/client/options.ts", "ConnectInit"],
 ];
 
 /** The options of a type with the default in their comment, as they stand in its file. */

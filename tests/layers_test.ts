@@ -23,6 +23,7 @@ const LAYERS = [
   "sse",
   "formats",
   "pipeline",
+  "client",
   "sources",
   "http",
   "replay",
@@ -201,11 +202,12 @@ test("the environment is read by the entry alone", () => {
   assert.deepEqual(knows, server);
 });
 
-test("the runtime is asked for by the entry, the scheduler, the fetch of an upstream and the events at most", () => {
+test("the runtime is asked for by the entry, the client, the scheduler, the fetch of an upstream and the events at most", () => {
   const asking = where(({ code }) => /globalThis|\bBun\b\.|\bDeno\b\./.test(code));
   assert.deepEqual(
     asking.filter((path) =>
       ![
+        "client.ts",
         "server/listen.ts",
         "pipeline/scheduler.ts",
         "sources/upstream_request.ts",

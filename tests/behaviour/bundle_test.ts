@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { root, startChild } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 
@@ -14,12 +15,16 @@ const MARKS: Readonly<Record<string, string>> = {
   uiMessageFormat: "x-vercel-ai-ui-message-stream",
 };
 /** A bundle of the names, minified. */
-async function bundle(...names: string[]): Promise<Uint8Array> {
+function bundle(...names: string[]): Promise<Uint8Array> {
+  return bundleFrom("mod.ts", names);
+}
+
+async function bundleFrom(file: string, names: string[]): Promise<Uint8Array> {
   const folder = await mkdtemp(join(tmpdir(), "spillway-bundle-"));
   try {
     const entry = join(folder, "entry.ts");
     const outfile = join(folder, "bundle.js");
-    const from = JSON.stringify(`${root}mod.ts`);
+    const from = JSON.stringify(`${root}${file}`);
     await writeFile(entry, `export { ${names.join(", ")} } from ${from};\n`);
     const child = startChild("bun", ["build", "--minify", entry, "--outfile", outfile]);
     await until(() => child.exit !== undefined, 20_000, "bun build ended");
@@ -46,4 +51,12 @@ test("a bundle of sse() and a format holds that format and no other", async () =
   for (const name of Object.keys(MARKS)) {
     assert.deepEqual(formatsIn(await bundle("sse", name)), [name]);
   }
+});
+
+test("a bundle of connect() has 5 KB at most, minified and gzipped, its decoder included", async () => {
+  const bytes = await bundleFrom("lib/client.ts", ["connect", "ConnectError"]);
+  const gzipped = gzipSync(bytes, { level: 9 }).length;
+  console.log(`  connect(): ${bytes.length} bytes, ${gzipped} gzipped`);
+  assert.match(new TextDecoder().decode(bytes), /last-event-id/);
+  assert(gzipped <= 5000, `${gzipped} bytes`);
 });

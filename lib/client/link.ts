@@ -1,0 +1,364 @@
+/**
+ * One stream over as many connections as it takes. Separate from what the application reads it with,
+ * which asks for more events when it has given what there was.
+ */
+import { active } from "../counters.ts";
+import type { Clock } from "../pipeline/scheduler.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
+import { ClientDecoder } from "./decoder.ts";
+import { ConnectError, type ConnectErrorInit, type ConnectErrorKind } from "./error.ts";
+import { type ClientFormat, type FormatReader, parsed } from "./formats.ts";
+import type { Break, ConnectInit, ConnectionState } from "./options.ts";
+import { discard, Requests } from "./request.ts";
+
+/** The longest timer of the runtimes, in ms: a longer one fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+/** How many of the server's heartbeats make a stall. */
+const STALL_HEARTBEATS = 3;
+/** The least time between two comments that makes them heartbeats, in ms. */
+const MIN_HEARTBEAT_MS = 100;
+const COLON = 0x3a;
+
+const MESSAGES = {
+  no_event_stream: "The response is no event stream",
+  no_body: "This fetch cannot stream: pass another one as `fetch`",
+  other_stream: "The server has begun another stream",
+};
+
+const ignore = (): void => {};
+
+/** Calls `wake` when it is worth to try again; returns what ends that. */
+export type Wakes = (wake: () => void) => () => void;
+
+/** What the application was given so far; an error tells it. */
+export type Given = Pick<ConnectError, "events" | "text" | "lastEventId">;
+
+/**
+ * The link to a stream.
+ *
+ * ```text
+ * connecting -> open -> done            the end, or an error
+ *      ^          |
+ *      '- waiting <'                    the connection broke
+ * ```
+ */
+export class Link {
+  streamId: string | undefined;
+  /** The one that the stream ended with. */
+  error: ConnectError | undefined;
+  state: ConnectionState = { status: "connecting", tries: 0 };
+  readonly requests: Requests;
+  /** Resolves when the stream's name is known, or never will be. */
+  readonly named: Promise<void>;
+
+  readonly #init: ConnectInit<ClientFormat>;
+  readonly #format: FormatReader;
+  readonly #given: Given;
+  readonly #wakes: Wakes;
+  readonly #clock: Clock;
+  readonly #decoder: ClientDecoder;
+  #name: () => void = ignore;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #abort: AbortController | undefined;
+  /** Ends what is waited for. */
+  #interrupt: ((reason?: Break) => void) | undefined;
+  /** What ended this connection after events that are to be given first. */
+  #broken: Break | undefined;
+  /** The id of the last event that was read. */
+  #lastId: string;
+  #hasEvents = false;
+  /** Whether nothing new has come by this connection, so that it may repeat what came before. */
+  #isBefore = false;
+  #tries = 0;
+  #heartbeatMs = 0;
+  /** Whether the last chunk was a comment: the time between two is a heartbeat's. */
+  #wasComment = false;
+  #lastByteMs = 0;
+
+  /** Makes a link; `given` is read, and not written, for what errors say. */
+  constructor(
+    input: string | URL | Request,
+    init: ConnectInit<ClientFormat>,
+    format: FormatReader,
+    given: Given,
+    wakes: Wakes,
+    clock: Clock,
+  ) {
+    const { maxEventLength = 2 ** 20, streamId } = init;
+    if (!(maxEventLength >= 1)) {
+      throw new RangeError("Cannot connect: maxEventLength is not 1 or more");
+    }
+    this.#init = init;
+    this.#format = format;
+    this.#given = given;
+    this.#wakes = wakes;
+    this.#clock = clock;
+    this.#lastId = given.lastEventId;
+    this.#decoder = new ClientDecoder(init.format === "ndjson", maxEventLength, this.#lastId);
+    this.streamId = streamId;
+    this.requests = new Requests(input, init);
+    this.named = new Promise((resolve) => this.#name = resolve);
+    if (streamId !== undefined) this.#name();
+  }
+
+  /** Appends more events, or ends. Never rejects. */
+  async fill(events: ServerSentEvent[]): Promise<void> {
+    const reader = this.#reader;
+    try {
+      if (this.#broken !== undefined) throw this.#broken;
+      if (reader === undefined) return await this.#open();
+      const { done, value } = await this.#guard(reader.read());
+      if (done) throw { reason: "cut" } satisfies Break;
+      this.#read(value, events);
+    } catch (error) {
+      if (this.state.status === "done") return;
+      const reason = reader === undefined ? "unreachable" : "cut";
+      await this.#retry(Object(error).reason === undefined ? { reason, error } : error as Break);
+    }
+  }
+
+  /** Tries again at once, if it waits. */
+  reconnect(): void {
+    if (this.state.status === "waiting") this.#interrupt?.();
+  }
+
+  /** Ends with an error. */
+  fail(kind: ConnectErrorKind, message: string, init: ConnectErrorInit): void {
+    if (this.state.status !== "done") {
+      this.error = this.errorOf(kind, message, init);
+      this.end(init.code);
+    }
+  }
+
+  /** An error, with what the application was given. */
+  errorOf(kind: ConnectErrorKind, message: string, init: ConnectErrorInit): ConnectError {
+    return this.withGiven(new ConnectError(kind, message, init));
+  }
+
+  /** Brings up to date what an error says was given. */
+  withGiven(error: ConnectError): ConnectError {
+    return Object.assign(error, this.#given, { streamId: this.streamId });
+  }
+
+  /** Ends: the one way to the state `done`. */
+  end(reason: string, event?: ServerSentEvent): void {
+    if (this.state.status === "done") return;
+    const { error } = this;
+    this.#set({
+      status: "done",
+      reason,
+      tries: this.#tries,
+      ...error && { error },
+      ...event && { end: event },
+    });
+    this.#close();
+    this.#name();
+    this.#interrupt?.();
+  }
+
+  async #open(): Promise<void> {
+    this.#set({ status: "connecting", tries: this.#tries });
+    const { requests } = this;
+    let headers;
+    try {
+      headers = await this.#guard(requests.headers(), 0);
+    } catch (error) {
+      throw { reason: "headers", error, isUnsent: true } satisfies Break;
+    }
+    const { signal } = this.#abort = new AbortController();
+    const { response, isSafe } = await this.#guard(
+      requests.open(headers, this.streamId, this.#decoder.lastEventId, signal),
+    );
+    const { status, body } = response;
+    if (status === 204 || status === 205) return this.end("nothing_new");
+    if (status !== 200) return await this.#onStatus(response, isSafe);
+    const named = response.headers.get("x-stream-id") ?? undefined;
+    const wanted = this.#init.format === "ndjson" ? "ndjson" : "text/event-stream";
+    const wrong = !response.headers.get("content-type")?.includes(wanted)
+      ? "no_event_stream"
+      : !body?.getReader
+      ? "no_body"
+      : this.streamId !== undefined && named !== undefined && named !== this.streamId
+      ? "other_stream"
+      : undefined;
+    if (wrong !== undefined) {
+      discard(response);
+      const kind = wrong === "other_stream" ? "gone" : "refused";
+      return this.fail(kind, MESSAGES[wrong], { code: wrong, status });
+    }
+    this.streamId = named ?? this.streamId;
+    this.#name();
+    const settings = response.headers.get("x-stream-settings") ?? "";
+    for (const [, name, ms] of settings.matchAll(/(\w+)=(\d+)/g)) {
+      if (name === "heartbeat") this.#heartbeatMs = Number(ms);
+      if (name === "retry") this.#decoder.retry ??= Number(ms);
+    }
+    this.#isBefore = true;
+    this.#wasComment = false;
+    this.#decoder.reset();
+    this.#lastByteMs = this.#clock.now();
+    this.#reader = body!.getReader();
+    this.#set({ status: "open", tries: this.#tries });
+  }
+
+  async #onStatus(response: Response, isSafe: boolean): Promise<void> {
+    const { status, headers } = response;
+    const isUnsent = status === 429 || status === 503;
+    if (isUnsent || isSafe && (status >= 500 || status === 408 || status === 425)) {
+      discard(response);
+      const after = headers.get("retry-after");
+      const seconds = Number(after);
+      const retryAfterMs = after === null
+        ? 0
+        : Number.isNaN(seconds)
+        ? Date.parse(after) - Date.now() || 0
+        : seconds * 1000;
+      throw { reason: `http_${status}`, isUnsent, retryAfterMs, status } satisfies Break;
+    }
+    const problem = Object(parsed(await this.#guard(response.text()).catch(() => "")));
+    const message = problem.detail ?? problem.title ?? `The server returned ${status}`;
+    const code = problem.code ?? `http_${status}`;
+    const kind = status === 404 || status === 410 ? "gone" : "refused";
+    this.fail(kind, message, { code, status, problem });
+  }
+
+  /** Reads a chunk. */
+  #read(chunk: Uint8Array, events: ServerSentEvent[]): void {
+    const nowMs = this.#clock.now();
+    const silentMs = nowMs - this.#lastByteMs;
+    this.#lastByteMs = nowMs;
+    const decoded: ServerSentEvent[] = [];
+    let broken;
+    try {
+      this.#decoder.feed(chunk, decoded);
+    } catch (error) {
+      broken = Object(error); // after what was decoded before it
+    }
+    const isComment = decoded.length === 0 && chunk[0] === COLON;
+    if (isComment && this.#wasComment && silentMs >= MIN_HEARTBEAT_MS) {
+      this.#heartbeatMs = Math.max(this.#heartbeatMs, silentMs);
+    }
+    this.#wasComment = isComment;
+    for (const event of decoded) {
+      const failure = this.#format.failure(event);
+      if (failure) return this.#onFailure(failure);
+      const isEnd = this.isEnd(event);
+      if (this.#isBefore && !isEnd && this.#isRepeat(event.lastEventId)) continue;
+      this.#isBefore = false;
+      this.#tries = 0;
+      this.#hasEvents = true;
+      this.#lastId = event.lastEventId;
+      events.push(event);
+      if (isEnd) return this.end("completed", event);
+    }
+    if (broken) {
+      this.fail("failed", broken.message, { code: broken.code ?? "malformed", cause: broken });
+    }
+  }
+
+  isEnd(event: ServerSentEvent): boolean {
+    return this.#format.isEnd(event) || this.#init.isEnd?.(event) === true;
+  }
+
+  /** The stream says that it failed, or that only this client's connection did. */
+  #onFailure(problem: Record<string, unknown>): void {
+    const { resume, title, detail = title, message = detail, errorText = message } = problem;
+    const { code = problem.type ?? "failed", status } = problem;
+    if (resume === true) return void (this.#broken = { reason: String(code) });
+    this.fail("failed", String(errorText ?? "The stream failed"), {
+      code: String(code),
+      status: typeof status === "number" ? status : undefined,
+      problem,
+    });
+  }
+
+  /** Whether an event of a named stream is one that was read before. */
+  #isRepeat(id: string): boolean {
+    const prefix = `${this.streamId}.`;
+    return id.startsWith(prefix) && this.#lastId.startsWith(prefix) &&
+      Number(id.slice(prefix.length)) <= Number(this.#lastId.slice(prefix.length));
+  }
+
+  /** Waits before the next try, or gives up. */
+  async #retry(broken: Break): Promise<void> {
+    const { reason, error, status, retryAfterMs = 0, isUnsent } = broken;
+    const hadResponse = this.#reader !== undefined;
+    this.#close();
+    const { maxRetries = 8, retryMs = 1000, maxRetryMs = 30_000, restart, runId } = this.#init;
+    const isAgain = isUnsent || restart || this.#decoder.lastEventId !== "" ||
+      this.streamId !== undefined ||
+      !this.#hasEvents &&
+        (runId !== undefined || !hadResponse && this.requests.method === "GET");
+    if (!isAgain || this.#tries >= maxRetries) {
+      return this.fail(
+        "gave-up",
+        isAgain
+          ? `No event in ${this.#tries + 1} tries: ${reason}`
+          : `The connection broke (${reason}), and another request might generate again`,
+        { code: isAgain || !hadResponse ? reason : "not_resumable", status, cause: error },
+      );
+    }
+    const firstMs = this.#decoder.retry ?? retryMs;
+    const backOffMs = Math.max(firstMs, Math.min(firstMs * 2 ** this.#tries, maxRetryMs));
+    const spreadMs = backOffMs * (1 + (this.#clock.random ?? Math.random)() / 2);
+    const inMs = Math.min(Math.max(spreadMs, retryAfterMs), MAX_TIMER_MS);
+    this.#tries++;
+    this.#set({
+      status: "waiting",
+      reason,
+      inMs,
+      tries: this.#tries,
+      ...error !== undefined && { error },
+    });
+    // What the server asked for holds, whatever happens.
+    const done = retryAfterMs > 0 ? ignore : this.#wakes(() => this.reconnect());
+    // The time is over, somebody is in a hurry, or has left.
+    await this.#guard(new Promise<never>(ignore), inMs).catch(ignore);
+    done();
+  }
+
+  /** Waits for `promise`, but not for longer than a stall, and not after the connection was left. */
+  #guard<T>(
+    promise: Promise<T>,
+    ms: number = this.#init.stallMs ?? this.#heartbeatMs * STALL_HEARTBEATS,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let timer: unknown;
+      const settle = () => {
+        if (this.#interrupt !== interrupt) return;
+        this.#interrupt = undefined;
+        if (timer === undefined) return;
+        active.timers--;
+        this.#clock.clearTimer(timer);
+      };
+      const interrupt = (reason?: unknown) => {
+        settle();
+        reject(reason);
+      };
+      this.#interrupt = interrupt;
+      if (ms > 0) {
+        timer = this.#clock.setTimer(() => interrupt({ reason: "stalled" }), ms);
+        active.timers++;
+      }
+      promise.then((value) => {
+        settle();
+        resolve(value);
+      }, interrupt);
+    });
+  }
+
+  /** Closes what is open of this try. */
+  #close(): void {
+    // A reader that is broken has nothing to add.
+    this.#reader?.cancel().catch(ignore);
+    this.#reader = this.#broken = undefined;
+    this.#abort?.abort();
+  }
+
+  #set(state: ConnectionState): void {
+    this.state = state;
+    const { onState } = this.#init;
+    // An error of it is the application's, and shows as one that nobody has caught.
+    if (onState !== undefined) Promise.resolve(state).then(onState);
+  }
+}
