@@ -572,11 +572,11 @@ test("members of any type are text, or refused by name, and no failure of the se
 });
 
 test("a document of very many blocks is joined in time in proportion to them", async () => {
-  const content = Array.from({ length: 200_000 }, () => text("x"));
+  const content = Array.from({ length: 80_000 }, () => text("x"));
   const document = { type: "document", source: { type: "content", content } };
   const startMs = performance.now();
   const [message] = await messagesOf(user(document)) ?? [];
   assert.equal(String(message?.content).length, 2 * content.length - 1);
-  // Joined one by one it was 10 s.
-  assert(performance.now() - startMs < 5000, `${performance.now() - startMs} ms`);
+  // Joined one by one, 200,000 of them were 10 s.
+  assert(performance.now() - startMs < 1500, `${performance.now() - startMs} ms`);
 });
