@@ -143,9 +143,12 @@ test("a body has 262,144 values at most", async () => {
   const good = await ask(Array(200_000).fill("[]").join());
   assert.equal(good.status, 413, "lists count as well as what divides them");
   assert.match((await good.json()).detail, /262144 values/);
-  assert.equal((await ask(Array(262_000).fill("1").join())).status, 200);
   // What looks like values within a text is none.
-  assert.equal((await ask(`"${",[{".repeat(300_000)}"`)).status, 200);
+  for (const values of [Array(262_000).fill("1").join(), `"${",[{".repeat(300_000)}"`]) {
+    const response = await ask(values);
+    assert.equal(response.status, 200);
+    await response.text();
+  }
 });
 
 for (
@@ -166,7 +169,9 @@ for (
       const body = { query: "", model: "a", max_tokens: 1, messages, [name]: "n".repeat(length) };
       return post(handler, path, body);
     };
-    assert.equal((await ask(1000)).status, 200);
+    const longest = await ask(1000);
+    assert.equal(longest.status, 200);
+    await longest.text();
     const response = await ask(1001);
     assert.equal(response.status, status);
     assert.match(await response.text(), /1000 characters or fewer/);
