@@ -16,6 +16,11 @@ const SKIPPED = [
     "the limits are those of Node's fetch",
   ],
   [
+    ["Bun"],
+    /^50 stalled clients of createHandler under node:http/,
+    "node:http is a program of Node's own",
+  ],
+  [
     ["Node"],
     /^readEvents: format-bom-2,/,
     "its TextDecoderStream loses a byte order mark in two parts",
