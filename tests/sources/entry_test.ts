@@ -115,7 +115,7 @@ for (const runtime of RUNTIMES) {
       OPENAI_RETRIES: "1",
       OPENAI_FIELDS: "seed",
       OPENAI_STREAM_OPTIONS: "off",
-      OPENAI_HEAD_TIMEOUT_MS: "200",
+      OPENAI_HEAD_TIMEOUT_MS: "900",
       MAX_BODY_BYTES: "200",
     });
     const ask = (content: string) =>
