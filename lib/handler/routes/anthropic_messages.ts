@@ -185,7 +185,9 @@ function partsOf(block: unknown): ContentPart[] {
 
 function imageOf({ type, url, media_type, data, file_id }: Fields): ContentPart[] | undefined {
   if (type === "url" && isText(url)) return [imagePart(url)];
-  if (type === "base64" && isText(data)) return [imagePart(dataUrlOf(String(media_type), data))];
+  if (type === "base64" && isText(media_type) && isText(data)) {
+    return [imagePart(dataUrlOf(media_type, data))];
+  }
   return type === "file" && isText(file_id) ? [{ type: "file", file: { file_id } }] : undefined;
 }
 
@@ -195,10 +197,10 @@ function documentOf(
 ): ContentPart[] | undefined {
   const about = isText(context) ? [textPart(context)] : [];
   const name = isText(title) ? title : undefined;
-  if (type === "base64" && isText(data)) {
+  if (type === "base64" && isText(media_type) && isText(data)) {
     // OpenAI wants a name.
     const filename = name ?? (media_type === "application/pdf" ? "document.pdf" : "document");
-    return [...about, filePart(dataUrlOf(String(media_type), data), filename)];
+    return [...about, filePart(dataUrlOf(media_type, data), filename)];
   }
   if (type === "url" && isText(url)) return [...about, filePart(url, name)];
   if (type === "file" && isText(file_id)) return [...about, { type: "file", file: { file_id } }];
@@ -219,10 +221,17 @@ function documentOf(
 /** Texts that follow each other as one part. */
 function joined(parts: readonly ContentPart[]): ContentPart[] {
   const all: ContentPart[] = [];
+  let texts: string[] = [];
+  const addTexts = () => {
+    if (texts.length > 0) all.push(textPart(texts.join("\n")));
+    texts = [];
+  };
   for (const part of parts) {
-    const last = all.at(-1);
-    if (part.type !== "text" || last?.type !== "text") all.push(part);
-    else all[all.length - 1] = textPart([last.text, part.text].filter(isText).join("\n"));
+    if (part.type !== "text") {
+      addTexts();
+      all.push(part);
+    } else if (part.text !== "") texts.push(part.text);
   }
-  return all.filter((part) => part.type !== "text" || part.text !== "");
+  addTexts();
+  return all;
 }

@@ -200,11 +200,11 @@ function withTools(body: MessagesRequest, { builtInTools }: InputSettings): Fiel
   const dropped = new Set<unknown>();
   fields.tools = toolsIn(body)?.flatMap(({ tool, pointer }): ChatTool[] => {
     const { name, type, input_schema } = tool;
-    const isBuiltIn = input_schema === undefined && type != null && type !== "custom";
+    const isBuiltIn = input_schema === undefined && isText(type) && type !== "custom";
     if (!isBuiltIn && isText(name)) return [toolOf(tool, name)];
     if (!isBuiltIn) faults.push({ pointer: `${pointer}/name`, detail: "Required" });
     else if (builtInTools === "drop") dropped.add(name);
-    else faults.push({ pointer, detail: onlyAnthropic(`${name ?? type} (${type})`) });
+    else faults.push({ pointer, detail: onlyAnthropic(`${isText(name) ? name : type} (${type})`) });
     return [];
   });
   for (const field of SERVER_FIELDS) {

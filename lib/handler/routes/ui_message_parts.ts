@@ -78,7 +78,7 @@ function fromUser(parts: readonly UIPart[]): ChatMessage {
 }
 
 function fileOf({ mediaType, filename }: UIPart, url: string): ContentPart {
-  return String(mediaType).startsWith("image/")
+  return isText(mediaType) && mediaType.startsWith("image/")
     ? imagePart(url)
     : filePart(url, isText(filename) ? filename : undefined);
 }
@@ -107,7 +107,7 @@ function stepsOf(parts: readonly UIPart[]): UIPart[][] {
 function messagesOfStep(parts: readonly UIPart[]): ChatMessage[] {
   const [first] = parts;
   if (first?.type === "steering-message") {
-    return [fromUser(Array.isArray(first.parts) ? first.parts as UIPart[] : [])];
+    return [fromUser(Array.isArray(first.parts) ? first.parts.map(checkedPart) : [])];
   }
   const speech = new Speech();
   const calls: Fields[] = [];
@@ -128,8 +128,17 @@ function messagesOfStep(parts: readonly UIPart[]): ChatMessage[] {
   return [...assistantMessages(speech.text, reasoning, calls, made), ...results];
 }
 
-function isTool({ type }: UIPart): boolean {
-  return type === "dynamic-tool" || type.startsWith("tool-");
+/** A value as a part, where no schema has checked it. */
+function checkedPart(value: unknown): UIPart {
+  const { type, text = "" } = Object(value);
+  return typeof type === "string" && typeof text === "string"
+    ? value as UIPart
+    : { type: "text", text: textOfUnknown(value) };
+}
+
+/** Whether a part is a call; one that has no name is none. */
+function isTool({ type, toolName }: UIPart): boolean {
+  return type === "dynamic-tool" ? isText(toolName) : type.startsWith("tool-");
 }
 
 function nameOf({ type, toolName }: UIPart): string {

@@ -559,3 +559,24 @@ test("the shape of the output is a response_format, under both of its names", as
   }
   assert(!("response_format" in await inputOf({ output_config: { format: null } })));
 });
+
+test("members of any type are text, or refused by name, and no failure of the server's", async () => {
+  // It has no text of its own: `String` throws.
+  const odd = { toString: 1, valueOf: 1 };
+  const block = (type: string) => ({ type, source: { ...png, media_type: odd } });
+  const messages = await messagesOf(user(block("image"), block("document")));
+  assert.equal(JSON.stringify(messages).match(/AAAA/g)?.length, 2);
+  const tool = { type: "tool_definition", definition: { name: odd, type: odd } };
+  const added = { role: "system", content: [{ type: "tool_addition", tool }] };
+  assert.match(await refusalOf({ messages: [...base.messages, added] }), /name/);
+});
+
+test("a document of very many blocks is joined in time in proportion to them", async () => {
+  const content = Array.from({ length: 200_000 }, () => text("x"));
+  const document = { type: "document", source: { type: "content", content } };
+  const startMs = performance.now();
+  const [message] = await messagesOf(user(document)) ?? [];
+  assert.equal(String(message?.content).length, 2 * content.length - 1);
+  // Joined one by one it was 10 s.
+  assert(performance.now() - startMs < 5000, `${performance.now() - startMs} ms`);
+});

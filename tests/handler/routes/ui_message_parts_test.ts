@@ -239,3 +239,21 @@ test("no text is lost and no rule of the chat completions API broken, whatever i
     assert.equal(open.length, 0);
   }
 });
+
+test("members of any type are text, and no failure of the server's", async () => {
+  // It has no text of its own: `String` throws.
+  const odd = { toString: 1, valueOf: 1 };
+  const messages = await messagesOf(
+    user({ type: "file", url: "http://a.example/x", mediaType: odd }),
+    assistant({
+      type: "steering-message",
+      parts: [null, 5, "plain", { type: 5 }, { type: "text", text: odd }, text("seen")],
+    }),
+    assistant({ ...call("t1", "output-available"), type: "dynamic-tool", toolName: odd }),
+  );
+  assert.deepEqual(messages?.map(({ role }) => role), ["user", "user", "assistant"]);
+  const all = JSON.stringify(messages);
+  for (const said of ["http://a.example/x", "null", "5", "plain", "seen", "t1"]) {
+    assert(all.includes(said), said);
+  }
+});
