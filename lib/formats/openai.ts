@@ -192,7 +192,7 @@ class ChunkFramer extends PartFramer {
 
 class Completion extends Transcript {
   #refusal = "";
-  #further: Extra = {};
+  readonly #further = noMembers();
   readonly #context: FormatContext;
   readonly #model: string;
 
@@ -216,7 +216,7 @@ class Completion extends Transcript {
     const delta = deltaOf(event, data);
     if (delta === undefined) return;
     this.keep(utf8Length(json));
-    this.#further = merged(this.#further, delta) as Extra;
+    merge(this.#further, delta);
   }
 
   protected finish(out: EventSink, end: End): void {
@@ -257,16 +257,30 @@ function deltaOf(event: string | undefined, data: unknown): Extra | undefined {
   return url === undefined ? undefined : { images: [{ type: "image_url", image_url: { url } }] };
 }
 
-/** What deltas make together: lists and texts grow, but for a name that each of them repeats. */
-function merged(old: unknown, fresh: unknown): unknown {
-  if (Array.isArray(old) && Array.isArray(fresh)) return [...old, ...fresh];
-  if (typeof old === "string" && typeof fresh === "string") {
-    return old === fresh ? old : old + fresh;
+/** Texts of audio, whose pieces may be alike: silence is. */
+const GROWING: ReadonlySet<string> = new Set(["data", "transcript"]);
+
+/**
+ * Adds a delta to what deltas make together, in time in proportion to it: lists and texts grow, but
+ * for a name that each of them repeats.
+ */
+function merge(all: Extra, fresh: object): Extra {
+  for (const [name, value] of Object.entries(fresh)) {
+    const old = all[name];
+    if (Array.isArray(value)) {
+      const list = Array.isArray(old) ? old : all[name] = [];
+      for (const entry of value) list.push(entry);
+    } else if (isObject(value)) {
+      all[name] = merge(isObject(old) && !Array.isArray(old) ? old as Extra : noMembers(), value);
+    } else if (typeof old !== "string" || typeof value !== "string") all[name] = value;
+    else if (old !== value || GROWING.has(name)) all[name] = old + value;
   }
-  if (!isObject(old) || !isObject(fresh)) return fresh;
-  const all: Extra = { ...old };
-  for (const [name, value] of Object.entries(fresh)) all[name] = merged(all[name], value);
   return all;
+}
+
+/** An object without a prototype, where `__proto__` is a name like any other. */
+function noMembers(): Extra {
+  return Object.create(null);
 }
 
 /** The fields that each chunk and each document begins with. */

@@ -530,3 +530,29 @@ test("openaiFormat never writes half an event where a failure comes first", () =
 });
 
 test("nothing is left of all these streams", () => assert.deepEqual({ ...active }, before));
+
+test("openaiFormat joins the pieces of audio in a document, also where two are alike", async () => {
+  const piece = (data: string) => ({ event: "audio", data: { id: "a", data, transcript: "ha" } });
+  const items = [piece("AAAA"), piece("AAAA"), piece("BBBB")];
+  const { choices }: Json = await (await ask(whole, items)).json();
+  assert.deepEqual(choices[0].message.audio, {
+    id: "a",
+    data: "AAAAAAAABBBB",
+    transcript: "hahaha",
+  });
+});
+
+test("openaiFormat makes a document of very many citations in time in proportion to them", async () => {
+  const items = Array.from({ length: 100_000 }, (_, data) => ({ event: "citation", data }));
+  const startMs = performance.now();
+  const { choices }: Json = await (await ask(whole, items)).json();
+  assert.equal(choices[0].message.annotations.length, items.length);
+  // Joined one by one it was over 20 s.
+  assert(performance.now() - startMs < 8000, `${performance.now() - startMs} ms`);
+});
+
+test("openaiFormat keeps members of the names that an object has by itself in a document", async () => {
+  const data = JSON.parse('{"__proto__":{"x":1},"constructor":{"y":2}}');
+  const text = await (await ask(whole, [{ event: "delta", data }])).text();
+  assert(text.includes('"__proto__":{"x":1},"constructor":{"y":2}'), text);
+});
