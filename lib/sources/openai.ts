@@ -145,7 +145,8 @@ async function fill(run: Run, requests: readonly UpstreamRequest[]): Promise<Sum
       const { error, mayFallBack } = result;
       if (requests.length === 1) throw error;
       failures.push(new Error(`${name}, model ${options.model}, failed`, { cause: error }));
-      if (isLast || !mayFallBack) throw lastError(error, failures.splice(0));
+      const isOver = isLast || !mayFallBack || clock.now() >= endMs;
+      if (isOver) throw lastError(error, failures.splice(0));
     } catch (error) {
       if (!queue.closed) reportFailures();
       throw error;
@@ -294,9 +295,23 @@ class CompletionFiller {
     // Some send `null` in place of a chunk.
     if (data === "null") return undefined;
     if (chunk === undefined || isFailure(chunk)) throw this.#failed(data);
+    return this.#send(this.#answer.items(chunk, data));
+  }
+
+  /** Sends the items of one chunk. Many of them wait for each other, as those of many chunks do. */
+  #send(items: readonly Item[]): Promise<boolean> | undefined {
     let sent: Promise<boolean> | undefined;
-    for (const item of this.#answer.items(chunk, data)) sent = this.#queue.send(item);
+    for (const [at, item] of items.entries()) {
+      sent = this.#queue.send(item);
+      if (!accepted(sent)) return this.#sendOn(sent, items.slice(at + 1));
+    }
     return sent;
+  }
+
+  async #sendOn(sent: Promise<boolean>, items: readonly Item[]): Promise<boolean> {
+    let hasRoom = await sent;
+    for (const item of items) hasRoom &&= await this.#queue.send(item);
+    return hasRoom;
   }
 
   /** The failure that the upstream reports. Some upstreams repeat the key in it. */

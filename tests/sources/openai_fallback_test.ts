@@ -295,3 +295,10 @@ test("openai() names what is wrong with a fallback", () => {
   }
   assert.throws(() => openai({ ...upstream, fallbackTimeoutMs: 0 }), RangeError);
 });
+
+test("openai() asks no other upstream once answerTimeoutMs has passed", async () => {
+  const source = { answerTimeoutMs: 200, fallbackTimeoutMs: 5000 };
+  const { asked, last, errors } = await ask([hang(STREAM), answer("late")], source);
+  assert.deepEqual([asked, last.code], [[1, 0], "upstream_timeout"]);
+  assert.equal(errors.length, 1);
+});

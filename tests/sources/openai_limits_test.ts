@@ -229,3 +229,10 @@ test("openai() sends its request once when the connection breaks, new or used be
     await upstream.close();
   }
 });
+
+test("openai() waits for room between the items of one chunk, as between chunks", async () => {
+  const annotations = Array.from({ length: 60_000 }, (_, at) => at);
+  const body = chunk({ content: "Hello", annotations }) + REST;
+  const { text, items, end } = await ask(`${STREAM}${body}`, {});
+  assert.deepEqual([text, items.length, end], ["Hellolo", annotations.length, "done"]);
+});
