@@ -9,7 +9,7 @@ import { byteCounter } from "./codes.ts";
 import { deltaItems, isText, plainText } from "./delta.ts";
 import type { Item, Summary } from "../item.ts";
 import { type CallFragment, type CallPiece, ToolCallAssembler } from "./tool_calls.ts";
-import { isObject, parseJson } from "../values.ts";
+import { depthOf, isObject, parseJson } from "../values.ts";
 
 /** The fields of a chunk that are read. None of them is certain to be there or of its type. */
 export interface CompletionChunk {
@@ -58,11 +58,18 @@ function choiceOf({ choices }: CompletionChunk): Choice | undefined {
   if (!Array.isArray(choices)) return undefined;
   const [first] = choices;
   if (isObject(first) && (first as Choice).index === 0) return first;
-  return choices.find((choice) => isObject(choice) && Number((choice as Choice).index ?? 0) === 0);
+  return choices.find((choice) => isObject(choice) && isFirst(choice));
+}
+
+/** Whether a choice is the first: some upstreams say so in text, and some do not say it. */
+function isFirst({ index }: Choice): boolean {
+  return index == null || index === 0 || (typeof index === "string" && Number(index) === 0);
 }
 
 /** Reasons that OpenAI's clients know. */
 const KNOWN_REASONS: readonly unknown[] = ["stop", "length", "tool_calls", "content_filter"];
+/** How deep a chunk may nest: what writes and reads its items has one stack frame for each level. */
+const MAX_DEPTH = 256;
 /** The memory of a citation that was passed on, in bytes: an estimate. */
 const CITATION_BYTES = 64;
 
@@ -127,9 +134,12 @@ export class CompletionReader {
    *
    * @param data The text of the chunk.
    * @throws {StreamError} `upstream_failed` if the model broke off, or a tool call cannot be
-   * assembled; `answer_too_large` if too much of it has to be kept.
+   * assembled, or the chunk is too deep; `answer_too_large` if too much of it has to be kept.
    */
   items(chunk: CompletionChunk, data: string): Item[] {
+    if (data.length > 2 * MAX_DEPTH && depthOf(data, MAX_DEPTH) > MAX_DEPTH) {
+      throw upstreamFailed(`A chunk is nested over ${MAX_DEPTH} deep`);
+    }
     const items = this.#read(chunk);
     this.#texts.learn(data, items, this.#isStandard);
     return items;
@@ -154,16 +164,16 @@ export class CompletionReader {
       return items.length === 0 ? [text] : [text, ...items];
     }
     const { items: parts, fragments, isStandard } = deltaItems(delta);
-    items.unshift(...parts);
     if (!isStandard) this.#isStandard = false;
-    const isLast = this.#reason === undefined && reasonOf(given) !== undefined;
-    const pieces = this.#calls.take(fragments, isLast);
-    if (isLast) pieces.push(...this.#calls.end());
+    // What comes behind the reason may be the last, so nothing of it waits.
+    const isLast = this.#reason !== undefined || reasonOf(given) !== undefined;
+    const begun = this.#calls.take(fragments, isLast);
+    const pieces = isLast ? [...begun, ...this.#calls.end()] : begun;
     if (!isSame(pieces, fragments)) this.#isStandard = false;
     this.#readReason(given);
-    items.push(...pieces.map(callItem));
-    if (items.length > 0) this.#hasItems = true;
-    return items;
+    const all = [...parts, ...items, ...pieces.map(callItem)];
+    if (all.length > 0) this.#hasItems = true;
+    return all;
   }
 
   #deltaOf({ delta, message, text }: Choice): object {

@@ -53,21 +53,24 @@ export function deltaItems(delta: object): DeltaItems {
   const fields = delta as Fields;
   const { content } = fields;
   const parts = contentOf(content);
-  const reasoning = REASONING.map((name) => fields[name]).find(isText) ?? parts.reasoning;
+  const reasoning = REASONING.map((name) => textIn(fields[name])).find(isText) ?? parts.reasoning;
   const details = detailsOf(fields["reasoning_details"]);
+  const calls = listOf(fields["tool_calls"]);
   const unknown = unknownOf(fields);
   if (parts.unknown.length > 0) unknown["content_parts"] = parts.unknown;
   if (details.others.length > 0) unknown["reasoning_details"] = details.others;
+  const strangers = calls.filter((call) => !isObject(call));
+  if (strangers.length > 0) unknown["tool_calls_parts"] = strangers;
 
   const items: Item[] = [];
   const thought = reasoning || details.text;
   if (thought !== "") items.push({ event: "reasoning", data: { text: thought } });
   if (parts.text !== "") items.push(parts.text);
-  const refusal = isText(fields["refusal"]) ? fields["refusal"] : parts.refusal;
+  const refusal = textIn(fields["refusal"]) || parts.refusal;
   if (refusal !== "") items.push({ event: "refusal", data: { text: refusal } });
   const images = listOf(fields["images"]);
   const files = [...parts.images, ...images].map(fileOf);
-  items.push(...files.filter((file) => file !== undefined));
+  for (const file of files) if (file !== undefined) items.push(file);
   const strange = images.filter((image) => fileOf(image) === undefined);
   if (strange.length > 0) unknown["images"] = strange;
   if (!isEmpty(fields["audio"])) items.push({ event: "audio", data: fields["audio"] });
@@ -75,10 +78,13 @@ export function deltaItems(delta: object): DeltaItems {
   if (Object.keys(unknown).length > 0) items.push({ event: "delta", data: unknown });
 
   const legacy = fields["function_call"];
-  const fragments = listOf(fields["tool_calls"]).filter(isObject).map(fragmentOf);
-  if (isObject(legacy)) fragments.push(fragmentOf({ index: 0, function: legacy }));
+  const given = calls.filter(isObject).map(fragmentOf);
+  if (isObject(legacy)) given.push(fragmentOf({ index: 0, function: legacy }));
+  const fragments = given.filter(saysAny);
   const isStandard = (content == null || typeof content === "string") && !isObject(legacy) &&
-    fields["role"] !== "" &&
+    fields["role"] !== "" && fragments.length === given.length &&
+    strangers.length === 0 && (calls.length === 0 || Array.isArray(fields["tool_calls"])) &&
+    (refusal === "" || isText(fields["refusal"])) &&
     (thought === "" || STANDARD_REASONING.some((name) => isText(fields[name])));
   return { items, fragments, isStandard };
 }
@@ -92,7 +98,7 @@ function contentOf(content: unknown) {
     images: [] as unknown[],
     unknown: [] as unknown[],
   };
-  if (typeof content === "string") found.text = content;
+  if (typeof content === "string" || typeof content === "number") found.text = String(content);
   else if (isObject(content)) {
     for (const part of Array.isArray(content) ? content : [content]) takePart(part, found);
   }
@@ -101,11 +107,16 @@ function contentOf(content: unknown) {
 
 function takePart(part: unknown, found: ReturnType<typeof contentOf>): void {
   if (typeof part === "string") found.text += part;
+  else if (!isObject(part) && part != null) found.unknown.push(part);
   if (!isObject(part)) return;
   const { type, text, thinking, refusal } = part as Fields;
   if (type === "thinking" || type === "reasoning") {
-    const inner = thinking ?? text;
-    found.reasoning += isText(inner) ? inner : contentOf(inner).text;
+    // Mistral's may refer to documents.
+    const inner = contentOf(thinking ?? text);
+    found.reasoning += inner.reasoning + inner.text;
+    found.refusal += inner.refusal;
+    found.images = [...found.images, ...inner.images];
+    found.unknown = [...found.unknown, ...inner.unknown];
   } else if (type === "refusal" && isText(refusal)) found.refusal += refusal;
   else if (type === "image_url") found.images.push(part);
   else if (isText(text) && (type === undefined || type === "text" || type === "output_text")) {
@@ -113,12 +124,18 @@ function takePart(part: unknown, found: ReturnType<typeof contentOf>): void {
   } else if (text !== "") found.unknown.push(part);
 }
 
+/** The text of what is all reasoning, or all refusal. */
+function textIn(value: unknown): string {
+  const { reasoning, text, refusal } = contentOf(value);
+  return reasoning + text + refusal;
+}
+
 /** Reasoning in parts: its text, and those parts that hold more than text, as they came. */
 function detailsOf(given: unknown): { text: string; others: unknown[] } {
   let text = "";
   const others: unknown[] = [];
-  for (const detail of listOf(given).filter(isObject)) {
-    const { text: said, summary, data, signature } = detail as Fields;
+  for (const detail of listOf(given)) {
+    const { text: said, summary, data, signature } = Object(detail);
     const own = isText(said) ? said : isText(summary) ? summary : "";
     text += own;
     if (own === "" || isText(data) || isText(signature)) others.push(detail);
@@ -126,11 +143,24 @@ function detailsOf(given: unknown): { text: string; others: unknown[] } {
   return { text, others };
 }
 
-/** Members that nobody knows, unless they are empty. */
+/**
+ * Members that nobody knows, unless they are empty. Known ones that nobody knows in this shape have
+ * another name, because clients would read them.
+ */
 function unknownOf(fields: Fields): Fields {
-  return Object.fromEntries(
-    Object.entries(fields).filter(([name, value]) => !KNOWN.has(name) && !isEmpty(value)),
-  );
+  const unknown: [string, unknown][] = [];
+  for (const [name, value] of Object.entries(fields)) {
+    if (isEmpty(value)) continue;
+    if (!KNOWN.has(name)) unknown.push([name, value]);
+    else if (isStrange(name, value)) unknown.push([`${name}_parts`, value]);
+  }
+  return Object.fromEntries(unknown);
+}
+
+/** Whether a known member has a shape that is not read. */
+function isStrange(name: string, value: unknown): boolean {
+  if (name === "refusal" || REASONING.includes(name)) return textIn(value) === "";
+  return name === "function_call" && !isObject(value);
 }
 
 /** A picture, or nothing if it has another shape. */
@@ -148,8 +178,10 @@ function fileOf(image: unknown): Item | undefined {
 function fragmentOf(call: object): CallFragment {
   const { index, id, type, function: given, ...rest } = call as Fields;
   const { name, arguments: json, ...further } = Object(given);
-  const extra: Fields = {};
-  for (const [key, value] of Object.entries(rest)) if (!isEmpty(value)) extra[key] = value;
+  // An assignment would take `__proto__` for the prototype.
+  const extra: Fields = Object.fromEntries(
+    Object.entries(rest).filter(([, value]) => !isEmpty(value)),
+  );
   if (!isEmpty(further)) extra["function"] = further;
   return {
     type,
@@ -161,8 +193,14 @@ function fragmentOf(call: object): CallFragment {
   };
 }
 
+/** Whether a fragment says anything: some upstreams send an empty one beside each text. */
+function saysAny({ id, name, arguments: json, extra }: CallFragment): boolean {
+  return [id, name, json, extra].some((value) => value != null && value !== "");
+}
+
+/** A list; an entry that stands in place of one is a list of one. */
 function listOf(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [];
+  return Array.isArray(value) ? value : isEmpty(value) ? [] : [value];
 }
 
 /** Whether a value says nothing: `null`, `""`, `[]`, `{}`. */

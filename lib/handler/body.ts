@@ -4,7 +4,7 @@ import { StreamError } from "../error.ts";
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
 import { BodyBuffer, BodyMemory, chunkAfter, tooLarge } from "./body_buffer.ts";
 import { handlerError } from "./codes.ts";
-import { definedOf } from "../values.ts";
+import { definedOf, depthOf } from "../values.ts";
 
 /** Limits on the body of a request. */
 export interface BodyLimits {
@@ -215,30 +215,4 @@ function checkMediaType(headers: Headers): void {
   if (coding !== "identity") {
     throw handlerError("unsupported_media_type", { detail: "Send the body uncompressed" });
   }
-}
-
-/** How deep arrays and objects nest, counted up to one past `limit`, before anything is parsed. */
-function depthOf(json: string, limit: number): number {
-  let depth = 0;
-  let deepest = 0;
-  for (let i = 0; i < json.length; i++) {
-    const char = json[i];
-    // A picture is a single string of some MB.
-    if (char === '"') i = endOfString(json, i + 1);
-    else if (char === "[" || char === "{") {
-      deepest = Math.max(deepest, ++depth);
-      if (deepest > limit) return deepest;
-    } else if (char === "]" || char === "}") depth--;
-  }
-  return deepest;
-}
-
-/** Where the string ends that goes on at `from`: at its quote, or at the end of a broken text. */
-function endOfString(json: string, from: number): number {
-  for (let end = json.indexOf('"', from); end >= 0; end = json.indexOf('"', end + 1)) {
-    let escapes = 0;
-    while (json[end - 1 - escapes] === "\\") escapes++;
-    if (escapes % 2 === 0) return end;
-  }
-  return json.length;
 }

@@ -94,7 +94,7 @@ function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOp
 }
 
 /** What only a chunk of OpenAI's API, or a failure of it, can hold. Only data that matches is parsed. */
-const MAY_BE_CHUNK = /"(?:choices|error|chat\.completion\.chunk)"/;
+const MAY_BE_CHUNK = /"(?:choices|error|base_resp|chat\.completion\.chunk)"/;
 
 /** Reads the events of OpenAI's API among those that are passed on. */
 class ChunkEvents {

@@ -241,12 +241,19 @@ function readError(error: unknown, around: object): ReportedError {
     status,
   ];
   return {
-    status: [code, status].map(Number).find((number) => number >= 400 && number < 600),
+    status: [code, status].map(numberIn).find((number) => number >= 400 && number < 600),
     names: names.filter((name) => typeof name === "string").map((name) => name.toLowerCase()),
     message: [error, message, detail].find((text) => typeof text === "string") ?? "",
-    waitMs: lists.map(({ retryDelay }) => /^([\d.]+)s$/.exec(String(retryDelay))?.[1])
+    waitMs: lists.map(({ retryDelay }) =>
+      typeof retryDelay === "string" ? /^([\d.]+)s$/.exec(retryDelay)?.[1] : undefined
+    )
       .map((seconds) => saneMs(Number(seconds) * 1000)).find((ms) => ms !== undefined),
   };
+}
+
+/** A number, perhaps as text. An object may have nothing that makes it one. */
+function numberIn(value: unknown): number {
+  return typeof value === "number" || typeof value === "string" ? Number(value) : NaN;
 }
 
 /** Keys as providers make them, and bearer tokens. Some repeat a key with stars in its middle. */

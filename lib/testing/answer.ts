@@ -186,13 +186,21 @@ function readChunkEvent(answer: Answer, event: ServerSentEvent, chunks: Completi
     return;
   }
   const chunk = parseChunk(event.data);
-  if (chunk !== undefined) readChunk(answer, chunk, chunks);
+  if (chunk !== undefined) readChunk(answer, chunk, chunks, event.data);
 }
 
-function readChunk(answer: Answer, chunk: CompletionChunk, chunks: CompletionReader): void {
-  if (isFailure(chunk)) return failed(answer, chunk.error ? chunk : { error: chunk });
+function readChunk(
+  answer: Answer,
+  chunk: CompletionChunk,
+  chunks: CompletionReader,
+  data = "",
+): void {
+  if (isFailure(chunk)) {
+    const { error } = Object(Object(chunk.choices)[0]);
+    return failed(answer, chunk.error ? chunk : { error: error || chunk });
+  }
   try {
-    for (const item of chunks.items(chunk, "")) {
+    for (const item of chunks.items(chunk, data)) {
       if (typeof item === "string") addToken(answer, item);
       else if (item.event === "tool_call") addToolCall(answer, Object(item.data));
       else answer.items.push(item);
@@ -273,7 +281,7 @@ function readPart(answer: Answer, { data }: ServerSentEvent): void {
     const { url, title } = part;
     answer.items.push({ event: "citation", data: title === undefined ? { url } : { url, title } });
   }
-  if (String(part?.type).startsWith("data-")) {
+  if (wordsOf(part?.type).startsWith("data-")) {
     answer.items.push({ event: part.type.slice("data-".length), data: part.data });
   }
 }
@@ -305,10 +313,15 @@ function readError(answer: Answer): void {
 /** Reads another API's error: an object, or just its message with a code beside it. */
 function failed(answer: Answer, { error, code: beside }: Json): void {
   answer.end = "failed";
-  const problem: Partial<Problem> = { title: String(error?.message ?? error) };
+  const problem: Partial<Problem> = { title: wordsOf(error?.message ?? error) };
   const code = error?.code ?? error?.type ?? beside;
-  if (code !== undefined) problem.code = String(code);
+  if (code !== undefined) problem.code = wordsOf(code);
   answer.problem = problem;
+}
+
+/** A value as text; an object may have no text of its own. */
+function wordsOf(value: unknown): string {
+  return isObject(value) ? JSON.stringify(value) : String(value);
 }
 
 function finish(answer: Answer, finishReason: unknown, usage: unknown): void {

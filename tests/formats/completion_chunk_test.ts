@@ -83,3 +83,12 @@ test("CompletionReader finds nothing that parsing does not, for chunks that look
     assert.deepEqual(readAll(chunks).items, parsed(chunks), `seed ${seed}`);
   }
 });
+
+test("CompletionReader keeps members of the names that an object has by itself", () => {
+  const members = '"__proto__":{"x":1},"constructor":2';
+  const call = `{"index":0,"id":"a",${members},"function":{"name":"f","arguments":"[]"}}`;
+  const data = `{"choices":[{"index":0,"delta":{${members},"tool_calls":[${call}]}}]}`;
+  const items = JSON.stringify(new CompletionReader().items(JSON.parse(data), data));
+  assert(items.includes(`{"event":"delta","data":{${members}}}`), items);
+  assert(items.includes(`"extra":{${members}}`), items);
+});

@@ -330,4 +330,24 @@ export const CASES: readonly Case[] = [
     parts: [call("c1", "f", '{"a":')],
     end: "length",
   },
+  tool(
+    "a call in place of a list of calls",
+    chunk({ tool_calls: { index: 0, id: "c1", ...f("f", A) } }) + end,
+    one,
+  ),
+  tool(
+    "a call without arguments behind the finish reason",
+    chunk({ content: "Hi" }, "tool_calls") +
+      calls([{ index: 0, id: "c1", type: "function", ...named("f") }]) + DONE,
+    [text("Hi"), call("c1", "f", "")],
+  ),
+  {
+    name: "an empty call beside each text",
+    body: chunk({
+      content: "Hel",
+      tool_calls: [{ index: 0, id: "", type: "function", ...named("", "") }],
+    }) + chunk({ content: "lo", function_call: { name: "", arguments: "" } }) + finish("stop"),
+    parts: [text("Hello")],
+    end: "stop",
+  },
 ];

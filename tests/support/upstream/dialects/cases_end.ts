@@ -387,4 +387,49 @@ export const CASES: readonly Case[] = [
     end: "upstream_failed",
     onlyOpenAI: true,
   },
+  {
+    name: "a failure in MiniMax's own words, without choices",
+    from: "https://platform.minimax.io/docs/api-reference/errorcode",
+    body: event({ id: "x", base_resp: { status_code: 1004, status_msg: "not authorized" } }) +
+      DONE,
+    parts: [],
+    end: "upstream_failed",
+  },
+  {
+    name: "a chunk that nests too deep to be written",
+    body: say("Half an ans") +
+      chunk({ x: 0 }).replace('"x":0', `"x":${"[".repeat(1e5)}${"]".repeat(1e5)}`) +
+      finish("stop"),
+    parts: half,
+    end: "upstream_failed",
+  },
+  {
+    name: "content that nests too deep to be read",
+    body: say("Half an ans") +
+      chunk({ x: 0 }).replace(
+        '"x":0',
+        `"content":${'[{"type":"thinking","thinking":'.repeat(2e4)}"x"${"}]".repeat(2e4)}`,
+      ) + finish("stop"),
+    parts: half,
+    end: "upstream_failed",
+  },
+  {
+    name: "an error whose code has no text of its own",
+    body: say("Half an ans") + event({ error: { code: { toString: 1, valueOf: 1 } } }),
+    parts: half,
+    end: "upstream_failed",
+  },
+  {
+    name: "such a code in the first event",
+    body: event({ error: { code: { toString: 1, valueOf: 1 }, status: { valueOf: 1 } } }),
+    parts: [],
+    end: "upstream_failed",
+  },
+  {
+    name: "a choice whose index has no text of its own",
+    body: choices([{ index: { toString: 1, valueOf: 1 }, delta: { content: "x" } }]) +
+      say("Hello") + finish("stop"),
+    parts: hello,
+    end: "stop",
+  },
 ];

@@ -285,4 +285,40 @@ export const CASES: readonly Case[] = [
     parts: hello,
     end: "stop",
   },
+  {
+    name: "reasoning that refers to a document",
+    from: "https://docs.mistral.ai/capabilities/reasoning",
+    body: chunk({
+      content: [{
+        type: "thinking",
+        thinking: [{ type: "text", text: "hm" }, { type: "reference", reference_ids: [27182] }],
+      }],
+    }) + say("Hello") + finish("stop"),
+    parts: thought,
+    end: "stop",
+    mentions: ["27182"],
+  },
+  {
+    name: "reasoning and a refusal as objects",
+    body: chunk({ reasoning: { text: "hm" } }) + chunk({ refusal: [{ text: "No." }] }) +
+      finish("stop"),
+    parts: [reasoning("hm"), refusal("No.")],
+    end: "content_filter",
+    reason: "stop",
+  },
+  {
+    name: "content that is a number",
+    body: chunk({ content: 4 }) + chunk({ content: 2 }) + finish("stop"),
+    parts: [text("42")],
+    end: "stop",
+  },
+  {
+    name: "known members in a shape that nobody knows",
+    body: chunk({ thinking: { budget: 16180 }, function_call: "x14142" }) +
+      chunk({ tool_calls: ["x31622"], reasoning_details: ["x17320"] }) + say("Hello") +
+      finish("stop"),
+    parts: hello,
+    end: "stop",
+    mentions: ["16180", "x14142", "x31622", "x17320"],
+  },
 ];
