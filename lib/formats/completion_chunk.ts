@@ -209,17 +209,28 @@ export class CompletionReader {
   }
 }
 
+/** The data of a `tool_call` item that {@linkcode CompletionReader} makes. */
+export interface CallData {
+  /** The call's place among the calls of the response: 0, 1, 2, … */
+  readonly index: number;
+  readonly id?: string;
+  /** The name, in the first item of each call alone. */
+  readonly name?: string;
+  /** More of the arguments. */
+  readonly arguments?: string;
+  /** Further members of the call. */
+  readonly extra?: Record<string, unknown>;
+}
+
 /** The item of a piece of a tool call. */
 function callItem({ call: { index, id, name }, isFirst, fragment, extra }: CallPiece): Item {
-  return {
-    event: "tool_call",
-    data: {
-      index,
-      ...isFirst ? { ...id === undefined ? {} : { id }, name } : {},
-      ...fragment === "" ? {} : { arguments: fragment },
-      ...extra === undefined ? {} : { extra },
-    },
+  const data: CallData = {
+    index,
+    ...isFirst ? { ...id === undefined ? {} : { id }, name } : {},
+    ...fragment === "" ? {} : { arguments: fragment },
+    ...extra === undefined ? {} : { extra },
   };
+  return { event: "tool_call", data };
 }
 
 /** Whether fragments were complete and in order as they came. */

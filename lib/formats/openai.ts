@@ -1,6 +1,6 @@
 /** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
 import { pathOf, type Problem } from "../error.ts";
-import { CompletionReader, isChunk, parseChunk } from "./completion_chunk.ts";
+import { type CallData, CompletionReader, isChunk, parseChunk } from "./completion_chunk.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
   documentFormat,
@@ -135,14 +135,13 @@ class ChunkFramer extends PartFramer {
     }
     for (const item of items) {
       if (typeof item === "string") this.token(out, item);
-      else if (item.event === "tool_call") this.#piece(out, Object(item.data));
+      else if (item.event === "tool_call") this.#piece(out, item.data as CallData);
       else this.structured(out, item.event, "", item.data);
     }
   }
 
   /** Writes a piece of a call that the reader of the upstream has assembled. */
-  // deno-lint-ignore no-explicit-any -- the reader makes it
-  #piece(out: EventSink, { index, id, name, arguments: fragment = "", extra }: any): void {
+  #piece(out: EventSink, { index, id, name, arguments: fragment = "", extra }: CallData): void {
     if (name === undefined) return this.#call(out, index, {}, { arguments: fragment }, extra);
     const call = { id: id ?? this.callId(index), type: "function" };
     this.#call(out, index, call, { name, arguments: fragment }, extra);
