@@ -179,8 +179,12 @@ export class CompletionReader {
   #deltaOf({ delta, message, text }: Choice): object {
     if (isObject(delta) && (Object.keys(delta).length > 0 || !isObject(message))) return delta;
     if (message !== undefined || text !== undefined) this.#isStandard = false;
-    // A whole message behind its deltas repeats them.
-    if (isObject(message)) return this.#hasItems ? {} : message;
+    if (isObject(message)) {
+      if (!this.#hasItems) return message;
+      // Behind its deltas a whole message repeats them, but for calls that stand in it alone.
+      const { tool_calls } = message as { tool_calls?: unknown };
+      return this.calledTools ? {} : { tool_calls };
+    }
     return { content: text };
   }
 
@@ -189,7 +193,8 @@ export class CompletionReader {
     if (given == null) return;
     const reason = reasonOf(given);
     if (reason === undefined || this.#reason !== undefined) {
-      if (given !== this.#reason) this.#isStandard = false;
+      // Said once more, it would be told before the end.
+      this.#isStandard = false;
       return;
     }
     if (isBroken(reason)) throw upstreamFailed(`The finish reason is ${reason}`);
@@ -209,17 +214,28 @@ export class CompletionReader {
   }
 }
 
+/** The data of a `tool_call` item that {@linkcode CompletionReader} makes. */
+export interface CallData {
+  /** The call's place among the calls of the response: 0, 1, 2, … */
+  readonly index: number;
+  readonly id?: string;
+  /** The name, in the first item of each call alone. */
+  readonly name?: string;
+  /** More of the arguments. */
+  readonly arguments?: string;
+  /** Further members of the call. */
+  readonly extra?: Record<string, unknown>;
+}
+
 /** The item of a piece of a tool call. */
 function callItem({ call: { index, id, name }, isFirst, fragment, extra }: CallPiece): Item {
-  return {
-    event: "tool_call",
-    data: {
-      index,
-      ...isFirst ? { ...id === undefined ? {} : { id }, name } : {},
-      ...fragment === "" ? {} : { arguments: fragment },
-      ...extra === undefined ? {} : { extra },
-    },
+  const data: CallData = {
+    index,
+    ...isFirst ? { ...id === undefined ? {} : { id }, name } : {},
+    ...fragment === "" ? {} : { arguments: fragment },
+    ...extra === undefined ? {} : { extra },
   };
+  return { event: "tool_call", data };
 }
 
 /** Whether fragments were complete and in order as they came. */

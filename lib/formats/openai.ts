@@ -1,6 +1,6 @@
 /** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
 import { pathOf, type Problem } from "../error.ts";
-import { CompletionReader, isChunk, parseChunk } from "./completion_chunk.ts";
+import { type CallData, CompletionReader, isChunk, parseChunk } from "./completion_chunk.ts";
 import { finishKind, sentenceOf, usageOf } from "./finish.ts";
 import {
   documentFormat,
@@ -58,8 +58,12 @@ class ChunkFramer extends PartFramer {
   #begun = false;
   /** Reads the chunks of an upstream. */
   #upstream: CompletionReader | undefined;
-  /** Whether a chunk that was passed on has said how the response ended, and what it cost. */
-  #hasReason = false;
+  /**
+   * Chunks of an upstream from its finish reason on, and whether each tells the usage. They wait: if
+   * more of the answer follows, the reason was no end, and a call would make it another one.
+   */
+  #last: (readonly [data: string, hasUsage: boolean])[] = [];
+  /** Whether a chunk that was passed on has told the usage. */
   #hasUsage = false;
 
   constructor(context: FormatContext, model: string, includeUsage: boolean) {
@@ -113,36 +117,53 @@ class ChunkFramer extends PartFramer {
   relayed(out: EventSink, { event, data }: ServerSentEvent): boolean {
     if (event !== "message") return false;
     const upstream = this.#upstream ??= new CompletionReader();
+    const { reason, usage } = upstream;
+    let items: Item[] = [];
     const text = upstream.text(data);
-    if (text !== undefined) this.#pass(out, upstream, data, [text]);
-    else {
+    if (text === undefined) {
       const chunk = parseChunk(data);
       if (chunk === undefined || !isChunk(chunk)) return false;
-      const { reason, usage } = upstream;
-      this.#pass(out, upstream, data, upstream.items(chunk, data));
-      if (upstream.isStandard) {
-        this.#hasReason ||= reason !== upstream.reason;
-        this.#hasUsage ||= usage !== upstream.usage;
-      }
+      items = upstream.items(chunk, data);
+    } else if (text !== "") items = [text];
+    const isReason = reason !== upstream.reason;
+    const hasUsage = usage !== upstream.usage;
+    if (items.length > 0) {
+      // It goes on: what was called its end is told when it has ended.
+      this.#passLast(out, 1);
+      const isPassed = upstream.isStandard && !isReason;
+      this.#pass(out, isPassed, data, items);
+      this.#hasUsage ||= isPassed && hasUsage;
+    } else if (upstream.isStandard) {
+      this.#last.push([data, hasUsage]);
+      if (!isReason && this.#last.length === 1) this.#passLast(out, 0);
     }
     return true;
   }
 
-  #pass(out: EventSink, { isStandard }: CompletionReader, data: string, items: Item[]): void {
+  /** Passes on the chunks that wait, but for the first ones. */
+  #passLast(out: EventSink, from: number): void {
+    for (const [data, hasUsage] of this.#last.slice(from)) {
+      this.#begun = true;
+      out.data(data);
+      this.#hasUsage ||= hasUsage;
+    }
+    this.#last = [];
+  }
+
+  #pass(out: EventSink, isStandard: boolean, data: string, items: Item[]): void {
     if (isStandard) {
       this.#begun = true;
       return out.data(data);
     }
     for (const item of items) {
       if (typeof item === "string") this.token(out, item);
-      else if (item.event === "tool_call") this.#piece(out, Object(item.data));
+      else if (item.event === "tool_call") this.#piece(out, item.data as CallData);
       else this.structured(out, item.event, "", item.data);
     }
   }
 
   /** Writes a piece of a call that the reader of the upstream has assembled. */
-  // deno-lint-ignore no-explicit-any -- the reader makes it
-  #piece(out: EventSink, { index, id, name, arguments: fragment = "", extra }: any): void {
+  #piece(out: EventSink, { index, id, name, arguments: fragment = "", extra }: CallData): void {
     if (name === undefined) return this.#call(out, index, {}, { arguments: fragment }, extra);
     const call = { id: id ?? this.callId(index), type: "function" };
     this.#call(out, index, call, { name, arguments: fragment }, extra);
@@ -151,8 +172,10 @@ class ChunkFramer extends PartFramer {
   protected finish(out: EventSink, end: End): void {
     const calledTools = this.calls.length > 0 || this.#upstream?.calledTools === true;
     const finishReason = finishOf(end, calledTools);
+    const isTold = this.#last.length > 0;
+    this.#passLast(out, 0);
     if (!this.#begun) this.#begin(out);
-    if (!this.#hasReason) out.data(this.#choice("{}", `"${finishReason}"`));
+    if (!isTold) out.data(this.#choice("{}", `"${finishReason}"`));
     if (this.#includeUsage && !this.#hasUsage) {
       out.data(`${this.#head}],"usage":${JSON.stringify(usageFor(end))}}`);
     }

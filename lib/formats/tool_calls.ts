@@ -83,6 +83,8 @@ class Call implements ToolCall {
   }
 }
 
+/** How many calls may be held back at once. */
+const MAX_HELD = 1000;
 /** The memory of a tool call beside its strings, in bytes: an estimate. */
 const CALL_BYTES = 64;
 
@@ -248,6 +250,9 @@ export class ToolCallAssembler {
   }
 
   #hold(index: number | undefined): Call {
+    if (this.#held.size === MAX_HELD) {
+      throw this.#init.fault(`${MAX_HELD} tool calls wait for their names or arguments`);
+    }
     this.#init.keep(CALL_BYTES);
     const call = new Call(this.#lists);
     this.#held.add(call);

@@ -132,6 +132,10 @@ for (const [name, [lists, calls]] of Object.entries(CASES)) {
 
 const FAULTS: Record<string, [lists: CallFragment[][], fault: RegExp]> = {
   "a call without a name": [[[{ index: 0, id: "a", arguments: "{}" }]], /has no name/],
+  "more than a thousand calls that wait": [
+    [Array.from({ length: 1001 }, (_, index) => ({ index, id: `a${index}` }))],
+    /1000 tool calls wait/,
+  ],
   "arguments behind their end": [
     [[{ index: 0, id: "a", ...f('{"a":1}') }], [{ index: 0, arguments: '{"b":1}' }]],
     /the tool call f go on/,

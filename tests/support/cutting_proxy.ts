@@ -113,7 +113,8 @@ function startCutter(
         }
         isSpared = false;
         left += data.length;
-        pauseMs = 30;
+        // Long enough for a reader on a busy machine to look at it.
+        pauseMs = 300;
       }
       if (data.length < left || cutter.cuts >= CUTS) {
         left -= data.length;

@@ -3,7 +3,7 @@
  * with the asynchronous filter chunks that hold nothing but one.
  */
 import { type Answer, type Dialect, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, event, head } from "./wire.ts";
 
 const VERDICT = {
   hate: { filtered: false, severity: "safe" },
@@ -50,8 +50,7 @@ function write(answer: Answer, chance: () => number): string[] {
     return [...chunks.out, event({ error: { ...error, type: "server_error", param: null } })];
   }
   chunks.delta({}, answer.end);
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const azure: Dialect = {

@@ -210,6 +210,32 @@ export const CASES: readonly Case[] = [
     one,
     "https://github.com/openai/openai-agents-js/pull/712",
   ),
+  {
+    ...tool(
+      "stop first, and then a call",
+      say("Hello") + chunk({}, "stop") + calls([{ index: 0, id: "c1", ...f("f", A) }]) + DONE,
+      [text("Hello"), ...one],
+    ),
+    reason: "stop",
+  },
+  {
+    ...tool(
+      "stop beside the last text, usage, and then a call",
+      chunk({ content: "Hello" }, "stop") + choices([], { usage: { prompt_tokens: 1 } }) +
+        calls([{ index: 0, id: "c1", ...f("f", A) }]) + DONE,
+      [text("Hello"), ...one],
+    ),
+    reason: "stop",
+  },
+  tool(
+    "a call in a whole message behind its deltas",
+    say("Hello") + choices([{
+      index: 0,
+      message: { role: "assistant", content: "Hello", tool_calls: [{ id: "c1", ...f("f", A) }] },
+      finish_reason: "tool_calls",
+    }]) + DONE,
+    [text("Hello"), ...one],
+  ),
   tool(
     "the first call at index 1",
     say("Hello") +

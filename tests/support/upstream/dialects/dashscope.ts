@@ -1,6 +1,6 @@
 /** DashScope and what speaks as it does: ids and names that are empty in every fragment but the first. */
 import { type Answer, type Dialect, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, event, head } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const chunks = new Chunks({ ...head("chatcmpl-ds", "qwen3-max"), system_fingerprint: null }, {
@@ -32,8 +32,7 @@ function write(answer: Answer, chance: () => number): string[] {
     return [...chunks.out, event({ error: { ...error, param: null, type: "internal_error" } })];
   }
   chunks.delta({ content: "" }, answer.end, { usage: null });
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const dashscope: Dialect = {

@@ -1,6 +1,6 @@
 /** Groq: `x_groq` in the first chunk and, with the usage, in the last; each call in one piece. */
 import { type Answer, type Dialect, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, event, head, usageOf } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const chunks = new Chunks({ ...head("chatcmpl-gq", "gpt-oss-20b"), system_fingerprint: "fp_4" }, {
@@ -30,8 +30,7 @@ function write(answer: Answer, chance: () => number): string[] {
   }
   const usage = usageOf(answer);
   chunks.delta({}, answer.end, { x_groq: { id, usage } });
-  chunks.chunk([], { usage });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const groq: Dialect = {

@@ -1,6 +1,6 @@
 /** Kimi: usage inside the choice of the last chunk, and arguments that begin as null behind some gateways. */
 import { type Answer, type Dialect, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, event, head, usageOf } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const chunks = new Chunks({ ...head("chatcmpl-64", "kimi-k2"), system_fingerprint: "fpv0" });
@@ -34,8 +34,7 @@ function write(answer: Answer, chance: () => number): string[] {
     return [...chunks.out, event({ error })];
   }
   chunks.delta({}, answer.end, {}, { usage: usageOf(answer) });
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const kimi: Dialect = {

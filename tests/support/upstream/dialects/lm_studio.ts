@@ -1,6 +1,6 @@
 /** LM Studio: an event of the name `error`, and reasoning as `reasoning_content`. */
 import { type Answer, type Dialect, pieces } from "./answer.ts";
-import { Chunks, DONE, head, usageOf } from "./wire.ts";
+import { Chunks, head } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const chunks = new Chunks(
@@ -37,8 +37,7 @@ function write(answer: Answer, chance: () => number): string[] {
     ];
   }
   chunks.delta({}, answer.end);
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const lmStudio: Dialect = {

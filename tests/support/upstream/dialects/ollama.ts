@@ -3,7 +3,7 @@
  * in older versions `finish_reason: ""` until the last chunk.
  */
 import { type Answer, type Dialect, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, event, head } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const chunks = new Chunks({ ...head("chatcmpl-693", "qwen3"), system_fingerprint: "fp_ollama" });
@@ -28,8 +28,7 @@ function write(answer: Answer, chance: () => number): string[] {
   // Older versions end a call in `stop`.
   const reason = answer.end === "tool_calls" && chance() < 0.3 ? "stop" : answer.end;
   chunks.delta({ role: "assistant", content: "" }, reason);
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const ollama: Dialect = {

@@ -3,7 +3,7 @@
  * with the finish reason, usage in a chunk without choices.
  */
 import { type Answer, type Dialect, isFailure, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, event, head } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const chunks = new Chunks(
@@ -41,8 +41,7 @@ function write(answer: Answer, chance: () => number): string[] {
     return [...chunks.out, event({ error })];
   }
   chunks.delta({}, answer.end, usage);
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const openai: Dialect = {

@@ -3,7 +3,7 @@
  * index and told apart by an id that stands in each fragment.
  */
 import { type Answer, type Dialect, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, DONE, event, head } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const none = chance() < 0.4 ? "" : null;
@@ -40,8 +40,7 @@ function write(answer: Answer, chance: () => number): string[] {
   }
   const reason = answer.end === "error reason" ? "abort" : answer.end;
   chunks.delta(nothing, reason, { usage: null }, { matched_stop: 151645 });
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const sglang: Dialect = {

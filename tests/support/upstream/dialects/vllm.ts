@@ -3,7 +3,7 @@
  * the finish reason, `stop_reason`, and `[DONE]` after an error and after an abort.
  */
 import { type Answer, type Dialect, isFailure, pieces } from "./answer.ts";
-import { Chunks, DONE, event, head, usageOf } from "./wire.ts";
+import { Chunks, DONE, event, head } from "./wire.ts";
 
 function write(answer: Answer, chance: () => number): string[] {
   const chunks = new Chunks(head("chatcmpl-0a1b", "Qwen/Qwen3-8B"), {
@@ -50,8 +50,7 @@ function write(answer: Answer, chance: () => number): string[] {
   // A call that was asked for by its name ends in `stop`.
   const said = reason === "tool_calls" && chance() < 0.3 ? "stop" : reason;
   chunks.delta(beside, said, {}, { stop_reason: null });
-  chunks.chunk([], { usage: usageOf(answer) });
-  return [...chunks.out, DONE];
+  return chunks.end(answer);
 }
 
 export const vllm: Dialect = {

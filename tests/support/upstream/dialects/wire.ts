@@ -47,6 +47,12 @@ export class Chunks {
     const all = { index: 0, delta, ...this.#choice, ...choice, finish_reason: finishReason };
     this.chunk([all], more);
   }
+
+  /** The events, with the usage in a chunk of its own and `[DONE]` behind them. */
+  end(answer: Answer): string[] {
+    this.chunk([], { usage: usageOf(answer) });
+    return [...this.out, DONE];
+  }
 }
 
 const CREATED = 1763800000;
