@@ -24,7 +24,7 @@ export class Output {
   readonly #write: WriteSome;
   readonly #droppedLine: (lines: number) => string;
   readonly #maxBytes: number;
-  #waiting: Uint8Array[] = [];
+  readonly #waiting: Uint8Array[] = [];
   #bytes = 0;
   #dropped = 0;
   /** Whether a write is under way, or waits for room. */
@@ -90,11 +90,11 @@ export class Output {
   }
 
   #take(bytes: number): void {
-    const [first, ...others] = this.#waiting as [Uint8Array, ...Uint8Array[]];
+    const first = this.#waiting[0]!;
     this.#bytes -= bytes;
     // A line that was begun is ended before the next.
     if (bytes < first.length) this.#waiting[0] = first.subarray(bytes);
-    else this.#waiting = others;
+    else this.#waiting.shift();
     if (this.#waiting.length === 0) this.#tellDropped();
   }
 }
