@@ -144,7 +144,7 @@ const lanes = [
     ],
     [
       "pages in a browser",
-      [...NODE_TEST, `${BROWSER}/pages.browser.mjs`],
+      [...NODE_PAIRS, `${BROWSER}/pages.browser.mjs`, `${BROWSER}/examples.browser.mjs`],
       nodeCounts,
       PACKAGES,
     ],
