@@ -1,7 +1,7 @@
 /**
  * `npm test`: every check of the project, with progress and one closing line; `--long` in front of a
  * check's name runs what takes too long to be one of them. Most suites wait more than they work, so
- * four lanes run side by side on two cores, and what measures time runs alone when they have ended.
+ * four lanes run side by side on two cores, and what measures time runs when they have ended, in two.
  * It is plain JavaScript so that a machine with only Node and npm can start it; the three runtimes
  * come from npm.
  */
@@ -60,15 +60,22 @@ const allOfRedis = redis(
 
 /**
  * Suites of what is started as a process of its own, on each runtime: one runner is enough. They run
- * alone, as those that a neighbour breaks.
+ * at the end, as those that a neighbour breaks.
  */
-const COMMANDS = timed(
+const COMMANDS = named(
   "behaviour/commands", // it takes port 8000, of which there is one
   "cli", // a process ends within three seconds of its signal
   "server", // a process ends within a second of its signal
 );
+/** Likewise, but with limits that are long. */
+const PROCESSES = named(
+  "behaviour/exit",
+  "handler/pages/src/docs/snippets", // it starts curl, Python and Node
+  "server/process",
+  "sources/entry",
+);
 /** Suites that a neighbour breaks: most have limits that are short. */
-const TIMED = timed(
+const TIMED = named(
   "behaviour/departure", // nothing is left 100 ms after a client has disconnected
   "http/resume/post", // a stream is joined within 100 ms
   "http/resume/readers", // a stop reaches every client within 100 ms; sockets fill at their own pace
@@ -82,11 +89,11 @@ const TIMED = timed(
 /** Likewise, with the real packages: the upstream learns of a departure within 150 ms. */
 const TIMED_INTEROP = [`./${INTEROP}/recipes.interop.ts`];
 const suites = filesOf("tests", "_test.ts");
-const alone = [...COMMANDS, ...TIMED];
-const unknown = alone.filter((file) => !suites.includes(file));
+const apart = [...COMMANDS, ...PROCESSES, ...TIMED];
+const unknown = apart.filter((file) => !suites.includes(file));
 // A runner would leave out in silence what it does not find.
 if (unknown.length > 0) throw new Error(`There is no file ${unknown.join(", ")}`);
-const suite = suites.filter((file) => !alone.includes(file));
+const suite = suites.filter((file) => !apart.includes(file));
 /** The entries of the module, as JSR serves them. */
 const entries = Object.values(JSON.parse(readFileSync(join(root, "deno.json"), "utf8")).exports);
 const interop = filesOf(INTEROP, ".interop.ts").filter((file) => !TIMED_INTEROP.includes(file));
@@ -137,7 +144,7 @@ const lanes = [
     ],
     [
       "pages in a browser",
-      [...NODE_TEST, `${BROWSER}/pages.browser.mjs`],
+      [...NODE_PAIRS, `${BROWSER}/pages.browser.mjs`, `${BROWSER}/examples.browser.mjs`],
       nodeCounts,
       PACKAGES,
     ],
@@ -149,6 +156,7 @@ const lanes = [
     ["tests on Bun", [...BUN_TEST, ...suite], bunCounts],
     ["real packages on Bun", [...BUN_TEST, ...interop], bunCounts, PACKAGES],
     ["schema packages on Bun", [...BUN_TEST, ...schemaTests], bunCounts, PACKAGES],
+    ["processes on each runtime", [...BUN_TEST, ...PROCESSES], bunCounts],
   ],
   [
     ["tests on Deno", [...DENO_TEST, ...suite], denoCounts],
@@ -168,12 +176,16 @@ const lanes = [
   ],
 ];
 
-/** These have the machine to themselves when the lanes have ended. */
-const aloneChecks = [
-  ["commands on each runtime", [...BUN_TEST, ...COMMANDS], bunCounts],
-  ["timed tests on Bun", [...BUN_TEST, ...TIMED, ...TIMED_INTEROP], bunCounts, PACKAGES],
-  ["timed tests on Deno", [...DENO_TEST, ...TIMED, ...TIMED_INTEROP], denoCounts, PACKAGES],
-  ["timed tests on Node", [...NODE_PAIRS, ...TIMED, ...TIMED_INTEROP], nodeCounts, PACKAGES],
+/** These begin when the lanes above have ended: two at a time, so that each has a core. */
+const timedLanes = [
+  [
+    ["timed tests on Bun", [...BUN_TEST, ...TIMED, ...TIMED_INTEROP], bunCounts, PACKAGES],
+    ["timed tests on Node", [...NODE_ONE, ...TIMED, ...TIMED_INTEROP], nodeCounts, PACKAGES],
+  ],
+  [
+    ["timed tests on Deno", [...DENO_TEST, ...TIMED, ...TIMED_INTEROP], denoCounts, PACKAGES],
+    ["commands on each runtime", [...BUN_TEST, ...COMMANDS], bunCounts],
+  ],
 ];
 
 /** What a release wants to see, and a change of its room. */
@@ -199,15 +211,16 @@ const isLong = process.argv[2] === "--long";
 const wanted = process.argv.slice(isLong ? 3 : 2);
 if (isLong) env.LONG = "1";
 const isWanted = ([name]) => wanted.length === 0 || wanted.some((word) => name.includes(word));
-const [side, last] = isLong ? [[], longChecks] : [lanes, aloneChecks];
-const planned = [...side, last].map((lane) => lane.filter(isWanted));
-const lonely = planned.pop();
-const all = [...planned.flat(), ...lonely];
+/** What runs side by side; each set of lanes begins when the one before it has ended. */
+const planned = (isLong ? [[longChecks]] : [lanes, timedLanes]).map((lanes) =>
+  lanes.map((lane) => lane.filter(isWanted)).filter((lane) => lane.length > 0)
+).filter((lanes) => lanes.length > 0);
+const all = planned.flat(2);
 for (const needed of new Set(all.map(([, , , needs]) => needs))) {
-  if (needed && !all.includes(needed)) (planned[0] ?? lonely).unshift(needed);
+  if (needed && !all.includes(needed)) planned[0][0].unshift(needed);
 }
 /** With one lane, what a check prints is seen as it comes; side by side, as one block at its end. */
-const isLive = planned.filter((lane) => lane.length > 0).length <= 1;
+const isLive = planned.every((lanes) => lanes.length === 1);
 
 let passed = 0;
 let failed = 0;
@@ -219,8 +232,7 @@ const installs = new Map([PACKAGES, HOMES].map((check) => {
   const promise = new Promise((done) => resolve = done);
   return [check, { promise, resolve }];
 }));
-await Promise.all(planned.map(runLane));
-await runLane(lonely);
+for (const lanes of planned) await Promise.all(lanes.map(runLane));
 compareTests();
 for (const failure of failures) process.stdout.write(`\n${failure}`);
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
@@ -269,7 +281,7 @@ function failedTests(output) {
   return [...new Set(lines)].map((line) => `${line}\n`).join("");
 }
 
-function timed(...names) {
+function named(...names) {
   return names.map((name) => `./tests/${name}_test.ts`);
 }
 

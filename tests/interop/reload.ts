@@ -1,6 +1,6 @@
 /**
- * The recipes of docs/resume.md for clients that come back. They stand apart from the tests
- * so that few cuts and many are tried with the same code.
+ * Runs the recipes of docs/resume.md and docs/migrating.md. Separate from the tests so that few cuts and
+ * many are tried with the same code.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -14,7 +14,8 @@ export const given: {
 (globalThis as { given?: typeof given }).given = given;
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const mod = pathToFileURL(fileURLToPath(new URL("../../mod.ts", import.meta.url))).href;
+const mod = new URL("../../mod.ts", import.meta.url).href;
+const client = new URL("../../lib/client.ts", import.meta.url).href;
 let copies: string | undefined;
 
 /** Makes room for copies of the recipes, beside the packages. */
@@ -41,6 +42,7 @@ export async function run(name: string, url: string, query: string = "Hello?") {
     .replaceAll("http://127.0.0.1:8000", url)
     .replace('"Hello?"', JSON.stringify(query))
     .replace('"spillway";', `${JSON.stringify(mod)};`)
+    .replace('"spillway/client";', `${JSON.stringify(client)};`)
     .replace(
       'for (const token of ["You ", "asked: ", query])',
       "for await (const token of given.source())",
