@@ -54,7 +54,7 @@ for (const runtime of RUNTIMES) {
     }
   });
 
-  test(`${runtime}: spillway has no commands yet, and says so of one`, async () => {
+  test(`${runtime}: spillway says of what is no command that it is none`, async () => {
     const child = startCli(runtime, ["serve"]);
     await until(() => child.exit !== undefined, 10_000, "an exit");
     assert.deepEqual([child.exit, child.output], [1, ""]);
