@@ -8,6 +8,7 @@ import {
   judgeHead,
   judgeLumps,
   judgeSilence,
+  longestSilence,
   type Measured,
   missingAccelBuffering,
   missingNoTransform,
@@ -83,11 +84,12 @@ export async function examine(inquiry: Inquiry, progress: Progress): Promise<Dia
     ...judgeEnd(first, isPaced),
   ];
   // Each of these starts generations, which a model would be paid for.
-  if (isPaced && inquiry.silenceMs > 0) {
-    const silent = await send(silentCall(inquiry));
-    const [borneMs, cut] = judgeSilence(silent, inquiry.silenceMs);
+  const silenceMs = inquiry.silenceMs ?? longestSilence(first.headers);
+  if (isPaced && silenceMs > 0) {
+    const silent = await send(silentCall(inquiry, silenceMs));
+    const [borneMs, cut] = judgeSilence(silent, silenceMs);
     findings.push(...cut);
-    if (borneMs !== undefined) progress.silence(borneMs, inquiry.silenceMs);
+    if (borneMs !== undefined) progress.silence(borneMs, silenceMs);
   }
   if (isPaced && inquiry.connections > 1) {
     const call = callOf(inquiry, AT_ONCE);
@@ -165,10 +167,10 @@ function callOf(inquiry: Inquiry, pace: Pace, further: Record<string, string> = 
 }
 
 /** A stream that is silent before its last token: as NDJSON, which has no heartbeats. */
-function silentCall(inquiry: Inquiry): Call {
+function silentCall(inquiry: Inquiry, silentMs: number): Call {
   const url = new URL(inquiry.url);
   url.searchParams.set("format", "ndjson");
-  const pace = { ...SILENCE, silentMs: inquiry.silenceMs };
+  const pace = { ...SILENCE, silentMs };
   return callOf({ ...inquiry, url }, pace, { accept: "application/x-ndjson" });
 }
 
@@ -188,7 +190,9 @@ function notesOn(
         "--paced asks the server's own source, and tries silence and connections.",
     );
   }
-  if (ending === "limit") notes.push("--timeout-ms ended the stream.");
+  if (ending === "limit") {
+    notes.push("The stream was not read to its end: --timeout-ms, or 100,000 events.");
+  }
   if (coding !== undefined && spacing.shape === "even") {
     notes.push(`The path compresses (${coding}), and flushes after each token.`);
   }

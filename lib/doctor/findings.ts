@@ -134,6 +134,12 @@ function idleCut(silentMs: number, headers: Observation["headers"]): Finding[] {
   }];
 }
 
+/** A silence that is longer than any of the server's event streams, in ms. */
+export function longestSilence(headers: Observation["headers"]): number {
+  const heartbeatMs = heartbeatOf(headers);
+  return SILENT_MS + (heartbeatMs === Infinity ? HEARTBEAT_MS : heartbeatMs);
+}
+
 /** How often the server sends a heartbeat, in ms. */
 function heartbeatOf(headers: Observation["headers"]): number {
   const [, ms] = /\bheartbeat=(\d+)/.exec(headers["x-stream-settings"] ?? "") ?? [];

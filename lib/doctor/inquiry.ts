@@ -10,8 +10,8 @@ export interface Inquiry {
   readonly body: string | undefined;
   /** Whether to ask for the server's paced source. */
   readonly isPaced: boolean;
-  /** How long the stream is silent in the test of silence, in ms; 0 is no test. */
-  readonly silenceMs: number;
+  /** How long the stream is silent in the test of silence, in ms; 0 is no test. @default {as long as it can be} */
+  readonly silenceMs: number | undefined;
   /** Number of streams to open at once; 1 is no test. */
   readonly connections: number;
   /** Limit of everything together, in ms. */
@@ -33,7 +33,8 @@ export const DOCTOR_HELP: string = `Asks for a stream, and says what makes its t
   --method METHOD      by default POST with a body, else GET
   --header NAME:VALUE  a request header; may be given several times
   --body TEXT          the body of the request; with --paced a JSON object
-  --silence-ms MS      how long a silence the path must bear, with --paced: 6000; 0: not tried
+  --silence-ms MS      how long a silence the path must bear, with --paced: by default 1000
+                       more than the pause between heartbeats; 0: not tried
   --connections COUNT  streams opened at once, with --paced: 7; 1: not tried
   --timeout-ms MS      limit of everything together: 60000
   --json               print one JSON object
@@ -79,7 +80,9 @@ export function readInquiry(args: readonly string[]): Inquiry | undefined {
     headers: headersOf(values.header ?? []),
     body,
     isPaced,
-    silenceMs: number("silence-ms", [0, 120_000, 6000]),
+    silenceMs: values["silence-ms"] === undefined
+      ? undefined
+      : number("silence-ms", [0, 120_000, 0]),
     connections: number("connections", [1, 100, 7]),
     timeoutMs: number("timeout-ms", [100, 600_000, 60_000]),
     json: values.json ?? false,

@@ -7,6 +7,7 @@ import { request as requestHttps } from "node:https";
 import type { Readable } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { EventDecoder } from "../sse/decode.ts";
+import type { ServerSentEvent } from "../sse/event.ts";
 import { parseJson } from "../values.ts";
 
 /** A request. */
@@ -37,7 +38,7 @@ export interface Observation {
   readonly firstMs: number | undefined;
   readonly lastMs: number | undefined;
   readonly endMs: number;
-  /** `complete` as HTTP has it, `cut` by an error or a closed connection, or ended by our own limit. */
+  /** `complete` as HTTP has it, `cut` by an error or a closed connection, or ended at a limit of ours. */
   readonly ending: "complete" | "cut" | "limit";
   /** Why there was no response. */
   readonly error: string | undefined;
@@ -48,8 +49,12 @@ export interface Observation {
 /** The content codings that {@linkcode ask} can read, as browsers send them. */
 export const CODINGS = "gzip, deflate, br";
 
+/** Events and lines that are kept; no model sends as many while it is asked. */
+const MAX_RECEIVED = 100_000;
 /** Characters of a body that are kept where it is no stream. */
 const MAX_TEXT = 65_536;
+/** The longest line of a body that is no event stream, in characters; that of an event is the decoder's. */
+const MAX_LINE = 2 ** 20;
 
 /** Sends a request, and reads its response for `limitMs` at most. Never rejects. */
 export function ask(call: Call, limitMs: number): Promise<Observation> {
@@ -75,7 +80,7 @@ export function ask(call: Call, limitMs: number): Promise<Observation> {
     sent.on("response", (response) => {
       reading.begin(response);
       const decoded = decompressed(response);
-      decoded.on("data", (chunk: Uint8Array) => reading.take(chunk));
+      decoded.on("data", (chunk: Uint8Array) => reading.take(chunk) || end("limit"));
       decoded.on("end", () => end("complete"));
       decoded.on("error", () => end("cut"));
       response.on("error", () => end("cut"));
@@ -123,20 +128,18 @@ class Reading {
     );
   }
 
-  take(chunk: Uint8Array): void {
+  /** Reads what has arrived. Returns whether more can be read. */
+  take(chunk: Uint8Array): boolean {
     const atMs = this.#now();
     this.#firstMs ??= atMs;
     this.#lastMs = atMs;
     if (this.#status === 200 && this.#headers["content-type"]?.startsWith("text/event-stream")) {
-      for (const { event, data } of this.#events.feed(chunk)) {
-        this.#received.push({ atMs, event, data });
-      }
-      return;
+      return this.#decode(chunk, atMs);
     }
     const text = this.#rest + this.#text.decode(chunk, { stream: true });
     if (this.#status !== 200) {
       this.#rest = text.slice(0, MAX_TEXT);
-      return;
+      return true;
     }
     const lines = text.split("\n");
     this.#rest = lines.pop()!;
@@ -144,6 +147,19 @@ class Reading {
       const { event = "message" } = (parseJson(data) ?? {}) as { event?: string };
       this.#received.push({ atMs, event, data });
     }
+    return this.#rest.length <= MAX_LINE && this.#received.length < MAX_RECEIVED;
+  }
+
+  #decode(chunk: Uint8Array, atMs: number): boolean {
+    const events: ServerSentEvent[] = [];
+    let isValid = true;
+    try {
+      this.#events.feed(chunk, events);
+    } catch {
+      isValid = false; // An event or a line is too large; what came before it counts.
+    }
+    for (const { event, data } of events) this.#received.push({ atMs, event, data });
+    return isValid && this.#received.length < MAX_RECEIVED;
   }
 
   observation(ending: Observation["ending"], error: string | undefined): Observation {
