@@ -168,11 +168,17 @@ export function judgeConnections(streams: readonly Observation[]): Finding[] {
   }];
 }
 
-/** The streams that did not wait for others to end: all take equally long. */
+/** The streams that did not wait for another one to end. All are asked at once, and equally long. */
 export function servedAtOnce(streams: readonly Observation[]): Observation[] {
   const complete = streams.filter(({ status, ending }) => status === 200 && ending === "complete");
-  const firstMs = Math.min(...complete.map(({ endMs }) => endMs));
-  return complete.filter(({ endMs }) => endMs <= firstMs * 1.6 + 200);
+  const [first] = [...complete].sort((a, b) => a.endMs - b.endMs);
+  if (first === undefined) return [];
+  // Where a path holds everything back until the end, only the end tells.
+  const isBuffered = (first.firstMs ?? 0) > first.endMs * 0.8;
+  const latestMs = first.endMs * 1.6 + 200;
+  return complete.filter(({ firstMs = Infinity, endMs }) =>
+    isBuffered ? endMs <= latestMs : firstMs < first.endMs
+  );
 }
 
 /** A time for people. */

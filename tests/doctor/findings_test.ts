@@ -184,6 +184,11 @@ test("judgeConnections() tells those that wait from those that are rejected, and
   assert.deepEqual(judgeConnections([...six, served]), []);
   const [waits] = judgeConnections([...six, observation(every(50, 20, 950))]);
   assert.match(waits!.verdict, /serves 6: the next one waited\.$/);
+  const slow = observation(every(150, 20));
+  assert.deepEqual(judgeConnections([...six, slow]), []);
+  const held = (ms: number) => observation(every(0, 20, ms));
+  assert.deepEqual(judgeConnections([held(1000), held(1010)]), []);
+  assert.deepEqual(codes(judgeConnections([held(1000), held(2000)])), ["connections"]);
   const nginx = observation([], { status: 503, headers: { server: "nginx" }, text: "<html>" });
   const [rejected] = judgeConnections([...six, nginx]);
   assert.match(rejected!.verdict, /the next one got 503\.$/);
