@@ -89,7 +89,7 @@ const CASES = {
     `${other.url}/streaming`,
     "--json",
     "--timeout-ms",
-    "400",
+    "1200",
     "--body",
     '{"query":"even"}',
   ],
@@ -98,9 +98,10 @@ const CASES = {
 /** A model: words at a pace, or after a thought. */
 async function* model({ input }: { input: { query: string } }): AsyncGenerator<string, void> {
   const even = input.query === "even";
-  for (let i = 0; i < 40; i++) {
+  const tokens = even ? 60 : 40;
+  for (let i = 0; i < tokens; i++) {
     const thinks = i % 10 === 0 && input.query === "pauses";
-    if (even || thinks) await new Promise((resolve) => setTimeout(resolve, even ? 30 : 200));
+    if (even || thinks) await new Promise((resolve) => setTimeout(resolve, even ? 30 : 250));
     yield "word ";
   }
 }

@@ -213,10 +213,12 @@ async function notesOnHttp(url: URL): Promise<string[]> {
 
 /** Whether the server would speak HTTP/2 with who asks for it (RFC 7301, ALPN). */
 function offersHttp2({ hostname, port }: URL): Promise<boolean> {
+  // Nothing is sent here, so whose certificate it is does not matter.
   return new Promise((resolve) => {
     const host = hostname.replace(/^\[|\]$/g, "");
-    const protocols = { ALPNProtocols: ["h2", "http/1.1"], servername: host };
-    const socket = connect({ host, port: Number(port || 443), ...protocols });
+    const options = { ALPNProtocols: ["h2", "http/1.1"], rejectUnauthorized: false };
+    const name = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+    const socket = connect({ host, port: Number(port || 443), ...options, ...name });
     const end = (offers: boolean) => {
       socket.destroy();
       resolve(offers);

@@ -22,10 +22,12 @@ export interface Spacing {
 const AT_ONCE_MS = 5;
 /** The least part of the moments in which tokens were sent that must be left where they arrive. */
 const KEPT = 0.6;
-/** Without a paced source: tokens of an arrival, and pauses in ms, that make a reader wait. */
-const LUMP = { tokens: 3, pauseMs: 100 };
-/** Without a paced source: what is shorter than this, in ms, or has fewer tokens, says nothing. */
-const JUDGED = { ms: 300, tokens: 5 };
+/** Fewer tokens say nothing. */
+const MIN_TOKENS = 5;
+/** Without a paced source: tokens of an arrival, pauses in ms, and so many arrivals are lumps. */
+const LUMP = { tokens: 3, pauseMs: 100, arrivals: 3 };
+/** One lump that has come sooner than this, in ms, says nothing: a far server takes as long. */
+const ONE_LUMP_MS = 1000;
 
 /** The events that hold what the source made. */
 export function tokensOf({ received }: Observation): readonly Received[] {
@@ -55,7 +57,7 @@ function ofPaced(observation: Observation, intervalMs: number): Spacing {
   const sent = moments(marked.map(({ sent }) => sent), gapMs).length;
   const arrived = moments(marked.map(({ arrived }) => arrived), gapMs);
   const taken = marked.map(({ sent, arrived }) => arrived - sent);
-  const shape = marked.length < JUDGED.tokens
+  const shape = marked.length < MIN_TOKENS
     ? "few"
     : arrived.length <= KEPT * sent
     ? "lumps"
@@ -72,17 +74,34 @@ function ofPaced(observation: Observation, intervalMs: number): Spacing {
 }
 
 function ofModel(observation: Observation): Spacing {
-  const tokens = tokensOf(observation);
-  const arrived = moments(tokens.map(({ atMs }) => atMs), AT_ONCE_MS);
+  const times = tokensOf(observation).map(({ atMs }) => atMs);
+  const arrived = moments(times, AT_ONCE_MS);
   const pauses = pausesOf(arrived);
-  const isLump = tokens.length >= LUMP.tokens * arrived.length &&
-    (arrived.length === 1 || pauses.pauseMs >= LUMP.pauseMs);
-  const shape = tokens.length < JUDGED.tokens || observation.endMs < JUDGED.ms
-    ? "few"
-    : isLump
-    ? "lumps"
-    : "even";
-  return { tokens: tokens.length, arrivals: arrived.length, ...pauses, heldMs: undefined, shape };
+  return {
+    tokens: times.length,
+    arrivals: arrived.length,
+    ...pauses,
+    heldMs: undefined,
+    shape: shapeOf(times, arrived.length, pauses.pauseMs, observation.endMs),
+  };
+}
+
+function shapeOf(
+  times: readonly number[],
+  arrivals: number,
+  pauseMs: number,
+  endMs: number,
+): Spacing["shape"] {
+  if (times.length < MIN_TOKENS) return "few";
+  if (arrivals === 1) {
+    // Tokens without any pause are what a fast model sends.
+    if (times.at(-1)! - times[0]! >= endMs / 2) return "even";
+    return endMs >= ONE_LUMP_MS ? "lumps" : "few";
+  }
+  if (times.length >= LUMP.tokens * arrivals && pauseMs >= LUMP.pauseMs) {
+    return arrivals >= LUMP.arrivals ? "lumps" : "few";
+  }
+  return arrivals >= MIN_TOKENS ? "even" : "few";
 }
 
 /** The beginnings of what lies closer together than `gapMs`. */

@@ -73,10 +73,13 @@ test("measure() says how much longer than the fastest a token took, and the paus
 test("measure() of a model: a fast one is even, one that comes in lumps is not", () => {
   const shapeOf = (arrivals: readonly number[]) => measure(observation(arrivals), undefined).shape;
   assert.equal(shapeOf(every(10, 100)), "even");
-  assert.equal(shapeOf(every(2, 400)), "lumps");
+  assert.equal(shapeOf(every(2, 400)), "even");
+  assert.equal(shapeOf(every(1, 400, 100)), "even");
   assert.equal(shapeOf(gathered(every(20, 100), 400)), "lumps");
   assert.equal(shapeOf(every(0, 100, 2000)), "lumps");
-  assert.equal(shapeOf(every(0, 100, 100)), "few");
+  assert.equal(shapeOf(every(0, 100, 900)), "few");
+  assert.equal(shapeOf(every(20, 4)), "few");
+  assert.equal(shapeOf([...every(0, 20), ...every(0, 20, 20)]), "few");
   const { longestPauseMs } = measure(observation(every(10, 100, 700)), undefined);
   assert.equal(longestPauseMs, 700);
 });
