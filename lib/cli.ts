@@ -1,9 +1,16 @@
 #!/usr/bin/env node
 /**
- * The command `spillway`: starts the server, on whichever runtime runs this file. Separate from the
- * server entry, which `deno serve` starts: that one leaves listening to Deno.
+ * The command `spillway`: starts the server, on whichever runtime runs this file, or runs `doctor`.
+ * Separate from the server entry, which `deno serve` starts: that one leaves listening to Deno.
  */
-import { commandLine, createProgram } from "./server/program.ts";
+import { doctor } from "./doctor.ts";
+import { commandLine, createProgram, endWith, hasColours } from "./server/program.ts";
 
-const program = await createProgram("spillway", commandLine());
-await program.listen();
+const [command, ...args] = commandLine();
+if (command === "doctor") {
+  const { log: print, error: printError } = console;
+  endWith(await doctor(args, { print, printError, colour: hasColours() }));
+} else {
+  const program = await createProgram("spillway", commandLine());
+  await program.listen();
+}

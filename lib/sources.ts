@@ -10,5 +10,6 @@ export { AsyncQueue, type AsyncQueueOptions } from "./pipeline/queue.ts";
 export { echo, type EchoOptions } from "./sources/echo.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./sources/langchain.ts";
 export { openai, type OpenAIOptions, type OpenAIUpstream } from "./sources/openai.ts";
+export { type Pace, paced } from "./sources/paced.ts";
 export { relay, type RelayOptions } from "./sources/relay.ts";
 export { UpstreamError } from "./sources/upstream_failure.ts";

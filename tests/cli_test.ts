@@ -15,6 +15,7 @@ for (const runtime of RUNTIMES) {
     await until(() => child.exit !== undefined, 10_000, "an exit");
     assert.deepEqual([child.exit, child.errors], [0, ""]);
     assert.match(child.output, /^ {2}npx spillway \[flags\]$/m);
+    assert.match(child.output, /^ {2}npx spillway doctor URL /m);
     assert.match(child.output, /--port NUMBER +PORT +8000/);
   });
 
@@ -54,10 +55,41 @@ for (const runtime of RUNTIMES) {
     }
   });
 
-  test(`${runtime}: spillway has no commands yet, and says so of one`, async () => {
+  test(`${runtime}: spillway says of what is no command that it is none`, async () => {
     const child = startCli(runtime, ["serve"]);
     await until(() => child.exit !== undefined, 10_000, "an exit");
     assert.deepEqual([child.exit, child.output], [1, ""]);
     assert.match(child.errors, /^spillway: "serve" is no flag here; --help lists them\n$/);
   });
 }
+
+test("spillway doctor judges the path of a running server, and exits with what it found", async () => {
+  const entry = await listening(startCli("node", ["--port", "0"], { API_KEYS: "s3cret" }));
+  const key = ["--header", "Authorization: Bearer s3cret"];
+  const quick = ["--paced", "--silence-ms", "200", "--connections", "2"];
+  const asked = [
+    ...RUNTIMES.map((runtime) =>
+      [
+        0,
+        /\nGood: tokens arrive/,
+        startCli(runtime, ["doctor", entry.url, ...quick, ...key]),
+      ] as const
+    ),
+    [
+      2,
+      /"reason": "the response is 401/,
+      startCli("bun", ["doctor", entry.url, "--json"]),
+    ] as const,
+  ];
+  try {
+    for (const [exit, printed, child] of asked) {
+      await until(() => child.exit !== undefined, 15_000, "an exit");
+      assert.equal(child.errors, "");
+      assert.equal(child.exit, exit, child.output);
+      assert.match(child.output, printed);
+      assert.ok(!child.output.includes("\x1b"));
+    }
+  } finally {
+    await Promise.all([entry.child, ...asked.map(([, , child]) => child)].map((one) => one.stop()));
+  }
+});

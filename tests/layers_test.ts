@@ -16,6 +16,7 @@ const GROUND = [
   "option_names.ts",
   "totals.ts",
   "diagnostics.ts",
+  "printable.ts",
 ];
 /** From below to above: a file imports what is in its own layer or in one before it. An entry is of the layer of its folder. */
 const LAYERS = [
@@ -31,6 +32,7 @@ const LAYERS = [
   "handler",
   "full_handler",
   "node",
+  "doctor",
   "server",
   "cli",
   "testing",
@@ -159,7 +161,7 @@ test("what runs in a browser and what runs in a server do not import each other"
 /** The adapter of Node waits for what is due in Node's own order. */
 const NEXT_TICK = 'import { nextTick } from "node:process"';
 
-test("nothing comes from a package, and of Node only the entry and the adapter take anything", () => {
+test("nothing comes from a package, and of Node only the commands and the adapter take anything", () => {
   const foreign = lib.flatMap((file) =>
     file.imports.filter((specifier) => !specifier.startsWith("."))
       // What the reference page shows as an example.
@@ -167,6 +169,12 @@ test("nothing comes from a package, and of Node only the entry and the adapter t
       .map((specifier) => `${file.path} imports ${specifier}`)
   );
   assert.deepEqual(foreign, [
+    "doctor/examination.ts imports node:tls",
+    "doctor/inquiry.ts imports node:util",
+    "doctor/request.ts imports node:http",
+    "doctor/request.ts imports node:https",
+    "doctor/request.ts imports node:stream",
+    "doctor/request.ts imports node:zlib",
     "node/exchange.ts imports node:process",
     "server/descriptors.ts imports node:fs",
     "server/listen.ts imports node:http",

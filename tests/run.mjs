@@ -41,6 +41,7 @@ const INTEROP = "tests/interop";
 const BROWSER = "tests/browser";
 const SCHEMAS = "tests/schemas";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
+const STACK = ["stack", "doctor"].map((name) => `./tests/stack/${name}.interop.ts`);
 const redis = (...names) => names.map((name) => `./tests/replay/redis/${name}.interop.ts`);
 const BUN_TEST = ["bun", "test", "--timeout", "60000"];
 const BUN_PATIENT = ["bun", "test", "--timeout", "120000"];
@@ -133,7 +134,7 @@ const lanes = [
     // Two processes, nginx and Redis: one runner is enough for both.
     [
       "stack of Bun, Deno, nginx and Redis",
-      [...BUN_PATIENT, "./tests/stack/stack.interop.ts"],
+      [...BUN_PATIENT, ...STACK],
       bunCounts,
     ],
     [
@@ -199,7 +200,7 @@ const longChecks = [
     nodeCounts,
     PACKAGES,
   ],
-  ["stack", [...BUN_LONG, "./tests/stack/stack.interop.ts"], bunCounts],
+  ["stack", [...BUN_LONG, ...STACK], bunCounts],
   [
     "metrics in Prometheus",
     [...BUN_LONG, "./tests/metrics/prometheus.interop.ts", "./tests/handler/metrics_docs_test.ts"],

@@ -13,6 +13,7 @@ import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clien
 import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
 import { echo } from "../sources/echo.ts";
 import { openai, type OpenAIUpstream } from "../sources/openai.ts";
+import { paced } from "../sources/paced.ts";
 import { parseJson } from "../values.ts";
 import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
 import {
@@ -59,6 +60,17 @@ export function commandLine(): string[] {
   return process.argv.slice(2);
 }
 
+/** Whether standard output is a terminal that shows colours. */
+export function hasColours(): boolean {
+  const { NO_COLOR, TERM } = process.env;
+  return process.stdout.isTTY === true && !NO_COLOR && TERM !== "dumb";
+}
+
+/** Lets the process end with this exit code, when nothing is left to do. */
+export function endWith(exitCode: number): void {
+  process.exitCode = exitCode;
+}
+
 /** Whether a module is the one that the process was started with. */
 export function isMain({ main, filename }: { main?: boolean; filename?: string }): boolean {
   // Node says so from 24.2 on.
@@ -83,7 +95,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
   ) as [Output, Output];
   const streamLog = createStreamLog({
     style,
-    colour: process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb",
+    colour: hasColours(),
     print: (text) => output.print(text),
     printError: (error) => errors.print(typeof error === "string" ? error : inspect(error)),
   });
@@ -99,7 +111,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
   const fitting = fittingLimits({ maxStreams, maxBodies }, files, perStream);
   const handler = createHandler({
     ...log ? { log } : {},
-    source: sourceOf(settings, upstreams),
+    source: paced(sourceOf(settings, upstreams)),
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,

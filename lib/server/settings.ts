@@ -46,6 +46,10 @@ export interface Settings {
   corsCredentials: boolean;
 }
 
+/** The other command of `spillway`, for the help. */
+const DOCTOR =
+  "  npx spillway doctor URL [flags]   what makes tokens come in lumps; --help has its flags\n";
+
 /** How the server was started, with the command for the help. */
 const COMMANDS = {
   bun: "bun run server",
@@ -267,7 +271,7 @@ export function help(startedBy: StartedBy): string {
   return `Streams a language model's tokens over Server-Sent Events.
 
   ${COMMANDS[startedBy]} [flags]
-
+${startedBy === "spillway" ? DOCTOR : ""}
 ${lines.join("\n")}
 
 A flag beats its variable. --help prints this.`;

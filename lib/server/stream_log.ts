@@ -5,6 +5,7 @@
  */
 import { StreamError } from "../error.ts";
 import type { StreamReport } from "../pipeline/generation.ts";
+import { printable } from "../printable.ts";
 import type { LogStyle } from "./settings.ts";
 
 /** Options of {@linkcode createStreamLog}. */
@@ -176,18 +177,4 @@ function now(): string {
  */
 function jsonLine(fields: Record<string, unknown>): string {
   return printable(JSON.stringify(fields));
-}
-
-/**
- * Escapes control, format and separator characters as `\uXXXX`, so that none of them moves a cursor
- * or forges a line.
- */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
-    let escaped = "";
-    for (let i = 0; i < character.length; i++) {
-      escaped += `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`;
-    }
-    return escaped;
-  });
 }

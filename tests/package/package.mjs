@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { declarations, recorded } from "../../scripts/declarations.mjs";
 import { kilobytes, measure } from "../../scripts/sizes.mjs";
-import { endsWithNpm, firstAnswer } from "./server.mjs";
+import { endsWithNpm, firstAnswer, whileServing } from "./server.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const require = createRequire(`${root}tests/package.json`);
@@ -183,6 +183,22 @@ for (const [i, [runtime, file]] of Object.entries(MAPS).entries()) {
 
 test("npx spillway ends with npm", async () => {
   assert(await endsWithNpm(["exec", "spillway"], { cwd: project, env, port: PORT }));
+});
+
+test("npx spillway doctor judges a server from the package", async () => {
+  const command = join(project, "node_modules/spillway/dist/lib/cli.js");
+  const printed = await whileServing(process.execPath, [command], {
+    cwd: project,
+    env,
+    port: PORT,
+    ask: async (url, response) => {
+      await response.body.cancel();
+      const flags = ["--paced", "--silence-ms=0", "--connections=2"];
+      return await output("npx", ["spillway", "doctor", url, ...flags]);
+    },
+  });
+  assert.match(printed, /^tokens +[·▁▂▃▄▅▆▇█]{40} 30 in /m);
+  assert.match(printed, /^Good: tokens arrive one by one\.$/m);
 });
 
 test("the entries are there on Bun and Deno", async () => {

@@ -6,14 +6,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 const TIMEOUT_MS = 20_000;
 
 /** Starts a program that listens on `port`, asks it for a stream, and ends it. */
-export async function firstAnswer(program, args, { cwd, env, port }) {
+export async function firstAnswer(program, args, options) {
+  const ask = async (_url, response) => read(await response.text());
+  return await whileServing(program, args, { ...options, ask });
+}
+
+/** Starts a program that listens on `port`, returns what `ask` does with its address, and ends it. */
+export async function whileServing(program, args, { cwd, env, port, ask }) {
   const child = spawn(program, args, { cwd, env: { ...env, PORT: port, NODE_ENV: "production" } });
   let printed = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => printed += data);
   const ended = new Promise((resolve) => child.on("close", resolve));
   try {
     const response = await firstResponse(port, child, () => printed);
-    return read(await response.text());
+    return await ask(`http://127.0.0.1:${port}`, response);
   } finally {
     child.kill("SIGKILL");
     await ended;
