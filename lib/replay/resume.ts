@@ -4,7 +4,7 @@ import { jsonFormat, textFormat } from "../formats/events.ts";
 import type { Format } from "../formats/format.ts";
 import type { OpenStream, ResumeRequest, StreamObserver } from "../http/replay_log.ts";
 import { negotiate } from "../http/negotiate.ts";
-import { EVENT_STREAM_TYPE, streamHeaders } from "../http/response.ts";
+import { EVENT_STREAM_TYPE, settingsOf, streamHeaders, withFields } from "../http/response.ts";
 import { queryParameter } from "../http/url.ts";
 import { TokenStream } from "../pipeline/stream.ts";
 import type { EventLog, Followed, LoggedStream } from "./event_log.ts";
@@ -141,11 +141,10 @@ async function replay(
   { onOpen, onEnd }: StreamObserver,
 ): Promise<Response> {
   const { info } = logged;
-  const headers = new Headers(options.headers);
-  for (const [name, value] of Object.entries(streamHeaders(EVENT_STREAM_TYPE, info.headers))) {
-    headers.set(name, value);
-  }
-  headers.set("x-stream-id", info.streamId);
+  const headers = withFields(
+    new Headers(options.headers),
+    streamHeaders(EVENT_STREAM_TYPE, info.headers, settingsOf(options, format), info.streamId),
+  );
   if (request.method === "HEAD") return new Response(null, { headers });
   const stream = new TokenStream({
     request,
