@@ -14,6 +14,7 @@ import { paceRules } from "./contract/pace.ts";
 import { positionsRules } from "./contract/positions.ts";
 import { readingRules } from "./contract/reading.ts";
 import { stoppingRules } from "./contract/stopping.ts";
+import { tailRules } from "./contract/tail.ts";
 import {
   type Abilities,
   type Limits,
@@ -59,6 +60,7 @@ export function contract(
   eventsRules(rule);
   readingRules(rule);
   positionsRules(rule);
+  tailRules(rule);
   ownersRules(rule);
   stoppingRules(rule);
   failuresRules(rule);

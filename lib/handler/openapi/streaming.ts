@@ -124,6 +124,11 @@ const resumeOperation: Operation = {
     in: "query",
     description: "For clients that cannot send `Last-Event-ID`; the header takes precedence.",
     schema: { type: "string" },
+  }, {
+    name: "tail",
+    in: "query",
+    description: "Begins with the last so many events, where the format is `json` or `text`.",
+    schema: { type: "integer", minimum: 1, maximum: 10_000 },
   }],
   responses: {
     200: {
