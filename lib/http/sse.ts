@@ -12,7 +12,7 @@ import { release, type Source } from "../pipeline/pump.ts";
 import { type Body, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
-import type { OpenStream, Respond, StreamObserver } from "./replay_log.ts";
+import type { OpenStream, RecordedExtras, Respond, StreamObserver } from "./replay_log.ts";
 import { checkRequest } from "./request.ts";
 import {
   errorResponse,
@@ -38,7 +38,7 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
 const FINISHED = /^[\w-]{1,128}\.end$/;
 
 /** What the handler adds to a stream of its own. */
-export interface StreamExtras extends StreamObserver {
+export interface StreamExtras extends RecordedExtras {
   input?: unknown;
 }
 
@@ -85,7 +85,7 @@ export async function respond(
   let format: Format | undefined;
   try {
     checked = checkOptions(options);
-    format = choose(request, checked.format);
+    format = chooseFormat(request, checked.format);
     return await answer(request, source, format, checked, extras);
   } catch (error) {
     if (format === undefined) release(source, error);
@@ -185,7 +185,7 @@ function ownHeaders(options: SseOptions): Headers {
  * @throws {StreamError} If the request asks for none that can be sent.
  * @throws {TypeError} If the option names none.
  */
-function choose(request: Request, format: SseOptions["format"]): Format {
+export function chooseFormat(request: Request, format: SseOptions["format"]): Format {
   if (typeof format === "object") return format;
   const name = format ?? queryParameter(request, "format");
   if (name !== null) {

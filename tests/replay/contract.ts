@@ -9,6 +9,7 @@ import { boundsRules } from "./contract/bounds.ts";
 import { departuresRules } from "./contract/departures.ts";
 import { eventsRules } from "./contract/events.ts";
 import { failuresRules } from "./contract/failures.ts";
+import { namesRules } from "./contract/names.ts";
 import { ownersRules } from "./contract/owners.ts";
 import { paceRules } from "./contract/pace.ts";
 import { positionsRules } from "./contract/positions.ts";
@@ -62,6 +63,7 @@ export function contract(
   positionsRules(rule);
   tailRules(rule);
   ownersRules(rule);
+  namesRules(rule);
   stoppingRules(rule);
   failuresRules(rule);
   departuresRules(rule);
