@@ -1,6 +1,6 @@
 /** Names that clients choose: one name is one generation, on whichever machine its request arrives. */
 import assert from "node:assert/strict";
-import type { ChatInput } from "../../../lib/handler.ts";
+import type { ChatInput, HandlerOptions } from "../../../lib/handler.ts";
 import { createHandler, type Source, StreamError } from "../../../mod.ts";
 import { Reading, same } from "../../support/event_reader.ts";
 import { until } from "../../support/serve.ts";
@@ -15,11 +15,11 @@ type Ask = (
 function machines(
   scene: Scene,
   source: Source<ChatInput>,
-  commitAfterMs = 250,
+  options: Partial<HandlerOptions> = {},
 ): readonly [Ask, Ask] {
   const ask = (log: Scene["log"]): Ask => {
     const authorize = ({ headers }: Request) => headers.get("x-owner");
-    const { fetch } = createHandler({ source, log, authorize, commitAfterMs, onError: () => {} });
+    const { fetch } = createHandler({ source, log, authorize, onError: () => {}, ...options });
     return async (name, { query = "Hi", owner = "ann", signal, method = "POST", path } = {}) => {
       const headers = new Headers({ "content-type": "application/json", "x-owner": owner });
       if (method === "POST") headers.set("x-run-id", name);
@@ -118,7 +118,7 @@ export function namesRules(rule: Rule): void {
     "who joins before the response headers gets the status of a failure as well",
     async (scene) => {
       const tap = new Tap();
-      const [here, there] = machines(scene, tap.source, 5000);
+      const [here, there] = machines(scene, tap.source, { commitAfterMs: 5000 });
       const first = here("a");
       await until(() => tap.starts === 1, PATIENCE_MS, "the generation");
       const second = here("a");
@@ -135,7 +135,7 @@ export function namesRules(rule: Rule): void {
 
   rule("a request that is lost before the response headers finds its generation", async (scene) => {
     const tap = new Tap();
-    const [here, there] = machines(scene, tap.source, 5000);
+    const [here, there] = machines(scene, tap.source, { commitAfterMs: 5000 });
     const abort = new AbortController();
     const lost = here("a", { signal: abort.signal });
     await until(() => tap.starts === 1, PATIENCE_MS, "the generation");
@@ -149,6 +149,33 @@ export function namesRules(rule: Rule): void {
     assert.equal((await again.rest()).text, "still here");
     assert.equal(tap.starts, 1);
   });
+
+  rule(
+    "a generation that nobody has seen is let go after its grace, and its name with it",
+    async (scene) => {
+      const tap = new Tap();
+      const options: Partial<HandlerOptions> = {
+        commitAfterMs: 5000,
+        disconnect: { continueForMs: 30 },
+      };
+      const [here, there] = machines(scene, tap.source, options);
+      const abort = new AbortController();
+      const lost = here("a", { signal: abort.signal });
+      await until(() => tap.starts === 1, PATIENCE_MS, "the generation");
+      await sleep(20);
+      abort.abort();
+      await (await lost).rest();
+      await until(() => tap.signal.aborted, PATIENCE_MS, "the end of its grace");
+      const isFree = async () =>
+        (await there("a", { method: "GET", path: "?runId=a" })).status === 404;
+      await scene.eventually(isFree, "its name is free");
+      const again = there("a");
+      await until(() => tap.starts === 2, PATIENCE_MS, "another generation");
+      tap.send("again");
+      tap.queue.close();
+      assert.equal((await (await again).rest()).text, "again");
+    },
+  );
 
   rule("a name is forgotten with its stream", async (scene) => {
     let starts = 0;

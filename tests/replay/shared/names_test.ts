@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { respond } from "../../../lib/http/sse.ts";
 import type { RunClaim } from "../../../lib/http/replay_log.ts";
-import { StreamError } from "../../../mod.ts";
+import { type Source, type SourceContext, StreamError } from "../../../mod.ts";
 import { Reading } from "../../support/event_reader.ts";
 import { type FakeMachine, type FakeSite, fakeTest } from "../../support/fake_machines.ts";
 import { problemIn } from "../../support/machines.ts";
+import { int, pick, random } from "../../support/random.ts";
 
 const RUN = { key: "k".repeat(64), digest: "d" };
 /** How long a claim waits for events of a generation elsewhere, in ms. */
@@ -19,7 +20,7 @@ async function begin(
   { log }: FakeMachine,
   { clock, paced }: FakeSite,
   { streamId, run }: RunClaim,
-  source = paced(200, 20).source,
+  source: Source<undefined> = paced(200, 20).source,
 ): Promise<Reading> {
   assert(run !== undefined, "the name is taken");
   const request = new Request("http://localhost/streaming", { method: "POST" });
@@ -164,3 +165,49 @@ fakeTest(
     await first.rest();
   },
 );
+
+for (let seed = 1; seed <= 20; seed++) {
+  fakeTest(
+    `requests at any time, to any process, through an outage: one generation (${seed})`,
+    async (site) => {
+      const chance = random(seed);
+      const all = Array.from({ length: 4 }, () => site.machine());
+      site.server.latencyMs = int(chance, 40);
+      let starts = 0;
+      const tokens = site.paced(40, 50).source as (context: SourceContext) => AsyncIterable<string>;
+      const source = (context: SourceContext) => {
+        starts++;
+        return tokens(context);
+      };
+      const ids = new Set<string>();
+      const request = async () => {
+        await site.sleep(int(chance, 1500));
+        const machine = pick(chance, all);
+        // As its client does: it was turned away, and comes again.
+        for (let tries = 0; tries < 30; tries++) {
+          try {
+            const claimed = await claim(machine);
+            ids.add(claimed.streamId);
+            if (claimed.run === undefined) return;
+            const reading = await begin(machine, site, claimed, source);
+            claimed.settle();
+            await reading.rest();
+            return;
+          } catch (error) {
+            assert.equal((error as StreamError).code, "log_unavailable");
+            await site.sleep(int(chance, 1000));
+          }
+        }
+        assert.fail("it never got through");
+      };
+      const outage = async () => {
+        await site.sleep(int(chance, 1500));
+        site.server.isDown = true;
+        await site.sleep(int(chance, 4000));
+        site.server.isDown = false;
+      };
+      await Promise.all([...Array.from({ length: 12 }, request), outage()]);
+      assert.deepEqual([starts, ids.size], [1, 1]);
+    },
+  );
+}
