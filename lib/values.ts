@@ -41,6 +41,12 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** The SHA-256 of bytes, as 64 hexadecimal digits. The bytes may be changed once this has returned. */
+export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return digest.reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "");
+}
+
 type Defined<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
 
 /** The same fields without those that are `undefined`. */

@@ -40,7 +40,7 @@ export interface AccessOptions {
  * read.
  */
 const ALLOWED_HEADERS = "accept, authorization, content-type, last-event-id";
-const EXPOSED_HEADERS = "x-stream-id, retry-after";
+const EXPOSED_HEADERS = "x-stream-id, x-stream-settings, retry-after";
 /** A list of header names, separated by commas. */
 const TOKENS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/;
 

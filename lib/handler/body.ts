@@ -68,13 +68,19 @@ export class BodyReader {
   /**
    * The JSON value in a request's body.
    *
+   * @param onBytes Called with the bytes of the body, which it must not keep.
    * @throws {StreamError} 415 for another media type, charset or coding; 413 past the limit, also
    * when chunked, or if it has more than 262,144 values; 408 if it does not arrive; 503 while too many
    * others arrive; 400 if it is empty, too deep, or not JSON in UTF-8.
    */
-  async readJson(request: Request, kind: BodyKind): Promise<unknown> {
+  async readJson(
+    request: Request,
+    kind: BodyKind,
+    onBytes: (bytes: Uint8Array<ArrayBuffer>) => void = () => {},
+  ): Promise<unknown> {
     checkMediaType(request.headers);
     const text = await this.#read(request, kind, (bytes) => {
+      onBytes(bytes);
       try {
         return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
       } catch (cause) {

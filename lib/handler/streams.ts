@@ -4,19 +4,20 @@
  * itself. Here alone is decided whether a request starts a stream or resumes one.
  */
 import { StreamError } from "../error.ts";
-import type { ReplayLog, StreamObserver } from "../http/replay_log.ts";
+import type { RecordedExtras, ReplayLog } from "../http/replay_log.ts";
 import type { Format } from "../formats/format.ts";
 import type { CheckedOptions } from "../http/options.ts";
 import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
-import { respond } from "../http/sse.ts";
+import { chooseFormat, isEvents, respond } from "../http/sse.ts";
 import type { Source } from "../pipeline/pump.ts";
 import type { Admission } from "./admission.ts";
 import type { BodyKind, BodyReader } from "./body.ts";
 import { checkInput, type StandardSchema, unlessGone } from "./input.ts";
 import type { Call, ReadBody } from "./routes/route.ts";
+import { checkRunId } from "./run_id.ts";
 import type { BodyRoute, InputSettings, StreamRoute } from "./routes/stream_route.ts";
 import { faultsOf, InvalidInput } from "./schema.ts";
-import { definedOf } from "../values.ts";
+import { definedOf, sha256 } from "../values.ts";
 
 /** What the streams of a handler have in common. */
 export interface StreamsInit {
@@ -47,6 +48,8 @@ export interface StreamsInit {
 interface Which {
   readonly streamId?: string;
   readonly chatId?: string;
+  /** The name that its client has given it. */
+  readonly runId?: string;
   /** The format that it has to be recorded in. */
   readonly format?: string;
 }
@@ -71,6 +74,8 @@ export class Streams {
     if (call.request.headers.has("last-event-id")) {
       return await this.#resume(call, definedOf({ format: route.formatName }), kindOf(route));
     }
+    const runId = call.request.headers.get("x-run-id");
+    if (runId !== null) return await this.#run(call, route, runId);
     const { admission } = this.#init;
     const { owner } = call;
     admission.checkBegin(owner);
@@ -79,18 +84,45 @@ export class Streams {
     return await admission.begin(owner, (observer) => this.#start(call, route, read, observer));
   }
 
+  /** Joins the stream that has this name, or starts one under it. */
+  async #run<Body>(call: Call, route: StreamRoute<Body>, runId: string): Promise<Response> {
+    const { request, owner } = call;
+    const { admission, options } = this.#init;
+    const log = this.#log;
+    checkRunId(runId, owner);
+    if (log === undefined) throw unkept("this server keeps no streams");
+    // Also a full server, and one that drains, lets clients join.
+    admission.checkJoin(owner);
+    let digest!: Promise<string>;
+    const read = await this.read(call, route, (bytes) => digest = sha256(bytes));
+    const format = chooseFormat(request, route.format?.(read.body) ?? options.format);
+    if (!isEvents(format)) throw unkept("this response is no event stream");
+    const { commitAfterMs } = options;
+    const claim = await log.claim({ owner, runId, digest: await digest, commitAfterMs });
+    const { streamId, run } = claim;
+    if (run === undefined) return await this.#join(call, { streamId, format: format.name });
+    try {
+      return await admission.begin(owner, (observer) => {
+        return this.#start(call, route, read, { ...observer, run }, streamId);
+      });
+    } finally {
+      claim.settle();
+    }
+  }
+
   async #start<Body>(
     { request, owner }: Call,
     route: StreamRoute<Body>,
     { body, input: read, source }: ReadBody<Body>,
-    observer: StreamObserver,
+    extras: RecordedExtras,
+    streamId?: string,
   ): Promise<Response> {
     const { options, schema, inputFrom, observe } = this.#init;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
     const ended = observe(request, modelOf(route, body));
     const written: CheckedOptions = {
       ...options,
-      ...definedOf({ owner, chatId, format: route.format?.(body) }),
+      ...definedOf({ owner, chatId, streamId, format: route.format?.(body) }),
       onClose(report) {
         // Of a recorded stream the log tells, as soon as the reader is dropped.
         if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
@@ -102,7 +134,7 @@ export class Streams {
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
-    return respond(request, source, written, { ...observer, input });
+    return respond(request, source, written, { ...extras, input });
   }
 
   /**
@@ -110,9 +142,13 @@ export class Streams {
    *
    * @throws {StreamError} If the request is at fault.
    */
-  async read<Body>({ request }: Call, route: BodyRoute<Body>): Promise<ReadBody<Body>> {
+  async read<Body>(
+    { request }: Call,
+    route: BodyRoute<Body>,
+    onBytes?: Parameters<BodyReader["readJson"]>[2],
+  ): Promise<ReadBody<Body>> {
     const { bodies, settings, sourceOf } = this.#init;
-    const value = await bodies.readJson(request, kindOf(route));
+    const value = await bodies.readJson(request, kindOf(route), onBytes);
     const faults = route.schema ? faultsOf(value, route.schema) : [];
     if (faults.length > 0) {
       throw new InvalidInput(faults, "invalid_input", { status: route.invalidStatus });
@@ -131,19 +167,32 @@ export class Streams {
     return this.#resume(call, which, "query");
   }
 
-  async #resume({ request, owner }: Call, which: Which, kind: BodyKind): Promise<Response> {
-    const { options, formats, admission, bodies } = this.#init;
-    const log = this.#log;
+  async #resume(call: Call, which: Which, kind: BodyKind): Promise<Response> {
+    const { request, owner } = call;
+    const { admission, bodies } = this.#init;
+    if (which.runId !== undefined) checkRunId(which.runId, owner);
     // A chat's page asks each time that it loads, and having nothing to resume is no error.
-    if (log === undefined && which.chatId !== undefined) return this.#nothing();
+    if (this.#log === undefined && which.chatId !== undefined) return this.#nothing();
     admission.checkJoin(owner);
     // A client that resumes by POST sends its body again. It is read within its limits and ignored.
     if (request.method === "POST") await bodies.skip(request, kind);
+    return await this.#join(call, which);
+  }
+
+  async #join({ request, owner }: Call, { runId, ...which }: Which): Promise<Response> {
+    const { options, formats, admission } = this.#init;
+    const log = this.#log;
     return await admission.join(owner, async (observer) => {
       if (log === undefined) throw new StreamError("not_found");
-      const { heartbeatMs, stallMs, headers, clock } = options;
-      const asked = definedOf({ owner, heartbeatMs, stallMs, headers, clock });
-      return await log.resume(request, { ...which, ...asked, formats }, observer);
+      const { heartbeatMs, commitAfterMs, stallMs, headers, clock } = options;
+      const asked = definedOf({ owner, heartbeatMs, commitAfterMs, stallMs, headers, clock });
+      let { streamId } = which;
+      if (runId !== undefined) {
+        streamId = await log.named(owner, runId);
+        if (streamId === undefined) throw new StreamError("not_found");
+      }
+      const wanted = { ...which, ...definedOf({ streamId }), ...asked, formats };
+      return await log.resume(request, wanted, observer);
     });
   }
 
@@ -165,6 +214,11 @@ export class Streams {
   #nothing(): Response {
     return new Response(null, { status: 204, headers: new Headers(this.#init.options.headers) });
   }
+}
+
+/** The error where a name could not keep what it promises: that its stream can be joined. */
+function unkept(why: string): StreamError {
+  return new StreamError("bad_request", { detail: `X-Run-Id cannot be kept: ${why}` });
 }
 
 /** The model that a body selects, by the name that its client has given. */

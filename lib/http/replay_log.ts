@@ -52,6 +52,34 @@ export interface ResumeRequest extends ReaderOptions {
   headers?: HeaderFields;
 }
 
+/** A request that names the generation that it begins. */
+export interface RunRequest {
+  /** Whose name it is; another owner's is another. */
+  readonly owner: string | undefined;
+  /** The name. */
+  readonly runId: string;
+  /** What tells the request from others: of its body. */
+  readonly digest: string;
+  /** How long a generation of that name that another process makes may be waited for. */
+  readonly commitAfterMs?: number | undefined;
+}
+
+/** A name that was checked, as logs keep it. */
+export interface Run {
+  /** The name and its owner. */
+  readonly key: string;
+  readonly digest: string;
+}
+
+/** Which stream a name is, or is to be. */
+export interface RunClaim {
+  readonly streamId: string;
+  /** Set if there is no such stream yet: the caller begins it with this, and then calls `settle`. */
+  readonly run: Run | undefined;
+  /** Frees the name if no stream was begun. Returns whether it did. */
+  settle(): boolean;
+}
+
 /** Which generation is to be stopped. */
 export interface StopRequest {
   /** The stream id of the generation. */
@@ -86,6 +114,12 @@ export interface StreamObserver {
   onEnd?: (openStream: OpenStream) => void;
 }
 
+/** What the handler adds to a stream that is recorded. */
+export interface RecordedExtras extends StreamObserver {
+  /** The name that the client has given it. */
+  run?: Run;
+}
+
 /** Makes the response of a body; `streamId` is the stream that the client may come back to. */
 export type Respond = (body: Body, streamId?: string) => Response;
 
@@ -112,7 +146,7 @@ export interface ReplayLog {
   open(
     init: GenerationInit,
     options: ReaderOptions & GenerationOptions & LoggedOptions,
-    observer: StreamObserver,
+    extras: RecordedExtras,
     respond: Respond,
   ): Promise<Response>;
   /**
@@ -123,6 +157,21 @@ export interface ReplayLog {
    * @internal
    */
   resume(request: Request, options: ResumeRequest, observer: StreamObserver): Promise<Response>;
+  /**
+   * Finds the stream of a name, or takes the name for a new one. Waits while another request has taken
+   * it and has not begun its stream.
+   *
+   * @throws {StreamError} `stream_exists` (409) if the name is that of another request.
+   *
+   * @internal
+   */
+  claim(request: RunRequest): Promise<RunClaim>;
+  /**
+   * Finds the id of the stream of a name.
+   *
+   * @internal
+   */
+  named(owner: string | undefined, runId: string): Promise<string | undefined>;
   /** Ends a generation, wherever it runs. Resolves to whether there is such a stream. */
   stop(options: StopRequest): Promise<boolean>;
   /**

@@ -1,6 +1,7 @@
 /** Responses that are not streams, made in one place so that each of them has all its headers. */
 import { type Problem, problemOf, publicError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
+import type { ReaderOptions } from "../pipeline/stream.ts";
 
 /** What `new Headers` takes. It has its name in the DOM's types alone, which a server may not load. */
 export type HeaderFields = NonNullable<ConstructorParameters<typeof Headers>[0]>;
@@ -31,10 +32,16 @@ export function errorResponse(
   }
   const headers = new Headers(init);
   const type = body === undefined ? "application/problem+json" : "application/json";
-  for (const [name, value] of Object.entries(uncached(type))) headers.set(name, value);
+  withFields(headers, uncached(type));
   if (problem.status === 401) headers.set("www-authenticate", "Bearer");
   if (retryAfter !== undefined) headers.set("retry-after", String(Math.ceil(retryAfter)));
   return new Response(body ?? JSON.stringify(problem), { status: problem.status, headers });
+}
+
+/** Sets all of the fields in `headers`, and returns those. */
+export function withFields(headers: Headers, fields: Readonly<Record<string, string>>): Headers {
+  for (const name in fields) headers.set(name, fields[name]!);
+  return headers;
 }
 
 /** A JSON document that must not be cached. */
@@ -74,10 +81,15 @@ export const EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8";
 /**
  * The headers of a stream: no proxy may cache, compress or buffer it. `incremental` is the standard's
  * way to say so (RFC 10036), `x-accel-buffering` the one that nginx knows.
+ *
+ * @param settings What {@linkcode settingsOf} says of an event stream.
+ * @param streamId The id of a stream that can be resumed.
  */
 export function streamHeaders(
   contentType: string,
   further?: Readonly<Record<string, string>>,
+  settings?: string,
+  streamId?: string,
 ): Record<string, string> {
   return {
     ...further,
@@ -86,5 +98,19 @@ export function streamHeaders(
     "x-accel-buffering": "no",
     "incremental": "?1",
     "x-content-type-options": "nosniff",
+    ...settings && { "x-stream-settings": settings },
+    ...streamId && { "x-stream-id": streamId },
   };
+}
+
+/**
+ * The times of an event stream, in ms, so that its client needs no constants: after how much silence
+ * there is a heartbeat (0 is never), and what the stream says in `retry:`, if it does.
+ */
+export function settingsOf(
+  { heartbeatMs = 5000 }: ReaderOptions,
+  { retryMs }: Pick<Format, "retryMs"> = {},
+): string {
+  const heartbeat = `heartbeat=${heartbeatMs}`;
+  return retryMs ? `${heartbeat}, retry=${retryMs}` : heartbeat;
 }

@@ -12,9 +12,16 @@ import { release, type Source } from "../pipeline/pump.ts";
 import { type Body, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
-import type { OpenStream, Respond, StreamObserver } from "./replay_log.ts";
+import type { OpenStream, RecordedExtras, Respond, StreamObserver } from "./replay_log.ts";
 import { checkRequest } from "./request.ts";
-import { errorResponse, type RespondingRequest, RESPONSE, streamHeaders } from "./response.ts";
+import {
+  errorResponse,
+  type RespondingRequest,
+  RESPONSE,
+  settingsOf,
+  streamHeaders,
+  withFields,
+} from "./response.ts";
 import { queryParameter } from "./url.ts";
 
 /**
@@ -31,7 +38,7 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
 const FINISHED = /^[\w-]{1,128}\.end$/;
 
 /** What the handler adds to a stream of its own. */
-export interface StreamExtras extends StreamObserver {
+export interface StreamExtras extends RecordedExtras {
   input?: unknown;
 }
 
@@ -78,7 +85,7 @@ export async function respond(
   let format: Format | undefined;
   try {
     checked = checkOptions(options);
-    format = choose(request, checked.format);
+    format = chooseFormat(request, checked.format);
     return await answer(request, source, format, checked, extras);
   } catch (error) {
     if (format === undefined) release(source, error);
@@ -115,19 +122,17 @@ function answer(
       return log.resume(request, asked, extras);
     }
   }
-  const headers = headersOf(format, options);
   if (request.method === "HEAD") {
     release(source);
-    return new Response(null, { headers });
+    return new Response(null, { headers: headersOf(format, options) });
   }
   const { input } = extras;
   const { streamId, log } = options;
   const init = { request, source, format, options, input, lastEventId, streamId };
   const { [RESPONSE]: StreamResponse = Response }: RespondingRequest = request;
   const respond = (body: Body, streamId?: string) =>
-    new StreamResponse(body as BodyInit, { headers: named(headers, streamId) });
-  const isLogged = format.heartbeat !== undefined && !format.buffered;
-  if (log !== undefined && isLogged) return log.open(init, options, extras, respond);
+    new StreamResponse(body as BodyInit, { headers: headersOf(format, options, streamId) });
+  if (log !== undefined && isEvents(format)) return log.open(init, options, extras, respond);
   return open(init, options, extras, respond);
 }
 
@@ -143,8 +148,8 @@ function open(
     request,
     options: {
       ...options,
-      ...heartbeat === undefined ? { heartbeatMs: 0 } : {},
-      ...buffered ? { commitAfterMs: Infinity } : {},
+      ...!heartbeat && { heartbeatMs: 0 },
+      ...buffered && { commitAfterMs: Infinity },
     },
     onEnd: onEnd && (() => onEnd(openStream)),
   });
@@ -180,7 +185,7 @@ function ownHeaders(options: SseOptions): Headers {
  * @throws {StreamError} If the request asks for none that can be sent.
  * @throws {TypeError} If the option names none.
  */
-function choose(request: Request, format: SseOptions["format"]): Format {
+export function chooseFormat(request: Request, format: SseOptions["format"]): Format {
   if (typeof format === "object") return format;
   const name = format ?? queryParameter(request, "format");
   if (name !== null) {
@@ -198,31 +203,26 @@ function choose(request: Request, format: SseOptions["format"]): Format {
   return formats[best]!;
 }
 
-/** The headers of each format, made once: most streams have no others. */
-const made = new WeakMap<Format, Record<string, string>>();
-
-function headersOf(format: Format, options: SseOptions): Record<string, string> | Headers {
-  let head = made.get(format);
-  if (head === undefined) {
-    head = streamHeaders(format.contentType, format.headers);
-    made.set(format, head);
-  }
-  if (options.headers === undefined && options.format !== undefined) return head;
-  const headers = ownHeaders(options);
-  for (const [name, value] of Object.entries(head)) headers.set(name, value);
-  return headers;
+/** Whether a format is sent as an event stream, which a log keeps, and not as text or one document. */
+export function isEvents({ heartbeat, buffered }: Format): boolean {
+  return heartbeat !== undefined && !buffered;
 }
 
 /**
- * Adds the id of a stream that can be resumed. Adding it later would take Deno off its fastest path
- * (benchmark case: replay).
+ * The headers of a stream, with its id if it can be resumed. All of them are there before the response
+ * is made: adding one later would take Deno off its fastest path (benchmark case: replay).
  */
-function named(
-  head: Record<string, string> | Headers,
-  streamId: string | undefined,
+function headersOf(
+  format: Format,
+  options: SseOptions,
+  streamId?: string,
 ): Record<string, string> | Headers {
-  if (streamId === undefined) return head;
-  if (!(head instanceof Headers)) return { ...head, "x-stream-id": streamId };
-  head.set("x-stream-id", streamId);
-  return head;
+  const head = streamHeaders(
+    format.contentType,
+    format.headers,
+    isEvents(format) ? settingsOf(options, options.log && format) : undefined,
+    streamId,
+  );
+  if (options.headers === undefined && options.format !== undefined) return head;
+  return withFields(ownHeaders(options), head);
 }

@@ -1,9 +1,12 @@
 /** What all logs have in common: a log of events is used as a replay log. */
 import type {
   LoggedOptions,
+  RecordedExtras,
   ReplayLog,
   Respond,
   ResumeRequest,
+  RunClaim,
+  RunRequest,
   StopRequest,
   StreamObserver,
 } from "../http/replay_log.ts";
@@ -12,6 +15,7 @@ import type { ReaderOptions } from "../pipeline/stream.ts";
 import type { LoggedStream, Recorder, RecordOptions, StreamInfo } from "./event_log.ts";
 import { openLogged } from "./record.ts";
 import { resumeLogged } from "./resume.ts";
+import { type Names, runKey } from "./run_names.ts";
 
 /**
  * What `MemoryLog` and `SharedLog` have in common: `sse`, `resume` and `stop` can use either. Not to
@@ -36,6 +40,12 @@ export abstract class BaseLog implements ReplayLog {
    * @internal
    */
   abstract latest(owner: string | undefined, chatId: string): Promise<LoggedStream | undefined>;
+  /**
+   * The names that clients have given the streams.
+   *
+   * @internal
+   */
+  abstract readonly names: Names;
 
   /**
    * Checks the options of a stream that is to be recorded.
@@ -62,10 +72,28 @@ export abstract class BaseLog implements ReplayLog {
   open(
     init: GenerationInit,
     options: ReaderOptions & GenerationOptions & LoggedOptions,
-    observer: StreamObserver,
+    extras: RecordedExtras,
     respond: Respond,
   ): Promise<Response> {
-    return openLogged(this, init, options, observer, respond);
+    return openLogged(this, init, options, extras, respond);
+  }
+
+  /**
+   * Finds the stream of a name, or takes the name for a new one.
+   *
+   * @internal
+   */
+  async claim({ owner, runId, digest, commitAfterMs = 250 }: RunRequest): Promise<RunClaim> {
+    return await this.names.claim({ key: await runKey(owner, runId), digest }, commitAfterMs);
+  }
+
+  /**
+   * Finds the id of the stream of a name.
+   *
+   * @internal
+   */
+  async named(owner: string | undefined, runId: string): Promise<string | undefined> {
+    return await this.names.find(await runKey(owner, runId));
   }
 
   /**

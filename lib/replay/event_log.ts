@@ -5,6 +5,7 @@
 import type { StreamError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 import type { ByteProducer, Sink } from "../pipeline/byte_producer.ts";
+import type { Run } from "../http/replay_log.ts";
 import type { Generation } from "../pipeline/generation.ts";
 
 /** What a log keeps beside the events of a stream. */
@@ -19,6 +20,8 @@ export interface StreamInfo {
   readonly owner: string | undefined;
   /** The id of the chat that the stream belongs to, if any. */
   readonly chatId: string | undefined;
+  /** The name that the stream's client has given it, if any, in the process that makes it. */
+  readonly run?: Run | undefined;
 }
 
 /** What one reader gets beside the events of the log, in the format of the stream. */
@@ -74,6 +77,8 @@ export interface LoggedStream {
    * if it is lost.
    */
   readonly endEvent: number | undefined;
+  /** Whether nothing was written and no client got a response: it may fail with a status of its own. */
+  readonly isStarting?: boolean;
   /** Whether another process makes the stream. */
   readonly isRemote?: boolean;
   /**

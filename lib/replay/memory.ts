@@ -7,6 +7,7 @@ import { Recording } from "./recording.ts";
 import type { RecordingOwner } from "./recording_owner.ts";
 import { replayError } from "./codes.ts";
 import { Room } from "./room.ts";
+import { RunNames } from "./run_names.ts";
 import { checkOptionNames } from "../option_names.ts";
 
 /** Limits of a {@linkcode MemoryLog}. */
@@ -38,6 +39,8 @@ const DEFAULTS: Limits = {
 };
 /** Memory of a stream beside its events and names, in bytes: maps and objects. */
 const STREAM_BYTES = 1024;
+/** Memory of the name that a client has given its stream, in bytes: two hashes, and where they are kept. */
+const RUN_BYTES = 512;
 /** The part of the log that one owner's streams may have: a quarter, if one stream fits in. */
 const OWNER_SHARE = 4;
 const OWNER_FULL = {
@@ -59,6 +62,7 @@ export class MemoryLog extends BaseLog {
   readonly #room: Room;
   /** The latest stream of each chat. */
   readonly #chats = new Map<string, Recording>();
+  readonly #names = new RunNames();
   #timer: unknown;
   readonly #recordingOwner: RecordingOwner<Recording>;
   readonly #above: RecordingEvents;
@@ -130,6 +134,7 @@ export class MemoryLog extends BaseLog {
     const recording = new Recording(info, options, this.#recordingOwner);
     this.#recordings.set(info.streamId, recording);
     if (info.chatId !== undefined) this.#chats.set(chatKey(info.owner, info.chatId), recording);
+    if (info.run !== undefined) this.#names.begin(info.run.key);
     return recording;
   }
 
@@ -154,6 +159,16 @@ export class MemoryLog extends BaseLog {
   }
 
   /**
+   * The names that clients have given the streams.
+   *
+   * @internal
+   */
+  override get names(): RunNames {
+    this.#expire();
+    return this.#names;
+  }
+
+  /**
    * Drops a recording, whether it has ended or not.
    *
    * @internal
@@ -170,8 +185,9 @@ export class MemoryLog extends BaseLog {
   }
 
   #drop(recording: Recording): void {
-    const { streamId, owner, chatId } = recording.info;
+    const { streamId, owner, chatId, run } = recording.info;
     if (!this.#recordings.delete(streamId)) return;
+    if (run !== undefined) this.#names.free(run.key, streamId);
     this.#room.remove(recording, recording.pages.heldBytes + infoBytes(recording.info));
     this.#above.dropped?.(recording);
     if (chatId === undefined) return;
@@ -208,8 +224,8 @@ export class MemoryLog extends BaseLog {
  * Memory of the untrusted names, in bytes: two per character, in the stream and in the key of its
  * chat.
  */
-function infoBytes({ owner = "", chatId = "" }: StreamInfo): number {
-  return STREAM_BYTES + 4 * (owner.length + chatId.length);
+function infoBytes({ owner = "", chatId = "", run }: StreamInfo): number {
+  return STREAM_BYTES + 4 * (owner.length + chatId.length) + (run === undefined ? 0 : RUN_BYTES);
 }
 
 /** One key for two names; no other two names make the same key. */

@@ -5,7 +5,7 @@
 import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
 import { problemOf, publicError, type StreamError } from "../error.ts";
 import { commentHeartbeat, type Format, type FormatContext } from "../formats/format.ts";
-import type { LoggedOptions, OpenStream, Respond, StreamObserver } from "../http/replay_log.ts";
+import type { LoggedOptions, OpenStream, RecordedExtras, Respond } from "../http/replay_log.ts";
 import type { ByteProducer } from "../pipeline/byte_producer.ts";
 import { Generation, type GenerationInit, type GenerationOptions } from "../pipeline/generation.ts";
 import { release } from "../pipeline/pump.ts";
@@ -27,7 +27,7 @@ export async function openLogged(
   log: EventLog,
   init: GenerationInit,
   options: ReaderOptions & GenerationOptions & LoggedOptions,
-  { onOpen, onEnd }: StreamObserver,
+  { onOpen, onEnd, run }: RecordedExtras,
   respond: Respond,
 ): Promise<Response> {
   const { request, format } = init;
@@ -65,6 +65,7 @@ export async function openLogged(
       headers: format.headers ?? {},
       owner: options.owner,
       chatId: options.chatId,
+      run,
     }, {
       highWaterMark: checkLimits(options).highWaterMark,
       continueForMs: disconnect === "cancel"

@@ -123,6 +123,10 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     return this.#generation?.phase === "starting" ? "starting" : "running";
   }
 
+  get isStarting(): boolean {
+    return this.phase === "starting" && !this.#isServed;
+  }
+
   /** Whether no more events will come. */
   get isOver(): boolean {
     return this.#state !== "live";
@@ -211,22 +215,17 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     }
     if (this.#readers.size > 0) return;
     this.#lastLeft = hasStalled ? "stalled" : "disconnected";
-    const { continueForMs } = this.#options;
-    if (isUnread && !this.#isServed) {
-      // No client got a response, so none knows the stream's id.
-      this.#abandon();
-      if (this.#state !== "discarded") this.#owner.forget(this);
-    } else if (continueForMs === 0) this.#abandon();
+    // No client got a response, so none knows the stream's id. One that has named it may come back.
+    const isNamed = this.info.run !== undefined;
+    const isUnknown = !this.#isServed && (isUnread || isNamed);
+    const continueForMs = isUnknown && !isNamed ? 0 : this.#options.continueForMs;
+    if (continueForMs === 0) this.#abandon(isUnknown);
     else if (continueForMs < Infinity) {
       active.timers++;
-      this.#graceTimer = this.#owner.clock.setTimer(() => {
-        this.#disarm();
-        this.#abandon();
-      }, continueForMs);
+      const abandon = () => this.#abandon(isUnknown);
+      this.#graceTimer = this.#owner.clock.setTimer(abandon, continueForMs);
     }
   }
-
-  // What the log calls when it has little room.
 
   /**
    * Since when the readers have stalled, in ms, or there is none; `undefined` if there is one that
@@ -377,10 +376,12 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     leave();
   }
 
-  /** Ends a generation that has lost its last reader. */
-  #abandon(): void {
+  /** Ends a generation that has lost its last reader, and forgets one that no client knows of. */
+  #abandon(isUnknown: boolean): void {
+    this.#disarm();
     this.#generation?.abandon(this.#lastLeft);
     this.run();
+    if (isUnknown && this.#state !== "discarded") this.#owner.forget(this);
   }
 
   #disarm(): void {

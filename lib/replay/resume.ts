@@ -4,7 +4,7 @@ import { jsonFormat, textFormat } from "../formats/events.ts";
 import type { Format } from "../formats/format.ts";
 import type { OpenStream, ResumeRequest, StreamObserver } from "../http/replay_log.ts";
 import { negotiate } from "../http/negotiate.ts";
-import { EVENT_STREAM_TYPE, streamHeaders } from "../http/response.ts";
+import { EVENT_STREAM_TYPE, settingsOf, streamHeaders, withFields } from "../http/response.ts";
 import { queryParameter } from "../http/url.ts";
 import { TokenStream } from "../pipeline/stream.ts";
 import type { EventLog, Followed, LoggedStream } from "./event_log.ts";
@@ -21,6 +21,10 @@ const ALWAYS_KNOWN: readonly Format[] = [jsonFormat, textFormat];
  * that event reported the stream's loss.
  */
 const POSITION = /^([\w-]{1,128})\.(\d{1,15})(\.lost)?$/;
+
+/** The formats of which each event says what it has to without those before it. */
+const TAIL_FORMATS: readonly string[] = [jsonFormat.name, textFormat.name];
+const MAX_TAIL = 10_000;
 
 /**
  * Resumes a stream of `log`, and counts how that went.
@@ -62,6 +66,7 @@ async function resumed(
     return replay(request, logged, formatOf(logged, options), 0, options, observer);
   }
   const position = positionOf(request);
+  const tail = tailOf(request, position !== undefined);
   const streamId = options.streamId ?? position?.streamId;
   if (streamId === undefined) {
     throw new StreamError("bad_request", { detail: "Last-Event-ID is missing" });
@@ -72,6 +77,10 @@ async function resumed(
   const logged = await log.find(streamId);
   if (logged === undefined || logged.info.owner !== owner) throw new StreamError("not_found");
   checkFormat(request, logged, options.format);
+  if (tail !== undefined) {
+    const after = beforeTail(logged, tail);
+    return replay(request, logged, formatOf(logged, options), after, options, observer);
+  }
   const format = formatOf(logged, options);
   const { firstEvent, lastEvent, endEvent } = logged;
   let after = position?.event ?? 0;
@@ -111,6 +120,30 @@ function positionOf(
   return { streamId, event: Number(event), toldOfLoss: lost !== undefined };
 }
 
+/** How many of the last events a client wants to begin with; `undefined` if it has not said so. */
+function tailOf(request: Request, hasPosition: boolean): number | undefined {
+  const text = isSafe(request) ? queryParameter(request, "tail") : null;
+  if (text === null) return undefined;
+  const tail = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : Infinity;
+  const detail = hasPosition
+    ? "tail and Last-Event-ID exclude each other"
+    : tail > MAX_TAIL
+    ? `tail is not 1 to ${MAX_TAIL}`
+    : undefined;
+  if (detail !== undefined) throw new StreamError("bad_request", { detail });
+  return tail;
+}
+
+/** The event before the last `tail` ones, the end not counted, or before all that are left. */
+function beforeTail({ info, firstEvent, lastEvent, endEvent }: LoggedStream, tail: number): number {
+  if (!TAIL_FORMATS.includes(info.format)) {
+    const detail = `The stream is recorded as ${info.format}, which has no tail`;
+    throw new StreamError("bad_request", { detail });
+  }
+  const last = endEvent === undefined ? lastEvent : endEvent - 1;
+  return Math.max(firstEvent - 1, last - tail);
+}
+
 function checkFormat(request: Request, { info }: LoggedStream, wanted: string | undefined): void {
   const asked = wanted ?? queryParameter(request, "format");
   const accept = request.headers.get("accept");
@@ -141,15 +174,15 @@ async function replay(
   { onOpen, onEnd }: StreamObserver,
 ): Promise<Response> {
   const { info } = logged;
-  const headers = new Headers(options.headers);
-  for (const [name, value] of Object.entries(streamHeaders(EVENT_STREAM_TYPE, info.headers))) {
-    headers.set(name, value);
-  }
-  headers.set("x-stream-id", info.streamId);
+  const headers = withFields(
+    new Headers(options.headers),
+    streamHeaders(EVENT_STREAM_TYPE, info.headers, settingsOf(options, format), info.streamId),
+  );
   if (request.method === "HEAD") return new Response(null, { headers });
   const stream = new TokenStream({
     request,
-    options: { ...options, commitAfterMs: 0 },
+    // A generation that has not begun may fail with a status, which is this client's as well.
+    options: { ...options, ...!logged.isStarting && { commitAfterMs: 0 } },
     onEnd: onEnd && (() => onEnd(openStream)),
   });
   let followed: Followed | undefined = undefined;

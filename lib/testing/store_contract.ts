@@ -158,6 +158,22 @@ const CHECKS: readonly [name: string, check: (scene: Scene) => Promise<void>][] 
     await scene.write(1, 1);
     same(await scene.texts(0), ["1-1"], "texts");
   }],
+  ["of two that append a new stream at once, one has it, also without events", async (scene) => {
+    const { one, other, producer, stranger, streamId } = scene;
+    const append = (store: EventStore, by: Producer, end?: number) =>
+      store.append(by, [scene.events(1, 0, { info: by.id, end })]);
+    const states = (await Promise.all([append(one, producer), append(other, stranger)])).flat();
+    const winner = states[0]?.state === "ok" ? producer : stranger;
+    same(states.map(({ state }) => state).sort(), ["ok", "taken"], "states");
+    same((await one.find(streamId))?.info, winner.id, "info");
+    same(await append(one, winner, 1), [{ state: "ok", last: 0 }], "append of an end");
+    const { last, end } = await other.find(streamId) ?? {};
+    same([last, end], [0, 1], "last and end");
+    const loser = winner === producer ? stranger : producer;
+    same((await append(other, loser))[0]?.state, "taken", "state after the end");
+    await other.forget(winner.id, streamId, undefined);
+    same(await append(other, loser), [{ state: "ok", last: 0 }], "append after it was forgotten");
+  }],
   ["append() twice is append() once", async (scene) => {
     for (let i = 0; i < 3; i++) await scene.write(1, 3);
     same(await scene.texts(0), ["1-3"], "texts");

@@ -96,7 +96,7 @@ group = "method and route";
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
 /** The statuses of the methods that a route has; of the others 405. */
 const ROUTES: Readonly<Record<string, Partial<Record<string, number>>>> = {
-  "/streaming": { POST: 400 },
+  "/streaming": { GET: 400, HEAD: 400, POST: 400 },
   "/streaming/AAAAAAAAAAAAAAAAAAAAAA": { GET: 404, HEAD: 404, DELETE: 404 },
   "/v1/chat/completions": { POST: 400 },
   "/v1/models": { GET: 200, HEAD: 200 },
@@ -441,6 +441,31 @@ add(
 );
 add("an empty format", post({ target: "/streaming?format=" }), 400);
 add("two formats", post({ target: "/streaming?format=xml&format=json" }), 400);
+
+// ---------------------------------------------------------------------------------------------
+group = "names and tails";
+const named = (...names: string[]) => post({ headers: names.map((name) => `X-Run-Id: ${name}`) });
+const STREAM = "/streaming/AAAAAAAAAAAAAAAAAAAAAA";
+add("an empty name", named(""), 400);
+add("a name of 129 characters", named("a".repeat(129)), 400);
+add("a name of 8,000 characters", named("a".repeat(8000)), 400);
+add("two names", named("a", "b"), 400);
+add("a name that is a path", named("../../etc/passwd"), 400);
+add("a name with bytes over 127", named("\xc3\xa9"), 400);
+add("a name that is a member of every object", named("__proto__"), 200, { streams: true });
+add("a name for what is no event stream", accepting("text/plain\r\nX-Run-Id: a"), 400);
+add("a name beside a position of no stream", named("a\r\nLast-Event-ID: x"), 400);
+add("a name that nobody has", at("/streaming?runId=constructor"), 404);
+add("a name with a NUL", at("/streaming?runId=%00"), 400);
+add("a name of invalid UTF-8", at("/streaming?runId=%ff"), 400);
+add("a name twice in a query", at("/streaming?runId=a&runId=/"), 404);
+add("the key under which a store holds a name", at(`/streaming/run-${"0".repeat(64)}`), 404);
+add("a tail of nothing", at(`${STREAM}?tail=`), 400);
+add("a tail of no number", at(`${STREAM}?tail=NaN`), 400);
+add("a tail below 1", at(`${STREAM}?tail=-1`), 400);
+add("a tail past every number", at(`${STREAM}?tail=${"9".repeat(400)}`), 400);
+add("a tail beside a position", at(`${STREAM}?tail=1`, { headers: ["Last-Event-ID: a.1"] }), 400);
+add("a tail of a stream that nobody knows", at(`${STREAM}?tail=10000`), 404);
 
 // ---------------------------------------------------------------------------------------------
 group = "framing";

@@ -401,7 +401,7 @@ test("a page elsewhere that is granted may read the stream's name, come back and
   );
   assert.match(
     reading.response.headers.get("access-control-expose-headers") ?? "",
-    /\bx-stream-id\b/,
+    /\bx-stream-id\b.*\bx-stream-settings\b/,
   );
   const path = `/streaming/${reading.streamId}`;
   const preflight = await ask(handler, path, {

@@ -9,11 +9,13 @@ import { boundsRules } from "./contract/bounds.ts";
 import { departuresRules } from "./contract/departures.ts";
 import { eventsRules } from "./contract/events.ts";
 import { failuresRules } from "./contract/failures.ts";
+import { namesRules } from "./contract/names.ts";
 import { ownersRules } from "./contract/owners.ts";
 import { paceRules } from "./contract/pace.ts";
 import { positionsRules } from "./contract/positions.ts";
 import { readingRules } from "./contract/reading.ts";
 import { stoppingRules } from "./contract/stopping.ts";
+import { tailRules } from "./contract/tail.ts";
 import {
   type Abilities,
   type Limits,
@@ -59,7 +61,9 @@ export function contract(
   eventsRules(rule);
   readingRules(rule);
   positionsRules(rule);
+  tailRules(rule);
   ownersRules(rule);
+  namesRules(rule);
   stoppingRules(rule);
   failuresRules(rule);
   departuresRules(rule);

@@ -38,6 +38,14 @@ const broken: Readonly<
       return store.append(producer, appends);
     },
   }),
+  "it lets go of a stream without events": (store, server) => ({
+    append: (producer, appends) => {
+      for (const { streamId } of appends) {
+        if (server.streams.get(streamId)?.last === 0) server.streams.delete(streamId);
+      }
+      return store.append(producer, appends);
+    },
+  }),
   "it lets others be forgotten": (store, server) => ({
     forget: (producerId, streamId, chat) =>
       store.forget(server.streams.get(streamId)?.producerId ?? producerId, streamId, chat),

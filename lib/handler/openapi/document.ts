@@ -9,6 +9,7 @@ import {
   type ParameterObject,
   ref,
   type ResponseObject,
+  RUN_ID_SCHEMA,
 } from "./operation.ts";
 
 /** What the document says of the API as a whole. */
@@ -87,12 +88,25 @@ const STREAM_ID: JsonSchema = {
   description: "The stream's id, used to resume or stop it.",
   schema: { type: "string" },
 };
+const STREAM_SETTINGS: JsonSchema = {
+  description: "The times of an event stream, in ms: `heartbeat=5000, retry=1000`.",
+  schema: { type: "string" },
+};
 const LAST_EVENT_ID: ParameterObject = {
   name: "Last-Event-ID",
   in: "header",
   description: "The id of the last event received: the response continues after it.",
   schema: { type: "string" },
 };
+/** What a request that begins a stream may name it with. */
+const RUN_ID: ParameterObject = {
+  name: "X-Run-Id",
+  in: "header",
+  description: "Names the stream: the same request again joins it and generates nothing.",
+  schema: RUN_ID_SCHEMA,
+};
+/** The error of a request whose name is that of another one. */
+const RUN_PROBLEMS = ["bad_request", "stream_exists"];
 const OWN_FAILURE = { description: "An error that the source defines." };
 const UNAUTHORIZED = { description: "Missing or invalid credentials." };
 
@@ -156,11 +170,24 @@ function describe(
 ): JsonSchema {
   const errorContents = errorContent ? { "application/json": errorContent } : AS_PROBLEM;
   const resumes = resumable === true && options.resumable;
-  const parameters = [...literal.parameters ?? [], ...resumes ? [LAST_EVENT_ID] : []];
+  const begins = resumes && literal.requestBody !== undefined;
+  const parameters = [
+    ...literal.parameters ?? [],
+    ...resumes ? [LAST_EVENT_ID] : [],
+    ...begins ? [RUN_ID] : [],
+  ];
   const responses = { ...literal.responses };
   const ok = responses[200];
-  if (resumes && ok) responses[200] = { ...ok, headers: { "X-Stream-Id": STREAM_ID } };
-  const codes = new Set([...problems, ...resumes ? RESUME_PROBLEMS : [], ...ACCESS_PROBLEMS]);
+  if (resumes && ok) {
+    const headers = { "X-Stream-Id": STREAM_ID, "X-Stream-Settings": STREAM_SETTINGS };
+    responses[200] = { ...ok, headers };
+  }
+  const codes = new Set([
+    ...problems,
+    ...resumes ? RESUME_PROBLEMS : [],
+    ...begins ? RUN_PROBLEMS : [],
+    ...ACCESS_PROBLEMS,
+  ]);
   const failures = [...codes].map((code) => [code, statusOf(code, statuses)] as const);
   if (options.authorize && codes.has("too_many_streams")) failures.push(["too_many_streams", 429]);
   return {

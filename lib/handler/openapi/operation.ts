@@ -96,6 +96,13 @@ export function eventSchema(
   };
 }
 
+/** The name that a client gives its stream. */
+export const RUN_ID_SCHEMA: JsonSchema = {
+  type: "string",
+  pattern: "^[A-Za-z0-9_-]{1,128}$",
+  description: "22 characters or more where the server does not know its callers.",
+};
+
 /** A required JSON request body. */
 export function jsonBody(schema: JsonSchema): NonNullable<Operation["requestBody"]> {
   return { required: true, content: { "application/json": { schema } } };

@@ -13,6 +13,7 @@ import {
   type ParameterObject,
   ref,
   type ResponseObject,
+  RUN_ID_SCHEMA,
   STREAM_PROBLEMS,
 } from "./operation.ts";
 import { FORMATS } from "../../http/sse.ts";
@@ -114,17 +115,25 @@ const streamId: ParameterObject = {
   schema: { type: "string" },
 };
 
+/** Where a client begins to read a stream. */
+const positions: readonly ParameterObject[] = [{
+  name: "lastEventId",
+  in: "query",
+  description: "For clients that cannot send `Last-Event-ID`; the header takes precedence.",
+  schema: { type: "string" },
+}, {
+  name: "tail",
+  in: "query",
+  description: "Begins with the last so many events, where the format is `json` or `text`.",
+  schema: { type: "integer", minimum: 1, maximum: 10_000 },
+}];
+
 /** The operation of `GET /streaming/{id}`. */
 const resumeOperation: Operation = {
   operationId: "resume",
   summary: "Join or resume a stream",
   tags: ["streams"],
-  parameters: [streamId, {
-    name: "lastEventId",
-    in: "query",
-    description: "For clients that cannot send `Last-Event-ID`; the header takes precedence.",
-    schema: { type: "string" },
-  }],
+  parameters: [streamId, ...positions],
   responses: {
     200: {
       description: "The events after that one, in the format that the stream was recorded in.",
@@ -135,6 +144,20 @@ const resumeOperation: Operation = {
   problems: ["bad_request", "not_found", "too_many_streams"],
   schemas: streamSchemas,
   resumable: true,
+};
+
+/** The operation of `GET /streaming`. */
+const joinOperation: Operation = {
+  ...resumeOperation,
+  operationId: "join",
+  summary: "Join or resume a stream by the name that its client gave it",
+  parameters: [{
+    name: "runId",
+    in: "query",
+    required: true,
+    description: "The `X-Run-Id` of the request that began the stream.",
+    schema: RUN_ID_SCHEMA,
+  }, ...positions],
 };
 
 /** The operation of `DELETE /streaming/{id}`. */
@@ -150,6 +173,7 @@ const stopOperation: Operation = {
 /** The operations of Spillway's own API. */
 export const streamingOperations: Operations = {
   "POST /streaming": streamOperation,
+  "GET /streaming": joinOperation,
   "GET /streaming/{id}": resumeOperation,
   "DELETE /streaming/{id}": stopOperation,
 };

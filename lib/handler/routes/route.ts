@@ -99,7 +99,10 @@ export interface RouteContext {
    */
   readonly countTokens: CountTokens | undefined;
   /** Joins or resumes a stream. */
-  resume(call: Call, which: { streamId: string } | { chatId: string }): Promise<Response>;
+  resume(
+    call: Call,
+    which: { streamId: string } | { chatId: string } | { runId: string },
+  ): Promise<Response>;
   /** Stops the generation of a stream. */
   stop(call: Call, streamId: string): Promise<Response>;
   /** Returns what the handler's own `stats()` does. */

@@ -3,6 +3,8 @@
  * under it, to join, resume or stop.
  */
 import type { ChatFields } from "../../chat.ts";
+import { StreamError } from "../../error.ts";
+import { queryParameter } from "../../http/url.ts";
 import { FIELDS, fieldsOf } from "./chat_fields.ts";
 import { type StandardSchema, standardSchema } from "../input.ts";
 import type { Api } from "./route.ts";
@@ -48,6 +50,16 @@ export const streamingApi: Api = {
       method: "POST",
       path: "/streaming",
       answer: (call, context) => context.stream(call, streaming),
+    },
+    {
+      method: "GET",
+      path: "/streaming",
+      answer(call, context) {
+        const runId = queryParameter(call.request, "runId");
+        const detail = "runId is missing; POST begins a stream";
+        if (runId === null) throw new StreamError("bad_request", { detail });
+        return context.resume(call, { runId });
+      },
     },
     {
       method: "GET",

@@ -156,4 +156,20 @@ export class LogReader implements FollowedStreamOwner {
       store.markLost(producer, { streamId, producerId, last })
     );
   }
+
+  /**
+   * Ends a stream that other processes take for one of this process and that is not: it was
+   * dropped, or its end did not reach the store.
+   */
+  async endOrphan(streamId: string): Promise<void> {
+    try {
+      const stored = await this.#link.call((store) => store.find(streamId));
+      if (stored === undefined || stored === null) return;
+      if (stored.end !== undefined || stored.isLost) return;
+      if (stored.producerId !== this.#link.producer.id) return;
+      await this.markProducerLost({ ...stored, streamId, isOver: false }, stored.last);
+    } catch {
+      // The store is down: the other processes will ask again.
+    }
+  }
 }

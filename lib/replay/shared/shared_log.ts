@@ -18,6 +18,7 @@ import type { Found } from "./replica.ts";
 import { type Remotes, RemoteStream } from "./remote_stream.ts";
 import { StoreLink } from "./store_link.ts";
 import { faultOfStream, parseInfo } from "./stored.ts";
+import { parseName, StoredNames } from "./stored_names.ts";
 import { chatOf } from "./stream_state.ts";
 import { LogWriter } from "./writer.ts";
 import { replayError } from "../codes.ts";
@@ -82,6 +83,8 @@ export class SharedLog extends BaseLog {
   readonly #peers: PeerChannel;
   readonly #writer: LogWriter;
   readonly #reader: LogReader;
+  /** @internal */
+  override readonly names: StoredNames;
   /** The formats in which this process has recorded, by their names. */
   readonly #formats = new Map<string, Format>();
   /**
@@ -135,13 +138,16 @@ export class SharedLog extends BaseLog {
         this.#taken.set(recording.info.streamId, clock.now() + keepMs);
         this.#memory.release(recording);
       },
-      unknownStream: (streamId) => this.#endOrphan(streamId),
+      unknownStream: (streamId) => this.#reader.endOrphan(streamId),
       asked: () => this.#renew(),
+      freeName: (key) => this.names.free(key),
       report: this.#report,
     });
     this.#reader = new LogReader(this.#link, this.#peers, (streamId, fault) => {
       this.#reportUnreadable(streamId, fault);
     });
+    const find = this.find.bind(this);
+    this.names = new StoredNames(this.#memory.names, this.#link, this.#reader, find, this.#report);
     // Connections are made now, and not with the first stream.
     this.#peers.listen();
     this.#link.write((store) => store.renew(producer)).then(() => this.#inspect(), () => {
@@ -201,8 +207,9 @@ export class SharedLog extends BaseLog {
     return this.#link.call((store) => store.find(streamId));
   }
 
-  /** The info of a stream in the store; `undefined` if its record cannot be read. */
+  /** The info of a stream in the store; `undefined` if its record cannot be read, or is a name's. */
   #infoOf(streamId: string, stored: StoredStream): StreamInfo | undefined {
+    if (parseName(stored.info) !== undefined) return undefined;
     try {
       const info = { ...parseInfo(stored.info), streamId };
       const fault = faultOfStream(stored);
@@ -372,22 +379,6 @@ export class SharedLog extends BaseLog {
   #hear(message: PeerMessage): void {
     this.#writer.hear(message);
     this.#reader.wake(message.wake);
-  }
-
-  /**
-   * Ends a stream that other processes take for one of this process and that is not: it was
-   * dropped, or its end did not reach the store.
-   */
-  async #endOrphan(streamId: string): Promise<void> {
-    try {
-      const stored = await this.#stored(streamId);
-      if (stored === undefined || stored === null) return;
-      if (stored.end !== undefined || stored.isLost) return;
-      if (stored.producerId !== this.#link.producer.id) return;
-      await this.#reader.markProducerLost({ ...stored, streamId, isOver: false }, stored.last);
-    } catch {
-      // The store is down: the other processes will ask again.
-    }
   }
 
   #sleep(ms: number): Promise<void> {

@@ -29,6 +29,8 @@ export interface LogWriterOwner {
   unknownStream(streamId: string): void;
   /** Called when another process wants to know whether this one lives. */
   asked(): void;
+  /** Called when a recording is forgotten that its client has named. */
+  freeName(key: string): void;
   report(error: unknown): void;
 }
 
@@ -107,6 +109,7 @@ export class LogWriter {
       event: 0,
       position: 0,
       writtenMs: NEVER,
+      namedMs: this.#link.clock.now(),
       pausedUntilMs: NEVER,
       isWriting: false,
       dueMs: Infinity,
@@ -134,9 +137,11 @@ export class LogWriter {
 
   /** Removes a recording that no client knows of; what was written of it is deleted. */
   forget(recording: Recording): void {
-    const { streamId, owner, chatId } = recording.info;
+    const { streamId, owner, chatId, run } = recording.info;
     const stream = this.#streams.get(streamId);
-    if (stream?.recording !== recording || stream.writtenMs === NEVER) return;
+    if (stream?.recording !== recording) return;
+    if (run !== undefined) this.#owner.freeName(run.key);
+    if (stream.writtenMs === NEVER) return;
     const chat = chatOf(owner, chatId);
     const { id } = this.#link.producer;
     this.#link.call((store) => store.forget(id, streamId, chat)).catch(() => {
@@ -149,6 +154,7 @@ export class LogWriter {
     const nowMs = this.#link.clock.now();
     for (const stream of this.#streams.values()) {
       stream.writtenMs = nowMs - TOUCH_MS;
+      stream.namedMs = NEVER;
       const isAwaited = !stream.isKnown || stream.readers.size > 0;
       stream.pausedUntilMs = isAwaited ? NEVER : nowMs + this.#nextSpread();
       this.#schedule(stream);
@@ -255,9 +261,9 @@ export class LogWriter {
       }
       stream.writtenMs = nowMs - (stream.isKnown ? 0 : this.#nextSpread());
       stream.isWriting = true;
-      const pending = pack(stream, isFull ? 0 : BATCH_BYTES);
+      const pending = pack(stream, isFull ? 0 : BATCH_BYTES, nowMs);
       batches.at(-1)!.push(pending);
-      batchBytes += pending.bytes + STREAM_BYTES;
+      batchBytes += pending.bytes + STREAM_BYTES * (pending.name === undefined ? 1 : 2);
       this.#inFlight += pending.bytes;
     }
     return batches;
@@ -268,7 +274,8 @@ export class LogWriter {
   }
 
   async #append(batch: readonly PendingAppend[]): Promise<void> {
-    const appends = batch.map(({ append }) => append);
+    const names = batch.flatMap(({ name }) => name ?? []);
+    const appends = [...batch.map(({ append }) => append), ...names];
     const { producer } = this.#link;
     let results: readonly AppendResult[] = [];
     try {
@@ -305,6 +312,7 @@ export class LogWriter {
       case "missing":
         stream.isKnown = false;
         stream.event = stream.position = 0;
+        stream.namedMs = NEVER;
         break;
       case "taken":
         return this.#giveUp(recording, replayError("stream_exists"));

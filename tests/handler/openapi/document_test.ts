@@ -210,9 +210,13 @@ test("with a log, streams take Last-Event-ID and have names; without one they do
     const { paths }: Json = openApiDocument(ALL, { ...options, resumable });
     const { parameters, responses } = paths["/streaming"].post;
     const names = parameters.map(({ name }: Json) => name);
-    assert.equal(names.includes("Last-Event-ID"), resumable);
-    assert.equal("X-Stream-Id" in (responses[200].headers ?? {}), resumable);
-    assert.equal(404 in responses && 410 in responses, resumable);
+    for (const name of ["Last-Event-ID", "X-Run-Id"]) {
+      assert.equal(names.includes(name), resumable);
+    }
+    for (const name of ["X-Stream-Id", "X-Stream-Settings"]) {
+      assert.equal(name in (responses[200].headers ?? {}), resumable);
+    }
+    assert.equal(404 in responses && 409 in responses && 410 in responses, resumable);
   }
 });
 

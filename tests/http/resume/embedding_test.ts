@@ -25,7 +25,14 @@ test("resume() answers problems with the embedder's headers, and asks for Last-E
 test("a log that is broken is 500 without its text, and reaches onError whole", async () => {
   const broken = new Error("no log at 10.0.0.1");
   const reject = () => Promise.reject(broken);
-  const log: ReplayLog = { check: () => {}, open: reject, resume: reject, stop: reject };
+  const log: ReplayLog = {
+    check: () => {},
+    open: reject,
+    resume: reject,
+    stop: reject,
+    claim: reject,
+    named: reject,
+  };
   const errors: unknown[] = [];
   const onError = (error: unknown) => void errors.push(error);
   const { handler, puppet } = stage({ log, onError });

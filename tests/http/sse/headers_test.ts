@@ -1,7 +1,15 @@
 /** `sse()`: the response headers, HEAD, and 204 to a client that has read the end. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeEvents, sse } from "../../../mod.ts";
+import {
+  decodeEvents,
+  MemoryLog,
+  openaiFormat,
+  resume,
+  sse,
+  type SseOptions,
+  uiMessageFormat,
+} from "../../../mod.ts";
 import { collect } from "../../../lib/testing.ts";
 import { forbidden, get, post, recorded, SSE, tick, URL_ } from "./setup.ts";
 
@@ -14,8 +22,39 @@ test("sse() sends exactly these headers", async () => {
     "vary": "Accept",
     "x-accel-buffering": "no",
     "x-content-type-options": "nosniff",
+    "x-stream-settings": "heartbeat=5000",
   });
   await response.body!.cancel();
+});
+
+test("sse() tells its heartbeat and its retry time on event streams, and on those alone", async () => {
+  const log = new MemoryLog();
+  const rows: [SseOptions, string | null][] = [
+    [{ format: "json" }, "heartbeat=5000"],
+    [{ format: "json", log }, "heartbeat=5000, retry=1000"],
+    [{ format: "text", log, heartbeatMs: 250 }, "heartbeat=250, retry=1000"],
+    [{ format: "json", heartbeatMs: 0 }, "heartbeat=0"],
+    // These have no `retry:`.
+    [{ format: uiMessageFormat, log }, "heartbeat=5000"],
+    [{ format: "ndjson", log }, null],
+    [{ format: "plain" }, null],
+    [{ format: openaiFormat.with({ buffered: true }), log }, null],
+  ];
+  for (const [options, settings] of rows) {
+    const response = await sse(get(), "a", options);
+    assert.equal(response.headers.get("x-stream-settings"), settings, JSON.stringify(options));
+    const wire = await response.text();
+    assert.equal(/^retry: 1000$/m.test(wire), settings?.includes("retry") ?? false);
+    const head = await sse(new Request(URL_, { method: "HEAD" }), "a", options);
+    assert.equal(head.headers.get("x-stream-settings"), settings);
+  }
+  const first = await sse(get(), "a", { log, format: "text" });
+  await first.body!.cancel();
+  const streamId = first.headers.get("x-stream-id")!;
+  const again = await resume(get(), { log, streamId, heartbeatMs: 100 });
+  assert.equal(again.headers.get("x-stream-settings"), "heartbeat=100, retry=1000");
+  assert.equal(again.headers.get("x-stream-id"), streamId);
+  await again.body!.cancel();
 });
 
 test("sse() options.headers are added and cannot replace what makes a stream of it", async () => {

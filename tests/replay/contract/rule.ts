@@ -182,7 +182,11 @@ export class Scene {
   }
 
   #reads(response: Response): Reading {
-    const reading = new Reading(response);
+    return this.reads(new Reading(response));
+  }
+
+  /** Remembers a reading, which leaves at the end of the rule. */
+  reads(reading: Reading): Reading {
     this.#readings.push(reading);
     return reading;
   }
