@@ -20,7 +20,10 @@ export interface StoredPiece {
   readonly text: string;
 }
 
-/** A process that uses the store: it makes streams, reads them, or both. */
+/**
+ * A process that uses the store: it makes streams, reads them, or both. Also a claim of a name that a
+ * client has given its generation: it has one stream, which never has events.
+ */
 export interface Producer {
   /** Its id: 22 characters of base64url. */
   readonly id: string;

@@ -140,7 +140,8 @@ export class SharedLog extends BaseLog {
       },
       unknownStream: (streamId) => this.#reader.endOrphan(streamId),
       asked: () => this.#renew(),
-      freeName: (key) => this.names.free(key),
+      holdName: (...name) => this.names.hold(...name),
+      freeName: (...name) => this.names.free(...name),
       report: this.#report,
     });
     this.#reader = new LogReader(this.#link, this.#peers, (streamId, fault) => {

@@ -1,7 +1,9 @@
 /**
  * Names that clients choose for their generations, in the store. A name is held there as a stream
- * without events, because a store lets one process have a stream: of two that take a name at once, one
- * is told that it is taken. Separate from the log because it needs nothing else of it.
+ * without events, because a store lets one producer have a stream: of two that take a name at once, one
+ * is told that it is taken. Each claim is a producer of its own, under the id of the stream that it is
+ * for: who frees an old claim cannot free one that came after it. Separate from the log because it needs
+ * nothing else of it.
  */
 import type { StreamError } from "../../error.ts";
 import type { Run, RunClaim } from "../../http/replay_log.ts";
@@ -9,13 +11,15 @@ import { parseJson } from "../../values.ts";
 import { replayError } from "../codes.ts";
 import type { LoggedStream } from "../event_log.ts";
 import { joins, type Names, otherRequest, type RunNames } from "../run_names.ts";
-import type { StoredStream, StreamAppend } from "./event_store.ts";
+import type { AppendResult, StoredStream, StreamAppend } from "./event_store.ts";
 import type { LogReader } from "./reader.ts";
 import type { StoreLink } from "./store_link.ts";
 
 /** How long the process that has taken a name may take to begin its stream, in ms. */
 const BEGIN_MS = 5000;
-/** How often it is looked for meanwhile. */
+/** How often that process says that it still will. */
+const RENEW_MS = 3000;
+/** How often the stream is looked for meanwhile. */
 const LOOK_MS = 50;
 /**
  * A generation elsewhere may fail with a status of its own until it commits. It is joined so much later,
@@ -36,8 +40,6 @@ export class StoredNames implements Names {
   readonly #reader: LogReader;
   readonly #find: (streamId: string) => Promise<LoggedStream | undefined>;
   readonly #report: (error: unknown) => void;
-  /** Names that are being freed: who takes one then must not have it freed after that. */
-  readonly #freeing = new Map<string, Promise<void>>();
 
   /** @param memory The names that this process has taken. */
   constructor(
@@ -65,27 +67,45 @@ export class StoredNames implements Names {
       if (held !== streamId) mine.settle();
     }
     if (held !== streamId) return joins(held);
+    const release = this.#keep(run, streamId);
     return {
       ...mine,
       settle: () => {
+        release();
         const isFree = mine.settle();
-        if (isFree) this.free(run.key);
+        if (isFree) this.free(run.key, streamId);
         return isFree;
       },
     };
   }
 
+  /** Keeps a claim alive until it is settled: a body may take its time to be checked. */
+  #keep(run: Run, streamId: string): () => void {
+    const { clock } = this.#link;
+    let timer: unknown;
+    const renewLater = () => {
+      timer = clock.setTimer(
+        () => {
+          this.hold(run, streamId, false);
+          renewLater();
+        },
+        RENEW_MS,
+        true,
+      );
+    };
+    renewLater();
+    return () => clock.clearTimer(timer);
+  }
+
   /** The id of the stream that has a name now: this one, or another. */
   async #take(run: Run, streamId: string, commitAfterMs: number): Promise<string> {
-    const { clock, producer } = this.#link;
+    const { clock } = this.#link;
     const startMs = clock.now();
-    await this.#freeing.get(run.key);
     for (;;) {
       const held = await this.#held(run.key);
       const waitedMs = clock.now() - startMs;
       if (held === undefined) {
-        const append = nameAppend(run, streamId, false);
-        const [result] = await this.#link.write((store) => store.append(producer, [append]));
+        const [result] = await this.#append(run, streamId, false);
         if (result?.state === "ok") return streamId;
         if (result?.state === "failed") throw this.#failed(result.error);
       } else if (held.digest !== run.digest) throw otherRequest();
@@ -101,15 +121,32 @@ export class StoredNames implements Names {
     return await this.#memory.find(key) ?? (await this.#stored(key))?.streamId;
   }
 
-  /** Frees a name that this process has taken. */
-  free(key: string): void {
-    const { id } = this.#link.producer;
-    const freeing = this.#link.call((store) => store.forget(id, nameId(key), undefined)).catch(
-      () => {
-        // The store is down: who asks for the name will find that it has no stream.
-      },
-    ).finally(() => this.#freeing.delete(key));
-    this.#freeing.set(key, freeing);
+  /** Holds a name for as long as its stream is held; from the end of that, no longer than the stream. */
+  hold(run: Run, streamId: string, isOver: boolean): void {
+    this.#append(run, streamId, isOver).catch(() => {
+      // The store is down: the name is written again when it is back.
+    });
+  }
+
+  #append(run: Run, streamId: string, isOver: boolean): Promise<readonly AppendResult[]> {
+    const producer = { ...this.#link.producer, id: streamId };
+    const append: StreamAppend = {
+      streamId: nameId(run.key),
+      chat: undefined,
+      info: JSON.stringify({ version: 1, run: { streamId, digest: run.digest } }),
+      first: 1,
+      last: 0,
+      end: isOver ? 1 : undefined,
+      pieces: [],
+    };
+    return this.#link.write((store) => store.append(producer, [append]));
+  }
+
+  /** Frees a name that was taken for a stream. */
+  free(key: string, streamId: string): void {
+    this.#link.call((store) => store.forget(streamId, nameId(key), undefined)).catch(() => {
+      // The store is down: who asks for the name will find that it has no stream.
+    });
   }
 
   async #stored(key: string): Promise<(Held & { readonly stored: StoredStream }) | undefined> {
@@ -154,24 +191,11 @@ function unavailable(): StreamError {
 }
 
 /** The id under which a name is held. */
-export function nameId(key: string): string {
+function nameId(key: string): string {
   return `run-${key}`;
 }
 
-/** Holds a name for as long as its stream is held; from the end of that, no longer than the stream. */
-export function nameAppend({ key, digest }: Run, streamId: string, isOver: boolean): StreamAppend {
-  return {
-    streamId: nameId(key),
-    chat: undefined,
-    info: JSON.stringify({ version: 1, run: { streamId, digest } }),
-    first: 1,
-    last: 0,
-    end: isOver ? 1 : undefined,
-    pieces: [],
-  };
-}
-
-/** What {@linkcode nameAppend} has written as the info; `undefined` if it is that of a stream. */
+/** What is held, by the info that was written; `undefined` if that is the info of a stream. */
 export function parseName(info: string): Held | undefined {
   const { version, run } = Object(parseJson(info));
   const { streamId, digest } = Object(run);

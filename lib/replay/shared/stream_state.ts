@@ -8,7 +8,6 @@ import type { Due } from "./due_queue.ts";
 import type { StoredPiece, StreamAppend } from "./event_store.ts";
 import type { RemoteReaders } from "./remote_readers.ts";
 import { formatInfo } from "./stored.ts";
-import { nameAppend } from "./stored_names.ts";
 
 /**
  * The shortest time between two writes of a stream, in ms. At most twenty writes a second for a
@@ -37,7 +36,7 @@ export interface StreamState extends Due {
   event: number;
   position: number;
   writtenMs: number;
-  /** When the store was last told that the stream's name is held. */
+  /** When the store was last told that the stream's name is held, if it has one. */
   namedMs: number;
   /** Until when the stream is left alone: the store has rejected it, or others come first. */
   pausedUntilMs: number;
@@ -48,8 +47,6 @@ export interface StreamState extends Due {
 export interface PendingAppend {
   stream: StreamState;
   append: StreamAppend;
-  /** Holds the stream's name, where it is time to. */
-  name: StreamAppend | undefined;
   position: number;
   bytes: number;
 }
@@ -77,11 +74,8 @@ export function noticeAt(stream: StreamState): number {
   return isAwaited(stream) ? Infinity : stream.position + AWAITED_BYTES;
 }
 
-/**
- * The complete events that the store does not have, by pages as they are held, up to `limit` bytes;
- * and the stream's name, if it has one, as often as an idle stream is written.
- */
-export function pack(stream: StreamState, limit: number, nowMs: number): PendingAppend {
+/** The complete events that the store does not have, by pages as they are held, up to `limit` bytes. */
+export function pack(stream: StreamState, limit: number): PendingAppend {
   const { recording, isKnown } = stream;
   let { event, position } = stream;
   let bytes = 0;
@@ -103,7 +97,7 @@ export function pack(stream: StreamState, limit: number, nowMs: number): Pending
     event = last;
     position = page.start + page.length;
   }
-  const { streamId, owner, chatId, run } = recording.info;
+  const { streamId, owner, chatId } = recording.info;
   const isComplete = recording.isOver && event === recording.lastEvent;
   const append: StreamAppend = {
     streamId,
@@ -114,10 +108,7 @@ export function pack(stream: StreamState, limit: number, nowMs: number): Pending
     end: isComplete ? recording.endEvent : undefined,
     pieces,
   };
-  const isNamed = run !== undefined && (isComplete || nowMs - stream.namedMs >= TOUCH_MS);
-  if (isNamed) stream.namedMs = nowMs;
-  const name = isNamed ? nameAppend(run, streamId, isComplete) : undefined;
-  return { stream, append, name, position, bytes };
+  return { stream, append, position, bytes };
 }
 
 /** The key of a chat: no other two names make the same one. */

@@ -3,6 +3,7 @@
  * because a generation and its readers here never wait for any of this.
  */
 import type { StreamError } from "../../error.ts";
+import type { Run } from "../../http/replay_log.ts";
 import type { Recording } from "../recording.ts";
 import { DueQueue } from "./due_queue.ts";
 import type { AppendResult } from "./event_store.ts";
@@ -29,8 +30,10 @@ export interface LogWriterOwner {
   unknownStream(streamId: string): void;
   /** Called when another process wants to know whether this one lives. */
   asked(): void;
-  /** Called when a recording is forgotten that its client has named. */
-  freeName(key: string): void;
+  /** Called from time to time while a recording goes on that its client has named, and at its end. */
+  holdName(run: Run, streamId: string, isOver: boolean): void;
+  /** Called when such a recording is forgotten. */
+  freeName(key: string, streamId: string): void;
   report(error: unknown): void;
 }
 
@@ -57,6 +60,8 @@ const STREAM_BYTES = 5 * 1024;
  */
 const SUBSCRIBER_MS = 6000;
 const SUBSCRIBER_OUTAGE_MS = 60_000;
+/** How often the name of a stream is written, in ms: it is kept for a minute and more. */
+const NAME_MS = 20_000;
 const NEVER = -Infinity;
 
 /**
@@ -140,7 +145,7 @@ export class LogWriter {
     const { streamId, owner, chatId, run } = recording.info;
     const stream = this.#streams.get(streamId);
     if (stream?.recording !== recording) return;
-    if (run !== undefined) this.#owner.freeName(run.key);
+    if (run !== undefined) this.#owner.freeName(run.key, streamId);
     if (stream.writtenMs === NEVER) return;
     const chat = chatOf(owner, chatId);
     const { id } = this.#link.producer;
@@ -261,9 +266,9 @@ export class LogWriter {
       }
       stream.writtenMs = nowMs - (stream.isKnown ? 0 : this.#nextSpread());
       stream.isWriting = true;
-      const pending = pack(stream, isFull ? 0 : BATCH_BYTES, nowMs);
+      const pending = pack(stream, isFull ? 0 : BATCH_BYTES);
       batches.at(-1)!.push(pending);
-      batchBytes += pending.bytes + STREAM_BYTES * (pending.name === undefined ? 1 : 2);
+      batchBytes += pending.bytes + STREAM_BYTES;
       this.#inFlight += pending.bytes;
     }
     return batches;
@@ -274,8 +279,7 @@ export class LogWriter {
   }
 
   async #append(batch: readonly PendingAppend[]): Promise<void> {
-    const names = batch.flatMap(({ name }) => name ?? []);
-    const appends = [...batch.map(({ append }) => append), ...names];
+    const appends = batch.map(({ append }) => append);
     const { producer } = this.#link;
     let results: readonly AppendResult[] = [];
     try {
@@ -302,6 +306,7 @@ export class LogWriter {
     switch (result?.state) {
       case "ok": {
         const isComplete = result.last === append.last;
+        this.#holdName(stream, isComplete && append.end !== undefined);
         stream.isKnown = true;
         stream.event = result.last;
         stream.position = isComplete ? position : recording.pages.positionAfter(result.last);
@@ -323,6 +328,15 @@ export class LogWriter {
         this.#owner.report(new Error(`The store rejects a stream: ${result.error}`));
     }
     this.#schedule(stream);
+  }
+
+  /** Holds the name of a stream, if it has one, where it is time to. */
+  #holdName(stream: StreamState, isOver: boolean): void {
+    const { run, streamId } = stream.recording.info;
+    const nowMs = this.#link.clock.now();
+    if (run === undefined || !(isOver || nowMs - stream.namedMs >= NAME_MS)) return;
+    stream.namedMs = nowMs;
+    this.#owner.holdName(run, streamId, isOver);
   }
 
   /**

@@ -87,7 +87,7 @@ fakeTest(
     // It lives, and may begin.
     await assert.rejects(claim(other), { code: "log_unavailable", status: 503 });
     one.kill();
-    await site.sleep(6000);
+    await site.sleep(10_000);
     const begun = await begin(other, site, await claim(other));
     assert.equal((await begun.rest()).blocks.length, 201);
   },
@@ -184,7 +184,7 @@ for (let seed = 1; seed <= 20; seed++) {
         await site.sleep(int(chance, 1500));
         const machine = pick(chance, all);
         // As its client does: it was turned away, and comes again.
-        for (let tries = 0; tries < 30; tries++) {
+        for (let tries = 0; tries < 100; tries++) {
           try {
             const claimed = await claim(machine);
             ids.add(claimed.streamId);
