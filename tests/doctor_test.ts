@@ -102,7 +102,8 @@ async function* model({ input }: { input: { query: string } }): AsyncGenerator<s
   for (let i = 0; i < tokens; i++) {
     const thinks = i % 10 === 0 && input.query === "pauses";
     if (even || thinks) await new Promise((resolve) => setTimeout(resolve, even ? 30 : 250));
-    yield "word ";
+    // Numbers, as a paced source has them.
+    yield `${i} `;
   }
 }
 
@@ -111,6 +112,8 @@ let server: Served;
 /** One that has no paced source, and one that asks for a key. */
 let other: Served;
 let locked: Served;
+/** One whose streams never end, or never have a line break. */
+let endless: Served;
 const open: Proxy[] = [];
 const runs = new Map<string, Promise<Run>>();
 
@@ -124,17 +127,27 @@ async function way<Fault>(
 }
 
 before(() => {
-  server = serve(createHandler({ ...options, source: paced(model) }).fetch);
+  // Heartbeats must not hide that a path cuts what is silent.
+  const beating = { ...options, heartbeatMs: 300 };
+  server = serve(createHandler({ ...beating, source: paced(model) }).fetch);
   other = serve(createHandler({ ...options, source: model }).fetch);
   const authorize = (request: Request) => request.headers.get("x-key") === "s3cret" ? "me" : null;
   locked = serve(createHandler({ ...options, source: paced(model), authorize }).fetch);
+  endless = serve((request) => {
+    const type = new URL(request.url).searchParams.get("type")!;
+    const chunk = new TextEncoder().encode(
+      request.url.includes("line") ? "x".repeat(65_536) : `data: {"token":"1 "}\n\n`.repeat(3000),
+    );
+    const pull = (body: ReadableStreamDefaultController<Uint8Array>) => body.enqueue(chunk);
+    return new Response(new ReadableStream({ pull }), { headers: { "content-type": type } });
+  });
   for (const [name, args] of Object.entries(CASES)) {
     runs.set(name, Promise.resolve(args()).then(run));
   }
 });
 after(async () => {
   await Promise.all(open.map((proxy) => proxy.close()));
-  await Promise.all([server, other, locked].map((one) => one.close()));
+  await Promise.all([server, other, locked, endless].map((one) => one.close()));
 });
 
 test("doctor finds nothing on a good path, and shows the arrivals in a line of bars", async () => {
@@ -224,6 +237,16 @@ test("doctor keeps to its limit, and judges what has come until then", async () 
   const [codes, exit, { notes }] = await diagnosed("limit");
   assert.deepEqual([codes, exit], [[], 0]);
   assert.ok(notes.some((note) => note.includes("not read to its end")), notes.join());
+});
+
+test("doctor reads no stream without bounds: neither a line, nor events, nor their number", async () => {
+  const types = ["text/event-stream", "application/x-ndjson"];
+  for (const path of types.flatMap((type) => [`/line?type=${type}`, `/many?type=${type}`])) {
+    const { text } = await run([`${endless.url}${path}`, "--header", "accept: */*"]);
+    assert.match(text, /Note: The stream was not read to its end/, path);
+    // Not by the limit of time.
+    assert.doesNotMatch(text, / [3-9]\d\.\d s/);
+  }
 });
 
 test("doctor cannot ask where nobody listens, or the URL is none of a stream", async () => {

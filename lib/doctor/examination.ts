@@ -18,7 +18,7 @@ import {
 import type { Inquiry } from "./inquiry.ts";
 import { proxyOf } from "./proxies.ts";
 import { ask, type Call, CODINGS, type Observation } from "./request.ts";
-import { measure, sentMs, tokensOf } from "./spacing.ts";
+import { isAtPace, measure } from "./spacing.ts";
 
 /** What was found. */
 export interface Diagnosis {
@@ -66,7 +66,7 @@ export async function examine(inquiry: Inquiry, progress: Progress): Promise<Dia
   const reason = reasonNotAsked(first);
   if (reason !== undefined) return { ...diagnosis({ first, isPaced: false }), reason };
 
-  const isPaced = inquiry.isPaced && tokensOf(first).some((token) => sentMs(token) !== undefined);
+  const isPaced = inquiry.isPaced && isAtPace(first, PACE.intervalMs);
   const intervalMs = isPaced ? PACE.intervalMs : undefined;
   const measured = (observation: Observation): Measured => ({
     observation,
@@ -171,7 +171,7 @@ function silentCall(inquiry: Inquiry, silentMs: number): Call {
   const url = new URL(inquiry.url);
   url.searchParams.set("format", "ndjson");
   const pace = { ...SILENCE, silentMs };
-  return callOf({ ...inquiry, url }, pace, { accept: "application/x-ndjson" });
+  return callOf({ ...inquiry, url }, pace);
 }
 
 function notesOn(
@@ -191,7 +191,7 @@ function notesOn(
     );
   }
   if (ending === "limit") {
-    notes.push("The stream was not read to its end: --timeout-ms, or 100,000 events.");
+    notes.push("The stream was not read to its end: --timeout-ms, or 20,000 events.");
   }
   if (coding !== undefined && spacing.shape === "even") {
     notes.push(`The path compresses (${coding}), and flushes after each token.`);

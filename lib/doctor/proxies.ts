@@ -72,8 +72,8 @@ export function proxyOf(headers: Readonly<Record<string, string>>): Proxy | unde
   return NAMED.find(({ pattern }) => pattern.test(names));
 }
 
-/** HAProxy names itself nowhere; without `http-no-delay` it gathers what comes within 200 ms. */
-export function proxyByPace({ shape, pauseMs }: Spacing): Proxy | undefined {
-  const isHaproxy = shape === "lumps" && pauseMs >= 180 && pauseMs <= 260;
+/** HAProxy names itself nowhere. Without `http-no-delay` it gathers what comes within 200 ms; a model's pauses say nothing. */
+export function proxyByPace({ shape, pauseMs, heldMs }: Spacing): Proxy | undefined {
+  const isHaproxy = heldMs !== undefined && shape === "lumps" && pauseMs >= 180 && pauseMs <= 260;
   return isHaproxy ? NAMED.find(({ name }) => name === "HAProxy") : undefined;
 }

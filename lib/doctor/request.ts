@@ -50,7 +50,7 @@ export interface Observation {
 export const CODINGS = "gzip, deflate, br";
 
 /** Events and lines that are kept; no model sends as many while it is asked. */
-const MAX_RECEIVED = 100_000;
+const MAX_RECEIVED = 20_000;
 /** Characters of a body that are kept where it is no stream. */
 const MAX_TEXT = 65_536;
 /** The longest line of a body that is no event stream, in characters; that of an event is the decoder's. */
@@ -84,7 +84,6 @@ export function ask(call: Call, limitMs: number): Promise<Observation> {
       decoded.on("end", () => end("complete"));
       decoded.on("error", () => end("cut"));
       response.on("error", () => end("cut"));
-      response.on("close", () => response.complete || end("cut"));
     });
     sent.on("error", (error) => end("cut", error));
     sent.end(body);

@@ -36,8 +36,17 @@ export function tokensOf({ received }: Observation): readonly Received[] {
   );
 }
 
+/** Whether a paced source has sent the tokens, and not a model that counts. */
+export function isAtPace(observation: Observation, intervalMs: number): boolean {
+  const marks = tokensOf(observation).map(sentMs);
+  const [first, last] = [marks[0], marks.at(-1)];
+  if (first !== 0 || last === undefined || marks.includes(undefined)) return false;
+  // A timer may fire a millisecond early.
+  return last >= (marks.length - 1) * (intervalMs - 1);
+}
+
 /** When a token of a paced source was sent, in ms after the first one; `undefined` for another one. */
-export function sentMs({ data }: Received): number | undefined {
+function sentMs({ data }: Received): number | undefined {
   const value = parseJson(data);
   const token = isObject(value) && "token" in value ? value.token : data;
   return typeof token === "string" && /^\d+ ?$/.test(token) ? Number(token) : undefined;

@@ -76,6 +76,7 @@ test("measure() of a model: a fast one is even, one that comes in lumps is not",
   assert.equal(shapeOf(every(2, 400)), "even");
   assert.equal(shapeOf(every(1, 400, 100)), "even");
   assert.equal(shapeOf(gathered(every(20, 100), 400)), "lumps");
+  assert.equal(shapeOf(gathered(every(5, 300), 20)), "even");
   assert.equal(shapeOf(every(0, 100, 2000)), "lumps");
   assert.equal(shapeOf(every(0, 100, 900)), "few");
   assert.equal(shapeOf(every(20, 4)), "few");
@@ -104,7 +105,8 @@ test("judgeLumps() has the line of each proxy that it knows", () => {
       [{ server: "Caddy" }, "Caddy", "flush_interval -1"],
       [{ via: "1.1 Caddy" }, "Caddy", "flush_interval -1"],
       [{ server: "Apache/2.4.62 (Debian)" }, "Apache", "flushpackets=on"],
-      [{ server: "cloudflare", "cf-ray": "1-FRA" }, "Cloudflare", "response buffering"],
+      [{ server: "cloudflare" }, "Cloudflare", "response buffering"],
+      [{ "cf-ray": "1-FRA" }, "Cloudflare", "response buffering"],
       [{ via: "1.1 haproxy" }, "HAProxy", "option http-no-delay"],
     ] as const
   ) {
