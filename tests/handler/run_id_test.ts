@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect } from "../../lib/client.ts";
 import { active } from "../../lib/counters.ts";
+import { StreamError } from "../../lib/error.ts";
 import {
   type ChatInput,
   createHandler,
@@ -198,5 +199,17 @@ test("connect() with a name loses nothing where the response to its POST is lost
   puppet.end();
   assert.equal(await text, "all of it");
   assert.equal(puppet.runs, 1);
+  await assertNothingLeft();
+});
+
+test("who joins by GET before the response headers leaves a failure its status", async () => {
+  const puppet = new Puppet();
+  const handler = createHandler({ ...byUser, source: puppet.source, commitAfterMs: 5000 });
+  const first = read(post(handler, "/streaming", { query: "" }, { "x-run-id": "a" }));
+  await until(() => puppet.runs === 1, 1000, "the source");
+  const joined = read(ask(handler, "/streaming?runId=a"));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  puppet.fail(new StreamError("rate_limited"));
+  for (const reading of [first, joined]) await (await reading).problem(429, "rate_limited");
   await assertNothingLeft();
 });
