@@ -204,7 +204,12 @@ test("connect() with a name loses nothing where the response to its POST is lost
 
 test("who joins by GET before the response headers leaves a failure its status", async () => {
   const puppet = new Puppet();
-  const handler = createHandler({ ...byUser, source: puppet.source, commitAfterMs: 5000 });
+  const handler = createHandler({
+    ...byUser,
+    source: puppet.source,
+    commitAfterMs: 5000,
+    onError: () => {},
+  });
   const first = read(post(handler, "/streaming", { query: "" }, { "x-run-id": "a" }));
   await until(() => puppet.runs === 1, 1000, "the source");
   const joined = read(ask(handler, "/streaming?runId=a"));
