@@ -10,6 +10,7 @@ import type { CheckedOptions } from "../http/options.ts";
 import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
 import { chooseFormat, isEvents, respond } from "../http/sse.ts";
 import type { Source } from "../pipeline/pump.ts";
+import { COMMIT_AFTER_MS } from "../pipeline/stream.ts";
 import type { Admission } from "./admission.ts";
 import type { BodyKind, BodyReader } from "./body.ts";
 import { checkInput, type StandardSchema, unlessGone } from "./input.ts";
@@ -52,6 +53,8 @@ interface Which {
   readonly runId?: string;
   /** The format that it has to be recorded in. */
   readonly format?: string;
+  /** How long a generation that has not begun is waited for, which may fail with a status. */
+  readonly commitAfterMs?: number;
 }
 
 /** The streams of a handler. */
@@ -97,10 +100,12 @@ export class Streams {
     const read = await this.read(call, route, (bytes) => digest = sha256(bytes));
     const format = chooseFormat(request, route.format?.(read.body) ?? options.format);
     if (!isEvents(format)) throw unkept("this response is no event stream");
-    const { commitAfterMs } = options;
+    const { commitAfterMs = COMMIT_AFTER_MS } = options;
     const claim = await log.claim({ owner, runId, digest: await digest, commitAfterMs });
     const { streamId, run } = claim;
-    if (run === undefined) return await this.#join(call, { streamId, format: format.name });
+    if (run === undefined) {
+      return await this.#join(call, { streamId, format: format.name, commitAfterMs });
+    }
     try {
       return await admission.begin(owner, (observer) => {
         return this.#start(call, route, read, { ...observer, run }, streamId);
@@ -176,7 +181,9 @@ export class Streams {
     admission.checkJoin(owner);
     // A client that resumes by POST sends its body again. It is read within its limits and ignored.
     if (request.method === "POST") await bodies.skip(request, kind);
-    return await this.#join(call, which);
+    const { commitAfterMs = COMMIT_AFTER_MS } = this.#init.options;
+    const isNamed = which.runId !== undefined;
+    return await this.#join(call, { ...which, ...isNamed && { commitAfterMs } });
   }
 
   async #join({ request, owner }: Call, { runId, ...which }: Which): Promise<Response> {
@@ -184,8 +191,8 @@ export class Streams {
     const log = this.#log;
     return await admission.join(owner, async (observer) => {
       if (log === undefined) throw new StreamError("not_found");
-      const { heartbeatMs, commitAfterMs, stallMs, headers, clock } = options;
-      const asked = definedOf({ owner, heartbeatMs, commitAfterMs, stallMs, headers, clock });
+      const { heartbeatMs, stallMs, headers, clock } = options;
+      const asked = definedOf({ owner, heartbeatMs, stallMs, headers, clock });
       let { streamId } = which;
       if (runId !== undefined) {
         streamId = await log.named(owner, runId);

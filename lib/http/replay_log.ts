@@ -61,7 +61,7 @@ export interface RunRequest {
   /** What tells the request from others: of its body. */
   readonly digest: string;
   /** How long a generation of that name that another process makes may be waited for. */
-  readonly commitAfterMs?: number | undefined;
+  readonly commitAfterMs: number;
 }
 
 /** A name that was checked, as logs keep it. */

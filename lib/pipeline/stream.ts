@@ -33,6 +33,9 @@ export interface ReaderOptions {
   clock?: Clock;
 }
 
+/** The default of `commitAfterMs`. */
+export const COMMIT_AFTER_MS = 250;
+
 /** What a stream is made of, beside its options. */
 export interface StreamInit {
   readonly request: Request;
@@ -197,7 +200,7 @@ export class TokenStream implements Task, Swept, Sink {
       if (this.#waits) this.#flush();
     } else if (this.#state === "opening") {
       if (!this.#isOver && this.#hasLeft()) return;
-      const { commitAfterMs = 250 } = this.#init.options;
+      const { commitAfterMs = COMMIT_AFTER_MS } = this.#init.options;
       if (this.#producer.phase !== "starting" || commitAfterMs === 0) this.#commit();
       else if (this.#commitTimer === undefined && commitAfterMs < Infinity) {
         active.timers++;

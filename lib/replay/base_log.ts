@@ -83,7 +83,7 @@ export abstract class BaseLog implements ReplayLog {
    *
    * @internal
    */
-  async claim({ owner, runId, digest, commitAfterMs = 250 }: RunRequest): Promise<RunClaim> {
+  async claim({ owner, runId, digest, commitAfterMs }: RunRequest): Promise<RunClaim> {
     return await this.names.claim({ key: await runKey(owner, runId), digest }, commitAfterMs);
   }
 

@@ -181,8 +181,8 @@ async function replay(
   if (request.method === "HEAD") return new Response(null, { headers });
   const stream = new TokenStream({
     request,
-    // A generation that has not begun may fail with a status, which is this client's as well.
-    options: { ...options, ...!logged.isStarting && { commitAfterMs: 0 } },
+    // A generation that has not begun may fail with a status, which is then this client's as well.
+    options: { ...options, commitAfterMs: logged.isStarting ? options.commitAfterMs ?? 0 : 0 },
     onEnd: onEnd && (() => onEnd(openStream)),
   });
   let followed: Followed | undefined = undefined;

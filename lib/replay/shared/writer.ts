@@ -159,7 +159,6 @@ export class LogWriter {
     const nowMs = this.#link.clock.now();
     for (const stream of this.#streams.values()) {
       stream.writtenMs = nowMs - TOUCH_MS;
-      stream.namedMs = NEVER;
       const isAwaited = !stream.isKnown || stream.readers.size > 0;
       stream.pausedUntilMs = isAwaited ? NEVER : nowMs + this.#nextSpread();
       this.#schedule(stream);

@@ -165,6 +165,7 @@ export function namesRules(rule: Rule): void {
       await sleep(20);
       abort.abort();
       await (await lost).rest();
+      tap.send("unseen");
       await until(() => tap.signal.aborted, PATIENCE_MS, "the end of its grace");
       const isFree = async () =>
         (await there("a", { method: "GET", path: "?runId=a" })).status === 404;

@@ -19,13 +19,17 @@ const claim = ({ log }: FakeMachine, run = RUN): Promise<RunClaim> =>
 async function begin(
   { log }: FakeMachine,
   { clock, paced }: FakeSite,
-  { streamId, run }: RunClaim,
+  { streamId, run, settle }: RunClaim,
   source: Source<undefined> = paced(200, 20).source,
 ): Promise<Reading> {
   assert(run !== undefined, "the name is taken");
   const request = new Request("http://localhost/streaming", { method: "POST" });
   const options = { log, clock, streamId, onError: () => {} };
-  return new Reading(await respond(request, source as never, options, { run }));
+  try {
+    return new Reading(await respond(request, source as never, options, { run }));
+  } finally {
+    settle();
+  }
 }
 
 fakeTest(
@@ -84,7 +88,8 @@ fakeTest(
   async (site) => {
     const [one, other] = site.machines();
     await claim(one);
-    // It lives, and may begin.
+    // It lives, and may begin: a body may take its time to be checked.
+    await site.sleep(30_000);
     await assert.rejects(claim(other), { code: "log_unavailable", status: 503 });
     one.kill();
     await site.sleep(10_000);
@@ -117,7 +122,7 @@ fakeTest(
     const failing = begin(one, site, taken, async () => {
       await site.sleep(200);
       throw new StreamError("rate_limited");
-    }).finally(() => taken.settle());
+    });
     const claimed = await claim(other);
     assert(claimed.run !== undefined, "it is free");
     assert.equal((await (await failing).rest()).status, 429);
@@ -190,7 +195,6 @@ for (let seed = 1; seed <= 20; seed++) {
             ids.add(claimed.streamId);
             if (claimed.run === undefined) return;
             const reading = await begin(machine, site, claimed, source);
-            claimed.settle();
             await reading.rest();
             return;
           } catch (error) {
