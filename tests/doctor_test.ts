@@ -71,6 +71,12 @@ const CASES = {
     "0",
   ],
   model: async () => [await way(tcpProxy, {}), "--json", "--body", '{"query":"pauses"}'],
+  "paced by hand": async () => [
+    await way(tcpProxy, {}),
+    "--json",
+    "--body",
+    '{"query":"","paced":{"tokens":20}}',
+  ],
   "at once": async () => [await way(tcpProxy, {}), "--json", "--body", '{"query":"at once"}'],
   "no paced source": () => [
     `${other.url}/streaming`,
@@ -203,6 +209,12 @@ test("doctor says that the model may be the cause where its source is not paced"
   assert.deepEqual([codes, exit, isPaced], [["buffering"], 1, false]);
   assert.match(findings[0]!.verdict, /or the model sends them so \(--paced tells which\)\.$/);
   // Each further stream would be a generation that is paid for.
+  assert.deepEqual([measured.silence, measured.connections], [undefined, undefined]);
+});
+
+test("doctor opens no further streams without --paced, whatever its body asks for", async () => {
+  const [codes, exit, { isPaced, measured }] = await diagnosed("paced by hand");
+  assert.deepEqual([codes, exit, isPaced], [[], 0, false]);
   assert.deepEqual([measured.silence, measured.connections], [undefined, undefined]);
 });
 

@@ -120,6 +120,14 @@ test("judgeLumps() has the line of each proxy that it knows", () => {
 test("judgeLumps() knows HAProxy by its pause of 200 ms", () => {
   const { change } = lumps({}, gathered(every(50), 210));
   assert.equal(change, "HAProxy, in the backend: option http-no-delay");
+  // A model may pause so by itself.
+  const model = observation(gathered(every(50), 210));
+  const [found] = judgeLumps(
+    { observation: model, spacing: measure(model, undefined) },
+    undefined,
+    false,
+  );
+  assert.match(found!.verdict, /buffers them, or the model sends them so/);
 });
 
 test("judgeLumps() names a missing header where it knows no proxy, else what any proxy needs", () => {
