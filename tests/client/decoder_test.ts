@@ -85,7 +85,7 @@ test("ClientDecoder bounds an event, whether of one line or of many", () => {
 test("ClientDecoder takes linear time for a long line in many chunks", () => {
   const chunk = new TextEncoder().encode("x".repeat(4));
   const timeOf = (count: number) => {
-    const startMs = performance.now();
+    const start = process.cpuUsage();
     decode(
       function* () {
         yield new TextEncoder().encode("data: ");
@@ -94,7 +94,7 @@ test("ClientDecoder takes linear time for a long line in many chunks", () => {
       }(),
       1e8,
     );
-    return performance.now() - startMs;
+    return process.cpuUsage(start).user / 1000;
   };
   timeOf(1000);
   const least = (count: number) => Math.min(...[1, 2, 3].map(() => timeOf(count)));
