@@ -9,7 +9,8 @@ import type { Followed, Follower, ReaderFrames } from "../event_log.ts";
 import { EventPages } from "../event_pages.ts";
 import { PAST_THE_END, RecordingReader, type ServedStream } from "../recording_reader.ts";
 import { ProducerWatch } from "./producer_watch.ts";
-import type { StoredPiece, StreamPart, StreamRead } from "./event_store.ts";
+import type { StreamPart, StreamRead } from "./event_store.ts";
+import { bytesAfter } from "./stored.ts";
 import { replayError } from "../codes.ts";
 
 /** A stream as it was found in the store. */
@@ -28,6 +29,8 @@ export interface FollowedStreamOwner {
   readonly leaseMs: number;
   /** Reads what comes after an event; `undefined` if the store does not have the stream. */
   read(wanted: StreamRead): Promise<StreamPart | undefined>;
+  /** Called when the store lacks what comes after an event, and has later ones. */
+  foundGap(found: Found, event: number): void;
   /** Reports to the producer how far its readers here have come, or that none is left. */
   reportPosition(found: Found, event: number | undefined): void;
   /** When the last message for this process arrived, in ms. */
@@ -52,8 +55,6 @@ const REPLICA_BYTES = 256 * 1024;
 /** How long a reader waits for a store that does not respond. */
 const OUTAGE_MS = 30_000;
 const LAGGED = replayError("lagged");
-
-const encoder = new TextEncoder();
 
 /** One stream of another process, and its readers here. */
 export class FollowedStream {
@@ -142,6 +143,10 @@ export class FollowedStream {
   read(after: number): Promise<StreamPart | undefined> {
     const { streamId, producerId } = this.found;
     return this.#owner.read({ streamId, producerId, after });
+  }
+
+  foundGap(event: number): void {
+    this.#owner.foundGap(this.found, event);
   }
 
   /** Called when a reader has taken events: the producer keeps pace with the fastest. */
@@ -335,8 +340,8 @@ export class Replica implements ServedStream {
     for (const piece of pieces) {
       if (piece.last <= this.pages.lastEvent) continue;
       // A gap is a failure, and is never skipped in silence.
-      if (piece.first > this.pages.lastEvent + 1) return this.drop(LAGGED);
-      this.pages.append(rest(piece, this.pages.lastEvent), piece.last);
+      if (piece.first > this.pages.lastEvent + 1) return this.#meetGap();
+      this.pages.append(bytesAfter(piece, this.pages.lastEvent), piece.last);
     }
     this.#trim();
     const { lastEvent } = this.pages;
@@ -348,11 +353,17 @@ export class Replica implements ServedStream {
         this.#lostAfter = last;
       } else if (lastEvent > last) return this.drop(PAST_THE_END);
       else if (lastEvent === last) this.#state = "ended";
-      else if (pieces.length === 0) return this.drop(LAGGED);
-    } else if (pieces.length === 0 && last > lastEvent) return this.drop(LAGGED);
+      else if (pieces.length === 0) return this.#meetGap();
+    } else if (pieces.length === 0 && last > lastEvent) return this.#meetGap();
     else if (pieces.length === 0 && !isAlive) this.#stream.checkProducer(last);
     if (isStale || (pieces.length > 0 && lastEvent < last)) this.fetch();
     if (pieces.length > 0 || this.#state !== "open") this.#run();
+  }
+
+  /** Readers that come back to the gap are told then that it is for good. */
+  #meetGap(): void {
+    this.#stream.foundGap(this.pages.lastEvent);
+    this.drop(LAGGED);
   }
 
   /** Drops what all readers have, and what only the slow ones still need if that is too much. */
@@ -386,12 +397,4 @@ export class Replica implements ServedStream {
       this.drop(replayError("log_unavailable"));
     }
   }
-}
-
-/** The events of a piece after number `after`: events end in a blank line and hold none. */
-function rest({ first, text }: StoredPiece, after: number): Uint8Array {
-  if (first > after) return encoder.encode(text);
-  let at = 0;
-  for (let event = first; event <= after; event++) at = text.indexOf("\n\n", at) + 2;
-  return encoder.encode(text.slice(at));
 }
