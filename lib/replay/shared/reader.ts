@@ -148,11 +148,16 @@ export class LogReader implements FollowedStreamOwner {
     this.#peers.sendSoon();
   }
 
-  reportPosition({ streamId, producerId }: Found, event: number | undefined): void {
-    const { here, gone } = this.#peers.to(producerId);
-    if (event === undefined) {
+  reportPosition(
+    { streamId, producerId }: Found,
+    event: number | "left" | "stalled",
+  ): void {
+    const { here, gone, stalled } = this.#peers.to(producerId);
+    stalled.delete(streamId);
+    if (typeof event === "string") {
       here.delete(streamId);
       gone.add(streamId);
+      if (event === "stalled") stalled.add(streamId);
     } else {
       gone.delete(streamId);
       here.set(streamId, event);

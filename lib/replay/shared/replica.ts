@@ -31,8 +31,8 @@ export interface FollowedStreamOwner {
   read(wanted: StreamRead): Promise<StreamPart | undefined>;
   /** Called when the store lacks what comes after an event, and has later ones. */
   foundGap(found: Found, event: number): void;
-  /** Reports to the producer how far its readers here have come, or that none is left. */
-  reportPosition(found: Found, event: number | undefined): void;
+  /** Reports to the producer how far its readers here have come, or how the last one went. */
+  reportPosition(found: Found, event: number | "left" | "stalled"): void;
   /** When the last message for this process arrived, in ms. */
   readonly messageMs: number;
   /** Asks the producer to say that it lives. */
@@ -134,10 +134,10 @@ export class FollowedStream {
     return undefined;
   }
 
-  remove(replica: Replica): void {
+  remove(replica: Replica, hasStalled: boolean): void {
     if (!this.#replicas.delete(replica) || this.#replicas.size > 0) return;
     this.#owner.remove(this);
-    if (!this.#isOver) this.#owner.reportPosition(this.found, undefined);
+    if (!this.#isOver) this.#owner.reportPosition(this.found, hasStalled ? "stalled" : "left");
   }
 
   read(after: number): Promise<StreamPart | undefined> {
@@ -266,8 +266,9 @@ export class Replica implements ServedStream {
     if (this.#fetching === "held") this.fetch();
   }
 
-  leave(reader: RecordingReader): void {
-    if (this.#readers.delete(reader) && this.#readers.size === 0) this.#stream.remove(this);
+  leave(reader: RecordingReader, _isUnread = false, hasStalled = false): void {
+    const isLast = this.#readers.delete(reader) && this.#readers.size === 0;
+    if (isLast) this.#stream.remove(this, hasStalled);
   }
 
   handOver(reader: RecordingReader, event: number): ServedStream | undefined {
@@ -378,10 +379,7 @@ export class Replica implements ServedStream {
     }
   }
 
-  /**
-   * Called when the store does not have the stream: it was flushed, and the producer may write it
-   * again.
-   */
+  /** The store does not have the stream: it was flushed, and the producer may write it again. */
   #miss(): void {
     const nowMs = this.#stream.clock.now();
     this.#missingMs ??= nowMs;

@@ -153,7 +153,8 @@ function message(chance: Chance, processes: readonly string[], streamId: string)
     noise(ids(other)),
     noise(ids(() => [other(), json(chance)])),
     noise(ids(id)),
-  ].slice(0, 6 - (chance() < 0.1 ? int(chance, 6) : 0));
+    noise(ids(id)),
+  ].slice(0, 7 - (chance() < 0.1 ? int(chance, 7) : 0));
   const text = JSON.stringify(parts);
   return chance() < 0.1 ? text.slice(0, int(chance, text.length)) : text;
 }
