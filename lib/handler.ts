@@ -29,7 +29,7 @@ import { Streams } from "./handler/streams.ts";
 import { type ClosableRequest, CLOSE_SOON } from "./http/connection.ts";
 import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
-import { checkRequest } from "./http/request.ts";
+import { checkRequest, REJECT } from "./http/request.ts";
 import { errorResponse } from "./http/response.ts";
 import { urlOf } from "./http/url.ts";
 import type { Source } from "./pipeline/pump.ts";
@@ -178,7 +178,7 @@ export function createHandler<Schema extends StandardSchema, Input>(
     try {
       checkRequest("Cannot handle", request);
     } catch (error) {
-      return endOnNode(failed(error, request), info);
+      return endOnNode(reject(error, request), info);
     }
     let path = "";
     try {
@@ -189,6 +189,13 @@ export function createHandler<Schema extends StandardSchema, Input>(
     } catch (error) {
       return finished(request, failed(error, request, path));
     }
+  }
+
+  /** The response to what makes no `Request`. */
+  function reject(error: unknown, request: unknown): Response {
+    const response = failed(error, request);
+    metrics.responded(response);
+    return response;
   }
 
   /** Adds to a response what each of them has. Throws if a route's own response cannot have it. */
@@ -215,7 +222,7 @@ export function createHandler<Schema extends StandardSchema, Input>(
     await log?.flush?.();
   }
 
-  return { fetch, drain, stats: context.stats };
+  return { fetch: Object.assign(fetch, { [REJECT]: reject }), drain, stats: context.stats };
 }
 
 /** The names of the models that a handler serves; without names of the operator's, ours. */
@@ -261,6 +268,7 @@ function contextOf<Schema extends StandardSchema, Input>(
     schema: input,
     inputFrom: options.inputFrom,
     settings: { builtInTools },
+    rejected: (error, request) => metrics.rejected(error, request),
     observe(request, asked) {
       // A name that nobody serves is its client's, and not counted by.
       const model = asked !== undefined && sources.has(asked) ? asked : defaultModel(options);

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Handler } from "./handler.ts";
+import { REJECT, type RejectingFetch } from "./http/request.ts";
 import { Exchange, type NodeFetch } from "./node/exchange.ts";
 import type { NodeRequest, NodeResponse } from "./node/types.ts";
 import { checkOptionNames } from "./option_names.ts";
@@ -57,10 +58,12 @@ export function toNodeListener(
   return (req, res) => new Exchange(req, res, onError).run(fetch);
 }
 
-function fetchOf(target: unknown): NodeFetch {
+function fetchOf(target: unknown): NodeFetch & RejectingFetch {
   if (typeof target === "function") return target as NodeFetch;
   if (hasMethod(target, "fetch")) {
-    return (request, info) => target.fetch(request, info) as Promise<Response>;
+    const fetch: NodeFetch = (request, info) => target.fetch(request, info) as Promise<Response>;
+    const { [REJECT]: reject } = target.fetch as RejectingFetch;
+    return reject === undefined ? fetch : Object.assign(fetch, { [REJECT]: reject });
   }
   throw new TypeError(
     `Cannot make a listener from ${nameOf(target)}: pass what createHandler returns, ` +

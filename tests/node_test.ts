@@ -101,6 +101,27 @@ for (const how of DEPARTURES) {
   });
 }
 
+test("toNodeListener() lets a handler count what makes no Request", async (t) => {
+  const errors: unknown[] = [];
+  const onError = (error: unknown) => errors.push(error);
+  const handler = createHandler({ source: "a", headers: { "x-own": "1" }, onError });
+  for (const listener of [toNodeListener(handler), toNodeListener(handler.fetch)]) {
+    const { port } = listen(t, listener);
+    const before = handler.stats();
+    for (const to of [{ path: "*" }, { host: "a/b" }]) {
+      const raw = await rawRequest(port, { ...to, headers: { connection: "close" } });
+      await until(() => raw.ended, 2000, "a response");
+      assert.match(raw.received, /^HTTP\/1\.1 400 /);
+      assert.match(raw.received, /"code":"bad_request"/);
+      assert.match(raw.received, /^x-own: 1\r$/m);
+    }
+    const { rejected, responses } = handler.stats();
+    assert.equal(rejected["bad_request"], before.rejected["bad_request"]! + 2);
+    assert.equal(responses["400"], (before.responses["400"] ?? 0) + 2);
+  }
+  assert.deepEqual(errors, []);
+});
+
 test("toNodeListener() lets go of a client that half-closes and takes nothing", async (t) => {
   const chunk = new Uint8Array(256 * 1024);
   let pulled = 0;

@@ -63,6 +63,8 @@ const allOfRedis = redis(
   "clients",
   "machines",
   "trouble",
+  "as_it_is_run",
+  "garbage",
 );
 
 /**

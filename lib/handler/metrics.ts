@@ -16,6 +16,7 @@ import {
   totals,
 } from "../totals.ts";
 import { BodyReader } from "./body.ts";
+import { HANDLER_CODES } from "./codes.ts";
 import { ALL_CODES } from "./openapi/all_codes.ts";
 
 /** The result of `stats()`. */
@@ -112,8 +113,8 @@ export class HandlerMetrics {
   constructor(models: readonly string[], usage: () => LogUsage | undefined) {
     this.models = new Map(models.map((name) => [name, new ModelMetrics()]));
     this.#usage = usage;
-    for (const code of BODY_CODES) this.#rejected[code] = this.#rejectedBodies[code] = 0;
-    for (const code of ["too_many_streams", "unauthorized", "not_found"]) this.#rejected[code] = 0;
+    for (const code of REJECTION_CODES) this.#rejected[code] = 0;
+    for (const code of BODY_CODES) this.#rejectedBodies[code] = 0;
   }
 
   /** Called once for each generation, when it has ended. */
@@ -168,6 +169,13 @@ export class HandlerMetrics {
     };
   }
 }
+
+/** Why requests get no stream, apart from what a source or a function of the embedder's throws. */
+const REJECTION_CODES = [
+  ...Object.keys(HANDLER_CODES),
+  ...["bad_request", "unauthorized", "forbidden", "not_found", "not_acceptable", "shutting_down"],
+  ...["gone", "log_full", "log_unavailable"],
+];
 
 /** What can be wrong with a body. */
 const BODY_CODES = [

@@ -33,6 +33,8 @@ export interface StreamsInit {
   /** Makes the input of a chat route one of the user's own shape, if the user has set it. */
   readonly inputFrom: ((chat: never) => unknown) | undefined;
   readonly settings: InputSettings;
+  /** Called when a request failed before it had a stream, and has its response. */
+  rejected(error: unknown, request: Request): void;
   /**
    * Called before a stream of a model begins. Returns what is called when it has ended.
    */
@@ -122,15 +124,21 @@ export class Streams {
     extras: RecordedExtras,
     streamId?: string,
   ): Promise<Response> {
-    const { options, schema, inputFrom, observe } = this.#init;
+    const { options, schema, inputFrom, observe, rejected } = this.#init;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
     const ended = observe(request, modelOf(route, body));
+    let hasEnded = false;
+    // A stream that fails before its headers has ended by then, and is counted as one.
+    const onReject = (error: unknown) => {
+      if (!hasEnded) rejected(error, request);
+    };
     const written: CheckedOptions = {
       ...options,
       ...definedOf({ owner, chatId, streamId, format: route.format?.(body) }),
       onClose(report) {
         // Of a recorded stream the log tells, as soon as the reader is dropped.
         if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
+        hasEnded = true;
         ended(report);
       },
     };
@@ -139,7 +147,7 @@ export class Streams {
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
-    return respond(request, source, written, { ...extras, input });
+    return respond(request, source, written, { ...extras, input, onReject });
   }
 
   /**

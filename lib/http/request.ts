@@ -10,3 +10,11 @@ export function checkRequest(doing: string, request: unknown): void {
     `${doing} without a Request: write sse(request, source); on Node use spillway/node`,
   );
 }
+
+/** Where a `fetch` function has a response for what makes no `Request`, as a bad target on Node. */
+export const REJECT: unique symbol = Symbol();
+
+/** A `fetch` function that may have one. */
+export interface RejectingFetch {
+  readonly [REJECT]?: (error: unknown, request: unknown) => Response;
+}

@@ -40,6 +40,8 @@ const FINISHED = /^[\w-]{1,128}\.end$/;
 /** What the handler adds to a stream of its own. */
 export interface StreamExtras extends RecordedExtras {
   input?: unknown;
+  /** Called with an error that becomes the response. */
+  onReject?: (error: unknown) => void;
 }
 
 /**
@@ -93,6 +95,7 @@ export async function respond(
     if (checked === undefined || (format === undefined && !isPublic)) throw error;
     // A `StreamError` is for the client alone.
     if (!isPublic) report(checked.onError, error);
+    extras.onReject?.(error);
     return errorResponse(error, ownHeaders(checked), format);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { nextTick } from "node:process";
 import { report, StreamError } from "../error.ts";
+import { REJECT, type RejectingFetch } from "../http/request.ts";
 import { errorResponse } from "../http/response.ts";
 import { isObject, nameOf } from "../values.ts";
 import { BytesResponse } from "./bytes_response.ts";
@@ -98,11 +99,18 @@ export class Exchange implements Client {
   }
 
   /** Handles the request with `fetch`. Never throws. */
-  run(fetch: NodeFetch): void {
+  run(fetch: NodeFetch & RejectingFetch): void {
     this.#res.on("close", this.#closed);
     this.#res.on("error", ignore);
     try {
       this.#request = requestOf(this.#req, this);
+    } catch (error) {
+      const reject = fetch[REJECT];
+      if (reject === undefined) return this.#failed(error);
+      // The handler counts it, and has headers of its own.
+      return this.#respond(reject(error, this.#req));
+    }
+    try {
       Promise.resolve(fetch(this.#request, { req: this.#req, res: this.#res }))
         .then(this.#respond).catch(this.#failed);
     } catch (error) {

@@ -86,6 +86,13 @@ export interface LoggedStream {
    * may have come further.
    */
   readonly isLost?: boolean;
+  /**
+   * Whether the log lacks what comes after event number `after`, and has later ones: a gap that an
+   * earlier reader has met, and that is still there.
+   *
+   * @throws Whatever the store rejects with.
+   */
+  hasGap?(after: number): Promise<boolean>;
   /** Follows the stream after event number `after`. Ends when the reader leaves or has everything. */
   follow(after: number, reader: Follower, frames: ReaderFrames): Followed;
   /** Ends the generation, wherever it runs: what is queued is delivered, then the normal end. */

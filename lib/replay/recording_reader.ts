@@ -173,7 +173,8 @@ export class RecordingReader implements Followed {
     const isServed = outcome === "completed" && reason === undefined;
     const code = reason instanceof StreamError ? reason.code : "other";
     count(totals.logReaders, isServed ? "served" : code);
-    const hasStalled = code === "stalled";
+    // It may have been dropped for another reason, and not have taken that either.
+    const hasStalled = error instanceof StreamError && error.code === "stalled";
     if (hasStalled) this.#frames.closeSoon?.();
     this.#stream.leave(this, outcome === "unread", hasStalled);
   }

@@ -95,7 +95,8 @@ async function resumed(
     if (isSafe(request)) return nothing(options);
     after = endEvent - 1;
   }
-  if (after + 1 < firstEvent) throw replayError("gone");
+  // A gap fails its first reader with `lagged`, and would do so again for ever.
+  if (after + 1 < firstEvent || await logged.hasGap?.(after)) throw replayError("gone");
   return replay(request, logged, format, after, options, observer);
 }
 

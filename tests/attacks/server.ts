@@ -13,8 +13,14 @@ import { listen } from "../../lib/server/listen.ts";
 import type { AttackSettings, State } from "./support/victim.ts";
 
 const settings: AttackSettings = JSON.parse(process.env["ATTACK"] ?? "{}");
-const { keepMs = 500, stallMs = 60_000, bodyTimeoutMs = 400, keys = true, continueForMs = 0 } =
-  settings;
+const {
+  keepMs = 500,
+  stallMs = 60_000,
+  bodyTimeoutMs = 400,
+  keys = true,
+  continueForMs = 0,
+  log = true,
+} = settings;
 
 const state: State = {
   active,
@@ -51,11 +57,11 @@ async function* tokens({ input, signal }: SourceContext<{ query: string }>) {
 
 const handler = createHandler({
   source: tokens,
-  log: new MemoryLog({ keepMs }),
+  log: log ? new MemoryLog({ keepMs }) : false,
   allowedHosts: ["127.0.0.1"],
   cors: ["https://app.example"],
   ...keys ? { authorize: apiKeyAuth(["key-of-one", "key-of-two"]) } : {},
-  disconnect: { continueForMs },
+  ...log ? { disconnect: { continueForMs } } : {},
   stallMs,
   limits: {
     maxBodyBytes: 64 * 1024,

@@ -164,6 +164,81 @@ test("requests without a stream are counted by code, their bodies too, and every
   assert.equal(grown('spillway_rejected_requests_total{code="internal"}'), 1);
 });
 
+test("each kind of request that is turned away is counted by its code, once", async () => {
+  const free: (() => void)[] = [];
+  const handler = handlerOf({
+    source: ({ input }: { input: { query: string } }) =>
+      input.query === "stay" ? new Promise<string>((go) => free.push(() => go("a"))) : "a",
+    authorize: (request: Request) => request.headers.get("x-owner") ?? undefined,
+    allowedHosts: ["localhost"],
+    limits: { maxBodyBytes: 40, maxStreams: 2, maxStreamsPerOwner: 1 },
+  });
+  const ask = (path: string, init: RequestInit = {}, owner: object = { "x-owner": "one" }) =>
+    handler.fetch(
+      new Request(`${url}${path}`, { ...init, headers: { ...owner, ...init.headers } }),
+    );
+  const put = (query: string, path = "/streaming", headers = {}) =>
+    post(handler, { query }, path, { "x-owner": "one", ...headers });
+  const cases: [code: string, status: number, send: () => Promise<Response>][] = [
+    ["bad_request", 400, () => ask("/health", { headers: { host: "a/b" } })],
+    ["bad_request", 400, () => ask("/v1/models/%ff")],
+    ["bad_request", 400, () => put("", "/streaming?format=xml")],
+    ["unauthorized", 401, () => ask("/streaming", { method: "POST" }, {})],
+    ["forbidden", 403, () => ask("/health", { headers: { "sec-fetch-site": "cross-site" } })],
+    ["not_found", 404, () => ask("/nowhere")],
+    ["not_found", 404, () => ask("/streaming/unknown", { method: "DELETE" })],
+    ["method_not_allowed", 405, () => ask("/streaming", { method: "PUT" })],
+    ["not_acceptable", 406, () => put("", "/streaming", { accept: "image/png" })],
+    ["payload_too_large", 413, () => put("x".repeat(50))],
+    ["unsupported_media_type", 415, () => put("", "/streaming", { "content-type": "text/plain" })],
+    ["misdirected", 421, () => handler.fetch(new Request("http://elsewhere.example/health"))],
+    ["invalid_input", 422, () => post(handler, {}, "/streaming", { "x-owner": "one" })],
+    ["too_many_streams", 429, () => put("a", "/streaming", { "x-owner": "stays" })],
+    ["too_many_streams", 503, () => put("a", "/streaming", { "x-owner": "third" })],
+    ["shutting_down", 503, () => put("a")],
+  ];
+  const stays: Promise<Response>[] = [];
+  for (const [code, status, send] of cases) {
+    if (status === 429) stays.push(put("stay", "/streaming", { "x-owner": "stays" }));
+    else if (code === "too_many_streams") {
+      stays.push(put("stay", "/streaming", { "x-owner": "too" }));
+    } else if (code === "shutting_down") void handler.drain();
+    await until(() => handler.stats().active.streams === stays.length, 2000, "they stay");
+    const before = handler.stats().rejected;
+    const response = await send();
+    assert.deepEqual([code, response.status], [code, status]);
+    await response.text();
+    const after = { ...before, [code]: before[code]! + 1 };
+    assert.deepEqual(handler.stats().rejected, after, `${code} is counted, and no other`);
+  }
+  const named = await ask("/metrics");
+  const text = await named.text();
+  for (const [code] of cases) {
+    assert.match(
+      text,
+      new RegExp(`^spillway_rejected_requests_total\\{code="${code}"\\} [1-9]`, "m"),
+    );
+  }
+  free.forEach((go) => go());
+  for (const stay of stays) await (await stay).text();
+  // A stream that failed before its headers is counted as a stream, and one that a log has no room
+  // for never was one.
+  const failing = handlerOf({ source: () => Promise.reject(new Error("broken")) });
+  assert.equal((await post(failing, { query: "" })).status, 500);
+  assert.deepEqual([failing.stats().codes, failing.stats().rejected.internal], [
+    { internal: 1 },
+    undefined,
+  ]);
+  const log = {
+    record() {
+      throw new StreamError("log_full", { status: 503 });
+    },
+  };
+  const full = handlerOf({ log: Object.assign(new MemoryLog(), log) });
+  assert.equal((await post(full, { query: "" })).status, 503);
+  assert.deepEqual([full.stats().codes, full.stats().rejected.log_full], [{}, 1]);
+});
+
 test("resumes, readers of the log and what it holds are counted", async () => {
   const handler = handlerOf();
   const grown = await growth(handler, async () => {

@@ -38,7 +38,7 @@ export interface Site {
   /** One more machine, which hears what is said to it. */
   machine(options?: MachineOptions): Promise<RedisMachine>;
   machines(options?: MachineOptions): Promise<[RedisMachine, RedisMachine]>;
-  /** Closed when the test is over. */
+  /** Closed when the test is over, after the machines. */
   add<T extends { close(): unknown }>(closable: T): T;
 }
 
@@ -128,7 +128,7 @@ async function runSite(redis: RedisServer, run: (site: Site) => Promise<void>): 
   } finally {
     for (const machine of all) await machine.leave();
     for (const machine of all) await machine.close();
-    for (const closable of closables) closable.close();
+    for (const closable of closables) await closable.close();
   }
 }
 

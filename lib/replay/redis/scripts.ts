@@ -77,12 +77,17 @@ end
 return {count, replies}
 `;
 
+/** A field as the store reads it: no process writes an empty one, which must not pass for none. */
+const FIELD = `
+local function field(value) return value == "" and "?" or value or "" end
+`;
+
 /**
  * Reads the state of a stream. For one that is not held, it sees whether Redis takes writes, because
  * the stream may be one that could not be written: `SETRANGE` of nothing writes nothing, and is
  * refused like any other write.
  */
-export const FIND: string = `
+export const FIND: string = `${FIELD}
 local ok, held = pcall(redis.call, "HMGET", KEYS[1], "by", "info", "last", "end", "lost")
 if not ok then return {"", "", "", "", "", "", type(held) == "table" and held.err or held} end
 if not held[1] and redis.call("EXISTS", KEYS[1]) == 0 then
@@ -96,7 +101,7 @@ local fault = ok and "" or (type(entries) == "table" and entries.err or entries)
 local first = ok and entries[1]
 if ok and not first and held[3] and held[3] ~= "0" then return false end
 return {
-  held[1] or "", held[2] or "", held[3] or "", held[4] or "", held[5] or "",
+  held[1] or "", held[2] or "", held[3] or "", field(held[4]), field(held[5]),
   first and (first[2][2] or "") or "1", fault
 }
 `;
@@ -108,7 +113,7 @@ return type(id) == "table" and "" or id
 `;
 
 /** Reads the events after a position, and the state, of each of several streams. */
-export const READ: string = `
+export const READ: string = `${FIELD}
 local most = tonumber(ARGV[1])
 local function read(meta, events, lease, from)
   local held = redis.call("HMGET", meta, "last", "end", "lost", "by")
@@ -125,7 +130,7 @@ local function read(meta, events, lease, from)
       end
     end
   until #entries < 8 or bytes >= most
-  return {held[1] or "", held[2] or "", held[3] or "", redis.call("EXISTS", lease), pieces}
+  return {held[1] or "", field(held[2]), field(held[3]), redis.call("EXISTS", lease), pieces}
 end
 local replies = {}
 for i = 1, #KEYS, 3 do

@@ -14,6 +14,8 @@ export interface PeerMessage {
   readonly here: Map<string, number>;
   /** Ids of streams that the sender has no readers of any more. */
   readonly gone: Set<string>;
+  /** Those of them whose last reader took nothing. */
+  readonly stalled: Set<string>;
   /** Ids of streams to be stopped, with the reason. */
   readonly stop: Map<string, string>;
   /** Ids of streams whose producer should say that it lives. */
@@ -72,8 +74,9 @@ export class PeerChannel {
   send(): void {
     this.#link.clock.clearTimer(this.#timer);
     this.#timer = undefined;
-    for (const [process, { from, wake, here, gone, stop, ask }] of this.#outgoing) {
-      const text = JSON.stringify([from, [...wake], [...here], [...gone], [...stop], [...ask]]);
+    for (const [process, { from, wake, here, gone, stop, ask, stalled }] of this.#outgoing) {
+      const parts = [wake, here, gone, stop, ask, stalled].map((part) => [...part]);
+      const text = JSON.stringify([from, ...parts]);
       // Lost messages are made up for by their senders.
       this.#link.call((store) => store.publish(process, text)).catch(() => {});
     }
@@ -132,6 +135,7 @@ function emptyMessage(from: string): PeerMessage {
     wake: new Set(),
     here: new Map(),
     gone: new Set(),
+    stalled: new Set(),
     stop: new Map(),
     ask: new Set(),
   };
@@ -140,13 +144,14 @@ function emptyMessage(from: string): PeerMessage {
 /** Parses a message. Any client of the store may publish, so its text is not trusted. */
 function parse(message: string): PeerMessage | undefined {
   try {
-    // A process of an earlier version does not ask.
-    const [from, wake, here, gone, stop, ask = []] = JSON.parse(message);
+    // A process of an earlier version does not ask, nor tell who has stalled.
+    const [from, wake, here, gone, stop, ask = [], stalled = []] = JSON.parse(message);
     return {
       from: String(from),
       wake: new Set(wake),
       here: new Map(here),
       gone: new Set(gone),
+      stalled: new Set(stalled),
       stop: new Map(stop),
       ask: new Set(ask),
     };

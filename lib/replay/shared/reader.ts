@@ -12,6 +12,8 @@ import type { StoreLink } from "./store_link.ts";
 
 /** Number of streams that are read in one call. */
 const BATCH_STREAMS = 32;
+/** So many streams with a gap are remembered. */
+const MAX_GAPS = 1000;
 /** What one read of a stream returns at most, unless one piece is more. */
 const READ_LENGTH = 64 * 1024;
 
@@ -31,6 +33,8 @@ export class LogReader implements FollowedStreamOwner {
   readonly #reportUnreadable: (streamId: string, fault: string) => void;
   readonly #streams = new Map<string, FollowedStream>();
   #reads = new Map<string, PendingRead>();
+  /** The last event before the gap of each stream that has one. */
+  readonly #gaps = new Map<string, number>();
 
   constructor(
     link: StoreLink,
@@ -54,6 +58,19 @@ export class LogReader implements FollowedStreamOwner {
       this.#streams.set(found.streamId, stream);
     }
     return stream.follow(after, follower, frames);
+  }
+
+  /**
+   * Whether a reader has met a gap after an event, and it is still there. Only then the store is
+   * asked.
+   */
+  async hasGap({ streamId, producerId }: Found, after: number): Promise<boolean> {
+    if (this.#gaps.get(streamId) !== after) return false;
+    const part = await this.read({ streamId, producerId, after });
+    const next = part?.pieces[0]?.first ?? Infinity;
+    if (part !== undefined && part.last > after && next > after + 1) return true;
+    this.#gaps.delete(streamId);
+    return false;
   }
 
   /** Called when these streams have new events. */
@@ -117,6 +134,11 @@ export class LogReader implements FollowedStreamOwner {
     return { last: 0, end: undefined, isLost: false, isAlive: false, pieces: [], error: fault };
   }
 
+  foundGap({ streamId }: Found, event: number): void {
+    if (this.#gaps.size >= MAX_GAPS) this.#gaps.clear();
+    this.#gaps.set(streamId, event);
+  }
+
   get messageMs(): number {
     return this.#peers.messageMs;
   }
@@ -126,11 +148,16 @@ export class LogReader implements FollowedStreamOwner {
     this.#peers.sendSoon();
   }
 
-  reportPosition({ streamId, producerId }: Found, event: number | undefined): void {
-    const { here, gone } = this.#peers.to(producerId);
-    if (event === undefined) {
+  reportPosition(
+    { streamId, producerId }: Found,
+    event: number | "left" | "stalled",
+  ): void {
+    const { here, gone, stalled } = this.#peers.to(producerId);
+    stalled.delete(streamId);
+    if (typeof event === "string") {
       here.delete(streamId);
       gone.add(streamId);
+      if (event === "stalled") stalled.add(streamId);
     } else {
       gone.delete(streamId);
       here.set(streamId, event);

@@ -70,12 +70,16 @@ export class RemoteReaders {
     return isNew;
   }
 
-  /** Called when a process has no readers any more. */
-  leave(process: string): void {
+  /**
+   * Called when a process has no readers any more.
+   *
+   * @param hasStalled Whether the last one was dropped because it took nothing.
+   */
+  leave(process: string, hasStalled = false): void {
     const subscriber = this.#subscribers.get(process);
     if (subscriber === undefined) return;
     this.#subscribers.delete(process);
-    this.#recording.leave(subscriber);
+    this.#recording.leave(subscriber, false, hasStalled);
   }
 
   /** Gives up the readers of processes that have been silent for so long. */

@@ -10,6 +10,8 @@ import type { Found } from "./replica.ts";
 /** The operations on a stream that is in the store. */
 export interface Remotes {
   follow(found: Found, after: number, follower: Follower, frames: ReaderFrames): Followed;
+  /** Whether a gap was met after an event, and is still there. */
+  hasGap(found: Found, after: number): Promise<boolean>;
   /**
    * Stops a stream and waits for its end.
    *
@@ -48,6 +50,10 @@ export class RemoteStream implements LoggedStream {
 
   follow(after: number, follower: Follower, frames: ReaderFrames): Followed {
     return this.#remotes.follow(this.#found, after, follower, frames);
+  }
+
+  hasGap(after: number): Promise<boolean> {
+    return this.#remotes.hasGap(this.#found, after);
   }
 
   async stop(reason?: string): Promise<void> {

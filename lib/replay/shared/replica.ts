@@ -9,7 +9,8 @@ import type { Followed, Follower, ReaderFrames } from "../event_log.ts";
 import { EventPages } from "../event_pages.ts";
 import { PAST_THE_END, RecordingReader, type ServedStream } from "../recording_reader.ts";
 import { ProducerWatch } from "./producer_watch.ts";
-import type { StoredPiece, StreamPart, StreamRead } from "./event_store.ts";
+import type { StreamPart, StreamRead } from "./event_store.ts";
+import { bytesAfter } from "./stored.ts";
 import { replayError } from "../codes.ts";
 
 /** A stream as it was found in the store. */
@@ -28,8 +29,10 @@ export interface FollowedStreamOwner {
   readonly leaseMs: number;
   /** Reads what comes after an event; `undefined` if the store does not have the stream. */
   read(wanted: StreamRead): Promise<StreamPart | undefined>;
-  /** Reports to the producer how far its readers here have come, or that none is left. */
-  reportPosition(found: Found, event: number | undefined): void;
+  /** Called when the store lacks what comes after an event, and has later ones. */
+  foundGap(found: Found, event: number): void;
+  /** Reports to the producer how far its readers here have come, or how the last one went. */
+  reportPosition(found: Found, event: number | "left" | "stalled"): void;
   /** When the last message for this process arrived, in ms. */
   readonly messageMs: number;
   /** Asks the producer to say that it lives. */
@@ -52,8 +55,6 @@ const REPLICA_BYTES = 256 * 1024;
 /** How long a reader waits for a store that does not respond. */
 const OUTAGE_MS = 30_000;
 const LAGGED = replayError("lagged");
-
-const encoder = new TextEncoder();
 
 /** One stream of another process, and its readers here. */
 export class FollowedStream {
@@ -133,15 +134,19 @@ export class FollowedStream {
     return undefined;
   }
 
-  remove(replica: Replica): void {
+  remove(replica: Replica, hasStalled: boolean): void {
     if (!this.#replicas.delete(replica) || this.#replicas.size > 0) return;
     this.#owner.remove(this);
-    if (!this.#isOver) this.#owner.reportPosition(this.found, undefined);
+    if (!this.#isOver) this.#owner.reportPosition(this.found, hasStalled ? "stalled" : "left");
   }
 
   read(after: number): Promise<StreamPart | undefined> {
     const { streamId, producerId } = this.found;
     return this.#owner.read({ streamId, producerId, after });
+  }
+
+  foundGap(event: number): void {
+    this.#owner.foundGap(this.found, event);
   }
 
   /** Called when a reader has taken events: the producer keeps pace with the fastest. */
@@ -261,8 +266,9 @@ export class Replica implements ServedStream {
     if (this.#fetching === "held") this.fetch();
   }
 
-  leave(reader: RecordingReader): void {
-    if (this.#readers.delete(reader) && this.#readers.size === 0) this.#stream.remove(this);
+  leave(reader: RecordingReader, _isUnread = false, hasStalled = false): void {
+    const isLast = this.#readers.delete(reader) && this.#readers.size === 0;
+    if (isLast) this.#stream.remove(this, hasStalled);
   }
 
   handOver(reader: RecordingReader, event: number): ServedStream | undefined {
@@ -335,8 +341,8 @@ export class Replica implements ServedStream {
     for (const piece of pieces) {
       if (piece.last <= this.pages.lastEvent) continue;
       // A gap is a failure, and is never skipped in silence.
-      if (piece.first > this.pages.lastEvent + 1) return this.drop(LAGGED);
-      this.pages.append(rest(piece, this.pages.lastEvent), piece.last);
+      if (piece.first > this.pages.lastEvent + 1) return this.#meetGap();
+      this.pages.append(bytesAfter(piece, this.pages.lastEvent), piece.last);
     }
     this.#trim();
     const { lastEvent } = this.pages;
@@ -348,11 +354,17 @@ export class Replica implements ServedStream {
         this.#lostAfter = last;
       } else if (lastEvent > last) return this.drop(PAST_THE_END);
       else if (lastEvent === last) this.#state = "ended";
-      else if (pieces.length === 0) return this.drop(LAGGED);
-    } else if (pieces.length === 0 && last > lastEvent) return this.drop(LAGGED);
+      else if (pieces.length === 0) return this.#meetGap();
+    } else if (pieces.length === 0 && last > lastEvent) return this.#meetGap();
     else if (pieces.length === 0 && !isAlive) this.#stream.checkProducer(last);
     if (isStale || (pieces.length > 0 && lastEvent < last)) this.fetch();
     if (pieces.length > 0 || this.#state !== "open") this.#run();
+  }
+
+  /** Readers that come back to the gap are told then that it is for good. */
+  #meetGap(): void {
+    this.#stream.foundGap(this.pages.lastEvent);
+    this.drop(LAGGED);
   }
 
   /** Drops what all readers have, and what only the slow ones still need if that is too much. */
@@ -367,10 +379,7 @@ export class Replica implements ServedStream {
     }
   }
 
-  /**
-   * Called when the store does not have the stream: it was flushed, and the producer may write it
-   * again.
-   */
+  /** The store does not have the stream: it was flushed, and the producer may write it again. */
   #miss(): void {
     const nowMs = this.#stream.clock.now();
     this.#missingMs ??= nowMs;
@@ -386,12 +395,4 @@ export class Replica implements ServedStream {
       this.drop(replayError("log_unavailable"));
     }
   }
-}
-
-/** The events of a piece after number `after`: events end in a blank line and hold none. */
-function rest({ first, text }: StoredPiece, after: number): Uint8Array {
-  if (first > after) return encoder.encode(text);
-  let at = 0;
-  for (let event = first; event <= after; event++) at = text.indexOf("\n\n", at) + 2;
-  return encoder.encode(text.slice(at));
 }

@@ -309,6 +309,7 @@ export class SharedLog extends BaseLog {
   /** The operations on a stream that is in the store. */
   readonly #remotes: Remotes = {
     follow: (...reader) => this.#reader.follow(...reader),
+    hasGap: (found, after) => this.#reader.hasGap(found, after),
     stop: (found, reason) => this.#stop(found, reason),
   };
 

@@ -10,6 +10,8 @@ const VERSION = 1;
 /** The greatest number of an event, as in ids. */
 const MAX_EVENT = 1e15;
 
+const encoder = new TextEncoder();
+
 type Info = Omit<StreamInfo, "streamId">;
 
 /** What other processes need to serve a stream, beside its events. */
@@ -86,4 +88,12 @@ function isEvent(value: unknown, least: number): boolean {
 
 function isEnd(end: number | undefined, last: number): boolean {
   return end === undefined || (isEvent(end, 1) && end <= last + 1);
+}
+
+/** The events of a piece after number `after`: events end in a blank line and hold none. */
+export function bytesAfter({ first, text }: StoredPiece, after: number): Uint8Array {
+  if (first > after) return encoder.encode(text);
+  let at = 0;
+  for (let event = first; event <= after; event++) at = text.indexOf("\n\n", at) + 2;
+  return encoder.encode(text.slice(at));
 }

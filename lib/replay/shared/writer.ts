@@ -173,8 +173,10 @@ export class LogWriter {
   }
 
   /** Handles a message of another process about streams of this one. */
-  hear({ from, here, gone, stop, ask }: PeerMessage): void {
-    for (const streamId of gone) this.#streams.get(streamId)?.readers.leave(from);
+  hear({ from, here, gone, stalled, stop, ask }: PeerMessage): void {
+    for (const streamId of gone) {
+      this.#streams.get(streamId)?.readers.leave(from, stalled.has(streamId));
+    }
     for (const [streamId, event] of here) this.#subscribe(streamId, from, event);
     for (const [streamId, reason] of stop) {
       const stream = this.#streams.get(streamId);

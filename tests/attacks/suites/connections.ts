@@ -53,12 +53,24 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<str
   return `${5 * count} readers; ${more} descriptors more; RSS ${sizes} MiB`;
 }
 
-/** Readers that take nothing are dropped after `stallMs`, and others are served meanwhile. */
-export async function stall({ runtime, quick, progress }: Context): Promise<string> {
+/**
+ * Readers that take nothing are dropped after `stallMs` and said to be `stalled`, with a log and
+ * without; their sockets are closed where the runtime lets us, and others are served meanwhile.
+ */
+export async function stall(context: Context): Promise<string> {
+  const results = [];
+  for (const log of [true, false]) {
+    results.push(`${log ? "with" : "without"} a log: ${await stallOnce(context, log)}`);
+  }
+  return results.join("; ");
+}
+
+async function stallOnce({ runtime, quick, progress }: Context, log: boolean): Promise<string> {
   const stallMs = 1000;
-  const victim = await startVictim(runtime, { stallMs, keepMs: 0 });
+  const victim = await startVictim(runtime, { stallMs, keepMs: 0, log });
   const count = quick ? 20 : 200;
   const sockets: Socket[] = [];
+  const before = (await victim.ask()).descriptors;
   try {
     for (let at = 0; at < count; at++) {
       const socket = await open(victim.port, ask("flood"));
@@ -70,16 +82,31 @@ export async function stall({ runtime, quick, progress }: Context): Promise<stri
       Array.from({ length: 20 }, () => readExact(victim.port, 50, 20)),
     );
     const p99 = quantile(others.map(({ gapMs }) => gapMs), 0.99);
-    for (let waited = 0; waited < 40; waited++) {
+    for (let waited = 0; waited < 60; waited++) {
       const { active } = await victim.ask();
       if (active.readers === 0) break;
       await sleep(200);
     }
     const { closes, rssBytes } = await victim.settled();
     const told = Object.entries(closes).map(([name, many]) => `${name} ${many}`).join(", ");
-    return `${told}; others' longest gap ${Math.round(p99)} ms; RSS ${
-      Math.round(rssBytes / MIB)
-    } MiB`;
+    const { "cancelled stalled": stalled = 0, completed, ...rest } = closes;
+    // A log that is full of them takes no more.
+    const isTold = log ? stalled > count / 2 && stalled <= count : stalled === count;
+    if (!isTold || completed !== others.length || Object.keys(rest).length > 0) {
+      throw new Error(`${count} readers took nothing, and were told as: ${told}`);
+    }
+    // Deno has nothing for it. Bun closes them after its shortest timeout, of some seconds.
+    // The others' connections are kept by their client.
+    const isClosed = (descriptors: number) => descriptors <= others.length + 4;
+    let left = Infinity;
+    for (let waited = 0; waited < 40 && runtime !== "deno" && !isClosed(left); waited++) {
+      left = (await victim.ask()).descriptors - before;
+      if (!isClosed(left)) await sleep(200);
+    }
+    const freed = runtime === "deno" ? "sockets stay" : `${left} sockets left`;
+    if (runtime !== "deno" && !isClosed(left)) throw new Error(`${told}; ${freed} of ${count}`);
+    const rss = Math.round(rssBytes / MIB);
+    return `${told}; ${freed}; others' longest gap ${Math.round(p99)} ms; RSS ${rss} MiB`;
   } finally {
     for (const socket of sockets) socket.destroy();
     await victim.child.stop();

@@ -259,6 +259,17 @@ export function paceRules(rule: Rule): void {
     assert.deepEqual(await scene.closed(), ["cancelled stalled"]);
   });
 
+  rule("a reader that fell behind and then takes nothing has stalled", async (scene) => {
+    const tap = new Tap();
+    const options = { commitAfterMs: 0, stallMs: 300, disconnect: "cancel" as const };
+    await scene.start(tap.source, options);
+    // The log trims its oldest, which this reader has not taken.
+    for (let i = 0; i < 300; i++) tap.send("x".repeat(1000));
+    await until(() => tap.signal.aborted, PATIENCE_MS, "the source is let go");
+    assert.equal(tap.signal.reason.code, "stalled");
+    assert.deepEqual(await scene.closed(), ["cancelled stalled"]);
+  }, SMALL);
+
   rule("readers at every pace beside a flood: each exact, or told", async (scene) => {
     const chance = random(5);
     const first = await scene.start(async ({ queue }) => {

@@ -210,66 +210,69 @@ for (const [name, connect] of Object.entries(clients)) {
   }, { own: true });
 }
 
-/** A cluster of two servers, each with half of the slots. */
-async function withCluster(run: (servers: RedisServer[]) => Promise<void>): Promise<void> {
+/**
+ * A cluster of two servers, each with half of the slots. It is there until the machines are closed: ioredis
+ * would look for servers that are gone, and add a listener to one socket each time.
+ */
+async function cluster(site: Site): Promise<RedisServer[]> {
   const folder = mkdtempSync(join(tmpdir(), "spillway-cluster-"));
   const servers: RedisServer[] = [];
-  try {
-    const buses: number[] = [];
-    for (const name of ["a", "b"]) {
-      const bus = await freePort();
-      const file = join(folder, `${name}.conf`);
-      const args = ["--cluster-enabled", "yes", "--cluster-config-file", file];
-      servers.push(await RedisServer.start(false, [...args, "--cluster-port", `${bus}`]));
-      buses.push(bus);
-    }
-    const [one, other] = servers;
-    await one!.command("CLUSTER", "ADDSLOTSRANGE", "0", "8191");
-    await other!.command("CLUSTER", "ADDSLOTSRANGE", "8192", "16383");
-    await one!.command("CLUSTER", "MEET", "127.0.0.1", `${other!.port}`, `${buses[1]}`);
-    for (const server of servers) {
-      const isUp = async () => /cluster_state:ok/.test(await server.command("CLUSTER", "INFO"));
-      for (let i = 0; i < 500 && !await isUp(); i++) await sleep(20);
-    }
-    await run(servers);
-  } finally {
-    for (const server of servers) await server.remove();
-    rmSync(folder, { recursive: true });
+  site.add({
+    async close() {
+      for (const server of servers) await server.remove();
+      rmSync(folder, { recursive: true });
+    },
+  });
+  const buses: number[] = [];
+  for (const name of ["a", "b"]) {
+    const bus = await freePort();
+    const file = join(folder, `${name}.conf`);
+    const args = ["--cluster-enabled", "yes", "--cluster-config-file", file];
+    servers.push(await RedisServer.start(false, [...args, "--cluster-port", `${bus}`]));
+    buses.push(bus);
   }
+  const [one, other] = servers;
+  await one!.command("CLUSTER", "ADDSLOTSRANGE", "0", "8191");
+  await other!.command("CLUSTER", "ADDSLOTSRANGE", "8192", "16383");
+  await one!.command("CLUSTER", "MEET", "127.0.0.1", `${other!.port}`, `${buses[1]}`);
+  for (const server of servers) {
+    const isUp = async () => /cluster_state:ok/.test(await server.command("CLUSTER", "INFO"));
+    for (let i = 0; i < 500 && !await isUp(); i++) await sleep(20);
+  }
+  return servers;
 }
 
 siteTest("a cluster: it is served with one slot, and said what to set without", async (site) => {
-  await withCluster(async ([one, other]) => {
-    const prefix = "{spillway}:";
-    const url = one!.url;
-    for (const [name, connect] of Object.entries(clusterClients)) {
-      const machines = [];
-      for (let i = 0; i < 2; i++) machines.push(await site.machine({ connect, url, prefix }));
-      const tokens = new Paced(100, 20);
-      const first = await machines[0]!.start(tokens.source);
-      const second = await machines[1]!.meet(first);
-      const third = await machines[0]!.start(new Paced(10_000, 20).source);
-      await (await machines[1]!.meet(third)).events(3);
-      assert.equal(await machines[1]!.stop(third.streamId), true, name);
-      await Promise.all([first.rest(), second.rest(), third.rest()]);
-      same(first.text, tokens.text(), name);
-      same(second.written, first.written, name);
-      for (const { outages } of machines) assert.deepEqual(outages, [], name);
-      const spread = await site.machine({ connect, url });
-      await until(() => spread.outages.length > 0, 5000, "it is told");
-      assert.match(String(spread.outages[0]), /cluster.*REDIS_PREFIX, to \{spillway\}:/, name);
+  const [one, other] = await cluster(site);
+  const prefix = "{spillway}:";
+  const url = one!.url;
+  for (const [name, connect] of Object.entries(clusterClients)) {
+    const machines = [];
+    for (let i = 0; i < 2; i++) machines.push(await site.machine({ connect, url, prefix }));
+    const tokens = new Paced(100, 20);
+    const first = await machines[0]!.start(tokens.source);
+    const second = await machines[1]!.meet(first);
+    const third = await machines[0]!.start(new Paced(10_000, 20).source);
+    await (await machines[1]!.meet(third)).events(3);
+    assert.equal(await machines[1]!.stop(third.streamId), true, name);
+    await Promise.all([first.rest(), second.rest(), third.rest()]);
+    same(first.text, tokens.text(), name);
+    same(second.written, first.written, name);
+    for (const { outages } of machines) assert.deepEqual(outages, [], name);
+    const spread = await site.machine({ connect, url });
+    await until(() => spread.outages.length > 0, 5000, "it is told");
+    assert.match(String(spread.outages[0]), /cluster.*REDIS_PREFIX, to \{spillway\}:/, name);
+  }
+  // A client for one server, at the one that has not the slot.
+  for (const [name, connect] of Object.entries(clients)) {
+    const single: RedisMachine[] = [];
+    for (const { url } of [one!, other!]) {
+      single.push(await site.machine({ connect, url, prefix }));
     }
-    // A client for one server, at the one that has not the slot.
-    for (const [name, connect] of Object.entries(clients)) {
-      const single: RedisMachine[] = [];
-      for (const { url } of [one!, other!]) {
-        single.push(await site.machine({ connect, url, prefix }));
-      }
-      const told = () => single.flatMap(({ outages }) => outages.map(String));
-      await until(() => told().length > 0, 5000, "it is told");
-      assert.match(told()[0]!, /cluster.*createCluster of redis or Cluster of ioredis/, name);
-    }
-  });
+    const told = () => single.flatMap(({ outages }) => outages.map(String));
+    await until(() => told().length > 0, 5000, "it is told");
+    assert.match(told()[0]!, /cluster.*createCluster of redis or Cluster of ioredis/, name);
+  }
 });
 
 /** The rights as docs/many_machines.md has them. */

@@ -36,6 +36,7 @@ function follow() {
     read,
     messageMs: 0,
     ask: () => {},
+    foundGap: () => {},
     reportPosition: () => {},
     reportSoon: () => {},
     markProducerLost: () => Promise.resolve(false),

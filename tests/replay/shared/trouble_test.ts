@@ -469,3 +469,19 @@ fakeTest(
     assert.equal(JSON.parse((await first.rest()).last.data).reason, "cancelled");
   },
 );
+
+for (const stalls of [true, false]) {
+  const what = stalls ? "stalls: it ends with stalled" : "leaves: it ends with disconnected";
+  fakeTest(`the last client, on another process, ${what}`, async (site) => {
+    const [one, other] = site.machines();
+    const first = await one.start(site.paced(10_000, 1, 1000).source, { disconnect: "cancel" });
+    const second = await other.join(first.streamId, undefined, { stallMs: 1000 });
+    await first.events(3);
+    await first.leave();
+    if (stalls) await site.sleep(5000);
+    else await second.leave();
+    await site.until(() => one.reports.length > 0, 5000, "the generation ends");
+    const { outcome, code } = one.reports[0]!;
+    assert.deepEqual([outcome, code], ["cancelled", stalls ? "stalled" : "disconnected"]);
+  });
+}

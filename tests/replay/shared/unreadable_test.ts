@@ -105,6 +105,47 @@ for (const [what, pieces] of odd) {
   });
 }
 
+for (const isLive of [true, false]) {
+  const what = isLive ? "a stream that goes on" : "one that has ended";
+  fakeTest(
+    `who comes back to a gap that stays is told that it is for good: ${what}`,
+    async (site) => {
+      const piece = (event: number) => ({
+        first: event,
+        last: event,
+        text: EVENT.replace("s.1", `s.${event}`),
+      });
+      const end = isLive ? undefined : 4;
+      site.server.leases.set("p", Infinity);
+      for (const machine of site.machines()) {
+        keep(site, { last: 4, end, pieces: [piece(1), piece(2), piece(4)] });
+        const first = await (await machine.join("s")).rest();
+        const { code, resume } = problemIn(first.last);
+        assert.deepEqual([first.blocks.length, code, resume], [3, "lagged", true]);
+        const calls = site.server.calls.read!;
+        for (const method of ["GET", "POST"]) {
+          const again = await machine.join("s", 2, {}, method);
+          assert.equal(again.status, 410);
+          assert.equal(JSON.parse((await again.rest()).body).code, "gone");
+        }
+        assert.equal(
+          site.server.calls.read,
+          calls + 2,
+          "each has looked whether it is still there",
+        );
+        // Other positions are served as before.
+        assert.equal(problemIn((await (await machine.join("s", 1)).rest()).last).code, "lagged");
+        // The producer has written it again.
+        keep(site, { last: 4, end: 4, pieces: [1, 2, 3, 4].map(piece) });
+        const whole = await (await machine.join("s", 2)).rest();
+        assert.equal(whole.blocks.length, 2);
+        assert.equal(machine.log.health(), "ok");
+        assert.deepEqual(machine.outages, []);
+      }
+    },
+  );
+}
+
 fakeTest("a store that cannot read a stream says so: 503, and no outage", async (site) => {
   const [machine, other] = site.machines();
   const tokens = site.paced(300, 10);
