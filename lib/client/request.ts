@@ -105,10 +105,10 @@ export class Requests {
   }
 
   #send(input: string | Request, init: object): Promise<Response> {
-    const whole = typeof input === "string" ? input : input.clone();
+    const request = typeof input === "string" ? input : input.clone();
     // Called as a function of its own: a browser's `fetch` has to be.
     const call = this.#init.fetch ?? fetch;
-    return call(whole, init as FetchInit);
+    return call(request, init as FetchInit);
   }
 }
 
