@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   type ClientFormat,
-  type Clock,
   connect,
   ConnectError,
   type ConnectInit,
@@ -13,8 +12,8 @@ import { active } from "../lib/counters.ts";
 import { createHandler, MemoryLog, type SourceContext, sse, StreamError } from "../mod.ts";
 import { FakeClock } from "../lib/testing.ts";
 import { total } from "./support/child.ts";
-import { CUTS, startCutScene } from "./support/cutting_proxy.ts";
 import { serve, until } from "./support/serve.ts";
+import { QUICK } from "./support/wpt.ts";
 
 const SSE = { "content-type": "text/event-stream" };
 const DONE = 'event: done\ndata: {"reason":"completed"}\n\n';
@@ -608,13 +607,6 @@ test("connect() leaves at any point, and nothing stays open", async () => {
   assert.equal((await errorOf(connection.text())).kind, "aborted");
 });
 
-/** The runtime's clock, on which waits are a hundredth of what they are. */
-const QUICK: Clock = {
-  now: () => Date.now(),
-  setTimer: (run, ms) => setTimeout(run, ms / 100),
-  clearTimer: (timer) => clearTimeout(timer as number),
-};
-
 const slow = async function* ({ input, signal }: SourceContext<{ query: string }>) {
   for (let at = 0; !signal.aborted; at++) {
     yield `${input.query}${at} `;
@@ -837,37 +829,3 @@ test("connect() begins again at the start of a stream of which it has only the n
     await server.close();
   }
 });
-
-const timeout = 30_000 + CUTS * 200;
-
-test(`connect() reads through ${CUTS} cuts at any byte by POST: the text is exact, and made once`, {
-  timeout,
-}, async () => {
-  const scene = await startCutScene(11, { sparesFirst: "event" });
-  try {
-    await scene.run((query) => connect(`${scene.cutter.url}/streaming`, ask(query)).text());
-  } finally {
-    await scene.close();
-  }
-});
-
-test(
-  `connect() reads through ${CUTS} cuts at the stream's address: the text is exact, and made once`,
-  {
-    timeout,
-  },
-  async () => {
-    const scene = await startCutScene(12, { sparesFirst: "event" });
-    const streamUrl = (id: string) => `${scene.cutter.url}/streaming/${id}`;
-    try {
-      await scene.run(async (query) => {
-        const messages = [{ role: "user", content: query }];
-        const body = JSON.stringify({ model: "spillway", messages, stream: true });
-        const init = { ...ask(query, { streamUrl, retryMs: 50 }), body, format: "openai" as const };
-        return await connect(`${scene.cutter.url}/v1/chat/completions`, init).text();
-      });
-    } finally {
-      await scene.close();
-    }
-  },
-);

@@ -126,7 +126,7 @@ const lanes = [
     // Two processes, nginx and Redis: one runner is enough for both.
     [
       "stack of Bun, Deno, nginx and Redis",
-      [...BUN_PATIENT, "./tests/stack/stack.interop.ts"],
+      [...BUN_PATIENT, "./tests/stack/stack.interop.ts", "./tests/stack/client.interop.ts"],
       bunCounts,
     ],
     [

@@ -3,6 +3,7 @@
  * client that is judged. Nothing of Node is imported, because a page runs the client's half too.
  */
 import type {
+  Clock,
   ConnectError,
   ConnectInit,
   ConnectionState,
