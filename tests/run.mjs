@@ -137,7 +137,7 @@ const lanes = [
     ],
     [
       "pages in a browser",
-      [...NODE_TEST, `${BROWSER}/pages.browser.mjs`],
+      [...NODE_TEST, `${BROWSER}/pages.browser.mjs`, `${BROWSER}/client.browser.mjs`],
       nodeCounts,
       PACKAGES,
     ],

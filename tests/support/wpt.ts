@@ -78,7 +78,8 @@ export class WptServer {
     const seen = this.seen.get(pathname) ?? [];
     this.seen.set(pathname, seen);
     seen.push(request.headers);
-    if (what === "ok") return responseOf(OK, request);
+    // A browser remembers where a 301 leads, and comes back there.
+    if (what === "ok") return responseOf(seen.length > 1 ? { status: 204 } : OK, request);
     const scenario = this.#file.scenarios[Number(at)]!;
     if (what === "scenario") {
       const { response = OK, connections = [{ response }] } = scenario;
@@ -94,17 +95,23 @@ export class WptServer {
 }
 
 function responseOf(response: WptResponse, request: Request): Response {
-  const { status = 200, body_text, location, "content-type": type = "text/event-stream" } =
-    response;
+  const {
+    status = 200,
+    body_text = OK.body_text!,
+    location,
+    "content-type": type = "text/event-stream",
+  } = response;
   const headers = new Headers({ "content-type": type });
-  if (location !== undefined) headers.set("location", `/wpt${location}`);
+  if (location !== undefined) {
+    headers.set("location", new URL(request.url).pathname.replace("scenario", location.slice(1)));
+  }
   for (const name of ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"] as const) {
     const value = response[name];
     const origin = request.headers.get("origin") ?? "";
     if (value !== undefined) headers.set(name, value.replace("<request origin>", origin));
   }
   const hasBody = status !== 204 && status !== 205;
-  return new Response(hasBody ? body_text ?? "" : null, { status, headers });
+  return new Response(hasBody ? body_text : null, { status, headers });
 }
 
 /** Reads to the end, as an `EventSource` does: what cannot be resumed is asked for again. */
