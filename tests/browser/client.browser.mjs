@@ -142,8 +142,7 @@ test(
     try {
       const page = await open();
       const tab = await open();
-      const show = async (page) =>
-        void page.evaluate((query) => show(query), QUERY).catch(() => {});
+      const show = (page) => void page.evaluate((query) => show(query), QUERY).catch(() => {});
       const see = (page) => page.evaluate(() => shown);
       const shows = (page, count, what) =>
         until(async () => {
@@ -170,14 +169,14 @@ test(
         }, to);
 
       await page.goto(wire.url);
-      await show(page);
+      show(page);
       await shows(page, 1, "the first part");
       await page.reload();
-      await show(page);
+      show(page);
       await shows(page, 1, "the first part after a reload");
       const id = await page.evaluate(() => sessionStorage.getItem("stream"));
       await tab.goto(`${wire.url}/?stream=${id}`);
-      await show(tab);
+      show(tab);
       await shows(tab, 1, "the first part in the second tab");
 
       await turn(page, "hidden");
