@@ -20,7 +20,9 @@ export async function startNginx(to: number): Promise<Passage> {
     });
   });
   const folder = await mkdtemp(join(tmpdir(), "spillway-nginx-"));
-  const text = (await readFile(conf, "utf8")).replace(/(BUN|DENO)_PORT/g, `${to}`);
+  const text = (await readFile(conf, "utf8")).replace(/(BUN|DENO)_PORT/g, `${to}`)
+    // What cuts a connection must hit no other request.
+    .replace("keepalive 64;", "");
   await writeFile(join(folder, "nginx.conf"), text.replace(":PORT", `:${port}`));
   const child = spawn("nginx", ["-p", folder, "-c", join(folder, "nginx.conf")], {
     env: { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin` },
