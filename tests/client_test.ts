@@ -223,6 +223,10 @@ test("connect() never asks again where that might generate again", async () => {
   );
   assert.equal(await run.clock.during(run.connection.text()), "b");
   assert.deepEqual(run.seen.map(({ headers }) => headers.get("x-run-id")), [runId, runId]);
+  // The name begins a generation, and resumes none.
+  const named = play([() => part(token("a", "s.1")), () => part(DONE)], { ...POST, runId });
+  await named.clock.during(named.connection.text());
+  assert.deepEqual(named.seen.map(({ headers }) => headers.get("x-run-id")), [runId, null]);
   // Nor does a gateway say whether it has begun.
   const gateway = play([status(502), () => part(token("b") + DONE)], { ...POST, runId });
   assert.equal(await gateway.clock.during(gateway.connection.text()), "b");
@@ -252,6 +256,11 @@ test("connect() waits as the stream, the response and its own limits say", async
   ]);
   assert.equal(dated.reason, "http_502");
   assert(dated.inMs! > 55_000 && dated.inMs! <= 60_000, `${dated.inMs}`);
+
+  // The server's own wish is not bounded.
+  const patient = play([() => part(`retry: 40000\n${token("a", "s.1")}`, name), () => part(DONE)]);
+  await patient.clock.during(patient.connection.text());
+  assert.equal(patient.clock.now(), 40_000);
 
   const limited = play([
     () => part(token("a", "s.1"), name),
@@ -430,19 +439,112 @@ test("connect() ignores settings that are malformed, and believes no heartbeat t
   assert.equal(clock.now(), 307);
 });
 
+/** A response whose chunks the test sends. */
+function openPart(headers = {}) {
+  let controller: ReadableStreamDefaultController<Uint8Array>;
+  let cancelled = 0;
+  const body = new ReadableStream<Uint8Array>({
+    start: (it) => void (controller = it),
+    cancel: () => void cancelled++,
+  });
+  return {
+    response: new Response(body, { headers: { ...SSE, "x-stream-id": "s", ...headers } }),
+    send: (text: string) => controller.enqueue(new TextEncoder().encode(text)),
+    close: () => controller.close(),
+    cancelled: () => cancelled,
+  };
+}
+
+test("connect() takes no comments for heartbeats that are near, or of two connections", async () => {
+  const clock = new FakeClock();
+  const [first, second] = [openPart(), openPart()];
+  const { connection } = play([() => first.response, () => second.response], {
+    clock,
+    retryMs: 1,
+  });
+  const text = errorOf(connection.text());
+  await clock.advance(0);
+  first.send(token("a", "s.1"));
+  for (let i = 0; i < 3; i++) {
+    await clock.advance(50);
+    first.send(":\n");
+  }
+  await clock.advance(500);
+  assert.deepEqual([connection.state.status, clock.armed], ["open", 0]);
+  first.close();
+  await until(() => connection.state.status === "waiting", 1000, "it waits");
+  await clock.advance(2);
+  await until(() => connection.state.status === "open", 1000, "it is back");
+  await clock.advance(500);
+  second.send(":\n");
+  await clock.advance(5000);
+  assert.deepEqual([connection.state.status, clock.armed], ["open", 0]);
+  connection.leave();
+  await text;
+});
+
+test("connect() takes silence for a break after the time that it is told to", async () => {
+  const { connection, clock } = play([
+    () => part(token("a", "s.1"), { hang: true }),
+    () => part(DONE),
+  ], { stallMs: 500 });
+  assert.equal(await clock.during(connection.text()), "a");
+  assert.equal(clock.now(), 1500);
+});
+
+test("connect() drops what it was given before at the border alone", async () => {
+  const second = openPart();
+  const { connection, clock } = play([
+    () => part(token("a", "s.1"), { headers: { "x-stream-id": "s" } }),
+    () => second.response,
+  ]);
+  const tokens = connection.tokens();
+  const next = async () => (await clock.during(tokens.next())).value;
+  assert.equal(await next(), "a");
+  const b = next();
+  second.send(token("a", "s.1") + token("b", "s.2"));
+  assert.equal(await b, "b");
+  // An event without an id of its own has that of the one before.
+  second.send(token("c"));
+  assert.equal(await next(), "c");
+  await connection.return();
+});
+
+test("connect() closes each response that it does not read, and each request that it gives up", async () => {
+  const wrong = openPart({ "content-type": "text/html" });
+  const refused = play([() => wrong.response]);
+  await errorOf(refused.connection.text());
+  assert.equal(wrong.cancelled(), 1);
+  const busy = openPart();
+  const again = new Response(busy.response.body, { status: 503 });
+  const retried = play([() => again, () => part(DONE)]);
+  await retried.clock.during(retried.connection.text());
+  assert.equal(busy.cancelled(), 1);
+
+  // A fetch that heeds its signal, and one that does not.
+  const late = openPart();
+  let signal: AbortSignal | null | undefined;
+  let respond: (response: Response) => void;
+  const connection = connect("http://test/", {
+    fetch: (_, init) => {
+      signal = init.signal;
+      return new Promise((resolve) => respond = resolve);
+    },
+  });
+  await until(() => signal != null, 1000, "asked");
+  connection.leave();
+  assert.equal(signal!.aborted, true);
+  respond!(late.response);
+  await until(() => late.cancelled() === 1, 1000, "closed");
+});
+
 test("connect() believes what it was told of heartbeats, and not how they come", async () => {
   const headers = { "x-stream-id": "s", "x-stream-settings": "heartbeat=1000" };
-  let controller: ReadableStreamDefaultController<Uint8Array>;
-  const { connection, clock } = play([
-    () =>
-      new Response(new ReadableStream({ start: (it) => void (controller = it) }), {
-        headers: { ...SSE, ...headers },
-      }),
-    () => part(DONE, { headers }),
-  ]);
+  const first = openPart(headers);
+  const { connection, clock } = play([() => first.response, () => part(DONE, { headers })]);
   const text = connection.text();
   await clock.advance(0);
-  const beat = () => controller.enqueue(new TextEncoder().encode(":\n"));
+  const beat = () => first.send(":\n");
   // As a tab's, whose timers were held.
   for (const ms of [2900, 2900, 2900]) {
     beat();
@@ -458,16 +560,14 @@ test("connect() believes what it was told of heartbeats, and not how they come",
 });
 
 test("connect() has no timer that is longer than the runtimes can", async () => {
+  const armed: number[] = [];
   const { connection } = play([() => part(token("a", "s.1"), { hang: true })], {
     stallMs: Infinity,
-    clock: {
-      now: () => 0,
-      setTimer: (_, ms) => assert(ms < 2 ** 31, `${ms}`),
-      clearTimer: () => {},
-    },
+    clock: { now: () => 0, setTimer: (_, ms) => armed.push(ms), clearTimer: () => {} },
   });
   assert.equal((await connection.tokens().next()).value, "a");
   connection.leave();
+  assert(armed.length > 0 && armed.every((ms) => ms < 2 ** 31), armed.join());
   assert.equal(connection.state.reason, "left");
 });
 
@@ -511,7 +611,19 @@ test("connect() ends its wait when the network is back, the page is seen, or it 
   const navigator = globalThis.navigator as unknown as { onLine?: boolean };
   const before = Object.getOwnPropertyDescriptor(navigator, "onLine");
   Object.defineProperty(navigator, "onLine", { value: true, configurable: true });
-  const page = Object.assign(new EventTarget(), { visibilityState: "hidden" });
+  const signals: AbortSignal[] = [];
+  class Page extends EventTarget {
+    visibilityState = "hidden";
+    override addEventListener(
+      type: string,
+      listener: () => void,
+      options: { signal: AbortSignal },
+    ) {
+      signals.push(options.signal);
+      super.addEventListener(type, listener, options);
+    }
+  }
+  const page = new Page();
   Object.defineProperty(globalThis, "document", { value: page, configurable: true });
   const target = new EventTarget();
   const own = ["addEventListener", "removeEventListener"] as const;
@@ -528,7 +640,9 @@ test("connect() ends its wait when the network is back, the page is seen, or it 
       () => part(token("a", "s.1")),
       () => part(token("b", "s.2")),
       () => part(token("c", "s.3")),
-      () => part(token("d", "s.4") + DONE),
+      () => part(token("d", "s.4")),
+      status(503, { "retry-after": "7" }),
+      () => part(DONE),
     ]);
     const text = connection.text();
     const waiting = () => connection.state.status === "waiting";
@@ -542,8 +656,17 @@ test("connect() ends its wait when the network is back, the page is seen, or it 
     target.dispatchEvent(new Event("online"));
     await until(() => connection.lastEventId === "s.3" && waiting(), 1000, "and once more");
     connection.reconnect();
+    await until(() => connection.lastEventId === "s.4" && waiting(), 1000, "the last time");
+    connection.reconnect();
+    await until(() => connection.state.reason === "http_503", 1000, "turned away");
+    page.dispatchEvent(new Event("visibilitychange"));
+    target.dispatchEvent(new Event("online"));
+    await clock.advance(6999);
+    assert(waiting(), "what the server asked for holds");
+    await clock.advance(1);
     assert.equal(await text, "abcd");
-    assert.equal(clock.now(), 0);
+    assert.equal(clock.now(), 7000);
+    assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true, true, true]);
   } finally {
     Reflect.deleteProperty(globalThis, "document");
     own.forEach((name, at) => {
