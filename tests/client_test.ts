@@ -649,7 +649,7 @@ test("connect() ends its wait when the network is back, the page is seen, or it 
     await until(waiting, 1000, "it waits");
     page.dispatchEvent(new Event("visibilitychange"));
     await clock.advance(0);
-    assert(waiting(), "a hidden page wakes nothing");
+    assert(waiting() && connection.lastEventId === "s.1", "a hidden page wakes nothing");
     page.visibilityState = "visible";
     page.dispatchEvent(new Event("visibilitychange"));
     await until(() => connection.lastEventId === "s.2" && waiting(), 1000, "it waits again");
@@ -766,6 +766,9 @@ test("Connection.stop() ends the generation for everybody, and leave() only this
     await byLink.next();
     byLink.leave();
     assert.equal((await errorOf(byLink.text())).kind, "aborted");
+    const sequence = () => Number(tab.lastEventId.split(".")[1]);
+    const left = sequence();
+    await until(() => sequence() >= left + 10, 3000, "the tab reads on");
     assert.deepEqual(reports, []);
     assert.equal(await tab.stop(), true);
     const [whole, rest] = await Promise.all(texts);
