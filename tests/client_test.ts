@@ -257,6 +257,10 @@ test("connect() waits as the stream, the response and its own limits say", async
   assert.equal(dated.reason, "http_502");
   assert(dated.inMs! > 55_000 && dated.inMs! <= 60_000, `${dated.inMs}`);
 
+  // Nor is a server asked without end that wants no wait.
+  const hasty = play([() => part(`retry: 0\n${token("a", "s.1")}`, name), () => part("", name)]);
+  assert.equal((await errorOf(hasty.clock.during(hasty.connection.text()))).code, "cut");
+  assert.deepEqual(hasty.states.flatMap(({ inMs = [] }) => inMs), [1, 2, 4, 8, 16, 32, 64, 128]);
   // The server's own wish is not bounded.
   const patient = play([() => part(`retry: 40000\n${token("a", "s.1")}`, name), () => part(DONE)]);
   await patient.clock.during(patient.connection.text());

@@ -256,7 +256,7 @@ export class Link {
         { code: isAgain || !hadResponse ? reason : "not_resumable", status, cause: error },
       );
     }
-    const firstMs = this.#decoder.retry ?? retryMs;
+    const firstMs = Math.max(this.#decoder.retry ?? retryMs, 1);
     const backOffMs = Math.max(firstMs, Math.min(firstMs * 2 ** this.#tries, maxRetryMs));
     const spreadMs = backOffMs * (1 + (this.#clock.random ?? Math.random)() / 2);
     const inMs = Math.min(Math.max(spreadMs, retryAfterMs), MAX_TIMER_MS);
