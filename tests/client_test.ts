@@ -346,6 +346,11 @@ test("connect() ends by kind: refused, gone, failed, and what a 204 says", async
   const { connection } = play([status(400, {}, problem)]);
   const { message, problem: told } = await errorOf(connection.text());
   assert.deepEqual([message, told?.detail], ["No query", "No query"]);
+  // A problem that never ends.
+  const endless = openPart();
+  const slow = play([() => new Response(endless.response.body, { status: 400 })]);
+  endless.send("{");
+  assert.equal((await errorOf(slow.clock.during(slow.connection.text()))).code, "http_400");
   // React Native's own.
   const bare = Object.defineProperty(part(""), "body", { value: undefined });
   assert.equal((await errorOf(play([() => bare]).connection.text())).code, "no_body");

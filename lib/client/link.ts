@@ -14,6 +14,8 @@ import { faultOf, isGone, MESSAGES, nameIn, retryAfterMsOf, settingOf } from "./
 
 /** The longest timer of the runtimes, in ms: a longer one fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** How long the body of an error response may take, in ms. */
+const MAX_PROBLEM_MS = 5000;
 const COLON = 0x3a;
 
 const ignore = (): void => {};
@@ -179,7 +181,8 @@ export class Link {
       const retryAfterMs = retryAfterMsOf(response);
       throw { reason: `http_${status}`, isUnsent, retryAfterMs, status } satisfies Break;
     }
-    const problem = Object(parsed(await this.#guard(response.text()).catch(() => "")));
+    const text = await this.#guard(response.text(), MAX_PROBLEM_MS).catch(() => "");
+    const problem = Object(parsed(text));
     // A browser hides the status of a redirect that it does not follow: it is 0.
     const isRedirect = status === 0 || status > 300 && status < 309;
     const code = problem.code ?? (isRedirect ? "redirected" : `http_${status}`);
