@@ -203,6 +203,15 @@ test("connect() never asks again where that might generate again", async () => {
       1,
     ]);
   }
+  // Nor one that has a name, but no ids to go on behind: from its start, all would come again.
+  const nameless = play([() => part(token("Hel"), { headers: { "x-stream-id": "s" } })], POST);
+  const stuck = await errorOf(nameless.clock.during(nameless.connection.text()));
+  assert.deepEqual([stuck.code, stuck.text, stuck.streamId, nameless.seen.length], [
+    "not_resumable",
+    "Hel",
+    "s",
+    1,
+  ]);
   // Another stream in place of the one that was asked for.
   const other = play([
     () => part(token("Hel", "s.1"), { headers: { "x-stream-id": "s" } }),

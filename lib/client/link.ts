@@ -246,10 +246,9 @@ export class Link {
     const hadResponse = this.#reader !== undefined;
     this.#close();
     const { maxRetries = 8, retryMs = 1000, maxRetryMs = 30_000, restart, runId } = this.#init;
+    const isNamed = this.streamId !== undefined || runId !== undefined;
     const isAgain = isUnsent || restart || this.#decoder.lastEventId !== "" ||
-      this.streamId !== undefined ||
-      this.#given.events === 0 &&
-        (runId !== undefined || !hadResponse && this.requests.method === "GET");
+      !this.#given.events && (isNamed || !hadResponse && this.requests.method === "GET");
     if (!isAgain || this.#tries >= maxRetries) {
       return this.#fail(
         "gave-up",

@@ -121,7 +121,7 @@ const LEAST: Readonly<Record<string, number>> = {
 };
 /** The other options; then what `fetch` takes and `Request.prototype` has not on every runtime. */
 const OTHERS = " format streamId lastEventId runId streamUrl restart isEnd onState fetch clock " +
-  "duplex keepalive priority window cf client dispatcher next proxy tls unix ";
+  "duplex keepalive priority cf client dispatcher next proxy tls unix ";
 
 /**
  * Rejects options that no try could change.
