@@ -32,8 +32,7 @@ export type { Clock } from "./pipeline/scheduler.ts";
 export type { ServerSentEvent } from "./sse/event.ts";
 
 interface Target {
-  addEventListener?(type: string, listener: () => void): void;
-  removeEventListener?(type: string, listener: () => void): void;
+  addEventListener?(type: string, listener: () => void, options: { signal: AbortSignal }): void;
 }
 
 /** What browsers have, and workers in part. */
@@ -45,19 +44,18 @@ const runtime = globalThis as Target & {
 /** Calls `wake` when the network is back, or the page is seen again. */
 function wakeOf(wake: () => void): () => void {
   const { navigator, document } = runtime;
-  const onVisible = () => document?.visibilityState === "visible" && wake();
+  const abort = new AbortController();
   // Other runtimes have `addEventListener` as well, and some mind what it is called for.
   const network = navigator?.onLine === undefined ? undefined : runtime;
-  network?.addEventListener?.("online", wake);
-  document?.addEventListener?.("visibilitychange", onVisible);
-  return () => {
-    network?.removeEventListener?.("online", wake);
-    document?.removeEventListener?.("visibilitychange", onVisible);
-  };
+  network?.addEventListener?.("online", wake, abort);
+  document?.addEventListener?.("visibilitychange", () => {
+    if (document.visibilityState === "visible") wake();
+  }, abort);
+  return () => abort.abort();
 }
 
 const clock: Clock = {
-  now: () => Date.now(),
+  now: Date.now,
   setTimer: (run, ms) => setTimeout(run, ms),
   clearTimer: (timer) => clearTimeout(timer as number),
 };
@@ -85,8 +83,9 @@ const clock: Clock = {
  * assert(text === "Hello");
  * ```
  *
- * @throws {TypeError} If the format is unknown.
- * @throws {RangeError} If `maxEventLength` is not 1 or more.
+ * @throws {TypeError} If an option or the format is unknown, or `fetch` would reject the address, or a
+ * body with GET.
+ * @throws {RangeError} If a number is out of its bounds.
  */
 export function connect<F extends ClientFormat = "json">(
   input: string | URL | Request,

@@ -12,8 +12,8 @@ import { active } from "../lib/counters.ts";
 import { createHandler, MemoryLog, type SourceContext, sse, StreamError } from "../mod.ts";
 import { FakeClock } from "../lib/testing.ts";
 import { total } from "./support/child.ts";
-import { CUTS, startCutScene } from "./support/cutting_proxy.ts";
 import { serve, until } from "./support/serve.ts";
+import { QUICK } from "./support/wpt.ts";
 
 const SSE = { "content-type": "text/event-stream" };
 const DONE = 'event: done\ndata: {"reason":"completed"}\n\n';
@@ -70,6 +70,30 @@ async function errorOf(promise: Promise<unknown>): Promise<ConnectError> {
   return error;
 }
 
+/** A signal that tells how many listen to it. */
+function watchedSignal() {
+  const abort = new AbortController();
+  const { signal } = abort;
+  const watched = { abort, signal, listeners: 0 };
+  const { addEventListener: add, removeEventListener: remove } = EventTarget.prototype;
+  const own = new Set<unknown>();
+  const count = (change: () => void) => {
+    change();
+    watched.listeners = own.size;
+  };
+  Object.assign(signal, {
+    addEventListener(type: string, listener: () => void) {
+      count(() => own.add(listener));
+      add.call(signal, type, listener);
+    },
+    removeEventListener(type: string, listener: () => void) {
+      count(() => own.delete(listener));
+      remove.call(signal, type, listener);
+    },
+  });
+  return watched;
+}
+
 const lastId = ({ headers }: Seen) => headers.get("last-event-id");
 const token = (text: string, id?: string) =>
   `${id === undefined ? "" : `id: ${id}\n`}data: {"token":"${text}"}\n\n`;
@@ -106,9 +130,6 @@ test("connect() reads each format, to its end", async () => {
   );
   const ui = `${parts.join("")}data: [DONE]\n\n`;
   assert.equal(await play([() => part(ui)], { format: "ui-message" }).connection.text(), "Hello");
-
-  assert.throws(() => connect("http://test/", { format: "yaml" as "json" }), TypeError);
-  assert.throws(() => connect("http://test/", { maxEventLength: 0 }), RangeError);
 });
 
 test("connect() iterates over every event, the end included, and keeps what it said", async () => {
@@ -182,6 +203,15 @@ test("connect() never asks again where that might generate again", async () => {
       1,
     ]);
   }
+  // Nor one that has a name, but no ids to go on behind: from its start, all would come again.
+  const nameless = play([() => part(token("Hel"), { headers: { "x-stream-id": "s" } })], POST);
+  const stuck = await errorOf(nameless.clock.during(nameless.connection.text()));
+  assert.deepEqual([stuck.code, stuck.text, stuck.streamId, nameless.seen.length], [
+    "not_resumable",
+    "Hel",
+    "s",
+    1,
+  ]);
   // Another stream in place of the one that was asked for.
   const other = play([
     () => part(token("Hel", "s.1"), { headers: { "x-stream-id": "s" } }),
@@ -202,6 +232,13 @@ test("connect() never asks again where that might generate again", async () => {
   );
   assert.equal(await run.clock.during(run.connection.text()), "b");
   assert.deepEqual(run.seen.map(({ headers }) => headers.get("x-run-id")), [runId, runId]);
+  // The name begins a generation, and resumes none.
+  const named = play([() => part(token("a", "s.1")), () => part(DONE)], { ...POST, runId });
+  await named.clock.during(named.connection.text());
+  assert.deepEqual(named.seen.map(({ headers }) => headers.get("x-run-id")), [runId, null]);
+  // Nor does a gateway say whether it has begun.
+  const gateway = play([status(502), () => part(token("b") + DONE)], { ...POST, runId });
+  assert.equal(await gateway.clock.during(gateway.connection.text()), "b");
   // What was turned away has not begun.
   const busy = play([status(503), status(429), () => part(token("b") + DONE)], POST);
   assert.equal(await busy.clock.during(busy.connection.text()), "b");
@@ -228,6 +265,15 @@ test("connect() waits as the stream, the response and its own limits say", async
   ]);
   assert.equal(dated.reason, "http_502");
   assert(dated.inMs! > 55_000 && dated.inMs! <= 60_000, `${dated.inMs}`);
+
+  // Nor is a server asked without end that wants no wait.
+  const hasty = play([() => part(`retry: 0\n${token("a", "s.1")}`, name), () => part("", name)]);
+  assert.equal((await errorOf(hasty.clock.during(hasty.connection.text()))).code, "cut");
+  assert.deepEqual(hasty.states.flatMap(({ inMs = [] }) => inMs), [1, 2, 4, 8, 16, 32, 64, 128]);
+  // The server's own wish is not bounded.
+  const patient = play([() => part(`retry: 40000\n${token("a", "s.1")}`, name), () => part(DONE)]);
+  await patient.clock.during(patient.connection.text());
+  assert.equal(patient.clock.now(), 40_000);
 
   const limited = play([
     () => part(token("a", "s.1"), name),
@@ -288,6 +334,9 @@ test("connect() ends by kind: refused, gone, failed, and what a 204 says", async
   const cases: [() => Response, string, string, number | undefined][] = [
     [status(400, {}, problem), "refused", "bad_request", 400],
     [status(401), "refused", "http_401", 401],
+    [status(205), "refused", "http_205", 205],
+    [status(500), "refused", "http_500", 500], // it may have begun
+    [() => Object.defineProperty(part(""), "status", { value: 0 }), "refused", "redirected", 0],
     [status(404), "gone", "http_404", 404],
     [status(410), "gone", "http_410", 410],
     [html, "refused", "no_event_stream", 200],
@@ -306,6 +355,11 @@ test("connect() ends by kind: refused, gone, failed, and what a 204 says", async
   const { connection } = play([status(400, {}, problem)]);
   const { message, problem: told } = await errorOf(connection.text());
   assert.deepEqual([message, told?.detail], ["No query", "No query"]);
+  // A problem that never ends.
+  const endless = openPart();
+  const slow = play([() => new Response(endless.response.body, { status: 400 })]);
+  endless.send("{");
+  assert.equal((await errorOf(slow.clock.during(slow.connection.text()))).code, "http_400");
   // React Native's own.
   const bare = Object.defineProperty(part(""), "body", { value: undefined });
   assert.equal((await errorOf(play([() => bare]).connection.text())).code, "no_body");
@@ -362,14 +416,232 @@ test("connect() notices a stall, by the heartbeats that it was told, or has seen
   await clock.advance(1);
   assert.equal(seen.connection.state.reason, "stalled");
   assert.equal(await clock.during(text), "ab");
-  assert.equal(total(active), 0);
+  assert.equal(clock.armed, 0);
+});
+
+test("connect() ignores settings that are malformed, and believes no heartbeat that is too fast", async () => {
+  const values = [
+    "heartbeat=5000x",
+    "heartbeat=5e3, retry=1e3",
+    "xheartbeat=5000",
+    "heartbeat=-5000",
+    "heartbeat=99",
+    "heartbeat=9999999",
+    "heartbeat 5000",
+    "=,;heartbeat",
+    "",
+  ];
+  for (const value of values) {
+    const headers = { "x-stream-id": "s", "x-stream-settings": value };
+    const { connection, clock } = play([
+      () => part(token("a", "s.1"), { headers }),
+      () => part(":\n", { headers, hang: true }),
+    ]);
+    const text = errorOf(connection.text());
+    await until(() => connection.state.status === "waiting", 1000, value);
+    assert.equal(connection.state.inMs, 1000, value);
+    await clock.advance(1000);
+    await until(() => connection.state.status === "open", 1000, value);
+    assert.equal(clock.armed, 0, value);
+    connection.leave();
+    await text;
+  }
+  // The good ones beside a bad one count, whatever stands between them.
+  const headers = { "x-stream-settings": "note=x, heartbeat=100 ,retry=7" };
+  const { connection, clock, states } = play([
+    () => part(token("a", "s.1"), { headers, hang: true }),
+    () => part(DONE),
+  ]);
+  assert.equal(await clock.during(connection.text()), "a");
+  assert.deepEqual(states.find(({ reason }) => reason === "stalled")?.inMs, 7);
+  assert.equal(clock.now(), 307);
+});
+
+/** A response whose chunks the test sends. */
+function openPart(headers = {}) {
+  let controller: ReadableStreamDefaultController<Uint8Array>;
+  let cancelled = 0;
+  const body = new ReadableStream<Uint8Array>({
+    start: (it) => void (controller = it),
+    cancel: () => void cancelled++,
+  });
+  return {
+    response: new Response(body, { headers: { ...SSE, "x-stream-id": "s", ...headers } }),
+    send: (text: string) => controller.enqueue(new TextEncoder().encode(text)),
+    close: () => controller.close(),
+    cancelled: () => cancelled,
+  };
+}
+
+test("connect() takes no comments for heartbeats that are near, or of two connections", async () => {
+  const clock = new FakeClock();
+  const [first, second] = [openPart(), openPart()];
+  const { connection } = play([() => first.response, () => second.response], {
+    clock,
+    retryMs: 1,
+  });
+  const text = errorOf(connection.text());
+  await clock.advance(0);
+  first.send(token("a", "s.1"));
+  for (let i = 0; i < 3; i++) {
+    await clock.advance(50);
+    first.send(":\n");
+  }
+  await clock.advance(500);
+  assert.deepEqual([connection.state.status, clock.armed], ["open", 0]);
+  first.close();
+  await until(() => connection.state.status === "waiting", 1000, "it waits");
+  await clock.advance(2);
+  await until(() => connection.state.status === "open", 1000, "it is back");
+  await clock.advance(500);
+  second.send(":\n");
+  await clock.advance(5000);
+  assert.deepEqual([connection.state.status, clock.armed], ["open", 0]);
+  connection.leave();
+  await text;
+});
+
+test("connect() takes silence for a break after the time that it is told to", async () => {
+  const { connection, clock } = play([
+    () => part(token("a", "s.1"), { hang: true }),
+    () => part(DONE),
+  ], { stallMs: 500 });
+  assert.equal(await clock.during(connection.text()), "a");
+  assert.equal(clock.now(), 1500);
+});
+
+test("connect() drops what it was given before at the border alone", async () => {
+  const second = openPart();
+  const { connection, clock } = play([
+    () => part(token("a", "s.1"), { headers: { "x-stream-id": "s" } }),
+    () => second.response,
+  ]);
+  const tokens = connection.tokens();
+  const next = async () => (await clock.during(tokens.next())).value;
+  assert.equal(await next(), "a");
+  const b = next();
+  second.send(token("a", "s.1") + token("b", "s.2"));
+  assert.equal(await b, "b");
+  // An event without an id of its own has that of the one before.
+  second.send(token("c"));
+  assert.equal(await next(), "c");
+  await connection.return();
+});
+
+test("connect() closes each response that it does not read, and each request that it gives up", async () => {
+  const wrong = openPart({ "content-type": "text/html" });
+  const refused = play([() => wrong.response]);
+  await errorOf(refused.connection.text());
+  assert.equal(wrong.cancelled(), 1);
+  const busy = openPart();
+  const again = new Response(busy.response.body, { status: 503 });
+  const retried = play([() => again, () => part(DONE)]);
+  await retried.clock.during(retried.connection.text());
+  assert.equal(busy.cancelled(), 1);
+
+  // A fetch that heeds its signal, and one that does not.
+  const late = openPart();
+  let signal: AbortSignal | null | undefined;
+  let respond: (response: Response) => void;
+  const connection = connect("http://test/", {
+    fetch: (_, init) => {
+      signal = init.signal;
+      return new Promise((resolve) => respond = resolve);
+    },
+  });
+  await until(() => signal != null, 1000, "asked");
+  connection.leave();
+  assert.equal(signal!.aborted, true);
+  respond!(late.response);
+  await until(() => late.cancelled() === 1, 1000, "closed");
+});
+
+test("connect() believes what it was told of heartbeats, and not how they come", async () => {
+  const headers = { "x-stream-id": "s", "x-stream-settings": "heartbeat=1000" };
+  const first = openPart(headers);
+  const { connection, clock } = play([() => first.response, () => part(DONE, { headers })]);
+  const text = connection.text();
+  await clock.advance(0);
+  const beat = () => first.send(":\n");
+  // As a tab's, whose timers were held.
+  for (const ms of [2900, 2900, 2900]) {
+    beat();
+    await clock.advance(ms);
+  }
+  assert.equal(connection.state.status, "open");
+  beat();
+  await clock.advance(2999);
+  assert.equal(connection.state.status, "open");
+  await clock.advance(1);
+  assert.equal(connection.state.reason, "stalled");
+  assert.equal(await clock.during(text), "");
+});
+
+test("connect() has no timer that is longer than the runtimes can", async () => {
+  const armed: number[] = [];
+  const { connection } = play([() => part(token("a", "s.1"), { hang: true })], {
+    stallMs: Infinity,
+    clock: { now: () => 0, setTimer: (_, ms) => armed.push(ms), clearTimer: () => {} },
+  });
+  assert.equal((await connection.tokens().next()).value, "a");
+  connection.leave();
+  assert(armed.length > 0 && armed.every((ms) => ms < 2 ** 31), armed.join());
+  assert.equal(connection.state.reason, "left");
+});
+
+test("connect() rejects at the call what no try could change", () => {
+  const init = (options: object) => () => connect("http://test/", options as ConnectInit);
+  for (const name of ["maxRetries", "retryMs", "maxRetryMs", "stallMs", "maxEventLength"]) {
+    for (const value of [-1, NaN, "5", null, true, {}, -Infinity]) {
+      const message = new RegExp(`^Cannot connect: ${name} is `);
+      assert.throws(init({ [name]: value }), { name: "RangeError", message }, `${name} ${value}`);
+    }
+  }
+  for (const name of ["retryMs", "maxRetryMs", "maxEventLength"]) {
+    const message = `Cannot connect: ${name} is 0, not 1 or more`;
+    assert.throws(init({ [name]: 0 }), { name: "RangeError", message });
+  }
+  for (const name of ["maxRetry", "bogus", "heartbeatMs", "onstate", "streamID"]) {
+    const message = `Cannot connect: unknown option ${name}`;
+    assert.throws(init({ [name]: undefined }), { name: "TypeError", message });
+  }
+  assert.throws(init({ format: "yaml" }), TypeError);
+  assert.throws(init({ body: "x" }), TypeError);
+  assert.throws(init({ headers: { "a b": "c" } }), TypeError);
+  assert.throws(() => connect("http://[/"), TypeError);
+  assert.throws(() => connect("/path"), TypeError, "there is no page that it belongs to");
+});
+
+test("connect() takes every option at its bounds, and what fetch takes", async () => {
+  const bounds = { maxRetries: 0, retryMs: 1, maxRetryMs: 1, stallMs: 0, maxEventLength: 99 };
+  const most = { maxRetries: Infinity, retryMs: 1e9, maxRetryMs: Infinity, stallMs: 1e9 };
+  const none = { maxRetries: undefined, streamId: null, lastEventId: null, signal: null };
+  const ofFetch = { credentials: "omit", cache: "no-store", mode: "cors", redirect: "follow" };
+  const more = { referrerPolicy: "origin", integrity: "", keepalive: false, priority: "low" };
+  for (const options of [bounds, most, none, { ...ofFetch, ...more }]) {
+    const { connection, seen } = play([() => part(token("a") + DONE)], options as ConnectInit);
+    assert.equal(await connection.text(), "a");
+    assert.equal(lastId(seen[0]!), null);
+  }
 });
 
 test("connect() ends its wait when the network is back, the page is seen, or it is told to", async () => {
   const navigator = globalThis.navigator as unknown as { onLine?: boolean };
   const before = Object.getOwnPropertyDescriptor(navigator, "onLine");
   Object.defineProperty(navigator, "onLine", { value: true, configurable: true });
-  const page = Object.assign(new EventTarget(), { visibilityState: "hidden" });
+  const signals: AbortSignal[] = [];
+  class Page extends EventTarget {
+    visibilityState = "hidden";
+    override addEventListener(
+      type: string,
+      listener: () => void,
+      options: { signal: AbortSignal },
+    ) {
+      signals.push(options.signal);
+      super.addEventListener(type, listener, options);
+    }
+  }
+  const page = new Page();
   Object.defineProperty(globalThis, "document", { value: page, configurable: true });
   const target = new EventTarget();
   const own = ["addEventListener", "removeEventListener"] as const;
@@ -386,22 +658,33 @@ test("connect() ends its wait when the network is back, the page is seen, or it 
       () => part(token("a", "s.1")),
       () => part(token("b", "s.2")),
       () => part(token("c", "s.3")),
-      () => part(token("d", "s.4") + DONE),
+      () => part(token("d", "s.4")),
+      status(503, { "retry-after": "7" }),
+      () => part(DONE),
     ]);
     const text = connection.text();
     const waiting = () => connection.state.status === "waiting";
     await until(waiting, 1000, "it waits");
     page.dispatchEvent(new Event("visibilitychange"));
     await clock.advance(0);
-    assert(waiting(), "a hidden page wakes nothing");
+    assert(waiting() && connection.lastEventId === "s.1", "a hidden page wakes nothing");
     page.visibilityState = "visible";
     page.dispatchEvent(new Event("visibilitychange"));
     await until(() => connection.lastEventId === "s.2" && waiting(), 1000, "it waits again");
     target.dispatchEvent(new Event("online"));
     await until(() => connection.lastEventId === "s.3" && waiting(), 1000, "and once more");
     connection.reconnect();
+    await until(() => connection.lastEventId === "s.4" && waiting(), 1000, "the last time");
+    connection.reconnect();
+    await until(() => connection.state.reason === "http_503", 1000, "turned away");
+    page.dispatchEvent(new Event("visibilitychange"));
+    target.dispatchEvent(new Event("online"));
+    await clock.advance(6999);
+    assert(waiting(), "what the server asked for holds");
+    await clock.advance(1);
     assert.equal(await text, "abcd");
-    assert.equal(clock.now(), 0);
+    assert.equal(clock.now(), 7000);
+    assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true, true, true]);
   } finally {
     Reflect.deleteProperty(globalThis, "document");
     own.forEach((name, at) => {
@@ -425,11 +708,13 @@ test("connect() leaves at any point, and nothing stays open", async () => {
   ];
   for (const [state, responses] of points) {
     for (const way of ["signal", "leave"] as const) {
-      const abort = new AbortController();
-      const { connection, clock, seen } = play(responses, { signal: abort.signal, stallMs: 5e6 });
+      const watched = watchedSignal();
+      const { abort, signal } = watched;
+      const { connection, clock, seen } = play(responses, { signal, stallMs: 5e6 });
       const text = errorOf(connection.text());
       for (let i = 0; i < 200 && seen.length < responses.length; i++) await clock.advance(100);
       await until(() => connection.state.status === state, 1000, state);
+      assert.equal(watched.listeners, 1);
       if (way === "signal") abort.abort("why");
       else connection.leave();
       const error = await text;
@@ -438,8 +723,7 @@ test("connect() leaves at any point, and nothing stays open", async () => {
         way === "signal" ? "why" : undefined,
       ]);
       assert.equal(connection.state.status, "done");
-      assert.equal(clock.armed, 0);
-      assert.equal(total(active), 0, `${state}, ${way}: ${JSON.stringify(active)}`);
+      assert.deepEqual([clock.armed, watched.listeners], [0, 0], `${state}, ${way}`);
     }
   }
   const gone = play([hang], { signal: AbortSignal.abort("before") });
@@ -453,14 +737,13 @@ test("connect() leaves at any point, and nothing stays open", async () => {
       start: (it) => it.enqueue(new TextEncoder().encode(token("a", "s.1"))),
       cancel: () => void cancelled++,
     });
-  const abort = new AbortController();
+  const watched = watchedSignal();
   const { connection } = play([() => new Response(body(), { headers: SSE })], {
-    signal: abort.signal,
+    signal: watched.signal,
   });
   for await (const _ of connection.tokens()) break;
-  assert.equal(cancelled, 1);
+  assert.deepEqual([cancelled, watched.listeners], [1, 0]);
   assert.equal(connection.state.reason, "left");
-  assert.equal(total(active), 0);
   assert.deepEqual(await connection.next(), { done: true, value: undefined });
   assert.equal((await errorOf(connection.text())).kind, "aborted");
 });
@@ -501,6 +784,9 @@ test("Connection.stop() ends the generation for everybody, and leave() only this
     await byLink.next();
     byLink.leave();
     assert.equal((await errorOf(byLink.text())).kind, "aborted");
+    const sequence = () => Number(tab.lastEventId.split(".")[1]);
+    const left = sequence();
+    await until(() => sequence() >= left + 10, 3000, "the tab reads on");
     assert.deepEqual(reports, []);
     assert.equal(await tab.stop(), true);
     const [whole, rest] = await Promise.all(texts);
@@ -573,17 +859,86 @@ test("connect() reads what the handler writes in every format, its failures incl
   }
 });
 
-test("connect() follows redirects, reads a Request, and needs no log", async () => {
+test("connect() follows redirects, but makes no GET of a POST", async () => {
+  const starts: string[] = [];
+  let turnedAway = 0;
+  const handler = createHandler({ source: ({ input }) => [...input.query], log: new MemoryLog() });
   const server = serve((request) => {
     const { pathname } = new URL(request.url);
-    if (pathname === "/old") {
-      return new Response(null, { status: 307, headers: { location: "/new" } });
+    const [, status] = /^\/(\d+)$/.exec(pathname) ?? [];
+    if (status !== undefined) {
+      return new Response(null, { status: Number(status), headers: { location: "/any" } });
     }
-    return sse(request, async ({ queue }) => void queue.send(await request.text()));
+    if (pathname === "/turn/streaming") {
+      turnedAway++;
+      return new Response(null, { status: 307, headers: { location: "/streaming" } });
+    }
+    if (pathname !== "/any") return handler.fetch(request);
+    starts.push(request.method);
+    return sse(request, async ({ queue }) => void queue.send(`${await request.text()}.`));
   });
+  const post = { method: "POST", body: "Hello" };
+  const statuses = [301, 302, 303, 307, 308];
+  try {
+    for (const status of statuses) {
+      const url = `${server.url}/${status}`;
+      assert.equal(await connect(url).text(), ".");
+      assert.deepEqual(starts.splice(0), ["GET"], `${status}`);
+      if (status < 307) {
+        for (const request of [connect(url, post), connect(new Request(url, post))]) {
+          const error = await errorOf(request.text());
+          assert.deepEqual([error.kind, error.code, error.status], [
+            "refused",
+            "redirected",
+            status,
+          ]);
+          assert.match(error.message, /redirect/);
+        }
+        assert.deepEqual(starts, [], `${status}: nothing was begun`);
+      } else {
+        assert.equal(await connect(url, post).text(), "Hello.");
+        assert.equal(await connect(new Request(url, post)).text(), "Hello.");
+        assert.deepEqual(starts.splice(0), ["POST", "POST"], `${status}`);
+      }
+      // As fetch does it, if that is wanted.
+      const followed = await connect(url, { ...post, redirect: "follow" }).text();
+      assert.equal(followed, status < 307 ? "." : "Hello.");
+      starts.length = 0;
+      assert.equal(
+        (await errorOf(connect(url, { ...post, redirect: "error" }).text())).kind,
+        "gave-up",
+      );
+    }
+    // A resume is redirected as the first request was; each of them looks where it leads first.
+    let cuts = 0;
+    const connection = connect(`${server.url}/turn/streaming`, {
+      ...ask("Hello", { retryMs: 1 }),
+      clock: QUICK,
+      fetch: async (input, init) => {
+        const response = await fetch(input, init);
+        if (response.status !== 200 || cuts++ > 0) return response;
+        const reader = response.body!.getReader();
+        let text = "";
+        while (!text.includes("token")) {
+          text += new TextDecoder().decode((await reader.read()).value);
+        }
+        await reader.cancel();
+        return new Response(text.slice(0, text.indexOf("\n\n") + 2), response);
+      },
+    });
+    assert.equal(await connection.text(), "Hello");
+    assert.deepEqual([cuts, turnedAway], [2, 4]);
+  } finally {
+    await server.close();
+  }
+});
+
+test("connect() reads a Request, and needs no log", async () => {
+  const server = serve((request) =>
+    sse(request, async ({ queue }) => void queue.send(await request.text()))
+  );
   try {
     const init = { method: "POST", body: "Hello" };
-    assert.equal(await connect(`${server.url}/old`, init).text(), "Hello");
     assert.equal(await connect(new Request(`${server.url}/new`, init)).text(), "Hello");
     assert.equal(await connect(new URL("/new", server.url), init).text(), "Hello");
     const unnamed = connect(`${server.url}/new`, init);
@@ -618,37 +973,3 @@ test("connect() begins again at the start of a stream of which it has only the n
     await server.close();
   }
 });
-
-const timeout = 30_000 + CUTS * 200;
-
-test(`connect() reads through ${CUTS} cuts at any byte by POST: the text is exact, and made once`, {
-  timeout,
-}, async () => {
-  const scene = await startCutScene(11, { sparesFirst: "event" });
-  try {
-    await scene.run((query) => connect(`${scene.cutter.url}/streaming`, ask(query)).text());
-  } finally {
-    await scene.close();
-  }
-});
-
-test(
-  `connect() reads through ${CUTS} cuts at the stream's address: the text is exact, and made once`,
-  {
-    timeout,
-  },
-  async () => {
-    const scene = await startCutScene(12, { sparesFirst: "event" });
-    const streamUrl = (id: string) => `${scene.cutter.url}/streaming/${id}`;
-    try {
-      await scene.run(async (query) => {
-        const messages = [{ role: "user", content: query }];
-        const body = JSON.stringify({ model: "spillway", messages, stream: true });
-        const init = { ...ask(query, { streamUrl, retryMs: 50 }), body, format: "openai" as const };
-        return await connect(`${scene.cutter.url}/v1/chat/completions`, init).text();
-      });
-    } finally {
-      await scene.close();
-    }
-  },
-);

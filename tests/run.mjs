@@ -44,10 +44,10 @@ const attackCounts = (output) =>
   [/^(\d+) passed/m, /^\d+ passed, (\d+) failed/m].map((count) => find(output, count));
 
 const INTEROP = "tests/interop";
-const BROWSER = "tests/browser";
+const browser = filesOf("tests/browser", ".browser.mjs");
 const SCHEMAS = "tests/schemas";
 const schemaTests = ["input", "openapi"].map((name) => `./${SCHEMAS}/${name}.interop.ts`);
-const STACK = ["stack", "doctor"].map((name) => `./tests/stack/${name}.interop.ts`);
+const STACK = ["stack", "doctor", "client"].map((name) => `./tests/stack/${name}.interop.ts`);
 const redis = (...names) => names.map((name) => `./tests/replay/redis/${name}.interop.ts`);
 const BUN_TEST = ["bun", "test", "--timeout", "60000"];
 const BUN_PATIENT = ["bun", "test", "--timeout", "120000"];
@@ -147,7 +147,7 @@ const lanes = [
     ],
     [
       "pages in a browser",
-      [...NODE_PAIRS, `${BROWSER}/pages.browser.mjs`, `${BROWSER}/examples.browser.mjs`],
+      [...NODE_PAIRS, ...browser],
       nodeCounts,
       PACKAGES,
     ],

@@ -1,10 +1,11 @@
 /** What the application reads a stream with. */
-import { active } from "../counters.ts";
 import type { Clock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+import type { ConnectError } from "./error.ts";
 import { type ClientFormat, type ClientItems, type FormatReader, READERS } from "./formats.ts";
 import { type Given, Link, type Wakes } from "./link.ts";
-import type { ConnectInit, ConnectionState } from "./options.ts";
+import { isGone } from "./response.ts";
+import { checkInit, type ConnectInit, type ConnectionState } from "./options.ts";
 
 /**
  * A stream that is being read: what `connect` returns. A loop over it gives every event as the stream
@@ -15,7 +16,7 @@ export class Connection<F extends ClientFormat = "json">
   implements AsyncIterableIterator<ServerSentEvent, undefined> {
   readonly #link: Link;
   readonly #format: FormatReader;
-  #signal: AbortSignal | undefined;
+  readonly #signal: AbortSignal | null | undefined;
   readonly #given: Given;
   #events: ServerSentEvent[] = [];
   #next = 0;
@@ -30,18 +31,18 @@ export class Connection<F extends ClientFormat = "json">
     wakes: Wakes,
     clock: Clock,
   ) {
-    const { format = "json", signal = Object(input).signal, lastEventId = "" } = init;
+    const { format = "json", signal = Object(input).signal, lastEventId } = init;
+    checkInit(init as ConnectInit<ClientFormat>);
     this.#format = READERS[format as ClientFormat];
     if (this.#format === undefined) throw new TypeError(`Cannot connect: format is ${format}`);
-    this.#given = { events: 0, text: "", lastEventId };
+    this.#given = { events: 0, text: "", lastEventId: lastEventId ?? "" };
     this.#link = new Link(input, init, this.#format, this.#given, wakes, clock);
-    if (signal?.aborted) this.#abort(signal);
-    else if (signal) {
-      this.#signal = signal;
-      signal.addEventListener("abort", this.#onAbort);
-      active.listeners++;
+    this.#signal = signal;
+    if (signal?.aborted) this.#onAbort();
+    else {
+      signal?.addEventListener("abort", this.#onAbort);
+      this.#fill();
     }
-    if (this.state.status !== "done") this.#fill();
   }
 
   /** The state now; `onState` is called with each new one. */
@@ -107,11 +108,8 @@ export class Connection<F extends ClientFormat = "json">
       try {
         item = this.#format.item(event);
       } catch (cause) {
-        const code = "malformed";
-        throw this.#link.error = this.#link.errorOf("failed", "The data of an event is not JSON", {
-          code,
-          cause,
-        });
+        const init = { code: "malformed", cause };
+        throw this.#link.error = this.#link.errorOf("failed", "An event is not JSON", init);
       }
       this.#given.text += this.#format.token(item as never) || "";
       yield item as ClientItems[F];
@@ -137,15 +135,13 @@ export class Connection<F extends ClientFormat = "json">
    */
   async text(): Promise<string> {
     for await (const _ of this.items());
-    if (this.#isLeft) {
-      throw this.#link.error ?? this.#link.errorOf("aborted", LEFT, { code: "left" });
-    }
+    if (this.#isLeft) throw this.#link.error ?? this.#leftError();
     return this.#given.text;
   }
 
   /** Closes the connection, and leaves the generation to the server. Who reads gets `aborted`. */
   leave(): void {
-    this.#abort();
+    this.#abort(undefined);
   }
 
   /** Tries again at once, if it waits: for a button. */
@@ -168,19 +164,13 @@ export class Connection<F extends ClientFormat = "json">
       this.leave();
       return false;
     }
-    let status;
-    try {
-      const response = await link.requests.stop(streamId);
-      if (response.ok) return true;
-      ({ status } = response);
-    } catch (cause) {
-      throw link.errorOf("gave-up", "Cannot stop: no response", { code: "unreachable", cause });
-    }
-    if (status === 404 || status === 410) return false;
-    throw link.errorOf("refused", `Cannot stop: the server returned ${status}`, {
-      code: `http_${status}`,
-      status,
+    const response = await link.requests.stop(streamId).catch((cause) => {
+      throw link.errorOf("gave-up", "Cannot stop", { code: "unreachable", cause });
     });
+    const { ok, status } = response;
+    if (ok || isGone(response)) return ok;
+    const code = `http_${status}`;
+    throw link.errorOf("refused", `The server returned ${status}`, { code, status });
   }
 
   #fill(): Promise<void> {
@@ -195,24 +185,23 @@ export class Connection<F extends ClientFormat = "json">
     if (this.state.status === "done") this.#unlisten();
   }
 
-  readonly #onAbort = (): void => this.#abort(this.#signal);
+  readonly #onAbort = (): void => this.#abort(this.#signal!.reason);
 
-  #abort(signal?: AbortSignal): void {
+  #abort(cause: unknown): void {
     const link = this.#link;
-    const init = { code: "left", cause: signal?.reason };
-    link.fail("aborted", LEFT, init);
+    const error = this.#leftError(cause);
+    link.fail(error);
     // The stream had come to its end, but not all of it was given.
-    if (this.#next < this.#events.length) link.error ??= link.errorOf("aborted", LEFT, init);
+    if (this.#next < this.#events.length) link.error ??= error;
     this.#events = [];
     this.#unlisten();
   }
 
+  #leftError(cause?: unknown): ConnectError {
+    return this.#link.errorOf("aborted", "The connection was left", { code: "left", cause });
+  }
+
   #unlisten(): void {
-    if (this.#signal === undefined) return;
-    this.#signal.removeEventListener("abort", this.#onAbort);
-    this.#signal = undefined;
-    active.listeners--;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 }
-
-const LEFT = "The connection was left";

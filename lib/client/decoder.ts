@@ -76,7 +76,7 @@ export class ClientDecoder {
 
   #check(line: string): void {
     if (this.#length + line.length > this.#maxLength) {
-      throw Object.assign(new Error("An event of the stream is too large"), {
+      throw Object.assign(new Error("An event is too large"), {
         code: "event_too_large",
       });
     }

@@ -30,17 +30,17 @@ export class ConnectError extends Error {
   /** The name of the class, which stays when a bundler shortens that of its variable. */
   override readonly name = "ConnectError";
   /** Why the connection ended. */
-  readonly kind: ConnectErrorKind;
+  declare readonly kind: ConnectErrorKind;
   /**
    * What went wrong, as one word for programs: the server's own code, else `http_` and the status, or
-   * one of `cut`, `stalled`, `unreachable`, `not_resumable`, `other_stream`, `no_event_stream`,
-   * `no_body`, `malformed`, `event_too_large`, `left` and `failed`.
+   * one of `cut`, `stalled`, `unreachable`, `not_resumable`, `redirected`, `other_stream`,
+   * `no_event_stream`, `no_body`, `malformed`, `event_too_large`, `left` and `failed`.
    */
-  readonly code: string;
-  /** The HTTP status, where there was one. */
-  readonly status: number | undefined;
+  declare readonly code: string;
+  /** The HTTP status, where there was one; 0 for a redirect in a browser, which hides it. */
+  declare readonly status: number | undefined;
   /** What the server said of it, where that is a problem object. */
-  readonly problem: Partial<Problem> | undefined;
+  declare readonly problem: Partial<Problem> | undefined;
   /** The number of events that were read before. */
   events = 0;
   /** The text that was read before by `text()`, `tokens()` or `items()`; `""` in a loop over events. */
@@ -52,7 +52,7 @@ export class ConnectError extends Error {
 
   /** Creates an error. The connection adds what was read. */
   constructor(kind: ConnectErrorKind, message: string, init: ConnectErrorInit) {
-    super(message, { cause: init.cause });
+    super(message, init);
     this.kind = kind;
     this.code = init.code;
     this.status = init.status;

@@ -2,28 +2,21 @@
  * One stream over as many connections as it takes. Separate from what the application reads it with,
  * which asks for more events when it has given what there was.
  */
-import { active } from "../counters.ts";
 import type { Clock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { ClientDecoder } from "./decoder.ts";
 import { ConnectError, type ConnectErrorInit, type ConnectErrorKind } from "./error.ts";
 import { type ClientFormat, type FormatReader, parsed } from "./formats.ts";
+import { HeartbeatWatch } from "./heartbeat.ts";
 import type { Break, ConnectInit, ConnectionState } from "./options.ts";
 import { discard, Requests } from "./request.ts";
+import { faultOf, isGone, MESSAGES, nameIn, retryAfterMsOf, settingOf } from "./response.ts";
 
 /** The longest timer of the runtimes, in ms: a longer one fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** How many of the server's heartbeats make a stall. */
-const STALL_HEARTBEATS = 3;
-/** The least time between two comments that makes them heartbeats, in ms. */
-const MIN_HEARTBEAT_MS = 100;
+/** How long the body of an error response may take, in ms. */
+const MAX_PROBLEM_MS = 5000;
 const COLON = 0x3a;
-
-const MESSAGES = {
-  no_event_stream: "The response is no event stream",
-  no_body: "This fetch cannot stream: pass another one as `fetch`",
-  other_stream: "The server has begun another stream",
-};
 
 const ignore = (): void => {};
 
@@ -57,6 +50,7 @@ export class Link {
   readonly #wakes: Wakes;
   readonly #clock: Clock;
   readonly #decoder: ClientDecoder;
+  readonly #heartbeat = new HeartbeatWatch();
   #name: () => void = ignore;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #abort: AbortController | undefined;
@@ -64,16 +58,9 @@ export class Link {
   #interrupt: ((reason?: Break) => void) | undefined;
   /** What ended this connection after events that are to be given first. */
   #broken: Break | undefined;
-  /** The id of the last event that was read. */
-  #lastId: string;
-  #hasEvents = false;
   /** Whether nothing new has come by this connection, so that it may repeat what came before. */
   #isBefore = false;
   #tries = 0;
-  #heartbeatMs = 0;
-  /** Whether the last chunk was a comment: the time between two is a heartbeat's. */
-  #wasComment = false;
-  #lastByteMs = 0;
 
   /** Makes a link; `given` is read, and not written, for what errors say. */
   constructor(
@@ -84,21 +71,18 @@ export class Link {
     wakes: Wakes,
     clock: Clock,
   ) {
-    const { maxEventLength = 2 ** 20, streamId } = init;
-    if (!(maxEventLength >= 1)) {
-      throw new RangeError("Cannot connect: maxEventLength is not 1 or more");
-    }
+    const { maxEventLength = 2 ** 20 } = init;
     this.#init = init;
     this.#format = format;
     this.#given = given;
     this.#wakes = wakes;
     this.#clock = clock;
-    this.#lastId = given.lastEventId;
-    this.#decoder = new ClientDecoder(init.format === "ndjson", maxEventLength, this.#lastId);
-    this.streamId = streamId;
+    const { lastEventId } = given;
+    this.#decoder = new ClientDecoder(init.format === "ndjson", maxEventLength, lastEventId);
+    this.streamId = init.streamId || undefined;
     this.requests = new Requests(input, init);
     this.named = new Promise((resolve) => this.#name = resolve);
-    if (streamId !== undefined) this.#name();
+    if (this.streamId) this.#name();
   }
 
   /** Appends more events, or ends. Never rejects. */
@@ -123,11 +107,14 @@ export class Link {
   }
 
   /** Ends with an error. */
-  fail(kind: ConnectErrorKind, message: string, init: ConnectErrorInit): void {
-    if (this.state.status !== "done") {
-      this.error = this.errorOf(kind, message, init);
-      this.end(init.code);
-    }
+  fail(error: ConnectError): void {
+    if (this.state.status === "done") return;
+    this.error = error;
+    this.end(error.code);
+  }
+
+  #fail(kind: ConnectErrorKind, message: string, init: ConnectErrorInit): void {
+    this.fail(this.errorOf(kind, message, init));
   }
 
   /** An error, with what the application was given. */
@@ -143,21 +130,14 @@ export class Link {
   /** Ends: the one way to the state `done`. */
   end(reason: string, event?: ServerSentEvent): void {
     if (this.state.status === "done") return;
-    const { error } = this;
-    this.#set({
-      status: "done",
-      reason,
-      tries: this.#tries,
-      ...error && { error },
-      ...event && { end: event },
-    });
+    this.#set({ status: "done", reason, error: this.error, end: event });
     this.#close();
     this.#name();
     this.#interrupt?.();
   }
 
   async #open(): Promise<void> {
-    this.#set({ status: "connecting", tries: this.#tries });
+    this.#set({ status: "connecting" });
     const { requests } = this;
     let headers;
     try {
@@ -169,64 +149,50 @@ export class Link {
     const { response, isSafe } = await this.#guard(
       requests.open(headers, this.streamId, this.#decoder.lastEventId, signal),
     );
-    const { status, body } = response;
-    if (status === 204 || status === 205) return this.end("nothing_new");
+    const { status } = response;
+    if (status === 204) return this.end("nothing_new");
     if (status !== 200) return await this.#onStatus(response, isSafe);
-    const named = response.headers.get("x-stream-id") ?? undefined;
-    const wanted = this.#init.format === "ndjson" ? "ndjson" : "text/event-stream";
-    const wrong = !response.headers.get("content-type")?.includes(wanted)
-      ? "no_event_stream"
-      : !body?.getReader
-      ? "no_body"
-      : this.streamId !== undefined && named !== undefined && named !== this.streamId
-      ? "other_stream"
-      : undefined;
-    if (wrong !== undefined) {
-      discard(response);
-      const kind = wrong === "other_stream" ? "gone" : "refused";
-      return this.fail(kind, MESSAGES[wrong], { code: wrong, status });
-    }
-    this.streamId = named ?? this.streamId;
-    this.#name();
-    const settings = response.headers.get("x-stream-settings") ?? "";
-    for (const [, name, ms] of settings.matchAll(/(\w+)=(\d+)/g)) {
-      if (name === "heartbeat") this.#heartbeatMs = Number(ms);
-      if (name === "retry") this.#decoder.retry ??= Number(ms);
-    }
-    this.#isBefore = true;
-    this.#wasComment = false;
-    this.#decoder.reset();
-    this.#lastByteMs = this.#clock.now();
-    this.#reader = body!.getReader();
-    this.#set({ status: "open", tries: this.#tries });
+    const mediaType = this.#init.format === "ndjson" ? "ndjson" : "text/event-stream";
+    const fault = faultOf(response, mediaType, this.streamId);
+    if (fault === undefined) return this.#begin(response);
+    discard(response);
+    const kind = fault === "other_stream" ? "gone" : "refused";
+    this.#fail(kind, MESSAGES[fault]!, { code: fault, status });
   }
 
+  /** Begins to read a response. */
+  #begin(response: Response): void {
+    this.streamId = nameIn(response) ?? this.streamId;
+    this.#name();
+    this.#heartbeat.begin(this.#clock.now(), settingOf(response, "heartbeat"));
+    this.#decoder.retry ??= settingOf(response, "retry");
+    this.#decoder.reset();
+    this.#isBefore = true;
+    this.#reader = response.body!.getReader();
+    this.#set({ status: "open" });
+  }
+
+  /** Tries again, or ends, after a status that is no stream's. */
   async #onStatus(response: Response, isSafe: boolean): Promise<void> {
-    const { status, headers } = response;
+    const { status } = response;
     const isUnsent = status === 429 || status === 503;
-    if (isUnsent || isSafe && (status >= 500 || status === 408 || status === 425)) {
+    if (isUnsent || isSafe && (status >= 500 || status === 408)) {
       discard(response);
-      const after = headers.get("retry-after");
-      const seconds = Number(after);
-      const retryAfterMs = after === null
-        ? 0
-        : Number.isNaN(seconds)
-        ? Date.parse(after) - Date.now() || 0
-        : seconds * 1000;
+      const retryAfterMs = retryAfterMsOf(response);
       throw { reason: `http_${status}`, isUnsent, retryAfterMs, status } satisfies Break;
     }
-    const problem = Object(parsed(await this.#guard(response.text()).catch(() => "")));
-    const message = problem.detail ?? problem.title ?? `The server returned ${status}`;
-    const code = problem.code ?? `http_${status}`;
-    const kind = status === 404 || status === 410 ? "gone" : "refused";
-    this.fail(kind, message, { code, status, problem });
+    const text = await this.#guard(response.text(), MAX_PROBLEM_MS).catch(() => "");
+    const problem = Object(parsed(text));
+    // A browser hides the status of a redirect that it does not follow: it is 0.
+    const isRedirect = status === 0 || status > 300 && status < 309;
+    const code = problem.code ?? (isRedirect ? "redirected" : `http_${status}`);
+    const message = problem.detail ?? problem.title ?? MESSAGES[code] ??
+      `The server returned ${status}`;
+    this.#fail(isGone(response) ? "gone" : "refused", message, { code, status, problem });
   }
 
   /** Reads a chunk. */
   #read(chunk: Uint8Array, events: ServerSentEvent[]): void {
-    const nowMs = this.#clock.now();
-    const silentMs = nowMs - this.#lastByteMs;
-    this.#lastByteMs = nowMs;
     const decoded: ServerSentEvent[] = [];
     let broken;
     try {
@@ -234,11 +200,7 @@ export class Link {
     } catch (error) {
       broken = Object(error); // after what was decoded before it
     }
-    const isComment = decoded.length === 0 && chunk[0] === COLON;
-    if (isComment && this.#wasComment && silentMs >= MIN_HEARTBEAT_MS) {
-      this.#heartbeatMs = Math.max(this.#heartbeatMs, silentMs);
-    }
-    this.#wasComment = isComment;
+    this.#heartbeat.see(this.#clock.now(), decoded.length === 0 && chunk[0] === COLON);
     for (const event of decoded) {
       const failure = this.#format.failure(event);
       if (failure) return this.#onFailure(failure);
@@ -246,13 +208,11 @@ export class Link {
       if (this.#isBefore && !isEnd && this.#isRepeat(event.lastEventId)) continue;
       this.#isBefore = false;
       this.#tries = 0;
-      this.#hasEvents = true;
-      this.#lastId = event.lastEventId;
       events.push(event);
       if (isEnd) return this.end("completed", event);
     }
     if (broken) {
-      this.fail("failed", broken.message, { code: broken.code ?? "malformed", cause: broken });
+      this.#fail("failed", broken.message, { code: broken.code ?? "malformed", cause: broken });
     }
   }
 
@@ -265,18 +225,19 @@ export class Link {
     const { resume, title, detail = title, message = detail, errorText = message } = problem;
     const { code = problem.type ?? "failed", status } = problem;
     if (resume === true) return void (this.#broken = { reason: String(code) });
-    this.fail("failed", String(errorText ?? "The stream failed"), {
+    this.#fail("failed", String(errorText ?? "The stream failed"), {
       code: String(code),
       status: typeof status === "number" ? status : undefined,
       problem,
     });
   }
 
-  /** Whether an event of a named stream is one that was read before. */
+  /** Whether an event of a named stream is one that was given before, as all have been that were read. */
   #isRepeat(id: string): boolean {
+    const { lastEventId } = this.#given;
     const prefix = `${this.streamId}.`;
-    return id.startsWith(prefix) && this.#lastId.startsWith(prefix) &&
-      Number(id.slice(prefix.length)) <= Number(this.#lastId.slice(prefix.length));
+    return id.startsWith(prefix) && lastEventId.startsWith(prefix) &&
+      Number(id.slice(prefix.length)) <= Number(lastEventId.slice(prefix.length));
   }
 
   /** Waits before the next try, or gives up. */
@@ -285,31 +246,24 @@ export class Link {
     const hadResponse = this.#reader !== undefined;
     this.#close();
     const { maxRetries = 8, retryMs = 1000, maxRetryMs = 30_000, restart, runId } = this.#init;
+    const isNamed = this.streamId !== undefined || runId !== undefined;
     const isAgain = isUnsent || restart || this.#decoder.lastEventId !== "" ||
-      this.streamId !== undefined ||
-      !this.#hasEvents &&
-        (runId !== undefined || !hadResponse && this.requests.method === "GET");
+      !this.#given.events && (isNamed || !hadResponse && this.requests.method === "GET");
     if (!isAgain || this.#tries >= maxRetries) {
-      return this.fail(
+      return this.#fail(
         "gave-up",
         isAgain
           ? `No event in ${this.#tries + 1} tries: ${reason}`
-          : `The connection broke (${reason}), and another request might generate again`,
+          : `Cannot resume (${reason}): another request might generate again`,
         { code: isAgain || !hadResponse ? reason : "not_resumable", status, cause: error },
       );
     }
-    const firstMs = this.#decoder.retry ?? retryMs;
+    const firstMs = Math.max(this.#decoder.retry ?? retryMs, 1);
     const backOffMs = Math.max(firstMs, Math.min(firstMs * 2 ** this.#tries, maxRetryMs));
     const spreadMs = backOffMs * (1 + (this.#clock.random ?? Math.random)() / 2);
     const inMs = Math.min(Math.max(spreadMs, retryAfterMs), MAX_TIMER_MS);
     this.#tries++;
-    this.#set({
-      status: "waiting",
-      reason,
-      inMs,
-      tries: this.#tries,
-      ...error !== undefined && { error },
-    });
+    this.#set({ status: "waiting", reason, inMs, error });
     // What the server asked for holds, whatever happens.
     const done = retryAfterMs > 0 ? ignore : this.#wakes(() => this.reconnect());
     // The time is over, somebody is in a hurry, or has left.
@@ -320,16 +274,14 @@ export class Link {
   /** Waits for `promise`, but not for longer than a stall, and not after the connection was left. */
   #guard<T>(
     promise: Promise<T>,
-    ms: number = this.#init.stallMs ?? this.#heartbeatMs * STALL_HEARTBEATS,
+    ms: number = this.#init.stallMs ?? this.#heartbeat.stallMs,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let timer: unknown;
       const settle = () => {
         if (this.#interrupt !== interrupt) return;
         this.#interrupt = undefined;
-        if (timer === undefined) return;
-        active.timers--;
-        this.#clock.clearTimer(timer);
+        if (timer !== undefined) this.#clock.clearTimer(timer);
       };
       const interrupt = (reason?: unknown) => {
         settle();
@@ -337,8 +289,8 @@ export class Link {
       };
       this.#interrupt = interrupt;
       if (ms > 0) {
-        timer = this.#clock.setTimer(() => interrupt({ reason: "stalled" }), ms);
-        active.timers++;
+        const stall = () => interrupt({ reason: "stalled" });
+        timer = this.#clock.setTimer(stall, Math.min(ms, MAX_TIMER_MS));
       }
       promise.then((value) => {
         settle();
@@ -355,10 +307,10 @@ export class Link {
     this.#abort?.abort();
   }
 
-  #set(state: ConnectionState): void {
-    this.state = state;
+  #set(change: Omit<ConnectionState, "tries">): void {
+    const state = this.state = { ...change, tries: this.#tries };
     const { onState } = this.#init;
     // An error of it is the application's, and shows as one that nobody has caught.
-    if (onState !== undefined) Promise.resolve(state).then(onState);
+    if (onState) Promise.resolve(state).then(onState);
   }
 }

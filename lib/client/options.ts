@@ -33,12 +33,16 @@ export interface ConnectionState {
   /** What broke last, or the `ConnectError` that ended it. */
   readonly error?: unknown;
   /** The event that ended the stream, as `done` with its reason and usage. */
-  readonly end?: ServerSentEvent;
+  readonly end?: ServerSentEvent | undefined;
 }
 
 /** Options of `connect`; what `fetch` takes beside them, as `credentials`, is passed on. */
 export interface ConnectInit<F extends ClientFormat = "json"> extends RequestFields {
-  /** The method of the request. @default {"GET"} */
+  /**
+   * The method of the request. But for GET, a redirect is followed only if it repeats the request
+   * (307, 308), which no browser shows; `redirect: "follow"` follows each as `fetch` does.
+   * @default {"GET"}
+   */
   method?: string;
   /** The body. One that can be read once, as a `ReadableStream`, is resumed by GET. */
   body?: ClientBody | null;
@@ -51,10 +55,10 @@ export interface ConnectInit<F extends ClientFormat = "json"> extends RequestFie
   signal?: AbortSignal | null;
   /** The format of the stream, for `text()`, `tokens()` and `items()`, and its end. @default {"json"} */
   format?: F;
-  /** Joins this stream, by GET and from its start, and asks for no new one. */
-  streamId?: string | undefined;
-  /** Goes on after this event. */
-  lastEventId?: string | undefined;
+  /** Joins this stream, by GET and from its start, and asks for no new one; `null` and `""` are none. */
+  streamId?: string | null | undefined;
+  /** Goes on after this event; `null` and `""` are none. */
+  lastEventId?: string | null | undefined;
   /**
    * A name for the generation, sent as `X-Run-Id`: 22 characters or more of `A-Z a-z 0-9 _ -`. Where
    * the server knows that header, a POST that got no response is sent again without risk.
@@ -74,9 +78,12 @@ export interface ConnectInit<F extends ClientFormat = "json"> extends RequestFie
   isEnd?: (event: ServerSentEvent) => boolean;
   /** Tries without an event before it gives up: 0 or more. @default {8} */
   maxRetries?: number;
-  /** The first wait in ms, until the stream sets `retry:`. It doubles with each try. @default {1000} */
+  /**
+   * The first wait in ms, 1 or more, until the stream sets `retry:`. It doubles with each try.
+   * @default {1000}
+   */
   retryMs?: number;
-  /** The longest wait in ms that is not the server's own wish. @default {30 000} */
+  /** The longest wait in ms that is not the server's own wish, 1 or more. @default {30 000} */
   maxRetryMs?: number;
   /**
    * Silence in ms after which the connection counts as broken; 0 is off.
@@ -102,4 +109,37 @@ export interface Break {
   readonly retryAfterMs?: number | undefined;
   /** Whether the server has certainly started nothing. */
   readonly isUnsent?: boolean;
+}
+
+/** The least that a number may be. */
+const LEAST: Readonly<Record<string, number>> = {
+  maxRetries: 0,
+  retryMs: 1,
+  maxRetryMs: 1,
+  stallMs: 0,
+  maxEventLength: 1,
+};
+/** The other options; then what `fetch` takes and `Request.prototype` has not on every runtime. */
+const OTHERS = " format streamId lastEventId runId streamUrl restart isEnd onState fetch clock " +
+  "duplex keepalive priority cf client dispatcher next proxy tls unix ";
+
+/**
+ * Rejects options that no try could change.
+ *
+ * @throws {TypeError} If there is no such option, or `headers` are none.
+ * @throws {RangeError} If a number is out of its bounds.
+ */
+export function checkInit(init: ConnectInit<ClientFormat>): void {
+  if (typeof init.headers !== "function") new Headers(init.headers);
+  for (const [name, value] of Object.entries(init)) {
+    const least = LEAST[name];
+    if (least === undefined) {
+      if (OTHERS.includes(` ${name} `) || name in Request.prototype) continue;
+      throw new TypeError(`Cannot connect: unknown option ${name}`);
+    }
+    // Nothing but a number is itself then, and no NaN.
+    if (value !== undefined && Math.max(value as number, least) !== value) {
+      throw new RangeError(`Cannot connect: ${name} is ${value}, not ${least} or more`);
+    }
+  }
 }

@@ -14,15 +14,20 @@ export class Requests {
   /** Whether a stream is read at its own address: the first request cannot be sent again. */
   readonly #isByAddress: boolean;
 
+  /** @throws {TypeError} If `fetch` would reject the address, or a body with this method. */
   constructor(input: string | URL | Request, init: ConnectInit<ClientFormat>) {
     this.#input = input;
     this.#init = init;
     this.#url = String(Object(input).url ?? input);
     this.method = (init.method ?? (Object(input).method as string | undefined) ?? "GET")
       .toUpperCase();
-    const isOnce = typeof Object(init.body).getReader === "function";
-    this.#isByAddress = init.streamId !== undefined || init.streamUrl !== undefined ||
-      isOnce;
+    // A `fetch` of one's own may take what the runtime's does not, as a path.
+    if (!init.fetch) new Request(this.#url);
+    if (init.body != null && this.method === "GET") {
+      throw new TypeError("Cannot connect: GET with a body");
+    }
+    const isOnce = Object(init.body).getReader;
+    this.#isByAddress = !!(init.streamId || init.streamUrl || isOnce);
   }
 
   /**
@@ -45,23 +50,18 @@ export class Requests {
     if (position !== "") {
       // As the standard has it: UTF-8, which a header carries as one character a byte.
       const bytes = new TextEncoder().encode(position);
-      headers.set("last-event-id", Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+      headers.set("last-event-id", String.fromCharCode(...bytes));
     } else if (runId !== undefined) headers.set("x-run-id", runId);
     const method = isAddressed ? "GET" : this.method;
     let input: string | Request = isAddressed ? this.addressOf(streamId) : this.#url;
     // The tail is where a client begins, and not where it goes on.
     if (position !== "") input = input.replace(/([?&])tail=\d+&?/, "$1");
-    const hasBody = !isAddressed && body != null;
-    if (!isAddressed && Object(this.#input).body) input = (this.#input as Request).clone();
-    const response = await this.#fetch(input, {
-      method,
-      headers,
-      signal,
-      ...hasBody && { body, duplex: "half" },
-    });
+    if (!isAddressed && Object(this.#input).body) input = this.#input as Request;
+    const init = { method, headers, signal, body: isAddressed ? undefined : body };
+    const response = await this.#fetch(input, init as FetchInit);
     // A `fetch` that ignores its signal.
     if (signal.aborted) discard(response);
-    return { response, isSafe: method === "GET" || position !== "" };
+    return { response, isSafe: method === "GET" || position !== "" || runId !== undefined };
   }
 
   /** Asks the server to end a generation. */
@@ -80,22 +80,35 @@ export class Requests {
 
   /** The address of a stream. */
   addressOf(streamId: string): string {
-    if (this.#init.streamUrl !== undefined) return String(this.#init.streamUrl(streamId));
+    if (this.#init.streamUrl) return String(this.#init.streamUrl(streamId));
     const [, path, rest] = /^([^?#]*)(.*)/s.exec(this.#url)!;
     // The connection may have been made to that address.
     if (path!.endsWith(`/${streamId}`)) return this.#url;
     return `${path!.replace(/\/+$/, "")}/${encodeURIComponent(streamId)}${rest}`;
   }
 
-  #fetch(input: string | Request, init: FetchInit): Promise<Response> {
-    // The options have what is `fetch`'s as well, and it ignores the rest.
+  /**
+   * Fetches. A redirect must not make a GET of a POST, for that might generate without its body: so it
+   * is only followed where it is seen to repeat the request (307, 308), which no browser shows.
+   */
+  async #fetch(input: string | Request, init: FetchInit): Promise<Response> {
     // `keepalive: false` is the default everywhere but in Bun, where it keeps a request from a pooled
     // connection that is broken: Bun 1.4 fails a POST for that, which may not be sent again.
-    const own = { ...this.#init, body: undefined, signal: undefined, ...init };
-    const all = { keepalive: false, ...own } as FetchInit;
+    const defaults = { keepalive: false, duplex: "half" };
+    // The options have what is `fetch`'s as well, and it ignores the rest.
+    const all = { ...defaults, ...this.#init, body: undefined, signal: undefined, ...init };
+    if (init.method === "GET" || this.#init.redirect) return this.#send(input, all);
+    const response = await this.#send(input, { ...all, redirect: "manual" });
+    if (response.status !== 307 && response.status !== 308) return response;
+    discard(response);
+    return this.#send(input, all);
+  }
+
+  #send(input: string | Request, init: object): Promise<Response> {
+    const request = typeof input === "string" ? input : input.clone();
     // Called as a function of its own: a browser's `fetch` has to be.
-    const call = this.#init.fetch;
-    return call === undefined ? fetch(input, all) : call(input, all);
+    const call = this.#init.fetch ?? fetch;
+    return call(request, init as FetchInit);
   }
 }
 

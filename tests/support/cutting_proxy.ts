@@ -43,12 +43,22 @@ interface CutterOptions {
   sparesFirst?: keyof typeof SPARED;
   /** The share of answers that are not cut. */
   wholeShare?: number;
+  /** How many answers are cut. @default {CUTS} */
+  cuts?: number;
 }
 
 /** How answers are made and cut. */
 export interface CutSceneOptions extends CutterOptions {
   /** The longest pause between tokens, in ms: clients that wait before they come back want a slow source. @default {8} */
   pauseMs?: number;
+  /** Starts what stands between the proxy and the server, whose port it is given. */
+  through?: (port: number) => Promise<Passage>;
+}
+
+/** What passes requests on. */
+export interface Passage {
+  readonly port: number;
+  close(): Promise<void>;
 }
 
 /** Passes requests on to another port of this machine, and cuts the answers. */
@@ -62,7 +72,7 @@ export interface Cutter {
 function startCutter(
   to: number,
   seed: number,
-  { sparesFirst, wholeShare = 0.15 }: CutterOptions,
+  { sparesFirst, wholeShare = 0.15, cuts = CUTS }: CutterOptions,
 ): Promise<Cutter> {
   const chance = random(seed);
   const sockets = new Set<Socket>();
@@ -74,7 +84,7 @@ function startCutter(
       socket.on("close", () => sockets.delete(socket));
     }
     let asked = false;
-    let left = cutter.cuts >= CUTS || chance() < wholeShare
+    let left = cutter.cuts >= cuts || chance() < wholeShare
       ? Infinity
       : int(chance, ANSWER_BYTES / 2);
     let spared = "";
@@ -116,7 +126,7 @@ function startCutter(
         // Long enough for a reader on a busy machine to look at it.
         pauseMs = 300;
       }
-      if (data.length < left || cutter.cuts >= CUTS) {
+      if (data.length < left || cutter.cuts >= cuts) {
         left -= data.length;
         client.write(data);
         return;
@@ -157,7 +167,7 @@ export interface CutScene {
   readonly starts: Map<string, number>;
   /** The whole answer to a query. */
   textOf(query: string): string;
-  /** Runs `read` for query after query, 50 at a time, until there were {@linkcode CUTS} cuts. */
+  /** Runs `read` for query after query, 50 at a time, until there were as many cuts as were asked for. */
   run(read: (query: string) => Promise<string>): Promise<void>;
   close(): Promise<void>;
 }
@@ -182,7 +192,7 @@ function tokensOf(query: string): string[] {
  */
 export async function startCutScene(
   seed: number,
-  { pauseMs = 8, ...options }: CutSceneOptions = {},
+  { pauseMs = 8, through, cuts = CUTS, ...options }: CutSceneOptions = {},
 ): Promise<CutScene> {
   const starts = new Map<string, number>();
   const reports: StreamReport[] = [];
@@ -225,13 +235,14 @@ export async function startCutScene(
     }
     return resume(request, { log, streamId: name });
   });
-  const cutter = await startCutter(server.port, seed, options);
+  const passage = await through?.(server.port);
+  const cutter = await startCutter(passage?.port ?? server.port, seed, { ...options, cuts });
 
   async function run(read: (query: string) => Promise<string>): Promise<void> {
     let next = 0;
     let told = 0;
     async function readOn(): Promise<void> {
-      while (cutter.cuts < CUTS) {
+      while (cutter.cuts < cuts) {
         const query = `run-${next++}`;
         const text = await inTime(query, read(query));
         const expected = tokensOf(query).join("");
@@ -239,9 +250,9 @@ export async function startCutScene(
           text === expected,
           `${query}: ${text.length} of ${expected.length} characters`,
         );
-        if (CUTS > 100 && cutter.cuts >= told + 100) {
+        if (cuts > 100 && cutter.cuts >= told + 100) {
           told = cutter.cuts - cutter.cuts % 100;
-          console.log(`  ${told} of ${CUTS} cuts, ${next} answers`);
+          console.log(`  ${told} of ${cuts} cuts, ${next} answers`);
         }
       }
     }
@@ -271,6 +282,7 @@ export async function startCutScene(
     run,
     close: async () => {
       cutter.close();
+      await passage?.close();
       await server.close();
     },
   };
