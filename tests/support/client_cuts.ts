@@ -10,12 +10,21 @@ export const CLIENT_CUTS: number = Number(process.env["CUTS"] ?? 20);
 /** How long that may take, in ms. */
 export const CLIENT_CUTS_MS: number = 30_000 + CLIENT_CUTS * 200;
 
+/** Three heartbeats of the scene are too short a time on a clock that runs fast. */
+const STALL_MS = 600_000;
+
 /** Reads by POST alone, which is sent again. */
 export async function readByPost(scene: CutScene, url: string): Promise<void> {
   await scene.run((query) => {
     const headers = { "content-type": "application/json" };
     const body = JSON.stringify({ query });
-    return connect(`${url}/streaming`, { method: "POST", headers, body, clock: QUICK }).text();
+    return connect(`${url}/streaming`, {
+      method: "POST",
+      headers,
+      body,
+      clock: QUICK,
+      stallMs: STALL_MS,
+    }).text();
   });
 }
 
@@ -30,6 +39,7 @@ export async function readByAddress(scene: CutScene, url: string): Promise<void>
       format: "openai",
       streamUrl: (id) => `${url}/streaming/${id}`,
       clock: QUICK,
+      stallMs: STALL_MS,
     }).text();
   });
 }
