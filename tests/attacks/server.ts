@@ -101,12 +101,41 @@ async function control(path: string): Promise<Response> {
   return Response.json(state);
 }
 
+/** Reads a body as a program without Spillway would, and keeps its bytes until its end. */
+async function readBare({ body }: Request): Promise<Response> {
+  const bytes = new Uint8Array(2 ** 20);
+  let size = 0;
+  let room = new Uint8Array(1024);
+  const keep = (chunk: Uint8Array) => {
+    bytes.set(chunk, size);
+    size += chunk.length;
+  };
+  try {
+    const reader = body!.getReader({ mode: "byob" });
+    for (;;) {
+      const { done, value } = await reader.read(room);
+      if (done) break;
+      keep(value);
+      room = new Uint8Array(value.buffer);
+    }
+  } catch {
+    // Bun has no byte streams here. What broke off is locked.
+    if (body!.locked) return new Response(null, { status: 400 });
+    try {
+      for await (const chunk of body!) keep(chunk);
+    } catch {
+      return new Response(null, { status: 400 });
+    }
+  }
+  return new Response(String(size));
+}
+
 const served = await listen(
   async (request, info) => {
     try {
       if (request.headers.has("x-control")) return control(request.headers.get("x-control")!);
       state.handled++;
-      return await handler.fetch(request, info);
+      return await (settings.bare ? readBare(request) : handler.fetch(request, info));
     } catch (error) {
       state.thrown.push(String(error));
       return new Response("thrown", { status: 500 });

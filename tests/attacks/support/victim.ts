@@ -13,6 +13,8 @@ export interface AttackSettings {
   stallMs?: number;
   bodyTimeoutMs?: number;
   continueForMs?: number;
+  /** Whether bodies are read by a bare reader that keeps their bytes, and by no handler: a control. */
+  bare?: boolean;
   /** Whether streams are recorded. */
   log?: boolean;
   /** Whether a key is asked for. */
