@@ -144,7 +144,7 @@ const lanes = [
     ],
     [
       "pages in a browser",
-      [...NODE_PAIRS, `${BROWSER}/pages.browser.mjs`, `${BROWSER}/examples.browser.mjs`],
+      [...NODE_ONE, `${BROWSER}/pages.browser.mjs`, `${BROWSER}/examples.browser.mjs`],
       nodeCounts,
       PACKAGES,
     ],
