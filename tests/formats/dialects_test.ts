@@ -12,8 +12,9 @@ import { sse } from "../../lib/http/sse.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { openai } from "../../lib/sources/openai.ts";
 import { relay } from "../../lib/sources/relay.ts";
+import { RUNTIMES } from "../support/child.ts";
 import { chunks, pick, random } from "../support/random.ts";
-import { until } from "../support/serve.ts";
+import { runtimeName, until } from "../support/serve.ts";
 import { DIALECTS } from "../support/upstream/dialects/all.ts";
 import {
   type Answer,
@@ -34,7 +35,9 @@ import {
 import { assertQuiet, type Scripted, startScripted } from "../support/upstream/dialects/server.ts";
 import type { Mock } from "../support/upstream/mock.ts";
 
-const SEEDS = 16;
+/** As many on each runtime, and others: what they read is the same. */
+const SEEDS = 6;
+const firstSeed = 1 + RUNTIMES.indexOf(runtimeName) * SEEDS;
 const FORMATS: [FormatName, Format | "json" | "ndjson" | "plain"][] = [
   ["json", "json"],
   ["ndjson", "ndjson"],
@@ -108,7 +111,7 @@ function assertTold(
 
 for (const dialect of DIALECTS) {
   test(`${dialect.name}: any answer is the same answer behind each format`, async () => {
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    for (let seed = firstSeed; seed < firstSeed + SEEDS; seed++) {
       const chance = random(seed);
       const answer = answerFor(dialect.can, chance);
       const body = new TextEncoder().encode(dialect.write(answer, chance).join(""));
