@@ -147,11 +147,7 @@ const lanes = [
     ],
     [
       "pages in a browser",
-<<<<<<< HEAD
-      [...NODE_PAIRS, ...browser],
-=======
-      [...NODE_ONE, `${BROWSER}/pages.browser.mjs`, `${BROWSER}/examples.browser.mjs`],
->>>>>>> h/g20
+      [...NODE_ONE, ...browser],
       nodeCounts,
       PACKAGES,
     ],
