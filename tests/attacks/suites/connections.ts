@@ -1,6 +1,7 @@
 /** Readers that vanish, stall and crowd; bodies that trickle. */
 import type { Socket } from "node:net";
 import { DEPARTURES } from "../../support/serve.ts";
+import { allOf, BODY_STATUSES, growth, oneByteChunks, statusOf, tally } from "../support/bodies.ts";
 import { ask, firstBytes, open, read, readExact } from "../support/clients.ts";
 import { type Context, quantile, sleep } from "../support/context.ts";
 import { startVictim, type State, type Victim } from "../support/victim.ts";
@@ -8,7 +9,7 @@ import { startVictim, type State, type Victim } from "../support/victim.ts";
 const MIB = 2 ** 20;
 
 /** `count` readers, 100 at a time, each of which leaves in one of three ways. */
-async function vanish1(victim: Victim, count: number): Promise<void> {
+export async function vanishOnce(victim: Victim, count: number): Promise<void> {
   for (let begun = 0; begun < count; begun += 100) {
     await Promise.all(Array.from({ length: Math.min(100, count - begun) }, async (_, at) => {
       const socket = await open(victim.port, ask(at % 2 === 0 ? "endless" : "flood"));
@@ -29,7 +30,7 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<str
   const begun = await victim.ask("collect");
   try {
     for (let round = 1; round <= 5; round++) {
-      await vanish1(victim, count);
+      await vanishOnce(victim, count);
       await victim.settled();
       await sleep(1200);
       states.push(await victim.ask("collect"));
@@ -134,53 +135,25 @@ export async function slow({ runtime, quick, progress }: Context): Promise<strin
 
 /** A body of 1 MiB in chunks of one byte: one, and 50 at once. */
 export async function bytes({ runtime, quick, progress }: Context): Promise<string> {
-  const size = quick ? 64 * 1024 : MIB;
-  const body = `{"query":"a"${" ".repeat(size - 13)}}`;
-  const head = ask("a").replace(
-    /Content-Length: \d+/,
-    "Transfer-Encoding: chunked\r\nConnection: close",
-  )
-    .replace(/\r\n\r\n.*$/, "\r\n\r\n");
-  const chunks = [...body].map((char) => `1\r\n${char}\r\n`).join("") + "0\r\n\r\n";
+  const body = oneByteChunks(quick ? 64 * 1024 : MIB);
   const limits = { maxBodyBytes: 2 * MIB };
   const results: string[] = [];
   for (const [count, limit] of quick ? [[1, 64]] as const : [[1, 32], [50, 128]] as const) {
     const victim = await startVictim(runtime, { bodyTimeoutMs: 30_000, limits });
     try {
-      // A runtime's own buffers and machine code are no part of it.
-      const warm = await open(victim.port, head + chunks.slice(0, chunks.length / 4));
-      await sleep(1500);
-      warm.destroy();
-      await sleep(500);
-      const before = (await victim.ask("collect")).rssBytes;
-      let most = 0;
-      let isOver = false;
-      const watch = (async () => {
-        while (!isOver) {
-          most = Math.max(most, (await victim.ask()).rssBytes);
-          await sleep(50);
+      const grown = await growth(victim, body, async () => {
+        const statuses = tally(await allOf(count, () => statusOf(victim.port, body)));
+        results.push(`${count} at once: ${JSON.stringify(statuses)}`);
+        if (Object.keys(statuses).some((status) => !BODY_STATUSES.includes(status))) {
+          throw new Error(results.at(-1)!);
         }
-      })();
-      const statuses: Record<string, number> = {};
-      await Promise.all(Array.from({ length: count }, async () => {
-        const socket = await open(victim.port, head + chunks);
-        let text = "";
-        socket.on("data", (data) => text.length < 100 && (text += data));
-        await new Promise((resolve) => socket.on("close", resolve));
-        const status = /^HTTP\/1\.1 (\d+)/.exec(text)?.[1] ?? "none";
-        statuses[status] = (statuses[status] ?? 0) + 1;
-      }));
-      isOver = true;
-      await watch;
+      });
       await victim.settled();
-      const grown = Math.round((most - before) / MIB);
-      results.push(`${count} at once: ${JSON.stringify(statuses)}, RSS +${grown} MiB`);
+      const mib = Math.round(grown / MIB);
+      results.push(`${results.pop()}, RSS +${mib} MiB`);
       progress(results.at(-1)!);
-      if (Object.keys(statuses).some((status) => !["200", "408", "413", "503"].includes(status))) {
-        throw new Error(results.at(-1)!);
-      }
       // Node has a promise and a turn for each chunk, whoever reads it.
-      if (grown > (runtime === "node" ? 2 * limit : limit)) {
+      if (mib > (runtime === "node" ? 2 * limit : limit)) {
         throw new Error(`${results.at(-1)!}, over ${limit}`);
       }
     } finally {

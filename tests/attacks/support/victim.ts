@@ -7,7 +7,7 @@ import type { HandlerLimits } from "../../../lib/handler.ts";
 /** A runtime whose server is attacked. */
 export type Runtime = "bun" | "deno" | "node";
 
-/** Settings of `tests/attacks/server.ts`. */
+/** Settings of the servers. */
 export interface AttackSettings {
   keepMs?: number;
   stallMs?: number;
@@ -16,10 +16,17 @@ export interface AttackSettings {
   /** Whether a key is asked for. */
   keys?: boolean;
   limits?: HandlerLimits;
+  /** Whether there is a log. @default {true} */
+  log?: boolean;
+  /** Where the ticks of `ticks` come from. */
+  ticksPort?: number;
+  /** The base URL of the model that the servers of the soak relay. */
+  upstream?: string;
 }
 
-/** What that server says of itself. */
+/** What a server says of itself. */
 export interface State {
+  pid: number;
   active: ActiveCounts;
   /** Requests that came to the handler, and sources that it started. */
   handled: number;
@@ -29,8 +36,26 @@ export interface State {
   /** What `onError` was told. */
   errors: string[];
   closes: Record<string, number>;
+  /** The names of floods whose client was dropped because it did not read. */
+  stalled: number[];
+  logBytes: number;
   rssBytes: number;
+  heapBytes: number;
   descriptors: number;
+}
+
+/**
+ * The server under attack, a bare control of it, and the two of the soak: files of `tests/attacks/`.
+ * The bare ones run on Bun and Deno.
+ */
+export type ServerName = "server" | "bare_server" | "soak_server" | "soak_bare_server";
+
+/** How a server is started. */
+export interface StartOptions {
+  /** @default {"server"} */
+  readonly server?: ServerName;
+  /** How many descriptors it may open. */
+  readonly descriptors?: number;
 }
 
 /** A server under attack. */
@@ -44,21 +69,20 @@ export interface Victim {
   settled(): Promise<State>;
 }
 
-const SCRIPT = "tests/attacks/server.ts";
-
-function commandOf(runtime: Runtime): string[] {
-  if (runtime === "deno") return [...DENO_RUN, "--v8-flags=--expose-gc", SCRIPT];
-  return runtime === "node" ? ["--expose-gc", SCRIPT] : [SCRIPT];
+function commandOf(runtime: Runtime, server: ServerName): string[] {
+  const script = `tests/attacks/${server}.ts`;
+  if (runtime === "deno") return [...DENO_RUN, "--v8-flags=--expose-gc", script];
+  return runtime === "node" ? ["--expose-gc", script] : [script];
 }
 
-/** Starts the server; `descriptors` bounds how many it may open. */
+/** Starts a server. */
 export async function startVictim(
   runtime: Runtime,
   settings: AttackSettings = {},
-  descriptors?: number,
+  { server = "server", descriptors }: StartOptions = {},
 ): Promise<Victim> {
   const environment = { ATTACK: JSON.stringify(settings) };
-  const args = commandOf(runtime);
+  const args = commandOf(runtime, server);
   const child = descriptors === undefined
     ? startChild(runtime, args, environment)
     : startChild("sh", [
