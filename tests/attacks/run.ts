@@ -7,6 +7,7 @@
 import process from "node:process";
 import { bytes as bytesFigures } from "./figures/bytes.ts";
 import { crowd } from "./figures/crowd.ts";
+import { hold } from "./figures/hold.ts";
 import { slow as slowFigures } from "./figures/slow.ts";
 import { stall as stallFigures } from "./figures/stall.ts";
 import { vanish as vanishFigures } from "./figures/vanish.ts";
@@ -35,6 +36,7 @@ const FIGURES: Readonly<Record<string, Suite>> = {
   bytes: suiteOf(bytesFigures),
   vanish: suiteOf(vanishFigures),
   stall: suiteOf(stallFigures),
+  hold: suiteOf(hold),
   crowd: suiteOf(crowd),
   slow: suiteOf(slowFigures),
 };

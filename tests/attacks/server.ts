@@ -26,9 +26,7 @@ function tokens({ input, signal }: SourceContext<{ query: string }>) {
   const [kind, id] = input.query.split(" ");
   // The name of a flood is told when its client is dropped.
   if (kind === "flood" && id !== undefined) {
-    signal.addEventListener("abort", () => {
-      if (signal.reason.code === "stalled") state.stalled.push(Number(id));
-    });
+    signal.addEventListener("abort", () => state.dropped.push(Number(id)));
   }
   return tokensOf(input.query, signal);
 }

@@ -9,20 +9,19 @@ import { Ticker, TickReader } from "../support/tick_load.ts";
 import { type ServerName, startVictim } from "../support/victim.ts";
 
 const KIB = 1024;
-/** How long all streams are open together, in ms. */
-const TOGETHER_MS = 15_000;
+/** How long it is measured how late tokens are, in ms. */
+const MEASURED_MS = 10_000;
 
 /** What is measured: a server, and how it is asked for a stream of so many ticks. */
 interface Subject {
   readonly name: string;
   readonly server: ServerName;
   readonly log?: boolean;
-  readonly request: (ticks: number) => string;
+  readonly request: string;
 }
 
-const get = (ticks: number) =>
-  `GET /sse?query=ticks+${ticks} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`;
-const post = (ticks: number) => ask(`ticks ${ticks}`, ["Connection: close"]);
+const get = "GET /sse?query=ticks HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+const post = ask("ticks", ["Connection: close"]);
 const BARE: Subject = { name: "bare", server: "bare_server", request: get };
 const SUBJECTS: readonly Subject[] = [
   { name: "sse", server: "server", request: get },
@@ -38,7 +37,7 @@ interface Measured {
   readonly load: Figure;
 }
 
-/** Opens so many streams, a hundred at a time, each with `ticks` tokens. */
+/** Many streams. */
 class Crowd {
   readonly readers: TickReader[] = [];
   readonly #port: number;
@@ -50,14 +49,15 @@ class Crowd {
     this.#onTick = onTick;
   }
 
-  async open(count: number, request: string, ticks: number): Promise<void> {
+  /** Opens them, a hundred at a time. */
+  async open(count: number, request: string): Promise<void> {
     for (let begun = 0; begun < count; begun += 100) {
       const batch = Array.from({ length: Math.min(100, count - begun) }, () => {
         const reader = new TickReader(this.#onTick);
         const socket = connect(this.#port, "127.0.0.1", () => socket.write(request, "latin1"));
         socket.on("data", (bytes: Buffer) => reader.feed(bytes));
         socket.on("error", (error) => reader.fault ??= error.message);
-        socket.on("close", () => reader.end(ticks));
+        socket.on("close", () => reader.hasEnded = true);
         this.readers.push(reader);
         this.#sockets.push(socket);
         return new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
@@ -94,23 +94,22 @@ async function measure(context: Context, subject: Subject): Promise<Measured> {
   const onTick = (tick: number) => late.add(performance.now() - ticker.sentMs(tick)!);
   try {
     const warm = new Crowd(victim.port, () => {});
-    await warm.open(Math.min(count, 500), request(4), 4);
-    await warm.ended(10_000);
-    await sleep(1000);
+    await warm.open(Math.min(count, 500), request);
+    await sleep(2000);
+    await warm.ended(0);
+    await sleep(3000);
     const { pid } = await victim.ask("collect");
     await sleep(400);
     const before = residentBytes(pid);
-    // As many as the time that opening takes needs, and the time together.
-    const ticks = ((quick ? 10_000 : 20_000) + TOGETHER_MS) / 500;
     const crowd = new Crowd(victim.port, onTick);
     const beginMs = performance.now();
-    await crowd.open(count, request(ticks), ticks);
-    while (!crowd.isBegun && performance.now() < beginMs + 20_000) await sleep(50);
+    await crowd.open(count, request);
+    while (!crowd.isBegun && performance.now() < beginMs + 120_000) await sleep(50);
     await sleep(2000);
     progress(`${name}: ${count} streams in ${Math.round(performance.now() - beginMs)} ms`);
     late = new Histogram();
     const [end, usedNs, fromMs] = [startLoad(), processorNs(pid), performance.now()];
-    await sleep(TOGETHER_MS / 2);
+    await sleep(quick ? MEASURED_MS / 2 : MEASURED_MS);
     const measured = late;
     late = new Histogram();
     const load = end(name);
@@ -118,10 +117,9 @@ async function measure(context: Context, subject: Subject): Promise<Measured> {
     await victim.ask("collect");
     await sleep(400);
     const kib = (residentBytes(pid) - before) / KIB / count;
-    await crowd.ended(60_000);
-    const faults = crowd.readers.flatMap(({ fault, hasEnded }) =>
-      fault ?? (hasEnded ? [] : "no end within 60 s")
-    );
+    const endCount = ticker.endStreams();
+    await crowd.ended(30_000);
+    const faults = crowd.readers.flatMap((reader) => reader.faultOf(endCount) ?? []);
     progress(
       `${name}: p99 ${measured.percentile(0.99)} ms, ${kib.toFixed(1)} KiB each, ` +
         `${faults.length} wrong ${faults[0] ?? ""}`,

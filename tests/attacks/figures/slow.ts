@@ -1,6 +1,6 @@
 /** 500 bodies that trickle and 500 readers that read slowly: what others wait, with them and without. */
 import type { Socket } from "node:net";
-import { percentile, processorNs } from "../../../bench/measure.ts";
+import { percentile } from "../../../bench/measure.ts";
 import { allOf } from "../support/bodies.ts";
 import { ask, open, read } from "../support/clients.ts";
 import { type Context, sleep } from "../support/context.ts";
@@ -44,16 +44,6 @@ async function slowReader(port: number): Promise<Socket> {
   return socket.on("close", () => clearInterval(timer));
 }
 
-/** Waits until a server has filled what the kernel takes, and has little to do. */
-async function quiet(pid: number): Promise<void> {
-  for (let tries = 0; tries < 60; tries++) {
-    const before = processorNs(pid);
-    await sleep(500);
-    if (processorNs(pid) - before < 50e6) return;
-  }
-  throw new Error("the server does not come to rest beside slow readers");
-}
-
 interface Measured {
   readonly withoutMs: number;
   readonly withMs: number;
@@ -77,7 +67,7 @@ async function measure(context: Context, server: ServerName): Promise<Measured> 
     for (let at = 0; at < count; at++) {
       sockets.push(await slowBody(victim.port), await slowReader(victim.port));
     }
-    await quiet((await victim.ask()).pid);
+    await victim.quiet(); // The kernel takes no more than the slow readers do.
     const end = startLoad();
     const beside = await others(victim, forMs);
     const load = end(server);

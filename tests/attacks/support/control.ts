@@ -18,7 +18,7 @@ export function emptyState(): State {
     thrown: [],
     errors: [],
     closes: {},
-    stalled: [],
+    dropped: [],
     logBytes: 0,
     rssBytes: 0,
     heapBytes: 0,

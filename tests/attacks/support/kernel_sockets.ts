@@ -5,8 +5,8 @@
 import { readFileSync } from "node:fs";
 
 interface Connection {
-  /** The most bytes that have waited in the kernel, on both sides together. */
-  mostBytes: number;
+  /** The bytes that wait in the kernel, on both sides together. */
+  bytes: number;
   lastByteMs: number;
   isOver: boolean;
   closedMs: number | undefined;
@@ -27,7 +27,7 @@ export class KernelSockets {
   add(clientPort: number): void {
     const now = performance.now();
     this.#connections.set(clientPort, {
-      mostBytes: 0,
+      bytes: 0,
       lastByteMs: now,
       isOver: false,
       closedMs: undefined,
@@ -57,8 +57,9 @@ export class KernelSockets {
     for (const [client, connection] of this.#connections) {
       if (!open.has(client)) connection.closedMs ??= nowMs;
       const found = bytes.get(client) ?? 0;
-      if (connection.isOver || found <= connection.mostBytes) continue;
-      connection.mostBytes = found;
+      // The two sides are not looked at in one moment, so a lower sum is a movement too.
+      if (connection.isOver || found === connection.bytes) continue;
+      connection.bytes = found;
       connection.lastByteMs = nowMs;
     }
   }

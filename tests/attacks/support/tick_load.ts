@@ -1,7 +1,7 @@
 /** The load of `ticks`: sends a tick each millisecond, and reads the streams that are made of them. */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { Buffer } from "node:buffer";
-import { TICK_LENGTH, TICKS_APART } from "./tokens.ts";
+import { LAST_TICK, TICK, TICK_LENGTH, TICKS_APART } from "./tokens.ts";
 
 /** A clock for the servers that connect to it. */
 export class Ticker {
@@ -29,6 +29,12 @@ export class Ticker {
     return this.#sentMs[tick];
   }
 
+  /** Has the streams end, and returns how many ticks there were. */
+  endStreams(): number {
+    for (const socket of this.#sockets) socket.write(LAST_TICK);
+    return this.#sentMs.length;
+  }
+
   stop(): void {
     clearTimeout(this.#timer);
     for (const socket of this.#sockets) socket.destroy();
@@ -40,7 +46,7 @@ export class Ticker {
     for (; this.#nextMs <= nowMs; this.#nextMs++) {
       if (this.#sockets.size === 0) continue;
       this.#sentMs.push(nowMs);
-      for (const socket of this.#sockets) socket.write(".");
+      for (const socket of this.#sockets) socket.write(TICK);
     }
     this.#timer = setTimeout(() => this.#turn(), Math.max(0, this.#nextMs - performance.now()));
   }
@@ -85,10 +91,11 @@ export class TickReader {
     this.#tail = (this.#tail + bytes.toString("latin1")).slice(-400);
   }
 
-  /** To be called when the connection has ended; all that is right has so many ticks and an end. */
-  end(count: number): void {
-    this.hasEnded = true;
-    if (this.count !== count) this.fault ??= `${this.count} of ${count}, ${this.#tail}`;
-    if (!/event: done\n/.test(this.#tail)) this.fault ??= `no end: ${this.#tail}`;
+  /** What is wrong with a stream that should have ended before tick `endCount`. */
+  faultOf(endCount: number): string | undefined {
+    if (this.fault !== undefined) return this.fault;
+    if (!/event: done\n/.test(this.#tail)) return `no end: ${this.#tail}`;
+    if (this.#last < endCount && this.#last >= endCount - TICKS_APART) return undefined;
+    return `${this.#last} is the last of ${endCount}`;
   }
 }

@@ -5,7 +5,7 @@ import type { AttackSettings } from "./victim.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** The words of a query, or `endless`, `flood`, `slow [count] [ms]`, `ticks [count]`. */
+/** The words of a query, or `endless`, `flood`, `slow [count] [ms]`, `ticks`. */
 export async function* tokensOf(
   query: string,
   signal: { readonly aborted: boolean },
@@ -24,7 +24,7 @@ export async function* tokensOf(
       yield `${at} `;
       await pause(Number(ms));
     }
-  } else if (kind === "ticks") yield* ticks(Number(rest[0]));
+  } else if (kind === "ticks") yield* ticks();
   else yield* query.split(/(?<= )/);
 }
 
@@ -32,6 +32,9 @@ export async function* tokensOf(
 export const TICKS_APART = 500;
 /** Characters of such a token: `@` and the number of its tick. */
 export const TICK_LENGTH = 8;
+/** What the load sends for a tick, and when the streams are to end with the last tick before it. */
+export const TICK = ".";
+export const LAST_TICK = "!";
 
 type Waiting = (() => void)[];
 
@@ -42,13 +45,18 @@ type Waiting = (() => void)[];
 class Ticks {
   /** How many have come. */
   count = 0;
+  /** How many the streams take. */
+  endCount = Infinity;
   readonly #waiting: Waiting[] = Array.from({ length: TICKS_APART }, () => []);
   #streams = 0;
 
   constructor(port: number) {
     connect(port, "127.0.0.1")
       .on("data", (bytes) => {
-        for (let left = bytes.length; left > 0; left--) this.#turn();
+        for (const byte of bytes) {
+          if (byte === LAST_TICK.charCodeAt(0)) this.endCount = this.count;
+          else this.#turn();
+        }
       })
       .on("error", () => {}); // The load has ended, and this process will.
   }
@@ -75,12 +83,12 @@ class Ticks {
 
 let shared: Ticks | undefined;
 
-async function* ticks(count: number): AsyncGenerator<string, void, undefined> {
+async function* ticks(): AsyncGenerator<string, void, undefined> {
   const { ticksPort } = JSON.parse(process.env["ATTACK"] ?? "{}") as AttackSettings;
   shared ??= new Ticks(ticksPort!);
-  let tick = shared.first();
-  for (let left = count; left > 0; left--, tick += TICKS_APART) {
+  for (let tick = shared.first();; tick += TICKS_APART) {
     if (tick >= shared.count) await shared.wait(tick);
+    if (tick >= shared.endCount) return;
     yield `@${String(tick).padStart(TICK_LENGTH - 1, "0")}`;
   }
 }

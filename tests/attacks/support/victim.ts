@@ -1,4 +1,5 @@
 /** Starts the server under attack on a runtime, and asks it how it is. */
+import { processorNs } from "../../../bench/measure.ts";
 import { type Child, DENO_RUN, startChild, total } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 import type { ActiveCounts } from "../../../lib/counters.ts";
@@ -36,8 +37,8 @@ export interface State {
   /** What `onError` was told. */
   errors: string[];
   closes: Record<string, number>;
-  /** The names of floods whose client was dropped because it did not read. */
-  stalled: number[];
+  /** The names of floods whose source was told to end. */
+  dropped: number[];
   logBytes: number;
   rssBytes: number;
   heapBytes: number;
@@ -65,6 +66,8 @@ export interface Victim {
   readonly child: Child;
   /** Does something in the process, as `block/500` or `collect`, and returns its state. */
   ask(what?: string): Promise<State>;
+  /** Resolves when it has little to do, as when the kernel takes no more from any of its streams. */
+  quiet(): Promise<void>;
   /** Fails unless nothing is open within a second, nothing was thrown, and nothing printed. */
   settled(): Promise<State>;
 }
@@ -102,6 +105,15 @@ export async function startVictim(
     const response = await fetch(`http://127.0.0.1:${port}/`, { headers });
     return await response.json() as State;
   };
+  async function quiet(): Promise<void> {
+    const { pid } = await ask();
+    for (let tries = 0; tries < 240; tries++) {
+      const before = processorNs(pid);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      if (processorNs(pid) - before < 50e6) return;
+    }
+    throw new Error("the server does not come to rest");
+  }
   async function settled(): Promise<State> {
     const deadline = performance.now() + 1000;
     let state = await ask();
@@ -119,5 +131,5 @@ export async function startVictim(
     if (faults.length > 0) throw new Error(faults.slice(0, 10).join("\n"));
     return state;
   }
-  return { runtime, port, child, ask, settled };
+  return { runtime, port, child, ask, quiet, settled };
 }
