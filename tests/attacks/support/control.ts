@@ -61,9 +61,10 @@ async function control(path: string, state: State): Promise<Response> {
     const { now } = Date;
     Date.now = () => now() + Number(value);
   }
-  const { rss, heapUsed } = process.memoryUsage();
+  const { rss, heapUsed, external } = process.memoryUsage();
   state.rssBytes = rss;
-  state.heapBytes = heapUsed;
+  // On Bun the one holds the other.
+  state.heapBytes = runtime.Bun ? heapUsed : heapUsed + external;
   state.descriptors = readdirSync("/proc/self/fd").length;
   return Response.json(state);
 }
