@@ -1,6 +1,7 @@
 /** Readers that vanish, stall and crowd; bodies that trickle. */
 import type { Socket } from "node:net";
 import { DEPARTURES } from "../../support/serve.ts";
+import { allOf, BODY_STATUSES, growth, oneByteChunks, statusOf, tally } from "../support/bodies.ts";
 import { ask, firstBytes, open, read, readExact } from "../support/clients.ts";
 import { type Context, quantile, sleep } from "../support/context.ts";
 import { startVictim, type State, type Victim } from "../support/victim.ts";
@@ -8,7 +9,7 @@ import { startVictim, type State, type Victim } from "../support/victim.ts";
 const MIB = 2 ** 20;
 
 /** `count` readers, 100 at a time, each of which leaves in one of three ways. */
-async function vanish1(victim: Victim, count: number): Promise<void> {
+export async function vanishOnce(victim: Victim, count: number): Promise<void> {
   for (let begun = 0; begun < count; begun += 100) {
     await Promise.all(Array.from({ length: Math.min(100, count - begun) }, async (_, at) => {
       const socket = await open(victim.port, ask(at % 2 === 0 ? "endless" : "flood"));
@@ -29,7 +30,7 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<str
   const begun = await victim.ask("collect");
   try {
     for (let round = 1; round <= 5; round++) {
-      await vanish1(victim, count);
+      await vanishOnce(victim, count);
       await victim.settled();
       await sleep(1200);
       states.push(await victim.ask("collect"));
@@ -161,70 +162,39 @@ export async function slow({ runtime, quick, progress }: Context): Promise<strin
 
 /**
  * A body of 1 MiB in chunks of one byte: one, and 50 at once. The 50 may take 128 MiB, or half as much
- * again as a bare reader that keeps the same bytes in the same run: on Bun it takes as much itself.
+ * again as a bare reader of the same bytes in the same run: on Bun it takes as much itself.
  */
 export async function bytes({ runtime, quick, progress }: Context): Promise<string> {
-  const size = quick ? 64 * 1024 : MIB;
-  const body = `{"query":"a"${" ".repeat(size - 13)}}`;
-  const head = ask("a").replace(
-    /Content-Length: \d+/,
-    "Transfer-Encoding: chunked\r\nConnection: close",
-  )
-    .replace(/\r\n\r\n.*$/, "\r\n\r\n");
-  const chunks = [...body].map((char) => `1\r\n${char}\r\n`).join("") + "0\r\n\r\n";
-  const limits = { maxBodyBytes: 2 * MIB };
+  const body = oneByteChunks(quick ? 64 * 1024 : MIB);
   const results: string[] = [];
-  let controlMib = 0;
-  const runs = quick ? [[1, 64, false]] as const : [
-    [1, 32, false],
-    [50, Infinity, true],
-    [50, 128, false],
-  ] as const;
-  for (const [count, limit, bare] of runs) {
-    const victim = await startVictim(runtime, { bodyTimeoutMs: 30_000, limits, bare });
+  const run = async (count: number, server: "server" | "bare_server"): Promise<number> => {
+    const limits = { maxBodyBytes: 2 * MIB };
+    const victim = await startVictim(runtime, { bodyTimeoutMs: 30_000, limits }, { server });
     try {
-      // A runtime's own buffers and machine code are no part of it.
-      const warm = await open(victim.port, head + chunks.slice(0, chunks.length / 4));
-      await sleep(1500);
-      warm.destroy();
-      await sleep(500);
-      const before = (await victim.ask("collect")).rssBytes;
-      let peak = 0;
-      let isOver = false;
-      const watch = (async () => {
-        while (!isOver) {
-          peak = Math.max(peak, (await victim.ask()).rssBytes);
-          await sleep(50);
-        }
-      })();
-      const statuses: Record<string, number> = {};
-      await Promise.all(Array.from({ length: count }, async () => {
-        const socket = await open(victim.port, head + chunks);
-        let text = "";
-        socket.on("data", (data) => text.length < 100 && (text += data));
-        await new Promise((resolve) => socket.on("close", resolve));
-        const status = /^HTTP\/1\.1 (\d+)/.exec(text)?.[1] ?? "none";
-        statuses[status] = (statuses[status] ?? 0) + 1;
-      }));
-      isOver = true;
-      await watch;
-      await victim.settled();
-      const grown = Math.round((peak - before) / MIB);
-      if (bare) controlMib = grown;
-      const who = bare ? ", of a bare reader" : "";
-      results.push(`${count} at once${who}: ${JSON.stringify(statuses)}, RSS +${grown} MiB`);
-      progress(results.at(-1)!);
-      if (Object.keys(statuses).some((status) => !["200", "408", "413", "503"].includes(status))) {
+      let statuses: Record<string, number> = {};
+      const grown = await growth(victim, body, async () => {
+        statuses = tally(await allOf(count, () => statusOf(victim.port, body)));
+      });
+      const mib = Math.round(grown / MIB);
+      results.push(`${count} at once on ${server}: ${JSON.stringify(statuses)}, RSS +${mib} MiB`);
+      if (Object.keys(statuses).some((status) => !BODY_STATUSES.includes(status))) {
         throw new Error(results.at(-1)!);
       }
-      // Node has a promise and a turn for each chunk, whoever reads it.
-      const most = Math.max(runtime === "node" ? 2 * limit : limit, 1.5 * controlMib);
-      if (grown > most) {
-        throw new Error(`${results.at(-1)!}, over ${most}`);
-      }
+      await victim.settled();
+      progress(results.at(-1)!);
+      return mib;
     } finally {
       await victim.child.stop();
     }
+  };
+  for (const [count, limit] of quick ? [[1, 64]] as const : [[1, 32], [50, 128]] as const) {
+    // Node has a promise and a turn for each chunk, whoever reads it, and no bare server here.
+    const most = runtime === "node"
+      ? 2 * limit
+      : count === 1
+      ? limit
+      : Math.max(limit, 1.5 * await run(count, "bare_server"));
+    if (await run(count, "server") > most) throw new Error(`${results.at(-1)!}, over ${most}`);
   }
   return results.join("; ");
 }

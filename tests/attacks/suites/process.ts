@@ -43,7 +43,7 @@ export async function clock({ runtime }: Context): Promise<string> {
 /** More connections than descriptors: the process lives, open streams go on, and it serves again. */
 export async function descriptors({ runtime, quick }: Context): Promise<string> {
   const limit = 256;
-  const victim = await startVictim(runtime, { bodyTimeoutMs: 3000 }, limit);
+  const victim = await startVictim(runtime, { bodyTimeoutMs: 3000 }, { descriptors: limit });
   const sockets: Socket[] = [];
   try {
     const streams = Promise.all(Array.from({ length: 5 }, () => readExact(victim.port, 60, 20)));

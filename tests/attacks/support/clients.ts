@@ -18,12 +18,13 @@ export function ask(query: string, more: readonly string[] = []): string {
 }
 
 /** A connection that has sent a request; an error on it is no error. */
-export function open(port: number, bytes: string): Promise<Socket> {
+export function open(port: number, bytes: string | Uint8Array): Promise<Socket> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");
     socket.on("error", () => resolve(socket));
     socket.on("connect", () => {
-      socket.write(bytes, "latin1");
+      if (typeof bytes === "string") socket.write(bytes, "latin1");
+      else socket.write(bytes);
       resolve(socket);
     });
   });
@@ -47,8 +48,12 @@ export interface Answer {
   readonly gapMs: number;
 }
 
-/** Asks for a stream and reads it to its end. */
-export async function read(port: number, query: string): Promise<Answer> {
+/** Asks for a stream and reads it to its end; `onGap` is told each time between two tokens, in ms. */
+export async function read(
+  port: number,
+  query: string,
+  onGap: (ms: number) => void = () => {},
+): Promise<Answer> {
   const response = await fetch(`http://127.0.0.1:${port}/streaming`, {
     method: "POST",
     headers: { "authorization": "Bearer key-of-two", "content-type": "application/json" },
@@ -65,6 +70,7 @@ export async function read(port: number, query: string): Promise<Answer> {
   for await (const event of decodeEvents(response.body!)) {
     const nowMs = performance.now();
     gapMs = Math.max(gapMs, nowMs - lastMs);
+    onGap(nowMs - lastMs);
     lastMs = nowMs;
     if (event.event === "done") end = "done";
     else if (event.event === "failed") end = JSON.parse(event.data).code;

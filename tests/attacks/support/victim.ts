@@ -1,4 +1,5 @@
 /** Starts the server under attack on a runtime, and asks it how it is. */
+import { processorNs } from "../../../bench/measure.ts";
 import { type Child, DENO_RUN, startChild, total } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 import type { ActiveCounts } from "../../../lib/counters.ts";
@@ -7,23 +8,26 @@ import type { HandlerLimits } from "../../../lib/handler.ts";
 /** A runtime whose server is attacked. */
 export type Runtime = "bun" | "deno" | "node";
 
-/** Settings of `tests/attacks/server.ts`. */
+/** Settings of the servers. */
 export interface AttackSettings {
   keepMs?: number;
   stallMs?: number;
   bodyTimeoutMs?: number;
   continueForMs?: number;
-  /** Whether bodies are read by a bare reader that keeps their bytes, and by no handler: a control. */
-  bare?: boolean;
-  /** Whether streams are recorded. */
-  log?: boolean;
   /** Whether a key is asked for. */
   keys?: boolean;
   limits?: HandlerLimits;
+  /** Whether there is a log. @default {true} */
+  log?: boolean;
+  /** Where the ticks of `ticks` come from. */
+  ticksPort?: number;
+  /** The base URL of the model that the servers of the soak relay. */
+  upstream?: string;
 }
 
-/** What that server says of itself. */
+/** What a server says of itself. */
 export interface State {
+  pid: number;
   active: ActiveCounts;
   /** Requests that came to the handler, and sources that it started. */
   handled: number;
@@ -33,8 +37,27 @@ export interface State {
   /** What `onError` was told. */
   errors: string[];
   closes: Record<string, number>;
+  /** The names of floods whose source was told to end. */
+  dropped: number[];
+  logBytes: number;
   rssBytes: number;
+  /** Of the heap, with the buffers that its objects hold. */
+  heapBytes: number;
   descriptors: number;
+}
+
+/**
+ * The server under attack, a bare control of it, and the two of the soak: files of `tests/attacks/`.
+ * The bare ones run on Bun and Deno.
+ */
+export type ServerName = "server" | "bare_server" | "soak_server" | "soak_bare_server";
+
+/** How a server is started. */
+export interface StartOptions {
+  /** @default {"server"} */
+  readonly server?: ServerName;
+  /** How many descriptors it may open. */
+  readonly descriptors?: number;
 }
 
 /** A server under attack. */
@@ -44,26 +67,28 @@ export interface Victim {
   readonly child: Child;
   /** Does something in the process, as `block/500` or `collect`, and returns its state. */
   ask(what?: string): Promise<State>;
+  /** Resolves when it has little to do, as when the kernel takes no more from any of its streams. */
+  quiet(): Promise<void>;
   /** Fails unless nothing is open within a second, nothing was thrown, and nothing printed. */
   settled(): Promise<State>;
 }
 
 const STALLED_ON_DENO = /^StreamError: The client stopped reading\n(?: .*\n)*\}\n/gm;
-const SCRIPT = "tests/attacks/server.ts";
 
-function commandOf(runtime: Runtime): string[] {
-  if (runtime === "deno") return [...DENO_RUN, "--v8-flags=--expose-gc", SCRIPT];
-  return runtime === "node" ? ["--expose-gc", SCRIPT] : [SCRIPT];
+function commandOf(runtime: Runtime, server: ServerName): string[] {
+  const script = `tests/attacks/${server}.ts`;
+  if (runtime === "deno") return [...DENO_RUN, "--v8-flags=--expose-gc", script];
+  return runtime === "node" ? ["--expose-gc", script] : [script];
 }
 
-/** Starts the server; `descriptors` bounds how many it may open. */
+/** Starts a server. */
 export async function startVictim(
   runtime: Runtime,
   settings: AttackSettings = {},
-  descriptors?: number,
+  { server = "server", descriptors }: StartOptions = {},
 ): Promise<Victim> {
   const environment = { ATTACK: JSON.stringify(settings) };
-  const args = commandOf(runtime);
+  const args = commandOf(runtime, server);
   const child = descriptors === undefined
     ? startChild(runtime, args, environment)
     : startChild("sh", [
@@ -83,6 +108,17 @@ export async function startVictim(
     const response = await fetch(`http://127.0.0.1:${port}/`, { headers });
     return await response.json() as State;
   };
+  async function quiet(): Promise<void> {
+    const { pid } = await ask();
+    // A server that waits for a core looks quiet for a moment as well.
+    for (let tries = 0, calm = 0; tries < 240; tries++) {
+      const before = processorNs(pid);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      calm = processorNs(pid) - before < 50e6 ? calm + 1 : 0;
+      if (calm === 4) return;
+    }
+    throw new Error("the server does not come to rest");
+  }
   async function settled(): Promise<State> {
     const deadline = performance.now() + 1000;
     let state = await ask();
@@ -104,5 +140,5 @@ export async function startVictim(
     if (faults.length > 0) throw new Error(faults.slice(0, 10).join("\n"));
     return state;
   }
-  return { runtime, port, child, ask, settled };
+  return { runtime, port, child, ask, quiet, settled };
 }
