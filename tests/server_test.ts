@@ -138,16 +138,15 @@ const BAD: Bad[] = [
     method: "PUT",
     status: 405,
     code: "method_not_allowed",
-    allow: "POST, OPTIONS",
+    allow: "POST, GET, HEAD, OPTIONS",
   },
   {
     name: "a visit of the route that streams",
     method: "GET",
     headers: {},
-    status: 405,
-    code: "method_not_allowed",
-    detail: "Send a POST request, not GET",
-    allow: "POST, OPTIONS",
+    status: 400,
+    code: "bad_request",
+    detail: "runId is missing; POST begins a stream",
   },
   {
     name: "a wrong method of another route",
@@ -373,7 +372,7 @@ for (const runtime of RUNTIMES) {
     assert.equal(await head.text(), "");
     const options = await fetch(`${entry.url}/streaming`, { method: "OPTIONS" });
     assert.equal(options.status, 204);
-    assert.equal(options.headers.get("allow"), "POST, OPTIONS");
+    assert.equal(options.headers.get("allow"), "POST, GET, HEAD, OPTIONS");
     await options.text();
   });
 
