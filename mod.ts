@@ -28,6 +28,7 @@ export { echo, type EchoOptions } from "./lib/sources/echo.ts";
 export { langChainCallbacks } from "./lib/sources/langchain.ts";
 export { openai, type OpenAIOptions } from "./lib/sources/openai.ts";
 export { relay, type RelayOptions } from "./lib/sources/relay.ts";
-export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
+export { EventDecoder, type EventDecoderOptions } from "./lib/sse/decode.ts";
+export { decodeEvents } from "./lib/sse/decode_events.ts";
 export { encodeEvent } from "./lib/sse/encode.ts";
 export type { ServerSentEvent, ServerSentEventInit } from "./lib/sse/event.ts";

@@ -55,7 +55,7 @@ function versionOf(folder: string): string | undefined {
 }
 
 function versions(): Record<string, string> {
-  const { bun, deno, python, nginx } = PROGRAMS;
+  const { bun, deno, node, python, nginx } = PROGRAMS;
   const redis = REDIS && output(REDIS, "--version");
   const pinned = JSON.parse(readFileSync(join(BENCH, "peers", "package.json"), "utf8")) as {
     dependencies: Record<string, string>;
@@ -63,6 +63,7 @@ function versions(): Record<string, string> {
   const found: Record<string, string | undefined> = {
     bun: bun && output(bun, "--version"),
     deno: deno && output(deno, "--version")?.split("\n")[0]?.replace(/^deno (\S+).*/, "$1"),
+    node: node && output(node, "--version")?.replace("v", ""),
     fastapi: python && output(python, "-c", "import fastapi; print(fastapi.__version__)"),
     uvicorn: python && output(python, "-c", "import uvicorn; print(uvicorn.__version__)"),
     python: python && output(python, "--version")?.replace("Python ", ""),

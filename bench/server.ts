@@ -37,6 +37,7 @@ function resolve(name: string, ...expression: string[]): string | undefined {
 export const PROGRAMS: Record<Runtime, string | undefined> = {
   bun: resolve("bun", "-e", "console.log(process.execPath)"),
   deno: resolve("deno", "eval", "console.log(Deno.execPath())"),
+  node: resolve("node", "-p", "process.execPath"),
   python: [process.env["PYTHON"] ?? "/usr/bin/python3", "python3"].find((program) =>
     output(program, "-c", "import fastapi, uvicorn, uvloop, httptools") !== undefined
   ),
@@ -96,6 +97,7 @@ function command(
   const file = programOf(subject, checkout);
   switch (subject.runtime) {
     case "bun":
+    case "node":
     case "python":
       return [program, [file]];
     case "deno":

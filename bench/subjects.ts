@@ -5,7 +5,7 @@
 import type { Payload } from "./body.ts";
 import type { FormatName, Shape } from "./producers.ts";
 
-export type Runtime = "bun" | "deno" | "python" | "nginx";
+export type Runtime = "bun" | "deno" | "node" | "python" | "nginx";
 export type CaseName =
   | "burst"
   | "paced"
@@ -54,6 +54,7 @@ function on(
 
 const BOTH: readonly Runtime[] = ["bun", "deno"];
 const BUN: readonly Runtime[] = ["bun"];
+const ALL_RUNTIMES: readonly Runtime[] = [...BOTH, "node"];
 
 export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "formats", "replay"] }),
@@ -105,8 +106,10 @@ export const SUBJECTS: readonly Subject[] = [
     cases: ["relay"],
     relays: true,
   }),
-  ...on(BOTH, "spillway decoder", "codec_spillway.ts", "own", { cases: ["codec"] }),
-  ...on(BOTH, "eventsource-parser", "codec_eventsource_parser.ts", "peer", { cases: ["codec"] }),
+  ...on(ALL_RUNTIMES, "spillway decoder", "codec_spillway.ts", "own", { cases: ["codec"] }),
+  ...on(ALL_RUNTIMES, "eventsource-parser", "codec_eventsource_parser.ts", "peer", {
+    cases: ["codec"],
+  }),
 ];
 
 /** The subject's path and query for a shape, without its `n`. */

@@ -277,8 +277,10 @@ export const TARGETS: readonly Target[] = [
     ])
   ),
   ...both((runtime) => addedByRedis(0.05, runtime, "paced, 250")),
-  ...both((runtime) => decoder(1.3, runtime, "mean")),
-  ...both((runtime) => decoder(1.0, runtime, "worst")),
+  ...["bun", "deno", "node"].flatMap((runtime) => [
+    decoder(1.3, runtime, "mean"),
+    decoder(1.0, runtime, "worst"),
+  ]),
 ];
 
 function markOf({ bound, figure }: Target, { median, min, max }: Spread): Mark {

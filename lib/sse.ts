@@ -4,6 +4,7 @@
  *
  * @module
  */
-export { decodeEvents, EventDecoder, type EventDecoderOptions } from "./sse/decode.ts";
+export { EventDecoder, type EventDecoderOptions } from "./sse/decode.ts";
+export { decodeEvents } from "./sse/decode_events.ts";
 export { encodeEvent } from "./sse/encode.ts";
 export type { ServerSentEvent, ServerSentEventInit } from "./sse/event.ts";

@@ -1,17 +1,27 @@
 /**
- * Decodes bytes to events, split at any point: the engine {@linkcode EventDecoder} and an async
- * iterable over it. Separate from the encoder because its input is untrusted: every line and event
- * has a limit that is counted while bytes arrive (HTML Standard, section 9.2.6).
+ * The engine that decodes bytes to events, split at any point: {@linkcode EventDecoder}. Separate
+ * from the encoder because its input is untrusted: every line and event has a limit that is counted
+ * while bytes arrive (HTML Standard, section 9.2.6).
  */
 import { decoderError } from "./codes.ts";
 import type { ServerSentEvent } from "./event.ts";
+import {
+  COLON,
+  CR,
+  firstBreak,
+  indexOf,
+  isData,
+  lastBreak,
+  LF,
+  nameAt,
+  valueAt,
+  viewOf,
+} from "./lines.ts";
 import { checkOptionNames } from "../option_names.ts";
 import { utf8Length } from "../values.ts";
 
-const LF = 0x0a;
-const CR = 0x0d;
-const DATA_LENGTH = "data: ".length;
-/** The largest size, in bytes, at which the rest of a line and the next chunk are copied together. */
+const DATA_LENGTH = "data:".length;
+/** The largest size, in bytes, at which the rest of a line and the next chunk are read as one. */
 const JOINED_BYTES = 4096;
 
 /** Bytes after which the data of an unfinished block is copied, or as many as the data has. */
@@ -65,8 +75,9 @@ export class EventDecoder {
   readonly #maxBytes: number;
   readonly #text: TextDecoder;
 
-  /** The bytes of the unfinished line. */
+  /** The bytes of the unfinished line, and of a short chunk that is read together with it. */
   #line = new Uint8Array(256);
+  #view: DataView = viewOf(this.#line);
   #lineBytes = 0;
   /** Whether no line was read yet: a BOM may come first. */
   #first = true;
@@ -111,33 +122,46 @@ export class EventDecoder {
       this.#afterCr = false;
       if (chunk[0] === LF) from = 1;
     }
-    let end = lastBreak(chunk, from);
-    if (end >= 0 && this.#lineBytes > 0) {
-      const kept = this.#lineBytes;
-      if (kept + chunk.length <= Math.min(JOINED_BYTES, this.#maxLineBytes)) {
-        // A short rest and a short chunk are read as one (benchmark case: codec, 64 B).
-        this.#keep(chunk, from, chunk.length);
-        chunk = this.#line.subarray(0, this.#lineBytes);
-        end += kept - from;
-        from = 0;
-        this.#lineBytes = 0;
-      } else {
-        const first = firstBreak(chunk, from);
-        this.#keep(chunk, from, first);
-        const line = this.#line.subarray(0, this.#lineBytes);
-        this.#lineBytes = 0;
-        this.#readLine(this.#text.decode(line), line.length, events);
-        from = this.#skip(chunk, first);
-      }
-    }
-    if (end >= from) {
-      const isAll = from === 0 && end + 1 === chunk.length;
-      this.#readLines(isAll ? chunk : chunk.subarray(from, end + 1), events);
-      from = this.#skip(chunk, end);
-    }
-    if (from < chunk.length) this.#keep(chunk, from, chunk.length);
+    const { length } = chunk;
+    const isWhole = this.#lineBytes === 0 && (chunk[length - 1] === LF || chunk[length - 1] === CR);
+    const isShort = this.#lineBytes + length <= Math.min(JOINED_BYTES, this.#maxLineBytes);
+    if (isShort && !isWhole) this.#feedJoined(chunk, from, events);
+    else this.#feedInPlace(chunk, from, events);
     if (this.#data !== undefined) this.#copyData(this.#data, chunk.length);
     return events;
+  }
+
+  /** Reads a short chunk and the rest of a line as one (benchmark case: codec, 64 B). */
+  #feedJoined(chunk: Uint8Array, from: number, events: ServerSentEvent[]): void {
+    const kept = this.#lineBytes;
+    this.#keep(chunk, from, chunk.length);
+    const size = this.#lineBytes;
+    const end = lastBreak(this.#line, kept, size, this.#view);
+    if (end < 0) return;
+    this.#readLines(this.#line.subarray(0, end + 1), events);
+    const next = this.#skip(this.#line, end, size);
+    this.#line.copyWithin(0, next, size);
+    this.#lineBytes = size - next;
+  }
+
+  /** Reads a chunk where it is. Only the line that it ends and the one that it begins are copied. */
+  #feedInPlace(chunk: Uint8Array, from: number, events: ServerSentEvent[]): void {
+    const { length } = chunk;
+    const end = lastBreak(chunk, from, length);
+    if (end >= 0 && this.#lineBytes > 0) {
+      const first = firstBreak(chunk, from);
+      this.#keep(chunk, from, first);
+      const line = this.#line.subarray(0, this.#lineBytes);
+      this.#lineBytes = 0;
+      this.#readBytes(line, events);
+      from = this.#skip(chunk, first, length);
+    }
+    if (end >= from) {
+      const isAll = from === 0 && end + 1 === length;
+      this.#readLines(isAll ? chunk : chunk.subarray(from, end + 1), events);
+      from = this.#skip(chunk, end, length);
+    }
+    if (from < length) this.#keep(chunk, from, length);
   }
 
   /**
@@ -161,11 +185,11 @@ export class EventDecoder {
     this.#id = this.lastEventId;
   }
 
-  /** The index after the line break at `end`, whose LF may be in the next chunk. */
-  #skip(chunk: Uint8Array, end: number): number {
-    if (chunk[end] !== CR) return end + 1;
-    if (end + 1 === chunk.length) this.#afterCr = true;
-    return chunk[end + 1] === LF ? end + 2 : end + 1;
+  /** The index after the line break at `end` of `size` bytes; its LF may be in the next chunk. */
+  #skip(bytes: Uint8Array, end: number, size: number): number {
+    if (bytes[end] !== CR) return end + 1;
+    if (end + 1 === size) this.#afterCr = true;
+    return end + 1 < size && bytes[end + 1] === LF ? end + 2 : end + 1;
   }
 
   #keep(chunk: Uint8Array, from: number, to: number): void {
@@ -175,6 +199,7 @@ export class EventDecoder {
       const grown = new Uint8Array(Math.max(size, this.#line.length * 2));
       grown.set(this.#line.subarray(0, this.#lineBytes));
       this.#line = grown;
+      this.#view = viewOf(grown);
     }
     const part = from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to);
     this.#line.set(part, this.#lineBytes);
@@ -183,6 +208,8 @@ export class EventDecoder {
 
   /** Reads complete lines, each with its break. */
   #readLines(bytes: Uint8Array, events: ServerSentEvent[]): void {
+    // No line has to be measured where all of them together are within the limits.
+    if (this.#blockBytes + bytes.length > this.#maxBytes) return this.#readMeasured(bytes, events);
     let text: string;
     try {
       text = this.#text.decode(bytes);
@@ -190,32 +217,41 @@ export class EventDecoder {
       // Line by line, so that what came before the invalid line is returned first.
       return this.#readMeasured(bytes, events);
     }
-    const ascii = text.length === bytes.length;
-    if (this.#blockBytes + bytes.length > this.#maxBytes) return this.#readMeasured(bytes, events);
-    const breaks = text.includes("\r");
+    const isAscii = text.length === bytes.length;
     // The limits count bytes as they came, whatever they decode to.
-    if (!ascii && (breaks || text.includes("\ufffd"))) return this.#readMeasured(bytes, events);
-    if (breaks) text = text.replace(/\r\n?/g, "\n");
+    if (!isAscii && text.includes("\ufffd")) return this.#readMeasured(bytes, events);
+    let isFresh = this.#isFresh;
+    let lf = -1;
+    let cr = indexOf(text, "\r", 0);
+    let ended: number | undefined;
     for (let from = 0; from < text.length;) {
-      const to = text.indexOf("\n", from);
-      if (this.#isWhole && text.startsWith("data: ", from) && text.charCodeAt(to + 1) === 0x0a) {
+      // Each is sought once: a search from every line for a break that is far takes quadratic time.
+      if (lf < from) lf = indexOf(text, "\n", from);
+      if (cr < from) cr = indexOf(text, "\r", from);
+      const to = lf < cr ? lf : cr;
+      const next = cr + 1 === lf ? lf + 1 : to + 1;
+      const after = text.charCodeAt(next);
+      if (isFresh && (after === LF || after === CR) && isData(text, from)) {
         // One line of data and nothing else, as nearly every event of a model is (benchmark case:
         // codec).
-        const data = text.slice(from + DATA_LENGTH, to);
+        const data = text.slice(valueAt(text, from + DATA_LENGTH), to);
         events.push({ event: "message", data, lastEventId: this.lastEventId });
-        from = to + 2;
-        continue;
+        from = after === CR && text.charCodeAt(next + 1) === LF ? next + 2 : next + 1;
+      } else {
+        // A block that ends in this chunk is within the limits: only what begins here is measured.
+        ended ??= isAscii ? 0 : text.lastIndexOf(cr < text.length ? "\r\n\r\n" : "\n\n");
+        const size = isAscii ? to - from : from < ended ? 0 : utf8Length(text.slice(from, to));
+        this.#readLine(text, from, to, size, events);
+        from = next;
+        isFresh = this.#isFresh;
       }
-      const line = text.slice(from, to);
-      this.#readLine(line, ascii ? line.length : utf8Length(line), events);
-      from = to + 1;
     }
   }
 
   /** Whether a new block begins here, with nothing left of the one before. */
-  get #isWhole(): boolean {
+  get #isFresh(): boolean {
     return this.#data === undefined && !this.#first && this.#blockBytes === 0 &&
-      this.#event === "" && this.#id === this.lastEventId;
+      this.#blockRetry === undefined && this.#event === "" && this.#id === this.lastEventId;
   }
 
   /**
@@ -228,23 +264,36 @@ export class EventDecoder {
       let to = from;
       while (to < bytes.length && bytes[to] !== LF && bytes[to] !== CR) to++;
       if (to - from > this.#maxLineBytes) throw decoderError("line_too_large");
-      this.#readLine(this.#text.decode(bytes.subarray(from, to)), to - from, events);
+      this.#readBytes(bytes.subarray(from, to), events);
       from = bytes[to] === CR && bytes[to + 1] === LF ? to + 2 : to + 1;
     }
   }
 
-  #readLine(line: string, bytes: number, events: ServerSentEvent[]): void {
+  /** Reads one line, without its break. */
+  #readBytes(bytes: Uint8Array, events: ServerSentEvent[]): void {
+    const text = this.#text.decode(bytes);
+    this.#readLine(text, 0, text.length, bytes.length, events);
+  }
+
+  /** Reads one line of `text`, which had so many bytes. */
+  #readLine(
+    text: string,
+    from: number,
+    to: number,
+    bytes: number,
+    events: ServerSentEvent[],
+  ): void {
     if (this.#first) {
       this.#first = false;
-      if (line.charCodeAt(0) === 0xfeff) line = line.slice(1);
+      if (text.charCodeAt(from) === 0xfeff) from++;
     }
-    if (line === "") return this.#dispatch(events);
-    const colon = line.indexOf(":");
-    if (colon === 0) return;
-    const value = colon < 0
-      ? ""
-      : line.slice(line.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1);
-    switch (colon < 0 ? line : line.slice(0, colon)) {
+    if (from === to) return this.#dispatch(events);
+    const name = nameAt(text, from);
+    if (name === "") return;
+    const colon = from + name.length;
+    if (colon < to && text.charCodeAt(colon) !== COLON) return;
+    const value = text.slice(valueAt(text, colon + 1), to);
+    switch (name) {
       case "data":
         this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
         break;
@@ -258,8 +307,6 @@ export class EventDecoder {
         // In force as soon as its line is read, even if the block is never finished.
         if (/^[0-9]+$/.test(value)) this.retry = this.#blockRetry = Number(value);
         break;
-      default:
-        return;
     }
     this.#blockBytes += bytes;
     if (this.#blockBytes > this.#maxEventBytes) throw decoderError("event_too_large");
@@ -285,108 +332,6 @@ export class EventDecoder {
     this.#blockRetry = undefined;
     this.#blockBytes = 0;
   }
-}
-
-/**
- * Decodes the events of a byte stream. Leaving the loop cancels the stream. If the stream fails,
- * its error is thrown after the events that came before it.
- *
- * @example
- * ```ts
- * import assert from "node:assert/strict";
- * import { decodeEvents } from "spillway";
- *
- * const response = new Response("data: Hel\n\ndata: lo\n\n");
- * let text = "";
- * for await (const event of decodeEvents(response.body!)) text += event.data;
- * assert(text === "Hello");
- * ```
- *
- * @throws {StreamError} `line_too_large` or `event_too_large`.
- */
-export function decodeEvents(
-  stream: ReadableStream<Uint8Array>,
-  options: EventDecoderOptions = {},
-): AsyncIterableIterator<ServerSentEvent, undefined> {
-  return new DecodedEvents(stream.getReader(), new EventDecoder(options));
-}
-
-/**
- * The iterator of {@linkcode decodeEvents}. An object and not a generator, because `return()` must
- * cancel the stream at once: a generator would first wait for its pending read.
- */
-class DecodedEvents implements AsyncIterableIterator<ServerSentEvent, undefined> {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #decoder: EventDecoder;
-  #events: ServerSentEvent[] = [];
-  #next = 0;
-  #ended = false;
-  #failure: { error: unknown } | undefined;
-  /** The pending read: a `next` that is called meanwhile waits for it. */
-  #reading: Promise<void> | undefined;
-
-  constructor(reader: ReadableStreamDefaultReader<Uint8Array>, decoder: EventDecoder) {
-    this.#reader = reader;
-    this.#decoder = decoder;
-  }
-
-  async next(): Promise<IteratorResult<ServerSentEvent, undefined>> {
-    while (this.#next === this.#events.length) {
-      if (this.#failure) throw this.#failure.error;
-      if (this.#ended) return { done: true, value: undefined };
-      this.#reading ??= this.#read();
-      await this.#reading;
-    }
-    return { done: false, value: this.#events[this.#next++]! };
-  }
-
-  async #read(): Promise<void> {
-    this.#events = [];
-    this.#next = 0;
-    try {
-      const { done, value } = await this.#reader.read();
-      if (done) this.#ended = true;
-      else this.#decoder.feed(value, this.#events);
-    } catch (error) {
-      this.#failure = { error };
-      // The caller gets the thrown error; a failing cancel adds nothing to it.
-      this.#reader.cancel(error).catch(() => {});
-    } finally {
-      this.#reading = undefined;
-    }
-  }
-
-  async return(): Promise<IteratorResult<ServerSentEvent, undefined>> {
-    this.#ended = true;
-    this.#failure = undefined;
-    this.#events = [];
-    this.#next = 0;
-    // `next` reports a broken stream; a failing cancel adds nothing to that.
-    await this.#reader.cancel().catch(() => {});
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-}
-
-/**
- * The index of the last LF or CR at or after `from`, or -1. Searches from the end, because it is
- * seldom far.
- */
-function lastBreak(bytes: Uint8Array, from: number): number {
-  for (let at = bytes.length - 1; at >= from; at--) {
-    if (bytes[at] === LF || bytes[at] === CR) return at;
-  }
-  return -1;
-}
-
-/** The index of the first LF or CR at or after `from`; there must be one. */
-function firstBreak(bytes: Uint8Array, from: number): number {
-  let at = from;
-  while (bytes[at] !== LF && bytes[at] !== CR) at++;
-  return at;
 }
 
 function limit(name: string, value = 1024 * 1024): number {

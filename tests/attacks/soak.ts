@@ -7,7 +7,7 @@
  */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import process from "node:process";
-import { decodeEvents } from "../../lib/sse/decode.ts";
+import { decodeEvents } from "../../lib/sse/decode_events.ts";
 import { total } from "../support/child.ts";
 import { HOSTILE, int, pick, random } from "../support/random.ts";
 import { DEPARTURES } from "../support/serve.ts";

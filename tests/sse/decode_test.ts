@@ -216,6 +216,57 @@ test("EventDecoder gives U+FFFD for invalid UTF-8 as decoding the whole does, at
   }
 });
 
+/** Many events of one short line, as a model's are, and now and then a line of another kind. */
+function tokens(chance: () => number): Uint8Array {
+  const others = [
+    "id: 7\n",
+    "event: x\n",
+    ":\n",
+    "\n",
+    "data\n",
+    "data:\n\n",
+    "data: \n\n",
+    "data: a\r\n\r\n",
+    "id\rdata: b\r\r",
+    "data: \t\n\n",
+    "data: テスト😀\n\n",
+    "datax: 1\n\n",
+    "dat",
+    `data: ${"long ".repeat(30)}\n\n`,
+    `: ${"テ".repeat(40)}\n`,
+  ];
+  const pieces: Uint8Array[] = [];
+  for (let i = 0; i < 150; i++) {
+    const isOther = int(chance, 12) === 0;
+    pieces.push(
+      bytes(
+        isOther ? pick(chance, others) : `data: ${pick(chance, ["", "", "", "é", "😀x"])} the\n\n`,
+      ),
+    );
+    if (int(chance, 400) === 0) pieces.push(Uint8Array.of(0xe3, 0x83));
+  }
+  return join(pieces);
+}
+
+test("EventDecoder decodes long chunks of short lines as it decodes them byte by byte", () => {
+  for (let seed = 0; seed < 80; seed++) {
+    const chance = random(seed);
+    const all = tokens(chance);
+    assert.ok(all.length > 1500);
+    const expected = reference(all);
+    assert.deepEqual(decode([all]), expected, `seed ${seed}`);
+    const limits = { maxLineBytes: 170, maxEventBytes: 40 + int(chance, 200) };
+    const limited = outcomeOf(byteByByte(all), limits);
+    assert.deepEqual(outcomeOf([all], limits), limited, `seed ${seed}, limits`);
+    for (let split = 0; split < 8; split++) {
+      const at = int(chance, all.length + 1);
+      const parts = [all.subarray(0, at), all.subarray(at)];
+      assert.deepEqual(decode(parts), expected, `seed ${seed}, split at ${at}`);
+      assert.deepEqual(outcomeOf(parts, limits), limited, `seed ${seed}, limits, split at ${at}`);
+    }
+  }
+});
+
 test("EventDecoder decodes what encodeEvent() encoded, at every split", () => {
   const names = HOSTILE.filter((text) => !/[\r\n\0]/.test(text)).map((text) => text.toWellFormed());
   for (let seed = 0; seed < 100; seed++) {

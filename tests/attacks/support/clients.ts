@@ -1,6 +1,6 @@
 /** Clients of the server under attack: good ones that check what they read, and bad ones. */
 import { connect, type Socket } from "node:net";
-import { decodeEvents } from "../../../lib/sse/decode.ts";
+import { decodeEvents } from "../../../lib/sse/decode_events.ts";
 
 /** The head and the body of a request for a stream. */
 export function ask(query: string, more: readonly string[] = []): string {
