@@ -95,7 +95,9 @@ test("ClientDecoder takes linear time for a long line in many chunks", () => {
       }(),
       1e8,
     );
-    return process.cpuUsage(start).user / 1000;
+    const { user, system } = process.cpuUsage(start);
+    // Less is not measured well.
+    return Math.max(5000, user + system);
   };
   timeOf(1000);
   const least = (count: number) => Math.min(...[1, 2, 3].map(() => timeOf(count)));
