@@ -529,7 +529,7 @@ for (const [name, format] of Object.entries(APIS)) {
     assert.deepEqual([late.status, late.end, late.text], [200, "failed", "a"]);
     assert.equal(late.problem?.title, "Later");
     // Its head had left, and nothing else.
-    const silent = script([pause(20), fail(error)]);
+    const silent = script([pause(150), fail(error)]);
     const between = await collect(sse(request(), silent, { ...options, commitAfterMs: 1 }));
     assert.deepEqual([between.status, between.end, between.text], [200, "failed", ""]);
     assert.equal(between.problem?.title, "Later");
