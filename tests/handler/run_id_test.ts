@@ -213,7 +213,7 @@ test("who joins by GET before the response headers leaves a failure its status",
   const first = read(post(handler, "/streaming", { query: "" }, { "x-run-id": "a" }));
   await until(() => puppet.runs === 1, 1000, "the source");
   const joined = read(ask(handler, "/streaming?runId=a"));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await until(() => active.readers === 2, 2000, "both readers");
   puppet.fail(new StreamError("rate_limited"));
   for (const reading of [first, joined]) await (await reading).problem(429, "rate_limited");
   await assertNothingLeft();
