@@ -200,7 +200,7 @@ test("a token that expires keeps others out for good, connect() makes a new one"
 });
 
 test("a stream that freezes is waited for without end, connect() comes back after three heartbeats", async () => {
-  const headers = { ...named, "x-stream-settings": "heartbeat=100" };
+  const headers = { ...named, "x-stream-settings": "heartbeat=500" };
   const turns: Turn[] = [
     { text: `retry: 1\n${data("Hel", "s.1")}`, then: "silence", headers },
     { text: data("lo", "s.2") + DONE, headers },
@@ -224,7 +224,7 @@ test("a stream that freezes is waited for without end, connect() comes back afte
     Object.entries(readers).map(([name, read]) =>
       withTurns(turns, async ({ asked, url }) => {
         const close = read(url);
-        await sleep(1000);
+        await sleep(2000);
         assert.deepEqual(asked.map(({ isOpen }) => isOpen), [true], name);
         await close();
       })

@@ -1,7 +1,7 @@
 /** `RedisLog` while a real Redis is away, slow, evicts or is full. What any store may do is in `trouble_test.ts` of `shared`. */
 import assert from "node:assert/strict";
-import { same } from "../../support/event_reader.ts";
-import { Paced, sleep } from "../../support/machines.ts";
+import { type Reading, same } from "../../support/event_reader.ts";
+import { type Machine, Paced, sleep } from "../../support/machines.ts";
 import { afterSites, isLong, siteTest } from "../../support/redis_machines.ts";
 import { SlowWay } from "../../support/redis_server.ts";
 import { until } from "../../support/serve.ts";
@@ -27,6 +27,17 @@ async function lateness(
   assert.equal(lateMs.length, 60);
   lateMs.sort((a, b) => a - b);
   return [lateMs[30]!, lateMs[59]!];
+}
+
+/** Joins a stream, as soon as a write of the machine's own has shown that Redis takes them again. */
+async function joined(machine: Machine, streamId: string, after?: number): Promise<Reading> {
+  let reading = await machine.join(streamId, after);
+  for (let tries = 0; reading.status === 503 && tries < 50; tries++) {
+    await reading.rest();
+    await sleep(100);
+    reading = await machine.join(streamId, after);
+  }
+  return reading;
 }
 
 for (const persistent of [true, false]) {
@@ -60,16 +71,11 @@ for (const persistent of [true, false]) {
       // Resumes are exact afterwards, on either machine.
       for (const [i, { first }] of streams.entries()) {
         const at = first.blocks.length - 1 - i * 3;
-        const back = await (await [one, other][i % 2]!.join(first.streamId, at)).rest();
+        const back = await (await joined([one, other][i % 2]!, first.streamId, at)).rest();
         same(back.written, first.blocks.slice(at).map(({ text }) => text).join(""));
       }
       // What had ended before is there if Redis has kept it, and else unknown.
-      let again = await other.join(before.streamId);
-      // Until a write of its own has shown that Redis takes them again.
-      for (let tries = 0; again.status === 503 && tries < 50; tries++) {
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        again = await other.join(before.streamId);
-      }
+      const again = await joined(other, before.streamId);
       if (persistent) same((await again.rest()).written, before.written);
       else assert.equal(again.status, 404);
     },
