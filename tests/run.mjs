@@ -1,7 +1,7 @@
 /**
  * `npm test`: every check of the project, with progress and one closing line; `--long` in front of a
  * check's name runs what takes too long to be one of them. Most suites wait more than they work, so
- * five lanes run side by side on two cores, and what measures time runs when they have ended, in two.
+ * four lanes run side by side on two cores, and what measures time runs when they have ended, in two.
  * It is plain JavaScript so that a machine with only Node and npm can start it; the three runtimes
  * come from npm.
  */
@@ -154,6 +154,7 @@ const lanes = [
     HOMES,
     ["frameworks", [...NODE_TEST, "tests/homes/quick.homes.mjs"], nodeCounts, HOMES],
     ["workers", [...NODE_TEST, "tests/homes/workers/workers.homes.mjs"], nodeCounts, HOMES],
+    ["processes on each runtime", [...BUN_TEST, ...PROCESSES], bunCounts],
   ],
   [
     ["tests on Bun", [...BUN_TEST, ...suite], bunCounts],
@@ -171,9 +172,7 @@ const lanes = [
   ],
   [
     ["tests on Node", [...NODE_PAIRS, ...suite], nodeCounts],
-  ],
-  [
-    ["processes on each runtime", [...BUN_TEST, ...PROCESSES], bunCounts],
+    // Here, because the lane of Deno's own tests is the longest.
     ["real packages on Deno", [...DENO_TEST, ...interop], denoCounts, PACKAGES],
     [
       "RedisLog on Bun",

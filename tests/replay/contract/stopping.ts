@@ -11,7 +11,7 @@ export function stoppingRules(rule: Rule): void {
     async (scene) => {
       const tookMs: number[] = [];
       // The machine may have been busy with something else, once or twice.
-      for (let tries = 0; tries < 3 && !(tookMs.at(-1)! <= 100); tries++) {
+      for (let tries = 0; tries < 10 && !(tookMs.at(-1)! <= 100); tries++) {
         scene.reports.length = 0;
         const tap = new Tap();
         const first = await scene.start(tap.source, { commitAfterMs: 0 });
