@@ -442,13 +442,16 @@ test("openai() masks keys in what the operator is told, also where they are cut"
 test("openai() waits for a body no longer than half a second, and for the head's limit at most", async () => {
   const stalled = (socket: { write(text: string): void }) =>
     void socket.write(`${head(503, { "content-type": "text/plain" })}half of it`);
-  const tookMs: number[] = [];
-  for (const headTimeoutMs of [60_000, 250]) {
+  const waitMs = async (headTimeoutMs: number) => {
     const beganMs = performance.now();
     const { status, body, code } = await causeOf(stalled, { headTimeoutMs });
-    tookMs.push(performance.now() - beganMs);
     assert.deepEqual([status, body, code], [503, "half of it", "bad_upstream"]);
-  }
-  const [longest, shorter] = tookMs as [number, number];
-  assert(longest >= 480 && longest < 3000 && shorter < longest, tookMs.join());
+    return performance.now() - beganMs;
+  };
+  const longest = await waitMs(60_000);
+  assert(longest >= 480 && longest < 3000, `${longest} ms`);
+  let shorter = await waitMs(250);
+  // The machine may have been busy with something else, once or twice.
+  for (let tries = 1; tries < 3 && shorter >= 480; tries++) shorter = await waitMs(250);
+  assert(shorter < 480, `${shorter} ms`);
 });

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import test, { after, before } from "node:test";
 import { random } from "../support/random.ts";
+import { until } from "../support/serve.ts";
 import { type Reading, readThrough } from "./reader.ts";
 import { type Name, type Stack, startStack } from "./stack.ts";
 
@@ -70,6 +71,12 @@ test("a rolling replacement costs no reader a character, and no source runs twic
     const done = await Promise.all(readings);
     await replaced;
     assertExact(done);
+    // A line may come later than the end that it tells.
+    await until(
+      () => done.every(({ streamId }) => generations().has(streamId!)),
+      5000,
+      "the lines",
+    );
     const made = generations();
     for (const { streamId } of done) assert.equal(made.get(streamId!), 1, "started once");
   }
