@@ -37,6 +37,7 @@ function resolve(name: string, ...expression: string[]): string | undefined {
 export const PROGRAMS: Record<Runtime, string | undefined> = {
   bun: resolve("bun", "-e", "console.log(process.execPath)"),
   deno: resolve("deno", "eval", "console.log(Deno.execPath())"),
+  node: resolve("node", "-p", "process.execPath"),
   python: [process.env["PYTHON"] ?? "/usr/bin/python3", "python3"].find((program) =>
     output(program, "-c", "import fastapi, uvicorn, uvloop, httptools") !== undefined
   ),
@@ -98,6 +99,8 @@ function command(
     case "bun":
     case "python":
       return [program, [file]];
+    case "node":
+      return [program, ["--expose-gc", file]];
     case "deno":
       return [program, ["run", "-A", "--v8-flags=--expose-gc", file]];
     case "nginx":
@@ -167,9 +170,10 @@ export async function withServer<T>(
   subject: Subject,
   use: (where: Where) => Promise<T>,
   checkout: string = ROOT,
+  more: Env = {},
 ): Promise<T> {
   const pacerPort = await freePort();
-  const paced = { PACER: String(pacerPort) };
+  const paced = { PACER: String(pacerPort), ...more };
   const serve = (env: Env, redisPort?: number) =>
     withProcess(subject, SERVER_CORE, { ...paced, ...env }, (where) => {
       return use({ ...where, pacerPort, ...(redisPort === undefined ? {} : { redisPort }) });
