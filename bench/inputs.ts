@@ -93,6 +93,19 @@ export class Corpus {
   }
 }
 
+/** The same tokens as strings that are made once. */
+export class InternedCorpus {
+  readonly #tokens: string[];
+
+  constructor(length: number, seed: number) {
+    this.#tokens = tokens(length, seed);
+  }
+
+  token(index: number): string {
+    return this.#tokens[index % this.#tokens.length]!;
+  }
+}
+
 /** The engines join lazily; through the encoder the text becomes one flat string, so that slices cost the same everywhere. */
 function flat(parts: string[]): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(

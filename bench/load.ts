@@ -56,8 +56,9 @@ function check(connection: Connection, job: Job): void {
   connection.kept = [];
   connection.keep = false;
   const { text: got, events } = readBody(whole, job.payload);
-  const expected = text(1000).repeat(Math.ceil(job.n / 1000));
-  if (job.n % 1000 === 0 && got === expected && events === job.n) return;
+  const expected = job.n < 1000 ? text(job.n) : text(1000).repeat(Math.ceil(job.n / 1000));
+  const isKnown = job.n < 1000 || job.n % 1000 === 0;
+  if (isKnown && got === expected && events === job.n) return;
   let at = 0;
   while (at < expected.length && got[at] === expected[at]) at++;
   throw new Error(
@@ -155,6 +156,7 @@ async function burst(job: Job): Promise<Figures> {
   return {
     tokensPerSecond: tokens / seconds,
     nsPerToken: serverNs / tokens,
+    usPerStream: serverNs / 1000 / (tokens / job.n),
     bytesPerToken: perResponse / job.n,
     responses: complete,
     entriesPerToken: entries / tokens,

@@ -16,12 +16,14 @@ import { paced } from "./cases/paced.ts";
 import { redis } from "./cases/redis.ts";
 import { relay } from "./cases/relay.ts";
 import { replay } from "./cases/replay.ts";
+import { short } from "./cases/short.ts";
 import type { Figures } from "./load.ts";
 import { load, PROGRAMS, REDIS, ROOT, script, withServer } from "./server.ts";
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 export const CASES: readonly Case[] = [
   burst,
+  short,
   paced,
   firstToken,
   fairness,
@@ -94,5 +96,5 @@ export function plan(choice: Choice): Planned[] {
 /** Carries a run out, with the subject's program of this checkout or of another. */
 export function measure(run: Run, checkout: string = ROOT): Promise<Figures> {
   if ("args" in run) return script(run.subject, run.args, checkout);
-  return withServer(run.subject, (where) => load({ ...run.job, ...where }), checkout);
+  return withServer(run.subject, (where) => load({ ...run.job, ...where }), checkout, run.env);
 }

@@ -5,10 +5,12 @@
  * `generator` and `sync` are iterables, to be handed to whatever the subject iterates; `queue`, `micro` and `macro`
  * are callbacks that `feed` makes: all tokens in one go, or groups of ten with a microtask or a macrotask between.
  */
+import { createServer } from "node:http";
 import { connect } from "node:net";
 import process from "node:process";
 import { setImmediate } from "node:timers";
-import { Corpus, SEED } from "./inputs.ts";
+import { toNodeListener } from "../lib/node.ts";
+import { Corpus, InternedCorpus, SEED } from "./inputs.ts";
 import { STAMP_LENGTH } from "./pacer.ts";
 
 export type Shape = "generator" | "sync" | "queue" | "micro" | "macro" | "paced" | "idle";
@@ -18,8 +20,14 @@ export type Query = { shape: Shape; n: number; format: FormatName };
 /** Token boundaries repeat after this many; a longer stream begins again, with fresh strings. */
 const CORPUS_TOKENS = 1000;
 const GROUP = 10;
+/** Whether a token is a string of its own at every use, as a parser makes it, or one of a thousand that stay. */
+export type Tokens = "fresh" | "interned";
+/** The environment variable that chooses between the two. */
+export const TOKENS = "TOKENS";
 /** The tokens of every producer. */
-export const corpus: Corpus = new Corpus(CORPUS_TOKENS, SEED);
+export const corpus: Pick<Corpus, "token"> = process.env[TOKENS] === "interned"
+  ? new InternedCorpus(CORPUS_TOKENS, SEED)
+  : new Corpus(CORPUS_TOKENS, SEED);
 
 let lastUrl = "";
 let lastQuery: Query = { shape: "generator", n: 0, format: "text" };
@@ -185,7 +193,9 @@ export function serve(fetch: (request: Request) => Response | Promise<Response>)
   };
   if (Bun !== undefined) {
     Bun.serve({ port, hostname: "127.0.0.1", idleTimeout: 0, fetch });
-  } else Deno!.serve({ port, hostname: "127.0.0.1", onListen: () => {} }, fetch);
+  } else if (Deno !== undefined) {
+    Deno.serve({ port, hostname: "127.0.0.1", onListen: () => {} }, fetch);
+  } else createServer(toNodeListener(fetch)).listen(port, "127.0.0.1");
   ready();
 }
 

@@ -100,6 +100,8 @@ function command(
     case "node":
     case "python":
       return [program, [file]];
+    case "node":
+      return [program, ["--expose-gc", file]];
     case "deno":
       return [program, ["run", "-A", "--v8-flags=--expose-gc", file]];
     case "nginx":
@@ -169,9 +171,10 @@ export async function withServer<T>(
   subject: Subject,
   use: (where: Where) => Promise<T>,
   checkout: string = ROOT,
+  more: Env = {},
 ): Promise<T> {
   const pacerPort = await freePort();
-  const paced = { PACER: String(pacerPort) };
+  const paced = { PACER: String(pacerPort), ...more };
   const serve = (env: Env, redisPort?: number) =>
     withProcess(subject, SERVER_CORE, { ...paced, ...env }, (where) => {
       return use({ ...where, pacerPort, ...(redisPort === undefined ? {} : { redisPort }) });

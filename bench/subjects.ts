@@ -8,6 +8,7 @@ import type { FormatName, Shape } from "./producers.ts";
 export type Runtime = "bun" | "deno" | "node" | "python" | "nginx";
 export type CaseName =
   | "burst"
+  | "short"
   | "paced"
   | "first"
   | "fairness"
@@ -54,10 +55,16 @@ function on(
 
 const BOTH: readonly Runtime[] = ["bun", "deno"];
 const BUN: readonly Runtime[] = ["bun"];
-const ALL_RUNTIMES: readonly Runtime[] = [...BOTH, "node"];
+/** On Node a subject that returns a `Response` is served by `spillway/node`, whosever it is. */
+const NODE: readonly Runtime[] = ["node"];
+const ALL_RUNTIMES: readonly Runtime[] = [...BOTH, ...NODE];
+const BURSTS: readonly CaseName[] = ["burst", "short"];
 
 export const SUBJECTS: readonly Subject[] = [
-  ...on(BOTH, "spillway", "spillway.ts", "own", { cases: [...STREAMS, "formats", "replay"] }),
+  ...on(BOTH, "spillway", "spillway.ts", "own", {
+    cases: [...STREAMS, "short", "formats", "replay"],
+  }),
+  ...on(NODE, "spillway", "spillway.ts", "own", { cases: BURSTS }),
   ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway handler", "spillway_handler.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway redis", "spillway_redis.ts", "own", { cases: ["redis"], redis: "writes" }),
@@ -67,9 +74,12 @@ export const SUBJECTS: readonly Subject[] = [
     paths: { generator: "/memory", paced: "/memory" },
   }),
   ...on(BOTH, "redis follower", "spillway_redis.ts", "own", { cases: ["redis"], redis: "follows" }),
-  ...on(BOTH, "floor", "floor.ts", "floor", { cases: ["burst", "first"] }),
+  ...on(BOTH, "floor", "floor.ts", "floor", { cases: [...BURSTS, "first"] }),
+  ...on(NODE, "floor", "floor.ts", "floor", { cases: BURSTS }),
   ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
   ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["paced"] }),
+  ...on(BOTH, "prototype", "prototype.ts", "peer", { cases: [...STREAMS, "short"] }),
+  ...on(NODE, "prototype", "prototype.ts", "peer", { cases: BURSTS }),
   ...on(BOTH, "bare", "bare.ts", "peer"),
   ...on(BUN, "direct", "direct.ts", "peer"),
   ...on(BUN, "async body", "async_body.ts", "peer", { shapes: ["generator"] }),

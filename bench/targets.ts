@@ -237,6 +237,15 @@ export const TARGETS: readonly Target[] = [
   burst(600, "bun", MICRO, "fastapi queue/python", "queue text 64"),
   ...both((runtime) => burst(0.8, runtime, "generator json 64", `spillway/${runtime}`, GENERATOR)),
   ...both((runtime) => burst(0.8, runtime, "micro json 64", `spillway/${runtime}`, MICRO)),
+  burst(0.85, "bun", `${GENERATOR} interned`, "floor/bun"),
+  burst(0.95, "deno", `${GENERATOR} interned`, "floor/deno"),
+  burst(1.0, "bun", `${MICRO} interned`, "floor/bun"),
+  burst(1.2, "deno", `${MICRO} interned`, "floor/deno"),
+  ...["1 token", "100 tokens"].flatMap((variant) =>
+    both((runtime) =>
+      atMost(1.2, ["short", runtime, variant, "usPerStream"], `prototype/${runtime}`)
+    )
+  ),
   atMost(1.3, ["paced", "bun", "1000 streams", "usPerToken"], "raw socket/bun"),
   atMost(0.55, ["paced", "bun", "1000 streams", "usPerToken"], "hono/bun"),
   atMost(0.66, ["paced", "deno", "1000 streams", "usPerToken"], "hono/deno"),

@@ -1,8 +1,15 @@
 /** Burst: how many tokens per second does one core stream when they come as fast as they are taken? */
 import { pathOf } from "../subjects.ts";
+import { TOKENS, type Tokens } from "../producers.ts";
 import type { Case, Run } from "./case.ts";
 
 const ASIDE: readonly string[] = ["generator", "micro"];
+/** Runs one variant with tokens that are made once, as a model that repeats itself might. */
+const interned = (run: Run): Run => ({
+  ...run,
+  variant: `${run.variant} interned`,
+  env: { [TOKENS]: "interned" satisfies Tokens },
+});
 
 export const burst: Case = {
   name: "burst",
@@ -23,7 +30,7 @@ export const burst: Case = {
             // One at a time, and in JSON, one pulled and one pushed shape tell enough of the others.
             const isAside = connections === 1 && (subject.kind === "peer" || format === "json");
             if (isAside && !ASIDE.includes(shape)) continue;
-            runs.push({
+            const run: Run = {
               subject,
               variant: `${shape} ${format} ${connections}`,
               job: {
@@ -36,7 +43,10 @@ export const burst: Case = {
                 warmMs: quick ? 400 : 1400,
                 ms: quick ? 500 : 900,
               },
-            });
+            };
+            runs.push(run);
+            const hasBoth = connections === 64 && format === "text" && ASIDE.includes(shape);
+            if (!quick && hasBoth && subject.runtime !== "python") runs.push(interned(run));
           }
         }
       }

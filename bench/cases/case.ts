@@ -9,7 +9,7 @@ export type Options = { quick: boolean };
 
 /** One subject under one variant: a job for the load generator, or arguments for a subject that measures itself. */
 export type Run =
-  & { subject: Subject; variant: string }
+  & { subject: Subject; variant: string; env?: Readonly<Record<string, string>> }
   & ({ job: Omit<Job, "port" | "pid" | "redisPort" | "pacerPort"> } | { args: string[] });
 
 export type Case = {

@@ -33,8 +33,8 @@ export function eventFrame(event: string | undefined, before: string, after: str
 export class EventWriter extends ByteWriter {
   /** The ids of events, if each gets one of its own. */
   #ids: EventIds | undefined;
-  /** The id line of all further events, if they get the same. */
-  #mark: Constant | undefined;
+  /** The id of all further events, if they get the same. */
+  #mark: string | undefined;
   #hasIds = false;
   #events = 0;
 
@@ -46,7 +46,7 @@ export class EventWriter extends ByteWriter {
 
   /** Gives all further events the same id. */
   mark(id: string): void {
-    this.#mark = new Constant(`id: ${checkLine("id", id)}\n`);
+    this.#mark = checkLine("id", id);
     this.#hasIds = true;
   }
 
@@ -71,7 +71,7 @@ export class EventWriter extends ByteWriter {
   #begin(): void {
     const ids = this.#ids;
     if (ids === undefined) {
-      if (this.#mark !== undefined) this.raw(this.#mark);
+      if (this.#mark !== undefined) this.write(ID, this.#mark);
       return;
     }
     if (!ids.isHidden) {
