@@ -29,6 +29,7 @@ const LAYERS = [
   "http",
   "replay",
   "redis",
+  "sqlite",
   "handler",
   "full_handler",
   "node",
@@ -220,6 +221,7 @@ test("the runtime is asked for by the entry, the client, the scheduler, the fetc
         "pipeline/scheduler.ts",
         "sources/upstream_request.ts",
         "diagnostics.ts",
+        "replay/sqlite/database.ts",
       ].includes(path)
     ),
     [],

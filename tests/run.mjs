@@ -57,6 +57,7 @@ const NODE_TEST = ["node", "--test", "--test-reporter=tap", "--test-timeout=1200
 /** A process a file, two at a time: each waits more than it works. */
 const NODE_PAIRS = [...NODE_TEST, "--test-concurrency=2"];
 const NODE_ONE = [...NODE_TEST, "--test-concurrency=1"];
+const SQLITE = ["./tests/replay/sqlite/log.interop.ts"];
 const allOfRedis = redis(
   "redis",
   "store",
@@ -204,6 +205,9 @@ const longChecks = [
   ["Redis on Bun", [...BUN_LONG, ...allOfRedis], bunCounts, PACKAGES],
   ["Redis on Deno", [...DENO_TEST, ...allOfRedis], denoCounts, PACKAGES],
   ["Redis on Node", [...NODE_ONE, ...allOfRedis], nodeCounts, PACKAGES],
+  ["SqliteLog on Bun", [...BUN_LONG, ...SQLITE], bunCounts],
+  ["SqliteLog on Deno", [...DENO_TEST, ...SQLITE], denoCounts],
+  ["SqliteLog on Node", [...NODE_ONE, ...SQLITE], nodeCounts],
   [
     "packages on Node",
     [...NODE_ONE, ...interop, ...TIMED_INTEROP, ...schemaTests],

@@ -3,7 +3,7 @@
  * `server.ts` and `cli.ts`, because it is what they share; it is the only file that reads the
  * environment.
  */
-import { readFileSync, realpathSync } from "node:fs";
+import { accessSync, constants, readFileSync, realpathSync } from "node:fs";
 import process from "node:process";
 import { inspect } from "node:util";
 import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
@@ -11,6 +11,7 @@ import { apiKeyAuth } from "../handler/api_keys.ts";
 import { BODY_LIMITS } from "../handler/body.ts";
 import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
 import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
+import { SqliteLog } from "../replay/sqlite/sqlite_log.ts";
 import { echo } from "../sources/echo.ts";
 import { openai, type OpenAIUpstream } from "../sources/openai.ts";
 import { paced } from "../sources/paced.ts";
@@ -99,10 +100,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     print: (text) => output.print(text),
     printError: (error) => errors.print(typeof error === "string" ? error : inspect(error)),
   });
-  const log = await sharedLog(settings.redisUrl, {
-    prefix: settings.redisPrefix,
-    onError: streamLog.failed,
-  });
+  const log = await sharedLog(settings, streamLog.failed);
   const upstreams = upstreamsOf(settings);
   const files = maxOpenFiles();
   // A relayed stream has a connection to its upstream as well.
@@ -146,6 +144,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
         }`,
       wantsKey: apiKeys.length > 0,
       isOpen: !isLocal && apiKeys.length === 0,
+      ...settings.replayFile ? { replay: settings.replayFile } : {},
       ...fitting.maxStreams < maxStreams
         ? {
           limit: `MAX_STREAMS is ${maxStreams}, but ${files} open files are enough for ` +
@@ -295,12 +294,31 @@ function sourceOf(
   }
 }
 
-/**
- * The log that all machines share, if a Redis is set: with Bun's own client, else with the package
- * `redis`.
- */
-async function sharedLog(url: string, options: RedisLogOptions): Promise<RedisLog | undefined> {
-  if (url === "") return undefined;
+/** The log that several processes share, if a file or a Redis is set. */
+function sharedLog(
+  { replayFile, redisUrl, redisPrefix }: Settings,
+  onError: (error: unknown) => void,
+): SqliteLog | undefined | Promise<RedisLog> {
+  if (replayFile && redisUrl) fail("REPLAY_FILE and REDIS_URL are both set, and one log is used");
+  if (replayFile) return sqliteLog(replayFile, onError);
+  return redisUrl ? redisLog(redisUrl, { prefix: redisPrefix, onError }) : undefined;
+}
+
+function sqliteLog(path: string, onError: (error: unknown) => void): SqliteLog {
+  try {
+    accessSync(path.replace(/[^/\\]*$/, "") || ".", constants.W_OK);
+  } catch (error) {
+    fail(`REPLAY_FILE: cannot write to its folder (${(error as { code?: unknown }).code})`);
+  }
+  try {
+    return new SqliteLog(path, { onError });
+  } catch (error) {
+    return fail(`REPLAY_FILE: ${(error as Error).message}`);
+  }
+}
+
+/** A log in Redis: with Bun's own client, else with the package `redis`. */
+async function redisLog(url: string, options: RedisLogOptions): Promise<RedisLog> {
   try {
     if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), options);
     // An optional peer dependency: not resolved unless it is needed.

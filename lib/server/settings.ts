@@ -38,6 +38,7 @@ export interface Settings {
   disconnectGraceMs: number;
   drainDelayMs: number;
   drainTimeoutMs: number;
+  replayFile: string;
   redisUrl: string;
   redisPrefix: string;
   apiKeys: string[];
@@ -185,6 +186,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     3_600_000,
     "ms for open streams after that",
   ),
+  replayFile: text("REPLAY_FILE", "FILE", "", "file that keeps the streams"),
   redisUrl: {
     ...text("REDIS_URL", "URL", "", "Redis that shares the streams"),
     secret: true,

@@ -34,6 +34,8 @@ export interface Start {
   readonly host?: string;
   /** A limit that cannot be kept, and what would allow it. */
   readonly limit?: string;
+  /** The file that keeps the streams, if there is one. */
+  readonly replay?: string;
 }
 
 /** The events that the entry logs. */
@@ -75,9 +77,9 @@ export function createStreamLog(
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {
-      listening: ({ url, source, isOpen, limit }) => {
+      listening: ({ url, source, isOpen, limit, replay }) => {
         const warning = isOpen ? OPEN : undefined;
-        print(jsonLine({ time: now(), event: "listening", url, source, warning, limit }));
+        print(jsonLine({ time: now(), event: "listening", url, source, warning, limit, replay }));
       },
       closed: (report) => print(jsonLine({ time: now(), event: "closed", ...fieldsOf(report) })),
       failed,
@@ -103,7 +105,7 @@ export function createStreamLog(
 }
 
 function card(
-  { url, everywhere, source, wantsKey, isOpen, host, limit }: Start,
+  { url, everywhere, source, wantsKey, isOpen, host, limit, replay }: Start,
   paint: (code: number, text: string) => string,
 ): string {
   const width = Math.max(...Object.keys(PLACES).map(({ length }) => length));
@@ -116,7 +118,7 @@ function card(
   ];
   const more = headers.length > 0 ? `     ${headers.join(" ")} \\\n` : "";
   return `Spillway listens on ${paint(1, url)}${everywhere ? " (and every other address)" : ""}
-Source: ${printable(source)}
+Source: ${printable(source)}${replay === undefined ? "" : `\nReplay file: ${printable(replay)}`}
 ${[isOpen ? OPEN : "", limit ?? ""].filter(Boolean).map((line) => `${paint(33, line)}\n`).join("")}
 ${places.join("\n")}
 ${wantsKey ? "\nWith one of API_KEYS as KEY:" : ""}

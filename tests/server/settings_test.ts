@@ -28,6 +28,7 @@ const DEFAULTS: Settings = {
   disconnectGraceMs: 10_000,
   drainDelayMs: 0,
   drainTimeoutMs: 25_000,
+  replayFile: "",
   redisUrl: "",
   redisPrefix: "spillway:",
   apiKeys: [],

@@ -29,6 +29,7 @@ const UNSET = {
   OPENAI_FALLBACK: "",
   OPENAI_MODEL: "",
   REDIS_URL: "",
+  REPLAY_FILE: "",
 };
 
 /** The runtimes that start a file of `lib/`. */

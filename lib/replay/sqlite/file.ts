@@ -1,0 +1,140 @@
+/**
+ * One connection to a replay file: it is opened when it is needed, and again after it was deleted or
+ * replaced. Separate from the store because a file in trouble is told of here, whatever is called.
+ */
+import { Checkpoints } from "./checkpoints.ts";
+import type { Database, FileState, Modules } from "./database.ts";
+import { explained, FileFault } from "./faults.ts";
+import { openDatabase } from "./schema.ts";
+import { Tables } from "./tables.ts";
+
+/** How often it is seen whether the file is still the one that was opened, in ms. */
+const LOOK_MS = 1000;
+/** The database, and what SQLite keeps beside it. */
+const PARTS = ["", "-wal", "-shm"];
+
+/** What a file is opened with. */
+export interface FileOptions {
+  readonly modules: Modules;
+  readonly path: string;
+  /** The greatest size of the database, in bytes. */
+  readonly maxBytes: number;
+  /** The time in ms, the same in all processes that share the file. */
+  readonly now: () => number;
+}
+
+interface Connection {
+  readonly database: Database;
+  readonly tables: Tables;
+  /** What tells the file from another one that takes its place. */
+  readonly parts: string;
+  readonly checkpoints: Checkpoints;
+}
+
+/**
+ * A replay file.
+ *
+ * ```
+ *   closed ──tables()──▶ open ──deleted or replaced──▶ closed
+ *                         └────corrupt──▶ broken ──deleted or replaced──▶ closed
+ * ```
+ */
+export class ReplayFile {
+  readonly #options: FileOptions;
+  #open: Connection | undefined;
+  /** Why nothing that the file holds can be relied on. */
+  #broken: unknown;
+  /** What the next write has to tell. */
+  #untold: unknown;
+  #isClosed = false;
+  #lookedMs = -Infinity;
+
+  constructor(options: FileOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The tables.
+   *
+   * @throws {FileFault} If the file cannot be used.
+   */
+  tables(): Tables {
+    if (this.#open !== undefined) this.#look();
+    if (this.#broken !== undefined) throw this.#broken;
+    if (this.#isClosed) throw new Error("The log was closed");
+    return (this.#open ??= this.#connect()).tables;
+  }
+
+  /** Throws what went wrong outside of any call, once: then the log writes all that it has anew. */
+  throwUntold(): void {
+    const fault = this.#untold;
+    this.#untold = undefined;
+    if (fault !== undefined) throw fault;
+  }
+
+  /** Called after each commit, with about as many bytes as were written. */
+  committed(bytes: number): void {
+    this.#open?.checkpoints.committed(bytes);
+  }
+
+  /** What an error means. One that no later call can be spared is thrown by all of them. */
+  failed(error: unknown): unknown {
+    const fault = explained(error, this.#options.path);
+    if (fault instanceof FileFault && fault.isFinal && this.#open !== undefined) {
+      this.#broken = fault;
+    }
+    return fault;
+  }
+
+  /** Closes it for good. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return this.#disconnect();
+  }
+
+  /** The thread closes it last, because whoever does so copies what was written into the file. */
+  async #disconnect(): Promise<void> {
+    const open = this.#open;
+    if (open === undefined) return;
+    this.#open = undefined;
+    open.database.close();
+    await open.checkpoints.close();
+  }
+
+  #connect(): Connection {
+    const { modules, path, maxBytes, now } = this.#options;
+    const database = openDatabase(modules, path, maxBytes);
+    const tables = new Tables(database, now);
+    tables.version();
+    this.#lookedMs = now();
+    const checkpoints = new Checkpoints(
+      modules,
+      path,
+      (fault) => this.#untold = this.failed(fault),
+      () => database.exec("pragma wal_autocheckpoint = 256"),
+    );
+    return { database, tables, parts: this.#parts(), checkpoints };
+  }
+
+  /** Closes a file that is no longer at its path. */
+  #look(): void {
+    const { now, path } = this.#options;
+    const nowMs = now();
+    // A clock that was set back counts as well.
+    if (Math.abs(nowMs - this.#lookedMs) < LOOK_MS) return;
+    this.#lookedMs = nowMs;
+    if (this.#parts() === this.#open!.parts) return;
+    this.#broken = undefined;
+    this.#disconnect().catch(() => {
+      // It is nobody's file any more.
+    });
+    this.#untold = new FileFault(path, "it was deleted or replaced; a new one is begun");
+  }
+
+  /** What tells the file and its parts from others of the same names. */
+  #parts(): string {
+    const { modules: { files }, path } = this.#options;
+    const states = PARTS.map((part) => files.statSync(path + part, { throwIfNoEntry: false }));
+    return states.map((state?: FileState) => `${state?.dev}.${state?.ino}`).join();
+  }
+}
