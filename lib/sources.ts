@@ -9,6 +9,7 @@ export type { Source, SourceContext, SourceFunction, StartedSource } from "./pip
 export { AsyncQueue, type AsyncQueueOptions } from "./pipeline/queue.ts";
 export { echo, type EchoOptions } from "./sources/echo.ts";
 export { type LangChainCallbacks, langChainCallbacks } from "./sources/langchain.ts";
+export type { ModelOptions, ModelUpstream } from "./sources/model_options.ts";
 export { openai, type OpenAIOptions, type OpenAIUpstream } from "./sources/openai.ts";
 export { type Pace, paced } from "./sources/paced.ts";
 export { relay, type RelayOptions } from "./sources/relay.ts";

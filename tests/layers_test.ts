@@ -56,7 +56,9 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "sources/upstream_counts.ts",
     "sources/traceparent.ts",
     "sources/deadline.ts",
-    "sources/openai_options.ts",
+    "sources/dialect.ts",
+    "sources/model_options.ts",
+    "sources/model_source.ts",
     "sources/codes.ts",
   ],
 };
