@@ -75,3 +75,41 @@ export function textOf(content: unknown): string {
 export function queryOf(messages: readonly ChatMessage[]): string {
   return textOf(messages.findLast(({ role }) => role === "user")?.content);
 }
+
+/** A request as its client sent it, in the API's own terms. */
+export interface OriginalRequest {
+  /** The API of the route, as `anthropic`. */
+  readonly api: string;
+  /** The body, unchanged. */
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+const originals = new WeakMap<
+  readonly ChatMessage[],
+  OriginalRequest & { contents: readonly unknown[] }
+>();
+
+function contentsOf(messages: readonly ChatMessage[]): unknown[] {
+  return messages.flatMap((message) => [message, message.content]);
+}
+
+/**
+ * Keeps what a conversation was translated from, so that an upstream of the same API can be sent it
+ * without a loss.
+ */
+export function keepOriginal(messages: readonly ChatMessage[], original: OriginalRequest): void {
+  originals.set(messages, { ...original, contents: contentsOf(messages) });
+}
+
+/** What a conversation was translated from; `undefined` if it was changed since, or not translated. */
+export function originalOf(
+  messages: readonly ChatMessage[],
+  api: string,
+): OriginalRequest["body"] | undefined {
+  const kept = originals.get(messages);
+  if (kept?.api !== api) return undefined;
+  const contents = contentsOf(messages);
+  const isSame = contents.length === kept.contents.length &&
+    contents.every((content, at) => content === kept.contents[at]);
+  return isSame ? kept.body : undefined;
+}

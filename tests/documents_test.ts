@@ -193,8 +193,8 @@ const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
   ["lib/handler/stream_limit.ts", "StreamLimits", "limits."],
   ["lib/handler/body.ts", "BodyLimits", "limits."],
   ["lib/replay/memory.ts", "MemoryLogOptions"],
-  ["lib/sources/openai_options.ts", "OpenAIUpstream"],
-  ["lib/sources/openai_options.ts", "OpenAIOptions"],
+  ["lib/sources/model_options.ts", "ModelUpstream"],
+  ["lib/sources/model_options.ts", "ModelOptions"],
   ["lib/client/options.ts", "ConnectInit"],
 ];
 

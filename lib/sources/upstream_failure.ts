@@ -218,9 +218,10 @@ export function errorIn(text: string, isError: boolean): ReportedError | undefin
   // Google wraps its errors in a list.
   const body = Array.isArray(value) ? value[0] : value;
   if (!isObject(body)) return isError ? readError(text, {}) : undefined;
-  const { error, object, choices } = body as Fields;
+  const { error, object, choices, response } = body as Fields;
   const [choice] = Array.isArray(choices) ? choices : [];
-  const found = error || (isObject(choice) && (choice as Fields)["error"]) ||
+  // OpenAI's Responses API has it in the response.
+  const found = error || [choice, response].map((held) => Object(held).error).find(Boolean) ||
     (isError || object === "error" ? body : undefined);
   return found ? readError(found, body) : undefined;
 }

@@ -2,7 +2,13 @@
  * What a request of Anthropic's messages API holds, and what a source gets of it. Separate from the
  * route because counting tokens asks the same of a body.
  */
-import { type ChatFields, type ChatMessage, type ChatTool, queryOf } from "../../chat.ts";
+import {
+  type ChatFields,
+  type ChatMessage,
+  type ChatTool,
+  keepOriginal,
+  queryOf,
+} from "../../chat.ts";
 import { isObject } from "../../values.ts";
 import { handlerError } from "../codes.ts";
 import { type Faults, InvalidInput, type Schema, where } from "../schema.ts";
@@ -162,6 +168,7 @@ function inputOf(body: MessagesRequest, settings: InputSettings): AnthropicInput
   const { stop_sequences, thread } = body;
   if (thread != null) throw handlerError("thread_unsupported_request");
   const messages = messagesOf(body.system, body.messages);
+  keepOriginal(messages, { api: "anthropic", body });
   return {
     ...fieldsOf(withTools(body, settings)),
     ...stop_sequences ? { stop: stop_sequences } : {},

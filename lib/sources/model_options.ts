@@ -1,22 +1,23 @@
 /**
- * The options of `openai()`, and their check. Separate from the source so that whoever looks for an
- * option finds nothing else.
+ * The options of `openai()`, `anthropic()` and `responses()`, which are the same, and their check.
+ * Separate from the sources so that whoever looks for an option finds nothing else.
  */
 import type { ChatMessage } from "../chat.ts";
 import { checkOptionNames } from "../option_names.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 import type { Clock } from "../pipeline/scheduler.ts";
 import { isObject } from "../values.ts";
+import type { Dialect } from "./dialect.ts";
 import { masking } from "./upstream_failure.ts";
 import type { UpstreamAddress } from "./upstream_request.ts";
 
-/** Which upstream {@linkcode openai} asks, and what it is sent; nothing of it goes to another one. */
-export interface OpenAIUpstream<Input = unknown> {
-  /** The base URL of the API, as `https://api.openai.com/v1`. */
+/** Which upstream a source asks, and what it is sent; nothing of it goes to another one. */
+export interface ModelUpstream<Input = unknown> {
+  /** The base URL of the API, as `https://api.openai.com/v1` or `https://api.anthropic.com`. */
   baseURL: string;
   /** The model's name. */
   model: string;
-  /** Sent as a bearer token, to this origin only. */
+  /** Sent as a bearer token, or as `x-api-key` by `anthropic()`; to this origin only. */
   apiKey?: string;
   /**
    * Further fields of the request's body: temperature, tools, … They override those of the input. A
@@ -25,16 +26,17 @@ export interface OpenAIUpstream<Input = unknown> {
    */
   body?: Record<string, unknown> | ((context: SourceContext<Input>) => Record<string, unknown>);
   /**
-   * Fields of the input that are sent to the upstream as well; `[]` is none of them. A client's key
-   * and the model's name are never sent. @default {those that shape the answer: see `FIELDS`}
+   * Fields of the input that are sent to the upstream as well, under the names of the chat completions
+   * API; `[]` is none of them. A client's key and the model's name are never sent.
+   * @default {those that shape the answer: see `FIELDS`}
    */
   fields?: readonly string[];
   /** Further request headers. */
   headers?: Record<string, string>;
 }
 
-/** Options of {@linkcode openai}. */
-export interface OpenAIOptions<Input = unknown> extends OpenAIUpstream<Input> {
+/** Options of `openai()`, `anthropic()` and `responses()`. */
+export interface ModelOptions<Input = unknown> extends ModelUpstream<Input> {
   /** The conversation. @default {`input.messages`, else `input.query` as the user's message} */
   messages?: (context: SourceContext<Input>) => ChatMessage[];
   /**
@@ -42,7 +44,7 @@ export interface OpenAIOptions<Input = unknown> extends OpenAIUpstream<Input> {
    * text, reasoning, a tool call. After that, and where the request itself was rejected, none is.
    * Conversations then reach another provider. @default {none}
    */
-  fallback?: readonly OpenAIUpstream<Input>[];
+  fallback?: readonly ModelUpstream<Input>[];
   /**
    * How long the first item of all upstreams but the last may take in all, in ms, 1 or more; then the
    * last one is asked. @default {60 000}
@@ -81,7 +83,7 @@ export interface OpenAIOptions<Input = unknown> extends OpenAIUpstream<Input> {
   clock?: Clock;
 }
 
-const UPSTREAM_NAMES: Record<keyof OpenAIUpstream, true> = {
+const UPSTREAM_NAMES: Record<keyof ModelUpstream, true> = {
   baseURL: true,
   model: true,
   apiKey: true,
@@ -101,9 +103,9 @@ const LIMITS = [
 ] as const;
 
 /** The limits, all of them given. */
-export type OpenAILimits = Required<Pick<OpenAIOptions, typeof LIMITS[number]>>;
+export type ModelLimits = Required<Pick<ModelOptions, typeof LIMITS[number]>>;
 
-const DEFAULTS: Readonly<OpenAILimits> = {
+const DEFAULTS: Readonly<ModelLimits> = {
   headTimeoutMs: 600_000,
   firstTokenTimeoutMs: 600_000,
   tokenTimeoutMs: 60_000,
@@ -113,7 +115,7 @@ const DEFAULTS: Readonly<OpenAILimits> = {
   maxEventBytes: 1024 * 1024,
   retries: 0,
 };
-const NAMES: Record<keyof OpenAIOptions, true> = {
+const NAMES: Record<keyof ModelOptions, true> = {
   ...UPSTREAM_NAMES,
   messages: true,
   fallback: true,
@@ -130,19 +132,20 @@ const NAMES: Record<keyof OpenAIOptions, true> = {
 
 /** An upstream whose options were checked. */
 export interface CheckedUpstream<Input = unknown> extends UpstreamAddress {
-  readonly options: OpenAIUpstream<Input>;
+  readonly options: ModelUpstream<Input>;
 }
 
 /** Checks the options. Returns the limits, and the upstreams in the order in which they are asked. */
 export function checkOptions<Input>(
-  options: OpenAIOptions<Input>,
-): { limits: OpenAILimits; upstreams: CheckedUpstream<Input>[] } {
+  options: ModelOptions<Input>,
+  dialect: Dialect,
+): { limits: ModelLimits; upstreams: CheckedUpstream<Input>[] } {
   checkOptionNames("Cannot create the source", options, Object.keys(NAMES));
   const { fallback = [] } = options;
   if (!Array.isArray(fallback)) {
     throw new TypeError("Cannot create the source: fallback is not an array of upstreams");
   }
-  const upstreams = [checkUpstream(options, "")];
+  const upstreams = [checkUpstream(options, dialect, "")];
   for (const [i, upstream] of fallback.entries()) {
     const place = `fallback[${i}]`;
     checkOptionNames(
@@ -150,7 +153,7 @@ export function checkOptions<Input>(
       upstream,
       Object.keys(UPSTREAM_NAMES),
     );
-    upstreams.push(checkUpstream(upstream, `${place}: `));
+    upstreams.push(checkUpstream(upstream, dialect, `${place}: `));
   }
   const limits = { ...DEFAULTS };
   for (const name of LIMITS) {
@@ -167,7 +170,8 @@ export function checkOptions<Input>(
 }
 
 function checkUpstream<Input>(
-  options: OpenAIUpstream<Input>,
+  options: ModelUpstream<Input>,
+  dialect: Dialect,
   place: string,
 ): CheckedUpstream<Input> {
   const { baseURL, model, fields, apiKey, body, headers } = options;
@@ -186,13 +190,13 @@ function checkUpstream<Input>(
   }
   const url = new URL(baseURL);
   const path = url.pathname.replace(/\/*$/, "");
-  url.pathname = `${path}/chat/completions`;
+  url.pathname = dialect.pathUnder(path);
   const secrets = secretsIn([...url.searchParams, ...Object.entries(headers ?? {})]);
   return {
     options,
     url: url.href,
     name: `The upstream ${url.origin}${path}`,
-    headers: headersOf(options, reject),
+    headers: headersOf(options, dialect, reject),
     mask: masking([apiKey ?? "", ...secrets]),
   };
 }
@@ -204,7 +208,8 @@ function secretsIn(fields: readonly [name: string, value: string][]): string[] {
 }
 
 function headersOf(
-  { headers: further, apiKey }: OpenAIUpstream<never>,
+  { headers: further, apiKey = "" }: ModelUpstream<never>,
+  dialect: Dialect,
   reject: (what: string) => TypeError,
 ): Headers {
   try {
@@ -213,7 +218,7 @@ function headersOf(
     headers.set("accept", "text/event-stream");
     // A compressor in between holds tokens back.
     headers.set("accept-encoding", "identity");
-    if (apiKey) headers.set("authorization", `Bearer ${apiKey}`);
+    dialect.authorize(headers, apiKey);
     return headers;
   } catch {
     // Without its cause: Deno's error repeats the value, and the value may be a key.
