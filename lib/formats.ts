@@ -9,6 +9,8 @@ export { commentHeartbeat, eventStreamFormat } from "./formats/format.ts";
 export type { End, EventSink, Format, FormatContext, Framer, Position } from "./formats/format.ts";
 export { openaiFormat } from "./formats/openai.ts";
 export type { OpenAIFormat, OpenAIFormatOptions } from "./formats/openai.ts";
+export { responsesFormat } from "./formats/responses.ts";
+export type { ResponsesFormat, ResponsesFormatOptions } from "./formats/responses.ts";
 export { uiMessageFormat } from "./formats/ui_message.ts";
 export type { UIMessageFormat, UIMessageFormatOptions } from "./formats/ui_message.ts";
 export { eventFrame } from "./sse/encode.ts";

@@ -20,6 +20,7 @@ import { allowOf, MethodNotAllowed, pathOf, routeOf, Router } from "./handler/ro
 import { anthropicApi } from "./handler/routes/anthropic.ts";
 import { Models, unknownModel } from "./handler/routes/models.ts";
 import { openaiApi } from "./handler/routes/openai.ts";
+import { responsesApi } from "./handler/routes/responses.ts";
 import type { Api, RouteContext } from "./handler/routes/route.ts";
 import { serviceApi } from "./handler/routes/service.ts";
 import { queryInput, streamingApi } from "./handler/routes/streaming.ts";
@@ -33,7 +34,7 @@ import { checkRequest, REJECT } from "./http/request.ts";
 import { errorResponse } from "./http/response.ts";
 import { urlOf } from "./http/url.ts";
 import type { Source } from "./pipeline/pump.ts";
-import { hasMethod } from "./values.ts";
+import { definedOf, hasMethod } from "./values.ts";
 import { checkOptionNames } from "./option_names.ts";
 
 export type { AccessOptions, Authorization } from "./handler/access.ts";
@@ -72,6 +73,8 @@ export type {
 export type { ContentBlock } from "./handler/routes/anthropic_messages.ts";
 export type { CountTokens, CountTokensContext } from "./handler/routes/count_tokens.ts";
 export type { ChatCompletionRequest, OpenAIInput } from "./handler/routes/openai.ts";
+export type { ResponsesInput, ResponsesRequest } from "./handler/routes/responses_request.ts";
+export type { ResponsesItem } from "./handler/routes/responses_messages.ts";
 export type { QueryInput, StreamingInput } from "./handler/routes/streaming.ts";
 export type { UIChatRequest, UIMessage, UIMessageInput } from "./handler/routes/ui_message.ts";
 export type { UIPart } from "./handler/routes/ui_message_parts.ts";
@@ -81,7 +84,14 @@ export type { HeaderFields } from "./http/response.ts";
 export type { GenerationOptions } from "./pipeline/generation.ts";
 
 /** The APIs that every handler serves. */
-const APIS: readonly Api[] = [streamingApi, openaiApi, anthropicApi, uiMessageApi, serviceApi];
+const APIS: readonly Api[] = [
+  streamingApi,
+  openaiApi,
+  responsesApi,
+  anthropicApi,
+  uiMessageApi,
+  serviceApi,
+];
 
 /** What Claude Code asks with HEAD, to see whether anybody is there. */
 const PROBES: readonly string[] = ["/", "/api/hello"];
@@ -295,7 +305,10 @@ function contextOf<Schema extends StandardSchema, Input>(
     read: (call, route) => streams.read(call, route),
     countTokens: options.countTokens,
     resume: (call, which) => streams.resume(call, which),
+    resumeAfter: (call, which) => streams.resume(call, definedOf(which)),
     stop: (call, streamId) => streams.stop(call, streamId),
+    look: (call, streamId) => streams.look(call, streamId),
+    forget: (call, streamId) => streams.forget(call, streamId),
     stats: () => metrics.stats(),
     health: () => admission.isLeaving ? "draining" : log?.health?.() ?? "ok",
     report,

@@ -49,6 +49,9 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "formats/completion_chunk.ts",
     "formats/delta.ts",
     "formats/tool_calls.ts",
+    "formats/openai_error.ts",
+    "formats/responses_items.ts",
+    "formats/responses_object.ts",
   ],
   sources: [
     "sources/upstream.ts",

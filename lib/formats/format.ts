@@ -107,7 +107,7 @@ export interface Format {
   /**
    * Writes a heartbeat to one reader, which is sent after a silence and not logged. A format with
    * this function is an event stream: it opens with a comment, and can be resumed. Without it there
-   * is neither.
+   * is neither. Without a log the position is the context that `open` was called with, as an object.
    */
   readonly heartbeat?: (out: EventSink, position: Position) => void;
   /**

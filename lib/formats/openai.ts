@@ -1,7 +1,7 @@
 /** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
-import { pathOf, type Problem } from "../error.ts";
+import type { Problem } from "../error.ts";
 import { type CallData, CompletionReader, isChunk, parseChunk } from "./completion_chunk.ts";
-import { finishKind, sentenceOf, usageOf } from "./finish.ts";
+import { finishKind, usageOf } from "./finish.ts";
 import {
   documentFormat,
   type End,
@@ -10,6 +10,7 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
+import { errorBody } from "./openai_error.ts";
 import { type Extra, fileUrlOf, PartFramer } from "./parts.ts";
 import type { Item } from "../item.ts";
 import { eventFrame } from "../sse/encode.ts";
@@ -330,21 +331,6 @@ function usageFor(end: End): unknown {
       ? {}
       : { completion_tokens_details: { reasoning_tokens: reasoning } },
   };
-}
-
-/** An error object; the same before the response headers and in the stream. */
-function errorBody(problem: Problem): string {
-  const { status, code, errors } = problem;
-  const param = pathOf(errors?.[0]?.pointer ?? "") || null;
-  const error = { message: sentenceOf(problem), type: errorType(status), param, code };
-  return JSON.stringify({ error });
-}
-
-function errorType(status: number): string {
-  if (status >= 500) return "server_error";
-  if (status === 401) return "authentication_error";
-  if (status === 403) return "permission_error";
-  return status === 429 ? "rate_limit_error" : "invalid_request_error";
 }
 
 function variant(options: OpenAIFormatOptions = {}): Format {

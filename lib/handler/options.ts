@@ -15,6 +15,7 @@ import type { ChatPageInput } from "./pages/chat.ts";
 import type { CountTokens } from "./routes/count_tokens.ts";
 import type { OpenAIInput } from "./routes/openai.ts";
 import type { Api } from "./routes/route.ts";
+import type { ResponsesInput } from "./routes/responses_request.ts";
 import type { StreamingInput } from "./routes/streaming.ts";
 import type { UIMessageInput } from "./routes/ui_message.ts";
 import type { StreamLimits } from "./stream_limit.ts";
@@ -28,7 +29,12 @@ export interface HandlerLimits extends BodyLimits, StreamLimits {}
  * of the chat completions API, and `query`, the text of the user's last message. `api` names the
  * route's API, and `body` is the request's body in that API's own shape.
  */
-export type ChatRouteInput = OpenAIInput | AnthropicInput | UIMessageInput | ChatPageInput;
+export type ChatRouteInput =
+  | OpenAIInput
+  | ResponsesInput
+  | AnthropicInput
+  | UIMessageInput
+  | ChatPageInput;
 
 /**
  * What a source gets as `input` without a schema: always `query`, and under the chat routes all of

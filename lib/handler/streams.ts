@@ -4,7 +4,7 @@
  * itself. Here alone is decided whether a request starts a stream or resumes one.
  */
 import { StreamError } from "../error.ts";
-import type { RecordedExtras, ReplayLog } from "../http/replay_log.ts";
+import type { RecordedExtras, ReplayLog, StreamState } from "../http/replay_log.ts";
 import type { Format } from "../formats/format.ts";
 import type { CheckedOptions } from "../http/options.ts";
 import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
@@ -57,6 +57,8 @@ interface Which {
   readonly format?: string;
   /** How long a generation that has not begun is waited for, which may fail with a status. */
   readonly commitAfterMs?: number;
+  /** Number of the last event that the client has, in place of an event id. */
+  readonly after?: number;
 }
 
 /** The streams of a handler. */
@@ -125,6 +127,7 @@ export class Streams {
     streamId?: string,
   ): Promise<Response> {
     const { options, schema, inputFrom, observe, rejected } = this.#init;
+    const isBackground = route.isBackground?.(body) === true;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
     const ended = observe(request, modelOf(route, body));
     let hasEnded = false;
@@ -147,7 +150,7 @@ export class Streams {
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
-    return respond(request, source, written, { ...extras, input, onReject });
+    return respond(request, source, written, { ...extras, isBackground, input, onReject });
   }
 
   /**
@@ -168,7 +171,7 @@ export class Streams {
     }
     const body = value as Body;
     const source = sourceOf(modelOf(route, body));
-    return { body, input: route.input(body, settings), source };
+    return { body, input: await route.input(body, settings), source };
   }
 
   /**
@@ -194,7 +197,7 @@ export class Streams {
     return await this.#join(call, { ...which, ...isNamed && { commitAfterMs } });
   }
 
-  async #join({ request, owner }: Call, { runId, ...which }: Which): Promise<Response> {
+  async #join({ request, owner }: Call, { runId, after, ...which }: Which): Promise<Response> {
     const { options, formats, admission } = this.#init;
     const log = this.#log;
     return await admission.join(owner, async (observer) => {
@@ -207,7 +210,7 @@ export class Streams {
         if (streamId === undefined) throw new StreamError("not_found");
       }
       const wanted = { ...which, ...definedOf({ streamId }), ...asked, formats };
-      return await log.resume(request, wanted, observer);
+      return await log.resume(request, wanted, { ...observer, ...definedOf({ after }) });
     });
   }
 
@@ -216,14 +219,39 @@ export class Streams {
    *
    * @throws {StreamError} `not_found` if the owner has no such stream, `too_many_streams` past a limit.
    */
-  async stop({ owner }: Call, streamId: string): Promise<Response> {
-    const log = this.#log;
-    const stopped = log !== undefined && await this.#init.admission.stop(
-      owner,
-      () => log.stop({ streamId, ...definedOf({ owner }) }),
-    );
-    if (!stopped) throw new StreamError("not_found");
+  async stop(call: Call, streamId: string): Promise<Response> {
+    const asked = { streamId, ...definedOf({ owner: call.owner }) };
+    await this.#find(call, (log) => log.stop(asked));
     return this.#nothing();
+  }
+
+  /**
+   * Finds out how far a stream is.
+   *
+   * @throws {StreamError} As {@linkcode stop} does.
+   */
+  look(call: Call, streamId: string): Promise<StreamState> {
+    return this.#find(call, (log) => log.look(streamId, call.owner));
+  }
+
+  /**
+   * Stops a stream and drops what is held of it.
+   *
+   * @throws {StreamError} As {@linkcode stop} does.
+   */
+  async forget(call: Call, streamId: string): Promise<void> {
+    await this.#find(call, (log) => log.forget(streamId, call.owner));
+  }
+
+  /** What the log finds of a stream; it may have to look for it elsewhere. */
+  async #find<Found>(
+    { owner }: Call,
+    find: (log: ReplayLog) => Promise<Found>,
+  ): Promise<Exclude<Found, false | undefined>> {
+    const log = this.#log;
+    const found = log && await this.#init.admission.stop(owner, () => find(log));
+    if (found === undefined || found === false) throw new StreamError("not_found");
+    return found as Exclude<Found, false | undefined>;
   }
 
   #nothing(): Response {

@@ -118,6 +118,32 @@ export interface StreamObserver {
 export interface RecordedExtras extends StreamObserver {
   /** The name that the client has given it. */
   run?: Run;
+  /**
+   * Whether the generation runs to its end without readers, whatever `disconnect` says. It does not wait
+   * for any: past the limits of the log its oldest events are dropped.
+   */
+  isBackground?: boolean;
+}
+
+/** What the handler adds to a request of a client that comes back. */
+export interface ResumeExtras extends StreamObserver {
+  /**
+   * Number of the last event that the client has, in place of an event id. A client that has read a
+   * stream to its end, or further, gets the last event once more.
+   */
+  after?: number;
+}
+
+/** How far a recorded stream is. */
+export interface StreamState {
+  /** The name of its format. */
+  readonly format: string;
+  /** Number of the first event that is held. */
+  readonly firstEvent: number;
+  /** Number of the last event so far; 0 where there is none. */
+  readonly lastEvent: number;
+  /** Whether it goes on, has ended, or has lost its producer. */
+  readonly phase: "live" | "ended" | "lost";
 }
 
 /** Makes the response of a body; `streamId` is the stream that the client may come back to. */
@@ -156,7 +182,23 @@ export interface ReplayLog {
    *
    * @internal
    */
-  resume(request: Request, options: ResumeRequest, observer: StreamObserver): Promise<Response>;
+  resume(request: Request, options: ResumeRequest, extras: ResumeExtras): Promise<Response>;
+  /**
+   * Finds out how far a stream of that owner is; `undefined` if there is none.
+   *
+   * @throws {StreamError} `log_unavailable` (503) while the log cannot be reached.
+   *
+   * @internal
+   */
+  look(streamId: string, owner: string | undefined): Promise<StreamState | undefined>;
+  /**
+   * Stops a stream of that owner and drops what is held of it. Resolves to whether there was one.
+   *
+   * @throws {StreamError} `log_unavailable` (503) while the log cannot be reached.
+   *
+   * @internal
+   */
+  forget(streamId: string, owner: string | undefined): Promise<boolean>;
   /**
    * Finds the stream of a name, or takes the name for a new one. Waits while another request has taken
    * it and has not begun its stream.

@@ -4,11 +4,12 @@ import type {
   RecordedExtras,
   ReplayLog,
   Respond,
+  ResumeExtras,
   ResumeRequest,
   RunClaim,
   RunRequest,
   StopRequest,
-  StreamObserver,
+  StreamState,
 } from "../http/replay_log.ts";
 import type { GenerationInit, GenerationOptions } from "../pipeline/generation.ts";
 import type { ReaderOptions } from "../pipeline/stream.ts";
@@ -101,8 +102,46 @@ export abstract class BaseLog implements ReplayLog {
    *
    * @internal
    */
-  resume(request: Request, options: ResumeRequest, observer: StreamObserver): Promise<Response> {
-    return resumeLogged(this, request, options, observer);
+  resume(request: Request, options: ResumeRequest, extras: ResumeExtras): Promise<Response> {
+    return resumeLogged(this, request, options, extras);
+  }
+
+  /**
+   * Finds out how far a stream is.
+   *
+   * @internal
+   */
+  async look(streamId: string, owner: string | undefined): Promise<StreamState | undefined> {
+    const logged = await this.#owned(streamId, owner);
+    if (logged === undefined) return undefined;
+    const { info: { format }, firstEvent, lastEvent, endEvent, isLost } = logged;
+    const phase = isLost ? "lost" : endEvent === undefined ? "live" : "ended";
+    return { format, firstEvent, lastEvent, phase };
+  }
+
+  /**
+   * Stops a stream and drops what is held of it.
+   *
+   * @internal
+   */
+  async forget(streamId: string, owner: string | undefined): Promise<boolean> {
+    const logged = await this.#owned(streamId, owner);
+    if (logged === undefined) return false;
+    await logged.stop();
+    await this.drop(logged);
+    return true;
+  }
+
+  /**
+   * Drops what is held of a stream that has ended.
+   *
+   * @internal
+   */
+  abstract drop(logged: LoggedStream): Promise<void>;
+
+  async #owned(streamId: string, owner: string | undefined): Promise<LoggedStream | undefined> {
+    const logged = await this.find(streamId);
+    return logged?.info.owner === owner ? logged : undefined;
   }
 
   /**
@@ -112,9 +151,8 @@ export abstract class BaseLog implements ReplayLog {
    * @throws {StreamError} `log_unavailable` (503) while the log cannot be reached.
    */
   async stop({ streamId, owner, reason }: StopRequest): Promise<boolean> {
-    const logged = await this.find(streamId);
-    if (logged === undefined || logged.info.owner !== owner) return false;
-    await logged.stop(reason);
-    return true;
+    const logged = await this.#owned(streamId, owner);
+    await logged?.stop(reason);
+    return logged !== undefined;
   }
 }

@@ -45,6 +45,8 @@ export interface RecordOptions {
   readonly highWaterMark: number;
   /** How long the generation goes on without a reader, in ms; `Infinity` is to its end. */
   readonly continueForMs: number;
+  /** Whether the source never waits for a reader while there is none. */
+  readonly isBackground?: boolean;
   /** The format that the generation is written in. */
   readonly format: Format;
   /** Called once, when the generation has ended. */

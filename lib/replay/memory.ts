@@ -177,6 +177,17 @@ export class MemoryLog extends BaseLog {
     this.#drop(recording);
   }
 
+  /**
+   * Drops what is held of a stream that has ended.
+   *
+   * @internal
+   */
+  override drop({ info }: LoggedStream): Promise<void> {
+    const recording = this.#recordings.get(info.streamId);
+    if (recording !== undefined) this.#recordingOwner.forget(recording);
+    return Promise.resolve();
+  }
+
   #keep(recording: Recording): void {
     if (this.#recordings.get(recording.info.streamId) !== recording) return;
     this.#room.end(recording);

@@ -27,7 +27,7 @@ export async function openLogged(
   log: EventLog,
   init: GenerationInit,
   options: ReaderOptions & GenerationOptions & LoggedOptions,
-  { onOpen, onEnd, run }: RecordedExtras,
+  { onOpen, onEnd, run, isBackground = false }: RecordedExtras,
   respond: Respond,
 ): Promise<Response> {
   const { request, format } = init;
@@ -68,10 +68,11 @@ export async function openLogged(
       run,
     }, {
       highWaterMark: checkLimits(options).highWaterMark,
-      continueForMs: disconnect === "cancel"
-        ? 0
-        : disconnect === "continue"
+      isBackground,
+      continueForMs: isBackground || disconnect === "continue"
         ? Infinity
+        : disconnect === "cancel"
+        ? 0
         : disconnect.continueForMs,
       format,
       onEnd: ended,

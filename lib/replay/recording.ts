@@ -327,7 +327,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
       const ahead = this.pages.bytes - fastest.position;
       if (ahead === 0) return false;
       if (ahead >= this.#options.highWaterMark) return true;
-    }
+    } else if (this.#options.isBackground) return false;
     // What the reader needs is held, or what one may need that has yet to come: what is made in one
     // turn has to fit as well.
     const { start, first } = fastest?.page ?? this.pages.head;

@@ -2,7 +2,7 @@
 import { StreamError } from "../error.ts";
 import { jsonFormat, textFormat } from "../formats/events.ts";
 import type { Format } from "../formats/format.ts";
-import type { OpenStream, ResumeRequest, StreamObserver } from "../http/replay_log.ts";
+import type { OpenStream, ResumeExtras, ResumeRequest } from "../http/replay_log.ts";
 import { negotiate } from "../http/negotiate.ts";
 import { EVENT_STREAM_TYPE, settingsOf, streamHeaders, withFields } from "../http/response.ts";
 import { queryParameter } from "../http/url.ts";
@@ -35,11 +35,11 @@ export async function resumeLogged(
   log: EventLog,
   request: Request,
   options: ResumeRequest,
-  observer: StreamObserver,
+  extras: ResumeExtras,
 ): Promise<Response> {
   let result = "other";
   try {
-    const response = await resumed(log, request, options, observer);
+    const response = await resumed(log, request, options, extras);
     result = response.status === 204 ? "nothing" : "resumed";
     return response;
   } catch (error) {
@@ -55,7 +55,7 @@ async function resumed(
   log: EventLog,
   request: Request,
   options: ResumeRequest,
-  observer: StreamObserver,
+  extras: ResumeExtras,
 ): Promise<Response> {
   const { owner, chatId } = options;
   if (chatId !== undefined) {
@@ -63,9 +63,9 @@ async function resumed(
     const isLive = logged !== undefined && logged.endEvent === undefined && !logged.isLost;
     if (!isLive) return nothing(options);
     if (logged.firstEvent > 1) throw replayError("gone");
-    return replay(request, logged, formatOf(logged, options), 0, options, observer);
+    return replay(request, logged, formatOf(logged, options), 0, options, extras);
   }
-  const position = positionOf(request);
+  const position = extras.after === undefined ? positionOf(request) : undefined;
   const tail = tailOf(request, position !== undefined);
   const streamId = options.streamId ?? position?.streamId;
   if (streamId === undefined) {
@@ -79,15 +79,18 @@ async function resumed(
   checkFormat(request, logged, options.format);
   if (tail !== undefined) {
     const after = beforeTail(logged, tail);
-    return replay(request, logged, formatOf(logged, options), after, options, observer);
+    return replay(request, logged, formatOf(logged, options), after, options, extras);
   }
   const format = formatOf(logged, options);
   const { firstEvent, lastEvent, endEvent } = logged;
-  let after = position?.event ?? 0;
+  let after = extras.after ?? position?.event ?? 0;
   if (logged.isLost) {
     // A client that may have come further than the log gets the failure wherever it is.
     if (position?.toldOfLoss && isSafe(request)) return nothing(options);
   } else if (endEvent !== undefined && after >= lastEvent) {
+    if (extras.after !== undefined) {
+      return replay(request, logged, format, lastEvent - 1, options, extras);
+    }
     if (after > lastEvent) {
       throw new StreamError("bad_request", { detail: "Last-Event-ID is past the end" });
     }
@@ -97,7 +100,7 @@ async function resumed(
   }
   // A gap fails its first reader with `lagged`, and would do so again for ever.
   if (after + 1 < firstEvent || await logged.hasGap?.(after)) throw replayError("gone");
-  return replay(request, logged, format, after, options, observer);
+  return replay(request, logged, format, after, options, extras);
 }
 
 /** Whether a 204 tells the client that there is nothing more. */
@@ -172,7 +175,7 @@ async function replay(
   format: Format,
   after: number,
   options: ResumeRequest,
-  { onOpen, onEnd }: StreamObserver,
+  { onOpen, onEnd }: ResumeExtras,
 ): Promise<Response> {
   const { info } = logged;
   const headers = withFields(

@@ -13,6 +13,7 @@ import { clients as eventsource } from "./clients/eventsource.ts";
 import { clients as fetches } from "./clients/fetch.ts";
 import { clients as langchain } from "./clients/langchain.ts";
 import { clients as openai } from "./clients/openai.ts";
+import { clients as responses } from "./clients/responses.ts";
 import {
   assertNothingLeft,
   assertNoticed,
@@ -30,6 +31,7 @@ import { runtimeName, until } from "../support/serve.ts";
 
 const CLIENTS = [
   ...openai,
+  ...responses,
   ...anthropic,
   ...ai,
   ...langchain,

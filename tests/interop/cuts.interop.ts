@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { CUTS, startCutScene } from "../support/cutting_proxy.ts";
 import { type AnyEventSource, MAKERS } from "./clients/eventsource.ts";
+import { openai } from "./clients/openai.ts";
 import { closeRecipes, openRecipes, run } from "./reload.ts";
 
 // Each of them waits a second before it comes back, as the stream says.
@@ -104,6 +105,46 @@ test(
         // It goes on behind its import, and prints no end.
         while (text().length < whole.length) await new Promise((go) => setTimeout(go, 50));
         return text();
+      });
+    } finally {
+      await scene.close();
+    }
+  },
+);
+
+test(
+  `${CUTS} cuts of POST /v1/responses, read by openai with starting_after: exact, and made once`,
+  { timeout },
+  async () => {
+    const scene = await startCutScene(15, { sparesFirst: "event" });
+    const { responses } = openai(scene.cutter.url);
+    try {
+      await scene.run(async (query) => {
+        let id = "";
+        let last = -1;
+        let text = "";
+        for (;;) {
+          try {
+            const events = id === ""
+              ? await responses.create({ model: "m", input: query, stream: true })
+              : await responses.retrieve(id, { stream: true, starting_after: last });
+            for await (const event of events) {
+              // A heartbeat has the last number once more.
+              if (event.sequence_number === last) continue;
+              assert.equal(event.sequence_number, last + 1);
+              last = event.sequence_number;
+              if (event.type === "response.created") id = event.response.id;
+              if (event.type === "response.output_text.delta") text += event.delta;
+              if (event.type !== "response.completed") continue;
+              assert.equal(event.response.output_text ?? text, text);
+              return text;
+            }
+          } catch (error) {
+            if (error instanceof assert.AssertionError) throw error;
+            // It was cut.
+          }
+          await new Promise((go) => setTimeout(go, 5));
+        }
       });
     } finally {
       await scene.close();

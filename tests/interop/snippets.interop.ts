@@ -29,6 +29,8 @@ const messages = [{ role: "user", content: QUERY }];
 const CASES: [client: string, path: string, body: Record<string, unknown>][] = [
   ["openai", "/v1/chat/completions", { model: "spillway", messages, stream: true }],
   ["openai", "/v1/chat/completions", { model: "spillway", messages }],
+  ["openai", "/v1/responses", { model: "spillway", input: QUERY, stream: true }],
+  ["openai", "/v1/responses", { model: "spillway", input: QUERY }],
   ["Anthropic", "/v1/messages", { model: "spillway", max_tokens: 99, messages, stream: true }],
 ];
 

@@ -295,6 +295,7 @@ const ASKED: Record<string, (content: string) => unknown> = {
     stream_options: { include_usage: true },
     messages: [{ role: "user", content }],
   }),
+  "/v1/responses": (input) => ({ model: "m", stream: true, input }),
   "/v1/messages": (content) => ({
     model: "m",
     max_tokens: 99,

@@ -100,7 +100,7 @@ function startCutter(
       if (!asked) {
         asked = true;
         const text = data.toString("latin1");
-        isSpared = sparesFirst !== undefined && !/^last-event-id:/im.test(text);
+        isSpared = sparesFirst !== undefined && !/^last-event-id:|starting_after=/im.test(text);
 
         // One answer a connection: else a cut would hit the next one as well.
         data = Buffer.from(

@@ -10,6 +10,7 @@ import { type ApiInfo, openApiDocument } from "./document.ts";
 import { openaiOperations } from "./openai.ts";
 import type { JsonSchema, Operations } from "./operation.ts";
 import { pageOperations } from "./pages.ts";
+import { responsesOperations } from "./responses.ts";
 import { serviceOperations } from "./service.ts";
 import { streamingOperations } from "./streaming.ts";
 import { uiMessageOperations } from "./ui_message.ts";
@@ -18,6 +19,7 @@ import { uiMessageOperations } from "./ui_message.ts";
 export const OPERATIONS: Operations = {
   ...streamingOperations,
   ...openaiOperations,
+  ...responsesOperations,
   ...anthropicOperations,
   ...uiMessageOperations,
   ...serviceOperations,

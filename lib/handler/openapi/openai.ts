@@ -17,6 +17,24 @@ const TEXT: JsonSchema = { type: "string" };
 const TIME: JsonSchema = { type: "integer", description: "Seconds since 1970." };
 const FINISH: JsonSchema = { type: ["string", "null"], examples: ["stop", "length", "tool_calls"] };
 
+/** The error object of all routes under `/v1` but those of Anthropic's API. */
+export const openaiError: JsonSchema = {
+  type: "object",
+  properties: {
+    error: {
+      type: "object",
+      properties: {
+        message: TEXT,
+        type: TEXT,
+        param: { type: ["string", "null"] },
+        code: { type: ["string", "integer", "null"] },
+      },
+      required: ["message", "type"],
+    },
+  },
+  required: ["error"],
+};
+
 const schemas: Record<string, JsonSchema> = {
   ChatCompletionRequest: {
     ...chatCompletions.schema,
@@ -89,26 +107,11 @@ const schemas: Record<string, JsonSchema> = {
     },
     required: ["id", "object", "created", "model", "choices"],
   },
-  OpenAIError: {
-    type: "object",
-    properties: {
-      error: {
-        type: "object",
-        properties: {
-          message: TEXT,
-          type: TEXT,
-          param: { type: ["string", "null"] },
-          code: { type: ["string", "integer", "null"] },
-        },
-        required: ["message", "type"],
-      },
-    },
-    required: ["error"],
-  },
+  OpenAIError: openaiError,
 };
 
 const modelSchemas: Record<string, JsonSchema> = {
-  OpenAIError: schemas.OpenAIError!,
+  OpenAIError: openaiError,
   Model: {
     type: "object",
     description: "A model in OpenAI's shape; from `type` on in Anthropic's.",

@@ -4,6 +4,7 @@
  * handler.
  */
 import type { Format } from "../../formats/format.ts";
+import type { StreamState } from "../../http/replay_log.ts";
 import type { StandardSchema } from "../input.ts";
 import type { HandlerMetrics, Stats } from "../metrics.ts";
 import type { Source } from "../../pipeline/pump.ts";
@@ -103,8 +104,29 @@ export interface RouteContext {
     call: Call,
     which: { streamId: string } | { chatId: string } | { runId: string },
   ): Promise<Response>;
+  /**
+   * Resumes a stream of one format after the event with a number.
+   *
+   * @internal
+   */
+  resumeAfter(
+    call: Call,
+    which: { streamId: string; format: string; after: number | undefined },
+  ): Promise<Response>;
   /** Stops the generation of a stream. */
   stop(call: Call, streamId: string): Promise<Response>;
+  /**
+   * Finds out how far a stream is.
+   *
+   * @internal
+   */
+  look(call: Call, streamId: string): Promise<StreamState>;
+  /**
+   * Stops a stream and drops what is held of it.
+   *
+   * @internal
+   */
+  forget(call: Call, streamId: string): Promise<void>;
   /** Returns what the handler's own `stats()` does. */
   stats(): Stats;
   /**

@@ -21,7 +21,7 @@ export interface BodyRoute<Body> {
    *
    * @throws {StreamError} If the source could not be told what the body says.
    */
-  input(body: Body, settings: InputSettings): unknown;
+  input(body: Body, settings: InputSettings): unknown | Promise<unknown>;
 }
 
 /** What the handler's options say of the input of every route. */
@@ -36,6 +36,8 @@ export interface StreamRoute<Body> extends BodyRoute<Body> {
   format?(body: Body): Format;
   /** The name of that format, against which a resumed stream is checked. */
   readonly formatName?: string;
+  /** Whether the generation runs to its end without readers, for which there has to be a log. */
+  isBackground?(body: Body): boolean;
   /** The id of the chat, if the request has one. */
   chatId?(body: Body): string | undefined;
 }

@@ -204,6 +204,16 @@ export class SharedLog extends BaseLog {
     return new RemoteStream(info, this.#formats.get(info.format), stored, this.#remotes);
   }
 
+  /** @internal */
+  override async drop(logged: LoggedStream): Promise<void> {
+    const { streamId, owner, chatId } = logged.info;
+    await this.#memory.drop(logged);
+    const stored = await this.#stored(streamId);
+    if (!stored) return;
+    const chat = chatOf(owner, chatId);
+    await this.#link.call((store) => store.forget(stored.producerId, streamId, chat));
+  }
+
   #stored(streamId: string): Promise<StoredStream | undefined | null> {
     return this.#link.call((store) => store.find(streamId));
   }

@@ -32,6 +32,8 @@ test("a log that is broken is 500 without its text, and reaches onError whole", 
     stop: reject,
     claim: reject,
     named: reject,
+    look: reject,
+    forget: reject,
   };
   const errors: unknown[] = [];
   const onError = (error: unknown) => void errors.push(error);

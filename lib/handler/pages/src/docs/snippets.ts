@@ -25,6 +25,7 @@ export function snippetsOf(request: Asked): Record<string, string> {
   const all: Record<string, string> = { curl: curl(asked), fetch: fetching(asked, value) };
   if (path.startsWith("/streaming") && streams) all.EventSource = eventSource(asked, value);
   if (path === "/v1/chat/completions") all.openai = openai(asked, value);
+  if (path === "/v1/responses") all.openai = responses(asked, value);
   if (path === "/v1/messages") all.Anthropic = anthropic(asked, value);
   if (path === "/api/chat") all.useChat = useChat(asked, value);
   return { ...all, Python: python(asked) };
@@ -129,6 +130,20 @@ function openai(asked: Asked, value: unknown): string {
     asked.streams
       ? "for await (const { choices } of answer) console.log(choices[0]?.delta.content);"
       : "console.log(answer.choices[0].message.content);",
+  );
+}
+
+function responses(asked: Asked, value: unknown): string {
+  return lines(
+    client("OpenAI", "openai", asked.root + "v1", asked),
+    "const answer = await client.responses.create(" + pretty(value) + ");",
+    asked.streams
+      ? [
+        "for await (const event of answer) {",
+        '  if (event.type === "response.output_text.delta") console.log(event.delta);',
+        "}",
+      ]
+      : "console.log(answer.output_text);",
   );
 }
 

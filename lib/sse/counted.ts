@@ -1,0 +1,46 @@
+/**
+ * Text with a number in it that is counted up in place. Separate from the encoder because only ids and
+ * formats that number their events need it.
+ */
+import { Constant } from "./utf8.ts";
+
+const ZERO = 0x30;
+const NINE = 0x39;
+
+/** `{before}{number}{after}`, digit by digit (benchmark case: replay). */
+export class CountedText {
+  readonly line: Constant;
+  /** Offset of the number in the line. */
+  readonly #digits: number;
+  readonly #after: Uint8Array;
+
+  /** Makes the text with the number 0. */
+  constructor(before: string, after: string) {
+    // Room for as many digits as an integer can have.
+    this.line = new Constant(`${before}${Number.MAX_SAFE_INTEGER}${after}`);
+    this.#digits = new Constant(before).length;
+    this.#after = new Constant(after).bytes;
+    this.count(0);
+  }
+
+  /** Moves to the next number. */
+  next(): void {
+    const { line } = this;
+    const { bytes } = line;
+    const end = line.length - this.#after.length;
+    let at = end - 1;
+    while (bytes[at] === NINE) at--;
+    if (at < this.#digits) return this.count(10 ** (end - this.#digits));
+    bytes[at++]!++;
+    while (at < end) bytes[at++] = ZERO;
+  }
+
+  /** Moves to a number. */
+  count(number: number): void {
+    const { line } = this;
+    let at = this.#digits;
+    for (const digit of String(number)) line.bytes[at++] = digit.charCodeAt(0);
+    line.bytes.set(this.#after, at);
+    line.length = at + this.#after.length;
+  }
+}
