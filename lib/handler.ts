@@ -17,6 +17,7 @@ import {
   type InputFrom,
 } from "./handler/options.ts";
 import { allowOf, MethodNotAllowed, pathOf, routeOf, Router } from "./handler/router.ts";
+import { agUiApi } from "./handler/routes/ag_ui.ts";
 import { anthropicApi } from "./handler/routes/anthropic.ts";
 import { Models, unknownModel } from "./handler/routes/models.ts";
 import { openaiApi } from "./handler/routes/openai.ts";
@@ -63,6 +64,8 @@ export { chatPage, type ChatPageInput, type ChatPageRequest } from "./handler/pa
 export { referencePage } from "./handler/pages/docs.ts";
 export type { Api, Call, Route, RouteContext } from "./handler/routes/route.ts";
 export type { ModelEntry } from "./handler/routes/models.ts";
+export type { AgUiInput, AgUiRequest, AgUiTool } from "./handler/routes/ag_ui.ts";
+export type { AgUiContext, AgUiMessage } from "./handler/routes/ag_ui_messages.ts";
 export type {
   AnthropicInput,
   AnthropicTool,
@@ -81,7 +84,14 @@ export type { HeaderFields } from "./http/response.ts";
 export type { GenerationOptions } from "./pipeline/generation.ts";
 
 /** The APIs that every handler serves. */
-const APIS: readonly Api[] = [streamingApi, openaiApi, anthropicApi, uiMessageApi, serviceApi];
+const APIS: readonly Api[] = [
+  streamingApi,
+  openaiApi,
+  anthropicApi,
+  uiMessageApi,
+  agUiApi,
+  serviceApi,
+];
 
 /** What Claude Code asks with HEAD, to see whether anybody is there. */
 const PROBES: readonly string[] = ["/", "/api/hello"];

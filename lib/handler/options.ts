@@ -10,6 +10,7 @@ import type { Source } from "../pipeline/pump.ts";
 import { type AccessOptions, isOrigin } from "./access.ts";
 import { BODY_LIMITS, type BodyLimits } from "./body.ts";
 import { isStandardSchema, type OutputOf, type StandardSchema } from "./input.ts";
+import type { AgUiInput } from "./routes/ag_ui.ts";
 import type { AnthropicInput } from "./routes/anthropic_request.ts";
 import type { ChatPageInput } from "./pages/chat.ts";
 import type { CountTokens } from "./routes/count_tokens.ts";
@@ -28,7 +29,12 @@ export interface HandlerLimits extends BodyLimits, StreamLimits {}
  * of the chat completions API, and `query`, the text of the user's last message. `api` names the
  * route's API, and `body` is the request's body in that API's own shape.
  */
-export type ChatRouteInput = OpenAIInput | AnthropicInput | UIMessageInput | ChatPageInput;
+export type ChatRouteInput =
+  | OpenAIInput
+  | AnthropicInput
+  | UIMessageInput
+  | AgUiInput
+  | ChatPageInput;
 
 /**
  * What a source gets as `input` without a schema: always `query`, and under the chat routes all of

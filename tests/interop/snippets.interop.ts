@@ -29,6 +29,13 @@ const messages = [{ role: "user", content: QUERY }];
 const CASES: [client: string, path: string, body: Record<string, unknown>][] = [
   ["openai", "/v1/chat/completions", { model: "spillway", messages, stream: true }],
   ["openai", "/v1/chat/completions", { model: "spillway", messages }],
+  ["HttpAgent", "/ag-ui", {
+    threadId: "t",
+    runId: "r",
+    messages: [{ id: "1", ...messages[0] }],
+    forwardedProps: { temperature: 0.5 },
+    stream: true,
+  }],
   ["Anthropic", "/v1/messages", { model: "spillway", max_tokens: 99, messages, stream: true }],
 ];
 

@@ -5,6 +5,7 @@
 import { jsonResponse } from "../../http/response.ts";
 import { checkOptionNames } from "../../option_names.ts";
 import type { Api, RouteContext } from "../routes/route.ts";
+import { agUiOperations } from "./ag_ui.ts";
 import { anthropicOperations } from "./anthropic.ts";
 import { type ApiInfo, openApiDocument } from "./document.ts";
 import { openaiOperations } from "./openai.ts";
@@ -20,6 +21,7 @@ export const OPERATIONS: Operations = {
   ...openaiOperations,
   ...anthropicOperations,
   ...uiMessageOperations,
+  ...agUiOperations,
   ...serviceOperations,
   ...pageOperations,
 };

@@ -101,7 +101,7 @@ export interface RouteContext {
   /** Joins or resumes a stream. */
   resume(
     call: Call,
-    which: { streamId: string } | { chatId: string } | { runId: string },
+    which: { streamId: string } | { chatId: string } | { runId: string; format?: string },
   ): Promise<Response>;
   /** Stops the generation of a stream. */
   stop(call: Call, streamId: string): Promise<Response>;

@@ -36,6 +36,11 @@ export interface StreamRoute<Body> extends BodyRoute<Body> {
   format?(body: Body): Format;
   /** The name of that format, against which a resumed stream is checked. */
   readonly formatName?: string;
+  /**
+   * Whether its clients send `X-Run-Id` with every request, for servers that keep streams. Without a
+   * log it means nothing then, in place of an error.
+   */
+  readonly isAlwaysNamed?: boolean;
   /** The id of the chat, if the request has one. */
   chatId?(body: Body): string | undefined;
 }
