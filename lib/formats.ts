@@ -3,6 +3,8 @@
  *
  * @module
  */
+export { agUiFormat } from "./formats/ag_ui.ts";
+export type { AgUiFormat, AgUiFormatOptions } from "./formats/ag_ui.ts";
 export { anthropicFormat } from "./formats/anthropic.ts";
 export type { AnthropicFormat, AnthropicFormatOptions } from "./formats/anthropic.ts";
 export { commentHeartbeat, eventStreamFormat } from "./formats/format.ts";

@@ -17,6 +17,7 @@ import {
   type InputFrom,
 } from "./handler/options.ts";
 import { allowOf, MethodNotAllowed, pathOf, routeOf, Router } from "./handler/router.ts";
+import { agUiApi } from "./handler/routes/ag_ui.ts";
 import { anthropicApi } from "./handler/routes/anthropic.ts";
 import { Models, unknownModel } from "./handler/routes/models.ts";
 import { openaiApi } from "./handler/routes/openai.ts";
@@ -64,6 +65,8 @@ export { chatPage, type ChatPageInput, type ChatPageRequest } from "./handler/pa
 export { referencePage } from "./handler/pages/docs.ts";
 export type { Api, Call, Route, RouteContext } from "./handler/routes/route.ts";
 export type { ModelEntry } from "./handler/routes/models.ts";
+export type { AgUiInput, AgUiRequest, AgUiTool } from "./handler/routes/ag_ui.ts";
+export type { AgUiContext, AgUiMessage } from "./handler/routes/ag_ui_messages.ts";
 export type {
   AnthropicInput,
   AnthropicTool,
@@ -90,6 +93,7 @@ const APIS: readonly Api[] = [
   responsesApi,
   anthropicApi,
   uiMessageApi,
+  agUiApi,
   serviceApi,
 ];
 

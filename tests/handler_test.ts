@@ -308,6 +308,7 @@ const STREAMS: [path: string, body: unknown, shape: string][] = [
     { messages: [{ role: "user", parts: [{ type: "text", text: "a" }] }] },
     "problem 503",
   ],
+  ["/ag-ui", { threadId: "t", runId: "r", messages: [] }, "problem 503"],
 ];
 
 function send(handler: Handler, path: string, body: unknown): Promise<Response> {

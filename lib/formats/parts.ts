@@ -179,6 +179,11 @@ export abstract class BlockFramer extends PartFramer {
     for (const call of this.#openCalls) this.#endCall(out, call);
   }
 
+  /** Ends a call whose result is there, however many arguments it has. */
+  protected endCall(out: EventSink, id: string): void {
+    for (const call of this.#openCalls) if (call.id === id) this.#endCall(out, call);
+  }
+
   #endCall(out: EventSink, call: ToolCall): void {
     this.#openCalls.delete(call);
     this.callEnded(out, call, inputOf(call));

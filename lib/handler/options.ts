@@ -10,6 +10,7 @@ import type { Source } from "../pipeline/pump.ts";
 import { type AccessOptions, isOrigin } from "./access.ts";
 import { BODY_LIMITS, type BodyLimits } from "./body.ts";
 import { isStandardSchema, type OutputOf, type StandardSchema } from "./input.ts";
+import type { AgUiInput } from "./routes/ag_ui.ts";
 import type { AnthropicInput } from "./routes/anthropic_request.ts";
 import type { ChatPageInput } from "./pages/chat.ts";
 import type { CountTokens } from "./routes/count_tokens.ts";
@@ -34,6 +35,7 @@ export type ChatRouteInput =
   | ResponsesInput
   | AnthropicInput
   | UIMessageInput
+  | AgUiInput
   | ChatPageInput;
 
 /**

@@ -82,7 +82,8 @@ export class Streams {
       return await this.#resume(call, definedOf({ format: route.formatName }), kindOf(route));
     }
     const runId = call.request.headers.get("x-run-id");
-    if (runId !== null) return await this.#run(call, route, runId);
+    const isNamed = runId !== null && !(route.isAlwaysNamed && this.#log === undefined);
+    if (isNamed) return await this.#run(call, route, runId);
     const { admission } = this.#init;
     const { owner } = call;
     admission.checkBegin(owner);

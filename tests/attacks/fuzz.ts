@@ -158,6 +158,8 @@ async function request(chance: Chance): Promise<void> {
     "/v1/messages/count_tokens",
     "/api/chat",
     "/api/chat/a/stream",
+    "/ag-ui",
+    "/ag-ui?offset=-1&runId=a",
     "/",
     "/docs",
     "/openapi.json",

@@ -108,6 +108,7 @@ const ROUTES: Readonly<Record<string, Partial<Record<string, number>>>> = {
   "/v1/messages/count_tokens": { POST: 400 },
   "/api/chat": { POST: 400 },
   "/api/chat/a/stream": { GET: 204, HEAD: 204 },
+  "/ag-ui": { GET: 400, HEAD: 400, POST: 400 },
   "/metrics": { GET: 200, HEAD: 200 },
   "/health": { GET: 200, HEAD: 200 },
   "/openapi.json": { GET: 200, HEAD: 200 },
@@ -930,6 +931,28 @@ add(
   ),
   422,
 );
+for (
+  const [what, body] of [
+    ["without a run", '{"threadId":"a","messages":[]}'],
+    ["with messages that are an object", '{"threadId":"a","runId":"b","messages":{}}'],
+    ["with a role that nobody knows", '{"threadId":"a","runId":"b","messages":[{"role":"a"}]}'],
+    [
+      "with a call without a name",
+      '{"threadId":"a","runId":"b","messages":[{"role":"assistant","toolCalls":[{"id":"a","function":{}}]}]}',
+    ],
+    [
+      "with a result without a call",
+      '{"threadId":"a","runId":"b","messages":[{"role":"tool","content":"a"}]}',
+    ],
+    [
+      "with a setting that is out of bounds",
+      '{"threadId":"a","runId":"b","messages":[],"forwardedProps":{"temperature":9}}',
+    ],
+  ] as const
+) add(`AG-UI's ${what}`, chat("/ag-ui", body), 422);
+add("AG-UI's run by another offset", at(`/ag-ui?offset=5&runId=${"a".repeat(22)}`), 400);
+add("AG-UI's run that nobody has begun", at(`/ag-ui?offset=-1&runId=${"a".repeat(22)}`), 404);
+add("AG-UI's run by a short name", at("/ag-ui?offset=-1&runId=a"), 400);
 
 // ---------------------------------------------------------------------------------------------
 group = "ids";

@@ -164,6 +164,9 @@ for (
     ["/streaming", "model", 422],
     ["/api/chat", "id", 422],
     ["/api/chat", "messageId", 422],
+    ["/ag-ui", "threadId", 422],
+    ["/ag-ui", "runId", 422],
+    ["/ag-ui", "parentRunId", 422],
   ] as const
 ) {
   test(`${name} of ${path} has 1000 characters at most`, async () => {
@@ -172,7 +175,8 @@ for (
       const messages = path === "/api/chat"
         ? [{ role: "user", parts: [{ type: "text", text: "a" }] }]
         : [{ role: "user", content: "a" }];
-      const body = { query: "", model: "a", max_tokens: 1, messages, [name]: "n".repeat(length) };
+      const given = { query: "", model: "a", max_tokens: 1, threadId: "t", runId: "r", messages };
+      const body = { ...given, [name]: "n".repeat(length) };
       return post(handler, path, body);
     };
     const longest = await ask(1000);

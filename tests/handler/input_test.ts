@@ -260,6 +260,7 @@ const CHATS: Record<string, object> = {
   "/v1/chat/completions": { model: "m", messages: [{ role: "user", content: "hello" }] },
   "/v1/messages": { model: "m", max_tokens: 5, messages: [{ role: "user", content: "hello" }] },
   "/api/chat": { messages: [{ role: "user", parts: [{ type: "text", text: "hello" }] }] },
+  "/ag-ui": { threadId: "t", runId: "r", messages: [{ role: "user", content: "hello" }] },
   "/": { messages: [{ role: "user", content: "hello" }] },
 };
 

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import test, { after, before, beforeEach } from "node:test";
 import type { Client } from "./client.ts";
+import { clients as agUi } from "./clients/ag_ui.ts";
 import { clients as ai } from "./clients/ai.ts";
 import { clients as anthropic } from "./clients/anthropic.ts";
 import { clients as curl } from "./clients/curl.ts";
@@ -34,6 +35,7 @@ const CLIENTS = [
   ...responses,
   ...anthropic,
   ...ai,
+  ...agUi,
   ...langchain,
   ...eventsource,
   ...fetches,

@@ -31,6 +31,13 @@ const CASES: [client: string, path: string, body: Record<string, unknown>][] = [
   ["openai", "/v1/chat/completions", { model: "spillway", messages }],
   ["openai", "/v1/responses", { model: "spillway", input: QUERY, stream: true }],
   ["openai", "/v1/responses", { model: "spillway", input: QUERY }],
+  ["HttpAgent", "/ag-ui", {
+    threadId: "t",
+    runId: "r",
+    messages: [{ id: "1", ...messages[0] }],
+    forwardedProps: { temperature: 0.5 },
+    stream: true,
+  }],
   ["Anthropic", "/v1/messages", { model: "spillway", max_tokens: 99, messages, stream: true }],
 ];
 

@@ -272,6 +272,23 @@ data: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}
       "data: DONE\n\n",
     ],
   },
+  "/ag-ui": {
+    good: [
+      '{"type":"RUN_STARTED","threadId":"t","runId":"r","protocolVersion":"1.0"}',
+      '{"type":"TEXT_MESSAGE_START","messageId":"m","role":"assistant"}',
+      '{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"Hel"}',
+      '{"type":"TEXT_MESSAGE_END","messageId":"m"}',
+      '{"type":"CUSTOM","name":"note","value":{"a":1}}',
+      '{"type":"STATE_DELTA","delta":[]}',
+      '{"type":"RUN_ERROR","message":"The source failed","code":"internal"}',
+      '{"type":"RUN_FINISHED","threadId":"t","runId":"r","outcome":{"type":"success"}}',
+    ].map((data) => `data: ${data}\n\n`).join(""),
+    bad: [
+      'data: {"type":"TEXT_MESSAGE_CONTENT","messageId":"m"}\n\n',
+      'data: {"messageId":"m"}\n\n',
+      "data: [DONE]\n\n",
+    ],
+  },
 };
 
 for (const [path, { good, bad }] of Object.entries(FOREIGN)) {
@@ -305,6 +322,11 @@ const ASKED: Record<string, (content: string) => unknown> = {
   "/api/chat": (text) => ({
     id: "c",
     messages: [{ role: "user", parts: [{ type: "text", text }] }],
+  }),
+  "/ag-ui": (content) => ({
+    threadId: "t",
+    runId: "r",
+    messages: [{ id: "1", role: "user", content }],
   }),
 };
 const CHAT_ITEMS: Item[] = [

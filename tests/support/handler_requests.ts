@@ -224,6 +224,13 @@ export const ROUTES: readonly StreamingRoute[] = [
     textOf: (data) => data === "[DONE]" ? "" : JSON.parse(data).delta,
     shape: "problem",
   },
+  {
+    path: "/ag-ui",
+    body: { threadId: "thread-1", runId: "run-1", messages },
+    format: "ag-ui",
+    textOf: (data) => JSON.parse(data).delta,
+    shape: "problem",
+  },
 ];
 
 /** The code of a refusal, after a look at its shape; `undefined` where its API has no codes. */

@@ -9,20 +9,21 @@ import {
   sse,
   uiMessageFormat,
 } from "spillway";
-import { type End, eventFrame, eventStreamFormat, type Framer } from "spillway/formats";
+import { agUiFormat, type End, eventFrame, eventStreamFormat, type Framer } from "spillway/formats";
 import { holds, type Same } from "./same.ts";
 
 declare const request: Request;
 declare const body: ReadableStream<Uint8Array<ArrayBuffer>>;
 
 for (const format of ["json", "text", "plain", "ndjson"] as const) sse(request, "a", { format });
-for (const format of [openaiFormat, anthropicFormat, uiMessageFormat]) {
+for (const format of [openaiFormat, anthropicFormat, uiMessageFormat, agUiFormat]) {
   sse(request, "a", { format });
 }
 holds<Same<ReturnType<typeof openaiFormat.with>, Format>>();
 sse(request, "a", { format: openaiFormat.with({ model: "m", includeUsage: true }) });
 sse(request, "a", { format: anthropicFormat.with({ model: "m", buffered: true }) });
 sse(request, "a", { format: uiMessageFormat.with({ messageId: "m" }) });
+sse(request, "a", { format: agUiFormat.with({ threadId: "t", runId: "r" }) });
 
 // A format of one's own gets each item as it is.
 const own: Format = {

@@ -5,6 +5,7 @@
 import { jsonResponse } from "../../http/response.ts";
 import { checkOptionNames } from "../../option_names.ts";
 import type { Api, RouteContext } from "../routes/route.ts";
+import { agUiOperations } from "./ag_ui.ts";
 import { anthropicOperations } from "./anthropic.ts";
 import { type ApiInfo, openApiDocument } from "./document.ts";
 import { openaiOperations } from "./openai.ts";
@@ -22,6 +23,7 @@ export const OPERATIONS: Operations = {
   ...responsesOperations,
   ...anthropicOperations,
   ...uiMessageOperations,
+  ...agUiOperations,
   ...serviceOperations,
   ...pageOperations,
 };

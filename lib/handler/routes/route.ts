@@ -102,7 +102,7 @@ export interface RouteContext {
   /** Joins or resumes a stream. */
   resume(
     call: Call,
-    which: { streamId: string } | { chatId: string } | { runId: string },
+    which: { streamId: string } | { chatId: string } | { runId: string; format?: string },
   ): Promise<Response>;
   /**
    * Resumes a stream of one format after the event with a number.

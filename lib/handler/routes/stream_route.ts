@@ -38,6 +38,11 @@ export interface StreamRoute<Body> extends BodyRoute<Body> {
   readonly formatName?: string;
   /** Whether the generation runs to its end without readers, for which there has to be a log. */
   isBackground?(body: Body): boolean;
+  /**
+   * Whether its clients send `X-Run-Id` with every request, for servers that keep streams. Without a
+   * log it means nothing then, in place of an error.
+   */
+  readonly isAlwaysNamed?: boolean;
   /** The id of the chat, if the request has one. */
   chatId?(body: Body): string | undefined;
 }

@@ -151,6 +151,11 @@ for (const route of ROUTES) {
       openai: ['"finish_reason":"stop"', "[DONE]"],
       anthropic: ['"stop_reason":"end_turn"', '{"type":"message_stop"}'],
       "ui-message": ['{"type":"abort"', "[DONE]"],
+      "ag-ui": [
+        '{"type":"TEXT_MESSAGE_END"',
+        '{"type":"RUN_FINISHED","threadId":"thread-1","runId":"run-1",' +
+        '"outcome":{"type":"cancelled"},"metadata":{"tanstack":{"finishReason":"stop"}}}',
+      ],
     };
     const [before, last] = ends[format]!;
     for (const { blocks, end } of readers) {

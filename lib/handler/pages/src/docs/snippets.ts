@@ -28,6 +28,7 @@ export function snippetsOf(request: Asked): Record<string, string> {
   if (path === "/v1/responses") all.openai = responses(asked, value);
   if (path === "/v1/messages") all.Anthropic = anthropic(asked, value);
   if (path === "/api/chat") all.useChat = useChat(asked, value);
+  if (path === "/ag-ui" && asked.body) all.HttpAgent = httpAgent(asked, value);
   return { ...all, Python: python(asked) };
 }
 
@@ -185,6 +186,23 @@ function useChat(asked: Asked, value: unknown): string {
     "  const answer = messages.at(-1)?.parts.map((part) => part.text);",
     "  return <button onClick={ask}>Ask: {answer}</button>;",
     "}",
+  );
+}
+
+function httpAgent(asked: Asked, body: unknown): string {
+  const { messages = [], forwardedProps } = body as Record<string, unknown>;
+  const { Authorization } = asked.headers;
+  const headers = Authorization ? ', headers: { Authorization: "Bearer " + apiKey }' : "";
+  const given = forwardedProps ? "{ forwardedProps: " + pretty(forwardedProps) + " }, " : "{}, ";
+  return lines(
+    'import { HttpAgent } from "@ag-ui/client";',
+    "",
+    declared(asked),
+    "const agent = new HttpAgent({ url: " + json(asked.url) + headers + " });",
+    "agent.setMessages(" + pretty(messages) + ");",
+    "await agent.runAgent(" + given + "{",
+    "  onTextMessageContentEvent: ({ event }) => console.log(event.delta),",
+    "});",
   );
 }
 

@@ -164,6 +164,12 @@ test("each route has the clients that speak it", () => {
     "useChat",
     "Python",
   ]);
+  assert.deepEqual(clients("/ag-ui"), [
+    "curl",
+    "fetch",
+    "HttpAgent",
+    "Python",
+  ]);
 });
 
 test("a body in the midst of being typed breaks no snippet", () => {
@@ -173,6 +179,7 @@ test("a body in the midst of being typed breaks no snippet", () => {
       "/v1/chat/completions",
       "/v1/messages",
       "/api/chat",
+      "/ag-ui",
     ]
   ) {
     for (

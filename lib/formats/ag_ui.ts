@@ -1,0 +1,336 @@
+/** AG-UI 1.0, for CopilotKit and other clients of that protocol, and for TanStack AI's. */
+import type { Problem } from "../error.ts";
+import { checkOptionNames } from "../option_names.ts";
+import { eventFrame } from "../sse/encode.ts";
+import type { Frame } from "../sse/utf8.ts";
+import { isObject, parseJson } from "../values.ts";
+import { type FinishKind, finishKind, sentenceOf, type Usage, usageOf } from "./finish.ts";
+import {
+  type End,
+  type EventSink,
+  eventStreamFormat,
+  type Format,
+  type FormatContext,
+} from "./format.ts";
+import { BlockFramer, type BlockKind } from "./parts.ts";
+import type { ToolCall } from "./tool_calls.ts";
+
+/** Options of {@linkcode agUiFormat}. */
+export interface AgUiFormatOptions {
+  /** The id of the conversation, as the client has sent it. @default {the stream id} */
+  threadId?: string;
+  /** The id of the run, as the client has sent it. @default {the stream id} */
+  runId?: string;
+  /** The id of the run that this one continues, if the client has sent one. */
+  parentRunId?: string;
+  /** The model's name, for the usage and for TanStack AI. */
+  model?: string;
+}
+
+/** The type of {@linkcode agUiFormat}: a format with a method that makes variants of it. */
+export interface AgUiFormat extends Format {
+  /**
+   * Returns a variant of the format with these options.
+   *
+   * @throws {TypeError} If an option is not a string.
+   */
+  with(options: AgUiFormatOptions): Format;
+}
+
+/** Events of the protocol that an item may be, as its name says. The framer writes all others. */
+const OWN_EVENTS: ReadonlySet<string | undefined> = new Set([
+  "STATE_SNAPSHOT",
+  "STATE_DELTA",
+  "MESSAGES_SNAPSHOT",
+  "ACTIVITY_SNAPSHOT",
+  "ACTIVITY_DELTA",
+  "STEP_STARTED",
+  "STEP_FINISHED",
+  "SUBAGENT_STARTED",
+  "SUBAGENT_FINISHED",
+  "SUBAGENT_ERROR",
+  "RAW",
+  "CUSTOM",
+]);
+
+class RunFramer extends BlockFramer {
+  readonly #options: AgUiFormatOptions;
+  readonly #context: FormatContext;
+  /** Number of messages so far. */
+  #messages = 0;
+  /** The assistant's message that a call belongs to. */
+  #message: string | undefined;
+  /** The latest message of reasoning. */
+  #reasoning: string | undefined;
+  /** The ids of the calls whose results the source has given. */
+  readonly #answered = new Set<string | undefined>();
+  /** What ends each step and subagent that the source has begun. */
+  readonly #begun = new Map<string, object>();
+  #isStopped = false;
+
+  constructor(options: AgUiFormatOptions, context: FormatContext) {
+    super(`call_${context.streamId}`);
+    this.#options = options;
+    this.#context = context;
+  }
+
+  start(out: EventSink): void {
+    const { parentRunId } = this.#options;
+    write(out, "RUN_STARTED", { ...this.#run, protocolVersion: "1.0", parentRunId });
+  }
+
+  protected blockBegan(out: EventSink, kind: BlockKind): Frame {
+    // A second text would be joined to the first one, whatever came between them.
+    const messageId = this.#nextMessage();
+    const isText = kind === "text";
+    this.#message = isText ? messageId : undefined;
+    if (isText) write(out, "TEXT_MESSAGE_START", { messageId, role: "assistant" });
+    else {
+      this.#reasoning = messageId;
+      write(out, "REASONING_START", { messageId });
+      write(out, "REASONING_MESSAGE_START", { messageId, role: "reasoning" });
+    }
+    const type = isText ? "TEXT_MESSAGE_CONTENT" : "REASONING_MESSAGE_CONTENT";
+    return eventFrame(undefined, `{"type":"${type}","messageId":"${messageId}","delta":"`, '"}');
+  }
+
+  protected blockEnded(out: EventSink, kind: BlockKind): void {
+    if (kind === "text") return write(out, "TEXT_MESSAGE_END", { messageId: this.#message });
+    const messageId = this.#reasoning;
+    write(out, "REASONING_MESSAGE_END", { messageId });
+    write(out, "REASONING_END", { messageId });
+  }
+
+  override structured(
+    out: EventSink,
+    event: string | undefined,
+    json: string,
+    data: unknown,
+  ): void {
+    super.structured(out, event, json, data);
+    const { signature } = Object(data);
+    if (event !== "reasoning" || typeof signature !== "string") return;
+    // A signature without reasoning has nothing to belong to.
+    const entityId = this.#reasoning;
+    if (entityId === undefined) return;
+    const subtype = "message";
+    write(out, "REASONING_ENCRYPTED_VALUE", { subtype, entityId, encryptedValue: signature });
+  }
+
+  protected callOpened(out: EventSink, call: ToolCall): void {
+    const parentMessageId = this.#message ??= this.#nextMessage();
+    const fields = { toolCallId: call.id, toolCallName: call.name, parentMessageId };
+    write(out, "TOOL_CALL_START", { ...fields, metadata: membersOf(call) });
+  }
+
+  protected argumentsWent(out: EventSink, { id }: ToolCall, delta: string): void {
+    if (!this.#answered.has(id)) write(out, "TOOL_CALL_ARGS", { toolCallId: id, delta });
+  }
+
+  protected callEnded(out: EventSink, call: ToolCall, json: string | undefined): void {
+    // Clients parse the arguments, also those of a call that has none. A stopped call is not made whole.
+    const isEmpty = call.arguments.trim() === "" && !this.#isStopped;
+    if (isEmpty && json !== undefined) this.argumentsWent(out, call, json);
+    write(out, "TOOL_CALL_END", { toolCallId: call.id, metadata: membersOf(call) });
+  }
+
+  /** Writes a note beside the open text: a note in mid-sentence must not make two messages. */
+  protected override other(
+    out: EventSink,
+    event: string | undefined,
+    json: string,
+    data: unknown,
+  ): void {
+    if (event === "tool_result" && this.#result(out, data)) return;
+    if (OWN_EVENTS.has(event) && isObject(data) && !Array.isArray(data)) {
+      this.#follow(event!, data);
+      // The type stands last: of two members with one name the last one counts.
+      const members = json === "{}" ? "{" : `${json.slice(0, -1)},`;
+      out.data(`${members}"type":"${event}"}`);
+    } else custom(out, event ?? "item", json);
+  }
+
+  /** Writes what a tool has returned. Returns whether the data says that. */
+  #result(out: EventSink, data: unknown): boolean {
+    const { id, output, error } = Object(data);
+    if (typeof id !== "string") return false;
+    this.turn(out);
+    this.endCall(out, id);
+    this.keep(id.length);
+    this.#answered.add(id);
+    this.#message = undefined;
+    write(out, "TOOL_CALL_RESULT", {
+      messageId: this.#nextMessage(),
+      toolCallId: id,
+      role: "tool",
+      content: textOf(error ?? output),
+      metadata: error == null ? undefined : { tanstack: { state: "output-error" } },
+    });
+    return true;
+  }
+
+  /** Keeps what the source has begun: a run must not end before it. */
+  #follow(event: string, data: object): void {
+    const [what, verb] = event.split("_");
+    if (what !== "STEP" && what !== "SUBAGENT") return;
+    const { stepName, subagentRunId } = data as Record<string, unknown>;
+    const key = JSON.stringify([what, stepName, subagentRunId]);
+    if (verb === "STARTED") {
+      this.keep(2 * key.length);
+      this.#begun.set(key, { type: `${what}_FINISHED`, stepName, subagentRunId });
+    } else this.#begun.delete(key);
+  }
+
+  protected finish(out: EventSink, end: End): void {
+    this.#isStopped = end.reason === "cancelled";
+    const pending = this.calls.filter(({ id }) => !this.#answered.has(id));
+    const kind = finishKind(end, pending.length > 0, this.hasRefused);
+    this.endAll(out);
+    for (const closing of [...this.#begun.values()].reverse()) out.data(JSON.stringify(closing));
+    if (!this.#isStopped && isResumer(this.#context)) {
+      for (const call of pending) {
+        offer(out, call);
+      }
+    }
+    write(out, "RUN_FINISHED", {
+      ...this.#run,
+      outcome: this.#isStopped
+        ? { type: "cancelled" }
+        : { type: "success", ...pending.length > 0 && { pendingToolCallIds: idsOf(pending) } },
+      usage: end.usage && [{ model: this.#options.model, ...tokensOf(usageOf(end)) }],
+      metadata: this.#metadata(FINISH_REASONS[kind]),
+    });
+  }
+
+  fail(out: EventSink, problem: Problem): void {
+    // It reads an end without its event as a cut, and comes back. Others would take it for a success.
+    if (problem.resume && isResumer(this.#context)) return;
+    const metadata = this.#metadata();
+    write(out, "RUN_ERROR", { message: sentenceOf(problem), code: problem.code, metadata });
+  }
+
+  get #run() {
+    const { threadId = this.#context.streamId, runId = this.#context.streamId } = this.#options;
+    return { threadId, runId };
+  }
+
+  /** What TanStack AI reads. */
+  #metadata(finishReason?: string): object {
+    const { runId, threadId, model } = this.#options;
+    return { tanstack: finishReason ? { finishReason, model } : { runId, threadId, model } };
+  }
+
+  #nextMessage(): string {
+    return `${this.#context.streamId}-${++this.#messages}`;
+  }
+}
+
+const FINISH_REASONS: Readonly<Record<FinishKind, string>> = {
+  stop: "stop",
+  length: "length",
+  tool_calls: "tool_calls",
+  content_filter: "content_filter",
+  other: "stop",
+};
+
+/** Writes an event; fields that are `undefined` are left out. */
+function write(out: EventSink, type: string, fields: object): void {
+  out.data(JSON.stringify({ type, ...fields }));
+}
+
+function custom(out: EventSink, name: string, json: string): void {
+  out.data(`{"type":"CUSTOM","name":${JSON.stringify(name)},"value":${json}}`);
+}
+
+/** Hands a call to the client: TanStack AI runs a tool of the page when this event names it. */
+function offer(out: EventSink, { id, name, arguments: text }: ToolCall): void {
+  const input = text.trim() === "" ? {} : parseJson(text);
+  if (input === undefined) return;
+  custom(out, "tool-input-available", JSON.stringify({ toolCallId: id, toolName: name, input }));
+}
+
+/** Whether the client is TanStack AI's, which comes back by itself. */
+function isResumer({ request: { method, headers } }: FormatContext): boolean {
+  return method === "GET" || headers.has("x-run-id") || headers.has("last-event-id");
+}
+
+/** Members of a call that have no name here: a client returns a call with its metadata. */
+function membersOf({ extra }: ToolCall): object | undefined {
+  return extra && { spillway: extra };
+}
+
+function idsOf(calls: readonly ToolCall[]): (string | undefined)[] {
+  return calls.map(({ id }) => id);
+}
+
+function textOf(output: unknown): string {
+  return typeof output === "string" ? output : JSON.stringify(output) ?? "";
+}
+
+/** The usage by the protocol's names; it takes whole numbers alone. */
+function tokensOf(usage: Usage): object {
+  return Object.fromEntries(
+    Object.entries({
+      inputTokens: usage.input,
+      outputTokens: usage.output,
+      totalTokens: usage.total,
+      reasoningTokens: usage.reasoning,
+      cachedInputTokens: usage.cacheRead,
+      cacheWriteInputTokens: usage.cacheWritten,
+    }).filter(([, tokens]) => Number.isSafeInteger(tokens)),
+  );
+}
+
+const OPTIONS: Record<keyof AgUiFormatOptions, true> = {
+  threadId: true,
+  runId: true,
+  parentRunId: true,
+  model: true,
+};
+
+function variant(options: AgUiFormatOptions = {}): Format {
+  checkOptionNames("Cannot make the format", options, Object.keys(OPTIONS));
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || typeof value === "string") continue;
+    throw new TypeError(`Cannot make the format: ${name} is a ${typeof value}, not a string`);
+  }
+  return {
+    ...eventStreamFormat,
+    name: "ag-ui",
+    lossless: true,
+    open: (context) => new RunFramer(options, context),
+  };
+}
+
+/**
+ * AG-UI 1.0, as CopilotKit's `HttpAgent` and TanStack AI's client read it: `RUN_STARTED`, the
+ * messages, `RUN_FINISHED`. A stopped generation ends with the outcome `cancelled`, a failed one in
+ * `RUN_ERROR` with its public title and detail. An error response before the headers is a problem
+ * object.
+ *
+ * Text and reasoning become messages, and each text after another part a message of its own.
+ * `tool_call` items become tool calls, of which up to 16 MiB are kept, and `tool_result` items their
+ * results. A refusal is text, and the finish reason `content_filter`. Data whose event name is one of
+ * the protocol's, such as `STATE_DELTA` or `STEP_STARTED`, is that event, and what is begun so is
+ * ended at the latest with the run. Any other structured item becomes a `CUSTOM` event with its event
+ * name, or `item` without one. The usage is sent where the source has told it.
+ *
+ * To a client that sends `X-Run-Id`, as TanStack AI's does, each call without a result is offered at
+ * the end by the event with which it runs the page's own tools; and it is not told of a failure that
+ * ends its connection alone, so that it comes back.
+ *
+ * The events that `relay` passes on are read as the items that they stand for.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { sse } from "spillway";
+ * import { agUiFormat } from "spillway/formats";
+ *
+ * const response = await sse(new Request("http://localhost/"), ["Hel", "lo"], {
+ *   format: agUiFormat.with({ threadId: "t1", runId: "r1" }),
+ * });
+ * assert((await response.text()).includes('"delta":"Hel"}'));
+ * ```
+ */
+export const agUiFormat: AgUiFormat = { ...variant(), with: variant };
