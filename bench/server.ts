@@ -97,7 +97,6 @@ function command(
   const file = programOf(subject, checkout);
   switch (subject.runtime) {
     case "bun":
-    case "node":
     case "python":
       return [program, [file]];
     case "node":

@@ -71,7 +71,7 @@ export class EventWriter extends ByteWriter {
   #begin(): void {
     const ids = this.#ids;
     if (ids === undefined) {
-      if (this.#mark !== undefined) this.write(ID, this.#mark);
+      if (this.#mark) this.write(ID, this.#mark);
       return;
     }
     if (!ids.isHidden) {

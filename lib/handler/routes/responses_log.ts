@@ -6,7 +6,7 @@ import { StreamError } from "../../error.ts";
 import { responsesFormat } from "../../formats/responses.ts";
 import { responseId } from "../../formats/responses_object.ts";
 import { replayError } from "../../replay/codes.ts";
-import { decodeEvents } from "../../sse/decode.ts";
+import { decodeEvents } from "../../sse/decode_events.ts";
 import { isObject, parseJson } from "../../values.ts";
 import type { Call, RouteContext } from "./route.ts";
 
