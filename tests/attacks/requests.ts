@@ -952,7 +952,7 @@ for (
 ) add(`AG-UI's ${what}`, chat("/ag-ui", body), 422);
 add("AG-UI's run by another offset", at(`/ag-ui?offset=5&runId=${"a".repeat(22)}`), 400);
 add("AG-UI's run that nobody has begun", at(`/ag-ui?offset=-1&runId=${"a".repeat(22)}`), 404);
-add("AG-UI's run by a short name", at("/ag-ui?offset=-1&runId=a"), 400);
+add("AG-UI's run by what is no name", at("/ag-ui?offset=-1&runId=a%2F"), 400);
 
 // ---------------------------------------------------------------------------------------------
 group = "ids";

@@ -91,8 +91,10 @@ function read(all: ServerSentEvent[]): Run {
       assert.notEqual(delta, "");
       (open.get(call) as { arguments: string }).arguments += delta;
     } else if (type === "TOOL_CALL_END") close(call);
-    else if (type === "TOOL_CALL_RESULT") run.results.push(fields);
-    else if (type === "CUSTOM") run.notes.push([fields.name, fields.value]);
+    else if (type === "TOOL_CALL_RESULT") {
+      assert.ok(!open.has(call), "a call ends before its result");
+      run.results.push(fields);
+    } else if (type === "CUSTOM") run.notes.push([fields.name, fields.value]);
     else if (type === "RUN_FINISHED" || type === "RUN_ERROR") {
       run.end = { type, ...fields };
       assert.ok(type === "RUN_ERROR" || open.size === 0, [...open.keys()].join());

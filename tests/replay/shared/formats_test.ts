@@ -1,5 +1,6 @@
 /** Streams of another process in any format: who knows it, and how heartbeats and failures are written here. */
 import assert from "node:assert/strict";
+import { agUiFormat } from "../../../lib/formats/ag_ui.ts";
 import { jsonFormat, textFormat } from "../../../lib/formats/events.ts";
 import { anthropicFormat, type Format, openaiFormat, sse, uiMessageFormat } from "../../../mod.ts";
 import { Reading, same } from "../../support/event_reader.ts";
@@ -98,6 +99,7 @@ const failing: [Format, ending: RegExp][] = [
   [openaiFormat, /data: {"error":.*\n\n/],
   [anthropicFormat, /event: error\ndata: .*\n\n$/],
   [uiMessageFormat, /data: {"type":"error".*\n\n.*data: \[DONE\]\n\n$/s],
+  [agUiFormat, /data: {"type":"RUN_ERROR",.*"code":"producer_lost",.*\n\n$/],
   [twofold, /event: failed\ndata: producer_lost after \d+ of .*\n\n.*\ndata: \[DONE\]\n\n$/],
 ];
 
@@ -206,3 +208,21 @@ fakeTest(
     await one.stop(first.streamId);
   },
 );
+
+fakeTest("AG-UI: what ends this connection alone is no end of the run", async (site) => {
+  const [one, other] = site.machines();
+  const first = await started(site, one, agUiFormat);
+  const formats = [agUiFormat];
+  const reader = await other.join(first.streamId, undefined, { formats });
+  await reader.until(() => reader.body.length > 300);
+  await other.log.close();
+  await reader.rest();
+  assert.equal(reader.end, "whole");
+  assert.doesNotMatch(reader.body, /RUN_ERROR|RUN_FINISHED/);
+  const rest = await one.join(first.streamId, reader.blocks.length, { formats });
+  await one.stop(first.streamId);
+  await Promise.all([first.rest(), rest.rest()]);
+  const all = [...reader.blocks, ...rest.blocks].map(({ text }) => text).join("");
+  same(quiet(all), quiet(first.blocks.map(({ text }) => text).join("")));
+  assert.match(all, /"outcome":{"type":"cancelled"}/);
+});
