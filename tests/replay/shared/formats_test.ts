@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { agUiFormat } from "../../../lib/formats/ag_ui.ts";
 import { jsonFormat, textFormat } from "../../../lib/formats/events.ts";
+import { responsesFormat } from "../../../lib/formats.ts";
 import { anthropicFormat, type Format, openaiFormat, sse, uiMessageFormat } from "../../../mod.ts";
 import { Reading, same } from "../../support/event_reader.ts";
 import { type FakeMachine, type FakeSite, fakeTest } from "../../support/fake_machines.ts";
@@ -145,6 +146,19 @@ fakeTest("a format without ids gets the same answer again", async (site) => {
     const again = await (await other.join(streamId, undefined, { formats }, method)).rest();
     same(again.body, quiet(reader.body));
   }
+});
+
+fakeTest("a response is looked at by another process, and dropped for all", async (site) => {
+  const [one, other] = site.machines();
+  const first = await started(site, one, responsesFormat);
+  const { streamId } = first;
+  assert.equal((await other.log.look(streamId, undefined))?.phase, "live");
+  assert.equal(await other.log.look(streamId, "ann"), undefined);
+  assert.equal(await other.log.forget(streamId, "ann"), false);
+  assert.equal(await other.log.forget(streamId, undefined), true);
+  await first.rest();
+  assert.match(first.body, /"status":"cancelled".*\n\ndata: \[DONE\]\n\n$/);
+  assert.equal(await other.log.look(streamId, undefined), undefined);
 });
 
 fakeTest(
