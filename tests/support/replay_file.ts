@@ -1,13 +1,13 @@
-/** Replay files in a folder of their own, which is removed after the tests of a file. */
+/** Replay files in a folder of their own, which is removed when the process ends. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
+import process from "node:process";
 
 const folders: string[] = [];
 let files = 0;
 
-/** A folder that is removed when all tests have run. */
+/** A folder that is removed when the process ends. */
 export function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "spillway-replay-"));
   folders.push(folder);
@@ -21,6 +21,6 @@ export function newFile(): string {
   return join(folder ??= newFolder(), `${files++}.db`);
 }
 
-after(() => {
+process.on("exit", () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });

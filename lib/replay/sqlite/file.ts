@@ -21,6 +21,8 @@ export interface FileOptions {
   readonly maxBytes: number;
   /** The time in ms, the same in all processes that share the file. */
   readonly now: () => number;
+  /** Whether a thread makes the checkpoints, as it does unless a test has a time of its own. */
+  readonly hasThread: boolean;
 }
 
 interface Connection {
@@ -28,7 +30,7 @@ interface Connection {
   readonly tables: Tables;
   /** What tells the file from another one that takes its place. */
   readonly parts: string;
-  readonly checkpoints: Checkpoints;
+  readonly checkpoints: Checkpoints | undefined;
 }
 
 /**
@@ -74,7 +76,7 @@ export class ReplayFile {
 
   /** Called after each commit, with about as many bytes as were written. */
   committed(bytes: number): void {
-    this.#open?.checkpoints.committed(bytes);
+    this.#open?.checkpoints?.committed(bytes);
   }
 
   /** What an error means. One that no later call can be spared is thrown by all of them. */
@@ -98,21 +100,21 @@ export class ReplayFile {
     if (open === undefined) return;
     this.#open = undefined;
     open.database.close();
-    await open.checkpoints.close();
+    await open.checkpoints?.close();
   }
 
   #connect(): Connection {
-    const { modules, path, maxBytes, now } = this.#options;
+    const { modules, path, maxBytes, now, hasThread } = this.#options;
     const database = openDatabase(modules, path, maxBytes);
     const tables = new Tables(database, now);
     tables.version();
     this.#lookedMs = now();
-    const checkpoints = new Checkpoints(
-      modules,
-      path,
-      (fault) => this.#untold = this.failed(fault),
-      () => database.exec("pragma wal_autocheckpoint = 256"),
-    );
+    const withoutThread = () => database.exec("pragma wal_autocheckpoint = 256");
+    const onFault = (fault: unknown) => this.#untold = this.failed(fault);
+    const checkpoints = hasThread
+      ? new Checkpoints(modules, path, onFault, withoutThread)
+      : undefined;
+    if (checkpoints === undefined) withoutThread();
     return { database, tables, parts: this.#parts(), checkpoints };
   }
 

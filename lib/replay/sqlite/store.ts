@@ -47,9 +47,11 @@ export class SqliteStore implements EventStore {
 
   /** @throws {TypeError} If this runtime has no `node:sqlite`. */
   constructor(path: string, { maxFileBytes, clock = systemClock }: SqliteStoreOptions) {
-    const now = clock === systemClock ? Date.now : () => Math.round(clock.now());
+    const hasThread = clock === systemClock;
+    const now = hasThread ? Date.now : () => Math.round(clock.now());
     this.#clock = clock;
-    this.#file = new ReplayFile({ modules: loadModules(), path, maxBytes: maxFileBytes, now });
+    const modules = loadModules();
+    this.#file = new ReplayFile({ modules, path, maxBytes: maxFileBytes, now, hasThread });
     this.#writes = new Turns(this.#file, clock, true);
     this.#reads = new Turns(this.#file, clock, false);
     this.#inbox = new Inbox(this.#file, clock);
