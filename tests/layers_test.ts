@@ -48,6 +48,8 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "formats/completion_chunk.ts",
     "formats/delta.ts",
     "formats/tool_calls.ts",
+    "formats/openai_document.ts",
+    "formats/openai_members.ts",
   ],
   sources: [
     "sources/upstream.ts",
