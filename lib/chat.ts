@@ -113,3 +113,18 @@ export function originalOf(
     contents.every((content, at) => content === kept.contents[at]);
   return isSame ? kept.body : undefined;
 }
+
+const thoughts = new WeakMap<ChatMessage, readonly unknown[]>();
+
+/**
+ * Keeps what only the model that has thought it can read of an assistant's message. It is no member of
+ * the message, because upstreams of other APIs reject what they do not know.
+ */
+export function keepThoughts(message: ChatMessage, details: readonly unknown[]): void {
+  thoughts.set(message, details);
+}
+
+/** What was kept with a message, as OpenRouter has it in `reasoning_details`. */
+export function keptThoughts(message: ChatMessage): readonly unknown[] {
+  return thoughts.get(message) ?? [];
+}

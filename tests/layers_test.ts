@@ -52,6 +52,8 @@ const FAMILIES: Readonly<Record<string, readonly string[]>> = {
     "formats/openai_error.ts",
     "formats/responses_items.ts",
     "formats/responses_object.ts",
+    "formats/openai_document.ts",
+    "formats/openai_members.ts",
   ],
   sources: [
     "sources/upstream.ts",

@@ -12,7 +12,7 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
-import { BlockFramer, type BlockKind } from "./parts.ts";
+import { BlockFramer, type BlockKind, type ToolResult } from "./parts.ts";
 import type { ToolCall } from "./tool_calls.ts";
 
 /** Options of {@linkcode agUiFormat}. */
@@ -101,20 +101,9 @@ class RunFramer extends BlockFramer {
     write(out, "REASONING_END", { messageId });
   }
 
-  override structured(
-    out: EventSink,
-    event: string | undefined,
-    json: string,
-    data: unknown,
-  ): void {
-    super.structured(out, event, json, data);
-    const { signature } = Object(data);
-    if (event !== "reasoning" || typeof signature !== "string") return;
-    // A signature without reasoning has nothing to belong to.
+  protected blockSigned(out: EventSink, encryptedValue: string): void {
     const entityId = this.#reasoning;
-    if (entityId === undefined) return;
-    const subtype = "message";
-    write(out, "REASONING_ENCRYPTED_VALUE", { subtype, entityId, encryptedValue: signature });
+    write(out, "REASONING_ENCRYPTED_VALUE", { subtype: "message", entityId, encryptedValue });
   }
 
   protected callOpened(out: EventSink, call: ToolCall): void {
@@ -141,7 +130,6 @@ class RunFramer extends BlockFramer {
     json: string,
     data: unknown,
   ): void {
-    if (event === "tool_result" && this.#result(out, data)) return;
     if (OWN_EVENTS.has(event) && isObject(data) && !Array.isArray(data)) {
       this.#follow(event!, data);
       // The type stands last: of two members with one name the last one counts.
@@ -150,11 +138,9 @@ class RunFramer extends BlockFramer {
     } else custom(out, event ?? "item", json);
   }
 
-  /** Writes what a tool has returned. Returns whether the data says that. */
-  #result(out: EventSink, data: unknown): boolean {
-    const { id, output, error } = Object(data);
-    if (typeof id !== "string") return false;
-    this.turn(out);
+  protected override result(out: EventSink, result: ToolResult): void {
+    const { id, output, error } = result;
+    if (typeof id !== "string") return custom(out, "tool_result", JSON.stringify(result));
     this.endCall(out, id);
     this.keep(id.length);
     this.#answered.add(id);
@@ -166,7 +152,6 @@ class RunFramer extends BlockFramer {
       content: textOf(error ?? output),
       metadata: error == null ? undefined : { tanstack: { state: "output-error" } },
     });
-    return true;
   }
 
   /** Keeps what the source has begun: a run must not end before it. */

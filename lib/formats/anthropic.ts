@@ -9,12 +9,20 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
-import { BlockFramer, type BlockKind, type Extra, inputOf } from "./parts.ts";
+import {
+  BlockFramer,
+  type BlockKind,
+  citedIn,
+  type Extra,
+  inputOf,
+  isOfAnthropic,
+} from "./parts.ts";
 import { eventFrame } from "../sse/encode.ts";
 import type { Frame } from "../sse/utf8.ts";
 import type { ToolCall } from "./tool_calls.ts";
 import { type Part, Transcript } from "./transcript.ts";
 import { checkOptionNames } from "../option_names.ts";
+import { isObject, utf8Length } from "../values.ts";
 
 /** Options of {@linkcode anthropicFormat}. */
 export interface AnthropicFormatOptions {
@@ -44,6 +52,7 @@ class MessageFramer extends BlockFramer {
   #blocks = 0;
   /** The block index of each tool call. */
   readonly #callBlocks: number[] = [];
+  #stopSequence: string | null = null;
 
   constructor(context: FormatContext, model: string) {
     super(`call_${context.streamId}`);
@@ -65,6 +74,29 @@ class MessageFramer extends BlockFramer {
     return eventFrame("content_block_delta", before, '"}}');
   }
 
+  protected blockSigned(out: EventSink, signature: string): void {
+    this.#delta(out, { type: "signature_delta", signature });
+  }
+
+  protected override redacted(out: EventSink, data: string): void {
+    this.#writeBlock(out, { type: "redacted_thinking", data }, []);
+  }
+
+  protected override other(
+    out: EventSink,
+    event: string | undefined,
+    _json: string,
+    data: unknown,
+  ): void {
+    const { content_block: block, content_block_deltas: deltas } = ownOf(event, data);
+    const citation = citationOf(event, data);
+    this.#stopSequence ??= stopSequenceOf(event, data);
+    if (citation !== undefined) {
+      this.beginText(out);
+      this.#delta(out, { type: "citations_delta", citation });
+    } else if (block !== undefined) this.#writeBlock(out, block, deltas);
+  }
+
   protected blockEnded(out: EventSink): void {
     write(out, "content_block_stop", { index: this.#blocks - 1 });
   }
@@ -75,24 +107,48 @@ class MessageFramer extends BlockFramer {
   }
 
   protected argumentsWent(out: EventSink, call: ToolCall, fragment: string): void {
-    const delta = { type: "input_json_delta", partial_json: fragment };
-    write(out, "content_block_delta", { index: this.#callBlocks[call.index], delta });
+    if (!call.isCustom) return this.#input(out, call, fragment);
+    // The API's input is an object. Until here, nothing or a beginning was written.
+    const isFirst = call.arguments.length === fragment.length;
+    const text = JSON.stringify(fragment).slice(1, -1);
+    this.#input(out, call, isFirst ? `{"input":"${text}` : text);
+  }
+
+  #input(out: EventSink, { index: at }: ToolCall, json: string): void {
+    const index = this.#callBlocks[at];
+    const delta = { type: "input_json_delta", partial_json: json };
+    write(out, "content_block_delta", { index, delta });
   }
 
   protected callEnded(out: EventSink, call: ToolCall): void {
+    if (call.isCustom) this.#input(out, call, call.arguments === "" ? '{"input":""}' : '"}');
     write(out, "content_block_stop", { index: this.#callBlocks[call.index] });
   }
 
   protected finish(out: EventSink, end: End): void {
-    const stop = stopReason(end, this.calls, this.hasRefused);
+    const stop = stopReason(end, this.callsWait, this.hasRefused);
     this.endAll(out);
-    const delta = { stop_reason: stop, stop_sequence: null };
+    const delta = { stop_reason: stop, stop_sequence: this.#stopSequence };
     write(out, "message_delta", { delta, usage: usageFor(end) });
     write(out, "message_stop", {});
   }
 
   fail(out: EventSink, problem: Problem): void {
     out.event({ event: "error", data: errorBody(problem) });
+  }
+
+  /** Writes a block that comes whole. */
+  #writeBlock(out: EventSink, block: object, deltas: readonly unknown[]): void {
+    this.turn(out);
+    const { input, ...rest } = block as { input?: unknown };
+    this.#begin(out, input === undefined ? rest : { ...rest, input: {} });
+    const json = { type: "input_json_delta", partial_json: JSON.stringify(input) };
+    for (const delta of input === undefined ? deltas : [json, ...deltas]) this.#delta(out, delta);
+    this.blockEnded(out);
+  }
+
+  #delta(out: EventSink, delta: unknown): void {
+    write(out, "content_block_delta", { index: this.#blocks - 1, delta });
   }
 
   /** Begins a block and returns its index. */
@@ -106,6 +162,7 @@ class MessageFramer extends BlockFramer {
 class Message extends Transcript {
   readonly #context: FormatContext;
   readonly #model: string;
+  #stopSequence: string | null = null;
 
   constructor(context: FormatContext, model: string) {
     super(`call_${context.streamId}`);
@@ -113,11 +170,26 @@ class Message extends Transcript {
     this.#model = model;
   }
 
+  protected override other(
+    _out: EventSink,
+    event: string | undefined,
+    json: string,
+    data: unknown,
+  ): void {
+    const { content_block: block } = ownOf(event, data);
+    const citation = citationOf(event, data);
+    this.#stopSequence ??= stopSequenceOf(event, data);
+    if (citation === undefined && block === undefined) return;
+    this.keep(utf8Length(json));
+    if (citation !== undefined) this.cite(citation);
+    else this.addOwn(block);
+  }
+
   protected finish(out: EventSink, end: End): void {
-    const stop = stopReason(end, this.calls, this.hasRefused);
+    const stop = stopReason(end, this.callsWait, this.hasRefused);
     const blocks = this.parts.map(blockOf);
     const message = messageOf(this.#context, this.#model, blocks, stop, usageFor(end));
-    out.text(JSON.stringify(message));
+    out.text(JSON.stringify({ ...message, stop_sequence: this.#stopSequence }));
   }
 }
 
@@ -132,7 +204,7 @@ function messageOf(
   content: unknown[],
   stopReason: string | null,
   usage: unknown,
-): unknown {
+): object {
   return {
     id: `msg_${streamId}`,
     type: "message",
@@ -149,14 +221,44 @@ function blockOf(part: Part): unknown {
   if (part.kind === "call") {
     const { id, name, arguments: text, extra } = part.call;
     const json = inputOf(part.call);
-    const input = json === undefined ? text : JSON.parse(json);
+    const value = json === undefined ? text : JSON.parse(json);
+    const input = part.call.isCustom ? { input: value } : value;
     return { type: "tool_use", id, name, input, ...membersOf(extra) };
   }
-  const { kind, text } = part;
+  if (part.kind === "own") return part.value;
   // Only Anthropic can sign reasoning, but its clients require the field.
+  const { kind, text, signature = "", redacted, citations } = part;
+  if (redacted !== undefined) return { type: "redacted_thinking", data: redacted };
   return kind === "text"
-    ? { type: "text", text }
-    : { type: "thinking", thinking: text, signature: "" };
+    ? { type: "text", text, ...citations === undefined ? {} : { citations } }
+    : { type: "thinking", thinking: text, signature };
+}
+
+/** A block that only this API knows, as `anthropic()` has read it, with what followed its beginning. */
+function ownOf(
+  event: string | undefined,
+  data: unknown,
+): { content_block?: object; content_block_deltas: readonly unknown[] } {
+  const { content_block: block, content_block_deltas: deltas } = Object(data);
+  const content_block_deltas = Array.isArray(deltas) ? deltas : [];
+  const isBlock = event === "delta" && isObject(block) && "type" in block;
+  return { ...isBlock ? { content_block: block } : {}, content_block_deltas };
+}
+
+/** A citation in the words of this API: one of its own, or an address. */
+function citationOf(event: string | undefined, data: unknown): unknown {
+  if (event !== "citation") return undefined;
+  if (isOfAnthropic(data)) return data;
+  const { url, title = null } = citedIn(data) ?? {};
+  if (url === undefined) return undefined;
+  // Only Anthropic can make the index, but its clients require the field.
+  const own = { cited_text: "", encrypted_index: "" };
+  return { type: "web_search_result_location", url, title, ...own };
+}
+
+function stopSequenceOf(event: string | undefined, data: unknown): string | null {
+  const { stop_sequence: sequence } = Object(data);
+  return event === "metadata" && typeof sequence === "string" ? sequence : null;
 }
 
 /** Members beside a call, which the client returns with it. Those of its function have no place. */
@@ -174,20 +276,22 @@ const STOP_REASONS: Readonly<Record<FinishKind, string>> = {
 /** Stop reasons of Anthropic's that are more precise than a `FinishKind`. */
 const OWN = ["stop_sequence", "pause_turn", "model_context_window_exceeded"];
 
-function stopReason(end: End, calls: readonly ToolCall[], hasRefused: boolean): string {
+function stopReason(end: End, callsWait: boolean, hasRefused: boolean): string {
   const { reason, finishReason = "" } = end;
   if (reason === "completed" && OWN.includes(finishReason)) return finishReason;
-  return STOP_REASONS[finishKind(end, calls.length > 0, hasRefused)];
+  return STOP_REASONS[finishKind(end, callsWait, hasRefused)];
 }
 
 function usageFor(end: End): unknown {
   const { input, output, cacheRead, cacheWritten } = usageOf(end);
+  const searches = end.usage?.["server_tool_use"];
   return {
     // Anthropic counts cached tokens beside the input tokens, not among them.
     input_tokens: Math.max(0, input - (cacheRead ?? 0) - (cacheWritten ?? 0)),
     output_tokens: output,
     ...cacheRead === undefined ? {} : { cache_read_input_tokens: cacheRead },
     ...cacheWritten === undefined ? {} : { cache_creation_input_tokens: cacheWritten },
+    ...isObject(searches) ? { server_tool_use: searches } : {},
   };
 }
 
@@ -239,9 +343,11 @@ function variant(options: AnthropicFormatOptions = {}): Format {
  * error response before the headers. A buffered response, and the arguments of tool calls, may have
  * up to 16 MiB.
  *
- * Reasoning becomes a `thinking` block with an empty signature, and `tool_call` items become
- * `tool_use` blocks. A refusal is text, and the stop reason `refusal`. Other structured items are
- * dropped, because the format has no place for them.
+ * Reasoning becomes a `thinking` block, whose signature is empty unless the source gives it, and
+ * `tool_call` items become `tool_use` blocks; the input of a custom tool is `{ input }`. A refusal is
+ * text, and the stop reason `refusal`. A citation is written if it is Anthropic's or has an address,
+ * and so is a block that `anthropic()` has passed on. Other structured items are dropped, because the
+ * format has no place for them.
  * A finish reason of another API is mapped to the one with the same meaning; an unknown one becomes
  * `end_turn`. The usage is the source's and is sent in `message_delta`. Without it, `output_tokens`
  * is what Spillway counted and `input_tokens` is 0. In a buffered message, the `input` of a tool

@@ -219,6 +219,8 @@ export interface CallData {
   /** The call's place among the calls of the response: 0, 1, 2, … */
   readonly index: number;
   readonly id?: string;
+  /** `custom` in the first item of a call of a custom tool, whose arguments are any text. */
+  readonly type?: "custom";
   /** The name, in the first item of each call alone. */
   readonly name?: string;
   /** More of the arguments. */
@@ -228,10 +230,13 @@ export interface CallData {
 }
 
 /** The item of a piece of a tool call. */
-function callItem({ call: { index, id, name }, isFirst, fragment, extra }: CallPiece): Item {
+function callItem({ call, isFirst, fragment, extra }: CallPiece): Item {
+  const { index, id, name, isCustom } = call;
   const data: CallData = {
     index,
-    ...isFirst ? { ...id === undefined ? {} : { id }, name } : {},
+    ...isFirst
+      ? { ...id === undefined ? {} : { id }, ...isCustom ? { type: "custom" as const } : {}, name }
+      : {},
     ...fragment === "" ? {} : { arguments: fragment },
     ...extra === undefined ? {} : { extra },
   };
@@ -245,8 +250,10 @@ function isSame(pieces: readonly CallPiece[], fragments: readonly CallFragment[]
     const { call, isFirst, fragment } = piece;
     if (index !== call.index || json !== fragment) return false;
     return isFirst
-      ? type === "function" && id === call.id && isText(id) && name === call.name
-      : type === undefined && id === undefined && name === undefined;
+      ? type === (call.isCustom ? "custom" : "function") && id === call.id && isText(id) &&
+        name === call.name
+      : (type === undefined || call.isCustom && type === "custom") && id === undefined &&
+        name === undefined;
   });
 }
 

@@ -176,19 +176,21 @@ function fileOf(image: unknown): Item | undefined {
 }
 
 function fragmentOf(call: object): CallFragment {
-  const { index, id, type, function: given, ...rest } = call as Fields;
-  const { name, arguments: json, ...further } = Object(given);
+  const { index, id, type, function: given, custom, ...rest } = call as Fields;
+  const isCustom = isObject(custom);
+  const { name, arguments: json, input, ...further } = Object(isCustom ? custom : given);
   // An assignment would take `__proto__` for the prototype.
   const extra: Fields = Object.fromEntries(
     Object.entries(rest).filter(([, value]) => !isEmpty(value)),
   );
-  if (!isEmpty(further)) extra["function"] = further;
+  if (!isCustom && input !== undefined) further.input = input;
+  if (!isEmpty(further)) extra[isCustom ? "custom" : "function"] = further;
   return {
-    type,
+    type: isCustom ? "custom" : type,
     index,
     id,
     name,
-    arguments: json,
+    arguments: isCustom ? input : json,
     ...Object.keys(extra).length === 0 ? {} : { extra },
   };
 }

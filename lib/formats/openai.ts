@@ -1,7 +1,6 @@
 /** OpenAI's chat completions format: a stream of chunks, or one JSON document. */
 import type { Problem } from "../error.ts";
 import { type CallData, CompletionReader, isChunk, parseChunk } from "./completion_chunk.ts";
-import { finishKind, usageOf } from "./finish.ts";
 import {
   documentFormat,
   type End,
@@ -10,15 +9,16 @@ import {
   type Format,
   type FormatContext,
 } from "./format.ts";
+import { Completion } from "./openai_document.ts";
 import { errorBody } from "./openai_error.ts";
-import { type Extra, fileUrlOf, PartFramer } from "./parts.ts";
+import { callPiece, deltaOf, detailsOf, finishOf, identityOf, usageFor } from "./openai_members.ts";
+import { type Extra, PartFramer } from "./parts.ts";
 import type { Item } from "../item.ts";
 import { eventFrame } from "../sse/encode.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import type { Frame } from "../sse/utf8.ts";
 import type { ToolCall } from "./tool_calls.ts";
-import { Transcript } from "./transcript.ts";
-import { isObject, utf8Length } from "../values.ts";
+import { utf8Length } from "../values.ts";
 import { checkOptionNames } from "../option_names.ts";
 
 /** Options of {@linkcode openaiFormat}. */
@@ -27,6 +27,11 @@ export interface OpenAIFormatOptions {
   model?: string;
   /** Whether a last chunk has the usage, as `stream_options.include_usage` asks. @default {false} */
   includeUsage?: boolean;
+  /**
+   * Whether each delta has a random `obfuscation` that rounds its length up, so that whoever sees the
+   * sizes of packets learns less of the text. It costs up to 32 bytes a token. @default {false}
+   */
+  obfuscate?: boolean;
   /**
    * Whether the response is one `chat.completion` document, as `stream: false` asks.
    * @default {false}
@@ -57,6 +62,10 @@ class ChunkFramer extends PartFramer {
   #reasoning: Frame | undefined;
   #refusal: Frame | undefined;
   #begun = false;
+  /** Indices of calls of custom tools that an upstream has made. */
+  readonly #custom = new Set<number>();
+  /** Whether each delta is padded to hide its length. */
+  readonly #obfuscate: boolean;
   /** Reads the chunks of an upstream. */
   #upstream: CompletionReader | undefined;
   /**
@@ -67,8 +76,13 @@ class ChunkFramer extends PartFramer {
   /** Whether a chunk that was passed on has told the usage. */
   #hasUsage = false;
 
-  constructor(context: FormatContext, model: string, includeUsage: boolean) {
+  constructor(
+    context: FormatContext,
+    model: string,
+    { includeUsage = false, obfuscate = false }: OpenAIFormatOptions,
+  ) {
     super(`call_${context.streamId}`);
+    this.#obfuscate = obfuscate;
     this.#head = `{${identityOf(context, "chat.completion.chunk", model)},"choices":[`;
     this.#tail = includeUsage ? '],"usage":null}' : "]}";
     this.#includeUsage = includeUsage;
@@ -76,27 +90,32 @@ class ChunkFramer extends PartFramer {
   }
 
   token(out: EventSink, text: string): void {
-    if (!this.#begun) this.#begin(out);
-    out.frame(this.#token, text);
+    this.#write(out, "content", text, this.#token);
   }
 
   protected reasoning(out: EventSink, text: string): void {
-    if (!this.#begun) this.#begin(out);
-    out.frame(this.#reasoning ??= this.#deltaFrame("reasoning_content"), text);
+    const frame = this.#reasoning ??= this.#deltaFrame("reasoning_content");
+    this.#write(out, "reasoning_content", text, frame);
   }
 
   protected override refusal(out: EventSink, text: string): void {
-    if (!this.#begun) this.#begin(out);
-    out.frame(this.#refusal ??= this.#deltaFrame("refusal"), text);
+    this.#write(out, "refusal", text, this.#refusal ??= this.#deltaFrame("refusal"));
   }
 
   protected callBegan(out: EventSink, call: ToolCall, fragment: string): void {
-    const { index, id, name, extra } = call;
-    this.#call(out, index, { id, type: "function" }, { name, arguments: fragment }, extra);
+    this.#call(out, call.index, callPiece(call, fragment, call.extra, true));
   }
 
-  protected callWent(out: EventSink, { index }: ToolCall, fragment: string, extra?: Extra): void {
-    this.#call(out, index, {}, { arguments: fragment }, extra);
+  protected callWent(out: EventSink, call: ToolCall, fragment: string, extra?: Extra): void {
+    this.#call(out, call.index, callPiece(call, fragment, extra, false));
+  }
+
+  protected override signed(out: EventSink, signature: string): void {
+    this.#delta(out, { reasoning_details: detailsOf("", signature) });
+  }
+
+  protected override redacted(out: EventSink, thought: string): void {
+    this.#delta(out, { reasoning_details: detailsOf("", undefined, thought) });
   }
 
   protected override other(
@@ -106,7 +125,10 @@ class ChunkFramer extends PartFramer {
     data: unknown,
   ): void {
     const delta = deltaOf(event, data);
-    if (delta === undefined) return;
+    if (delta !== undefined) this.#delta(out, delta);
+  }
+
+  #delta(out: EventSink, delta: object): void {
     if (!this.#begun) this.#begin(out);
     out.data(this.#choice(JSON.stringify(delta)));
   }
@@ -116,7 +138,7 @@ class ChunkFramer extends PartFramer {
    * it is meant; else what it stands for.
    */
   relayed(out: EventSink, { event, data }: ServerSentEvent): boolean {
-    if (event !== "message") return false;
+    if (event !== "message" || this.#obfuscate) return false;
     const upstream = this.#upstream ??= new CompletionReader();
     const { reason, usage } = upstream;
     let items: Item[] = [];
@@ -164,15 +186,17 @@ class ChunkFramer extends PartFramer {
   }
 
   /** Writes a piece of a call that the reader of the upstream has assembled. */
-  #piece(out: EventSink, { index, id, name, arguments: fragment = "", extra }: CallData): void {
-    if (name === undefined) return this.#call(out, index, {}, { arguments: fragment }, extra);
-    const call = { id: id ?? this.callId(index), type: "function" };
-    this.#call(out, index, call, { name, arguments: fragment }, extra);
+  #piece(out: EventSink, data: CallData): void {
+    const { index, id = this.callId(index), type, name, arguments: json = "", extra } = data;
+    const isNamed = name !== undefined;
+    if (isNamed && type === "custom") this.#custom.add(index);
+    const call = { id, name: name ?? "", isCustom: this.#custom.has(index) };
+    this.#call(out, index, callPiece(call, json, extra, isNamed));
   }
 
   protected finish(out: EventSink, end: End): void {
-    const calledTools = this.calls.length > 0 || this.#upstream?.calledTools === true;
-    const finishReason = finishOf(end, calledTools);
+    const callsWait = this.callsWait || this.#upstream?.calledTools === true;
+    const finishReason = finishOf(end, callsWait);
     const isTold = this.#last.length > 0;
     this.#passLast(out, 0);
     if (!this.#begun) this.#begin(out);
@@ -191,20 +215,26 @@ class ChunkFramer extends PartFramer {
   /** Writes the role, which the clients' helpers require first. */
   #begin(out: EventSink): void {
     this.#begun = true;
-    this.frame = this.#token;
+    // A frame is the same for each token, and padding is not.
+    this.frame = this.#obfuscate ? undefined : this.#token;
     out.data(this.#choice('{"role":"assistant","content":""}'));
   }
 
-  #call(out: EventSink, index: number, call: object, named: object, extra: Extra = {}): void {
-    if (!this.#begun) this.#begin(out);
-    const { function: further, ...members } = extra;
-    const piece = { index, ...call, function: { ...named, ...Object(further) }, ...members };
-    out.data(this.#choice(`{"tool_calls":[${JSON.stringify(piece)}]}`));
+  #call(out: EventSink, index: number, piece: object): void {
+    this.#delta(out, { tool_calls: [{ index, ...piece }] });
   }
 
   #choice(delta: string, finishReason = "null"): string {
     const choice = `{"index":0,"delta":${delta},"logprobs":null,"finish_reason":${finishReason}}`;
-    return `${this.#head}${choice}${this.#tail}`;
+    const chunk = `${this.#head}${choice}${this.#tail}`;
+    return this.#obfuscate ? `${chunk.slice(0, -1)},"obfuscation":"${paddingOf(delta)}"}` : chunk;
+  }
+
+  /** Writes a text as the member of a delta. */
+  #write(out: EventSink, field: string, text: string, frame: Frame): void {
+    if (!this.#begun) this.#begin(out);
+    if (this.#obfuscate) this.#delta(out, { [field]: text });
+    else out.frame(frame, text);
   }
 
   #deltaFrame(field: string): Frame {
@@ -214,128 +244,26 @@ class ChunkFramer extends PartFramer {
   }
 }
 
-class Completion extends Transcript {
-  #refusal = "";
-  readonly #further = noMembers();
-  readonly #context: FormatContext;
-  readonly #model: string;
+/** What the length of a delta is rounded up to a multiple of, in bytes. */
+const PADDED_BYTES = 32;
 
-  constructor(context: FormatContext, model: string) {
-    super(`call_${context.streamId}`);
-    this.#context = context;
-    this.#model = model;
-  }
-
-  protected override refusal(_out: EventSink, text: string): void {
-    this.keep(utf8Length(text));
-    this.#refusal += text;
-  }
-
-  protected override other(
-    _out: EventSink,
-    event: string | undefined,
-    json: string,
-    data: unknown,
-  ): void {
-    const delta = deltaOf(event, data);
-    if (delta === undefined) return;
-    this.keep(utf8Length(json));
-    merge(this.#further, delta);
-  }
-
-  protected finish(out: EventSink, end: End): void {
-    const text = this.joined("text");
-    const reasoning = this.joined("reasoning");
-    const calls = this.calls.map(({ id, name, arguments: json, extra = {} }) => {
-      const { function: further, ...members } = extra;
-      const named = { name, arguments: json, ...Object(further) };
-      return { id, type: "function", function: named, ...members };
-    });
-    const isEmpty = text === "" && (calls.length > 0 || this.hasRefused);
-    const message = {
-      ...Object(this.#further),
-      role: "assistant",
-      content: isEmpty ? null : text,
-      ...reasoning === "" ? {} : { reasoning_content: reasoning },
-      refusal: this.hasRefused ? this.#refusal : null,
-      ...calls.length === 0 ? {} : { tool_calls: calls },
-    };
-    const choice = {
-      index: 0,
-      message,
-      logprobs: null,
-      finish_reason: finishOf(end, calls.length > 0),
-    };
-    const identity = identityOf(this.#context, "chat.completion", this.#model);
-    const rest = `"choices":[${JSON.stringify(choice)}],"usage":${JSON.stringify(usageFor(end))}`;
-    out.text(`{${identity},${rest}}`);
-  }
+/** Random letters, which no compression makes shorter than they are long, up to the next multiple. */
+function paddingOf(delta: string): string {
+  const bytes = new Uint8Array(PADDED_BYTES - utf8Length(delta) % PADDED_BYTES);
+  crypto.getRandomValues(bytes);
+  return bytes.reduce((text, byte) => text + LETTERS[byte % LETTERS.length], "");
 }
 
-/** The members of a delta, or of a message, that an item becomes; nothing for a note. */
-function deltaOf(event: string | undefined, data: unknown): Extra | undefined {
-  if (event === "audio") return { audio: data };
-  if (event === "citation") return { annotations: [data] };
-  if (event === "delta" && isObject(data)) return data as Extra;
-  const url = event === "file" ? fileUrlOf(data) : undefined;
-  return url === undefined ? undefined : { images: [{ type: "image_url", image_url: { url } }] };
-}
-
-/** Texts of audio, whose pieces may be alike: silence is. */
-const GROWING: ReadonlySet<string> = new Set(["data", "transcript"]);
-
-/**
- * Adds a delta to what deltas make together, in time in proportion to it: lists and texts grow, but
- * for a name that each of them repeats.
- */
-function merge(all: Extra, fresh: object): Extra {
-  for (const [name, value] of Object.entries(fresh)) {
-    const old = all[name];
-    if (Array.isArray(value)) {
-      const list = Array.isArray(old) ? old : all[name] = [];
-      for (const entry of value) list.push(entry);
-    } else if (isObject(value)) {
-      all[name] = merge(isObject(old) && !Array.isArray(old) ? old as Extra : noMembers(), value);
-    } else if (typeof old !== "string" || typeof value !== "string") all[name] = value;
-    else if (old !== value || GROWING.has(name)) all[name] = old + value;
-  }
-  return all;
-}
-
-/** An object without a prototype, where `__proto__` is a name like any other. */
-function noMembers(): Extra {
-  return Object.create(null);
-}
-
-/** The fields that each chunk and each document begins with. */
-function identityOf({ streamId }: FormatContext, object: string, model: string): string {
-  const created = Math.floor(Date.now() / 1000);
-  const id = `chatcmpl-${streamId}`;
-  return JSON.stringify({ id, object, created, model }).slice(1, -1);
-}
-
-/** The finish reason: one of four, the only ones that strict clients accept. */
-function finishOf(end: End, calledTools: boolean): string {
-  const kind = finishKind(end, calledTools);
-  return kind === "other" ? "stop" : kind;
-}
-
-function usageFor(end: End): unknown {
-  const { input, output, total, cacheRead, reasoning } = usageOf(end);
-  return {
-    prompt_tokens: input,
-    completion_tokens: output,
-    total_tokens: total,
-    ...cacheRead === undefined ? {} : { prompt_tokens_details: { cached_tokens: cacheRead } },
-    ...reasoning === undefined
-      ? {}
-      : { completion_tokens_details: { reasoning_tokens: reasoning } },
-  };
-}
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 function variant(options: OpenAIFormatOptions = {}): Format {
-  checkOptionNames("Cannot make the format", options, ["model", "includeUsage", "buffered"]);
-  const { model = "spillway", includeUsage = false, buffered = false } = options;
+  checkOptionNames("Cannot make the format", options, [
+    "model",
+    "includeUsage",
+    "obfuscate",
+    "buffered",
+  ]);
+  const { model = "spillway", buffered = false } = options;
   if (typeof model !== "string") {
     throw new TypeError(`Cannot make the format: model is a ${typeof model}, not a string`);
   }
@@ -351,7 +279,7 @@ function variant(options: OpenAIFormatOptions = {}): Format {
       name: "openai",
       lossless: true,
       errorBody,
-      open: (context) => new ChunkFramer(context, model, includeUsage),
+      open: (context) => new ChunkFramer(context, model, options),
     };
 }
 
@@ -361,8 +289,8 @@ function variant(options: OpenAIFormatOptions = {}): Format {
  * body of an error response before the headers. A buffered response, and the arguments of tool
  * calls, may have up to 16 MiB.
  *
- * Reasoning becomes `reasoning_content`, `tool_call` items become deltas of `tool_calls`, and a
- * refusal, files, audio, citations and `delta` items their members as OpenAI and OpenRouter have
+ * Reasoning becomes `reasoning_content` (a signature `reasoning_details`, as OpenRouter has it),
+ * `tool_call` items become deltas of `tool_calls`, and a refusal, files, audio, citations and `delta` items their members as OpenAI and OpenRouter have
  * them. Other structured items are dropped, because the format has no place for them. A finish reason
  * of another API is mapped to the one with the same meaning; an unknown one becomes `stop`. The usage
  * is the source's. Without it, `completion_tokens` is what Spillway counted and `prompt_tokens` is 0.

@@ -7,6 +7,7 @@ import { byteCounter } from "./codes.ts";
 import type { End, EventSink, Framer } from "./format.ts";
 import type { Frame } from "../sse/utf8.ts";
 import { type ToolCall, ToolCallAssembler } from "./tool_calls.ts";
+import { isText } from "./delta.ts";
 import { isObject, parseJson } from "../values.ts";
 
 /** Members of a tool call that have no name here. */
@@ -16,10 +17,14 @@ export type Extra = Record<string, unknown>;
  * Finds the parts in the items.
  *
  * - A string is text.
- * - `{ event: "reasoning", data: { text } }` is reasoning.
+ * - `{ event: "reasoning", data: { text, signature?, redacted? } }` is reasoning. The signature belongs to
+ *   all of it since the last one; `redacted` is a thought that only its own API can read.
  * - `{ event: "refusal", data: { text } }` is text in place of an answer.
  * - `{ event: "tool_call", data: { index, id?, name?, arguments?, extra? } }` is a fragment of a tool
  *   call; see {@linkcode ToolCallAssembler}.
+ * - `{ event: "tool_result", data: { id, output? | error? | denied? } }` is what came of the call with
+ *   this id: the client does not have to run it.
+ * - `{ event: "reset_step", data }` takes back what was streamed since the last result.
  * - Any other structured item is `other`.
  */
 export abstract class PartFramer implements Framer {
@@ -30,6 +35,8 @@ export abstract class PartFramer implements Framer {
   /** Makes the id of a call that has none of its own. */
   protected readonly callId: (index: number) => string;
   readonly #assembler: ToolCallAssembler;
+  /** Ids of calls that have their result. */
+  readonly #settled = new Set<unknown>();
 
   /**
    * Creates a framer for one stream.
@@ -50,6 +57,11 @@ export abstract class PartFramer implements Framer {
     return this.#assembler.calls;
   }
 
+  /** Whether a call waits for the client to run it. */
+  protected get callsWait(): boolean {
+    return this.calls.some(({ id }) => !this.#settled.has(id));
+  }
+
   abstract token(out: EventSink, text: string): void;
   protected abstract reasoning(out: EventSink, text: string): void;
   /** Called when a call begins; `fragment` is the start of its arguments, perhaps empty. */
@@ -64,6 +76,20 @@ export abstract class PartFramer implements Framer {
   /** Handles a refusal: text, unless the format has a place for it. */
   protected refusal(out: EventSink, text: string): void {
     this.token(out, text);
+  }
+  /** Handles the signature of reasoning: dropped, unless the format has a place for it. */
+  protected signed(_out: EventSink, _signature: string): void {}
+  /** Handles a thought that only its own API can read: dropped, unless the format has a place for it. */
+  protected redacted(_out: EventSink, _thought: string): void {}
+  /** Handles the result of a call: dropped, unless the format has a place for it. */
+  protected result(_out: EventSink, _result: ToolResult): void {}
+  /**
+   * Takes back a step.
+   *
+   * @throws {TypeError} If the format cannot take anything back.
+   */
+  protected reset(_out: EventSink): void {
+    throw new TypeError("Cannot stream what the source made: this format takes nothing back");
   }
   /**
    * Handles any other structured item: dropped, unless the format has a place for it.
@@ -87,11 +113,20 @@ export abstract class PartFramer implements Framer {
     const text = event === "reasoning" || event === "refusal" ? textOf(data) : undefined;
     if (event === "reasoning" && text !== undefined) {
       if (text !== "") this.reasoning(out, text);
+      const { signature, redacted } = data as { signature?: unknown; redacted?: unknown };
+      if (isText(signature)) this.signed(out, signature);
+      if (isText(redacted)) this.redacted(out, redacted);
     } else if (event === "refusal" && text !== undefined) {
       this.hasRefused = true;
       if (text !== "") this.refusal(out, text);
     } else if (event === "tool_call" && isObject(data)) this.#takeFragment(out, data);
-    else this.other(out, event, json, data);
+    else if (event === "tool_result" && isObject(data)) {
+      this.#settled.add((data as ToolResult).id);
+      this.result(out, data as ToolResult);
+    } else if (event === "reset_step") {
+      for (const { id } of this.calls) this.#settled.add(id);
+      this.reset(out);
+    } else this.other(out, event, json, data);
   }
 
   #takeFragment(out: EventSink, given: object): void {
@@ -100,6 +135,14 @@ export abstract class PartFramer implements Framer {
       else this.callWent(out, call, fragment, extra);
     }
   }
+}
+
+/** What came of a tool call: its output, an error in words, or that it was denied. */
+export interface ToolResult {
+  readonly id?: unknown;
+  readonly output?: unknown;
+  readonly error?: unknown;
+  readonly denied?: unknown;
 }
 
 function textOf(data: unknown): string | undefined {
@@ -125,6 +168,8 @@ export abstract class BlockFramer extends PartFramer {
   protected abstract blockBegan(out: EventSink, kind: BlockKind): Frame;
   protected abstract blockEnded(out: EventSink, kind: BlockKind): void;
   protected abstract callOpened(out: EventSink, call: ToolCall): void;
+  /** Writes the signature of the open block of reasoning, which ends behind it. */
+  protected abstract blockSigned(out: EventSink, signature: string): void;
   /** Called when the arguments of a call go on; `fragment` is never empty. */
   protected abstract argumentsWent(out: EventSink, call: ToolCall, fragment: string): void;
   /** Called when a call is complete. `json` is its arguments on one line, if they are JSON. */
@@ -138,6 +183,17 @@ export abstract class BlockFramer extends PartFramer {
   protected override reasoning(out: EventSink, text: string): void {
     if (this.#open !== "reasoning") this.#begin(out, "reasoning");
     out.frame(this.#delta, text);
+  }
+
+  protected override signed(out: EventSink, signature: string): void {
+    if (this.#open !== "reasoning") this.#begin(out, "reasoning");
+    this.blockSigned(out, signature);
+    this.endBlock(out);
+  }
+
+  /** Begins a block of text, unless one is open. */
+  protected beginText(out: EventSink): void {
+    if (this.#open !== "text") this.#begin(out, "text");
   }
 
   protected override callBegan(out: EventSink, call: ToolCall, fragment: string): void {
@@ -173,15 +229,25 @@ export abstract class BlockFramer extends PartFramer {
     }
   }
 
+  /** Ends the call with this id, if it is open. Returns whether there is such a call. */
+  protected endCall(out: EventSink, id: unknown): boolean {
+    this.turn(out);
+    const call = this.calls.find((known) => known.id === id);
+    if (call !== undefined && this.#openCalls.has(call)) this.#endCall(out, call);
+    return call !== undefined;
+  }
+
+  /** Forgets what is open: it was taken back. */
+  protected forgetOpen(): void {
+    this.#open = undefined;
+    this.frame = undefined;
+    this.#openCalls.clear();
+  }
+
   /** Ends every open part at the end of the response. */
   protected endAll(out: EventSink): void {
     this.turn(out);
     for (const call of this.#openCalls) this.#endCall(out, call);
-  }
-
-  /** Ends a call whose result is there, however many arguments it has. */
-  protected endCall(out: EventSink, id: string): void {
-    for (const call of this.#openCalls) if (call.id === id) this.#endCall(out, call);
   }
 
   #endCall(out: EventSink, call: ToolCall): void {
@@ -190,8 +256,12 @@ export abstract class BlockFramer extends PartFramer {
   }
 }
 
-/** The arguments at the end of the response as JSON on one line; a call without arguments gets `{}`. */
-export function inputOf({ arguments: json }: ToolCall): string | undefined {
+/**
+ * The arguments at the end of the response as JSON on one line; a call without arguments gets `{}`, and
+ * that of a custom tool its text.
+ */
+export function inputOf({ arguments: json, isCustom }: ToolCall): string | undefined {
+  if (isCustom) return JSON.stringify(json);
   if (json.trim() === "") return "{}";
   return parseJson(json) === undefined ? undefined : oneLine(json);
 }
@@ -202,6 +272,19 @@ export function inputOf({ arguments: json }: ToolCall): string | undefined {
  */
 function oneLine(json: string): string {
   return json.replace(/[\r\n]+/g, " ");
+}
+
+/** The address that a citation has, in whichever API's words. */
+export function citedIn(data: unknown): { url: string; title?: string } | undefined {
+  const { url_citation: cited = data } = Object(data);
+  const { url, title } = Object(cited);
+  if (typeof url !== "string") return undefined;
+  return { url, ...typeof title === "string" ? { title } : {} };
+}
+
+/** Whether a citation is one of Anthropic's API. */
+export function isOfAnthropic(data: unknown): data is Record<string, unknown> {
+  return isObject(data) && "cited_text" in data && "type" in data;
 }
 
 /** The address of a `file` item, a data URL if the item holds the file; nothing if it is no file. */

@@ -14,13 +14,15 @@ export interface ToolCall {
   readonly arguments: string;
   /** Whether the arguments are a whole object. */
   readonly isComplete: boolean;
+  /** Whether it calls a custom tool: its arguments are any text, and no JSON. */
+  readonly isCustom: boolean;
   /** Members of the call that have no name here, as Gemini's `extra_content`. */
   readonly extra: Record<string, unknown> | undefined;
 }
 
 /** A fragment of a tool call. None of its fields is certain. */
 export interface CallFragment {
-  /** The kind of call; all are functions. */
+  /** The kind of call: `custom`, or else a function. */
   type?: unknown;
   index?: unknown;
   id?: unknown;
@@ -62,6 +64,7 @@ class Call implements ToolCall {
   name = "";
   arguments = "";
   extra: Record<string, unknown> | undefined;
+  isCustom = false;
   readonly end = new ObjectEnd();
   /** The list of fragments in which the call began. */
   readonly list: number;
@@ -145,6 +148,7 @@ export class ToolCallAssembler {
     const call = this.#callOf(indexOf(given.index), id, name, fragment);
     this.#init.keep(utf8Length(fragment) + (extra ? utf8Length(JSON.stringify(extra)) : 0));
     if (extra !== undefined) call.extra = { ...call.extra, ...extra };
+    if (given.type === "custom") call.isCustom = true;
     this.#append(call, fragment);
     if (call.isSent) {
       const isNew = call.sent < call.arguments.length || extra !== undefined;
@@ -198,6 +202,11 @@ export class ToolCallAssembler {
 
   #append(call: Call, fragment: string): void {
     if (fragment === "") return;
+    if (call.isCustom) {
+      call.arguments += fragment;
+      call.unsent += fragment;
+      return;
+    }
     if (!call.isComplete) {
       const rest = call.end.follow(fragment);
       const more = fragment.slice(0, fragment.length - rest);

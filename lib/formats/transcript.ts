@@ -7,10 +7,23 @@ import type { EventSink } from "./format.ts";
 import type { ToolCall } from "./tool_calls.ts";
 import { utf8Length } from "../values.ts";
 
-/** A part of the response: neighbouring tokens of one kind, or a tool call. */
+/** Neighbouring tokens of one kind. */
+export interface TextPart {
+  readonly kind: BlockKind;
+  text: string;
+  /** The signature of reasoning, and nothing of it goes on behind it. */
+  signature?: string;
+  /** A thought that only its own API can read, in place of a text. */
+  readonly redacted?: string;
+  /** Citations of a text, in the words of the format. */
+  citations?: unknown[];
+}
+
+/** A part of the response: tokens, a tool call, or what only the format knows. */
 export type Part =
-  | { readonly kind: BlockKind; text: string }
-  | { readonly kind: "call"; readonly call: ToolCall };
+  | TextPart
+  | { readonly kind: "call"; readonly call: ToolCall }
+  | { readonly kind: "own"; readonly value: unknown };
 
 /**
  * Collects the parts and writes nothing; subclasses write their document in `finish`. Text, reasoning
@@ -43,6 +56,28 @@ export abstract class Transcript extends PartFramer {
 
   protected callWent(): void {}
 
+  protected override signed(_out: EventSink, signature: string): void {
+    this.keep(utf8Length(signature));
+    this.#textPart("reasoning").signature = signature;
+  }
+
+  protected override redacted(_out: EventSink, thought: string): void {
+    this.keep(PART_BYTES + utf8Length(thought));
+    this.#settle();
+    this.#parts.push({ kind: "reasoning", text: "", redacted: thought });
+  }
+
+  /** Adds what only the format knows. */
+  protected addOwn(value: unknown): void {
+    this.#settle();
+    this.#parts.push({ kind: "own", value });
+  }
+
+  /** Adds a citation to the text that is open. */
+  protected cite(citation: unknown): void {
+    (this.#textPart("text").citations ??= []).push(citation);
+  }
+
   /** The text of all parts of one kind, joined. */
   protected joined(kind: BlockKind): string {
     return this.parts.map((part) => part.kind === kind ? part.text : "").join("");
@@ -50,18 +85,28 @@ export abstract class Transcript extends PartFramer {
 
   #add(kind: BlockKind, text: string): void {
     this.keep(utf8Length(text));
-    if (this.#parts.at(-1)?.kind !== kind) {
-      this.keep(PART_BYTES);
-      this.#settle();
-      this.#parts.push({ kind, text: "" });
-    }
+    this.#textPart(kind);
     if (this.#tokens.push(text) >= JOINED_TOKENS) this.#settle();
+  }
+
+  /** The last part, if tokens of this kind go on in it; else a new one. */
+  #textPart(kind: BlockKind): TextPart {
+    const last = this.#parts.at(-1);
+    if (last !== undefined && last.kind === kind) {
+      const isClosed = last.signature !== undefined || last.redacted !== undefined;
+      if (!isClosed) return last;
+    }
+    this.keep(PART_BYTES);
+    this.#settle();
+    const part = { kind, text: "" };
+    this.#parts.push(part);
+    return part;
   }
 
   /** Joins the tokens to the last part. */
   #settle(): void {
     const last = this.#parts.at(-1);
-    if (last === undefined || last.kind === "call" || this.#tokens.length === 0) return;
+    if (last === undefined || !("text" in last) || this.#tokens.length === 0) return;
     last.text += this.#tokens.join("");
     this.#tokens = [];
   }

@@ -73,7 +73,7 @@ function isOfSystem({ role }: ChatMessage): boolean {
   return role === "system" || role === "developer";
 }
 
-/** The conversation in exchange: what tools have returned is the user's, and stands first there. */
+/** The conversation by turns: what tools have returned is the user's, and stands first there. */
 function exchangeOf(messages: readonly ChatMessage[]): Turn[] {
   const exchange: Turn[] = [];
   for (const message of messages) {

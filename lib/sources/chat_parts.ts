@@ -2,7 +2,7 @@
  * The parts of the chat completions API's messages, read for upstreams of another API. Separate from
  * them because each of them has to find the same parts.
  */
-import type { ChatMessage, ChatTool } from "../chat.ts";
+import { type ChatMessage, type ChatTool, keptThoughts } from "../chat.ts";
 import { upstreamError } from "./codes.ts";
 import { isObject } from "../values.ts";
 
@@ -91,12 +91,18 @@ export function callsOf({ tool_calls: calls }: ChatMessage): ChatCall[] {
   });
 }
 
-/** What an assistant's message says that can be sent back to the model that has thought it. */
-export function thoughtsOf({ reasoning_details: details }: ChatMessage): Thought[] {
-  if (!Array.isArray(details)) return [];
+/**
+ * What an assistant's message says that can be sent back to the model that has thought it. A signature
+ * that came in a stream stands apart from its text.
+ */
+export function thoughtsOf(message: ChatMessage): Thought[] {
+  const { reasoning_details: given, reasoning_content: all } = message;
+  const details: readonly unknown[] = Array.isArray(given) ? given : keptThoughts(message);
+  const signed = details.filter((detail) => isText(fieldsIn(detail)["signature"]));
+  const only = signed.length === 1 && isText(all) ? all : "";
   return details.flatMap((detail): Thought[] => {
     const { text, signature, data } = fieldsIn(detail);
-    if (isText(signature)) return [{ text: typeof text === "string" ? text : "", signature }];
+    if (isText(signature)) return [{ text: isText(text) ? text : only, signature }];
     return isText(data) ? [{ encrypted: data }] : [];
   });
 }

@@ -353,6 +353,41 @@ test("POST /v1/messages reaches anthropic() as the client sent it, unless it was
   }
 });
 
+test("a signed thought that a client returns reaches the API that has signed it, and no other", async () => {
+  const ui = {
+    id: "c",
+    messages: [{ id: "u", role: "user", parts: [{ type: "text", text: "Hello" }] }, {
+      id: "a",
+      role: "assistant",
+      parts: [
+        { type: "reasoning", text: "hm", providerMetadata: { spillway: { signature: "sig" } } },
+        { type: "text", text: "Hi" },
+      ],
+    }, { id: "v", role: "user", parts: [{ type: "text", text: "Go on" }] }],
+  };
+  for (const name of ["anthropic", "responses"] as const) {
+    scripts.set(name, { pieces: [SOURCES[name].whole] });
+    const source = SOURCES[name].source({ baseURL: mock.url, model: name }) as never;
+    const init = {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(ui),
+    };
+    const request = new Request("http://localhost/api/chat", init);
+    await (await createHandler({ source }).fetch(request)).text();
+    const { messages, input } = mock.requests.at(-1)!.body as Record<string, Input[]>;
+    const thought = name === "anthropic" ? (messages![1]!["content"] as unknown[])[0] : input![1];
+    assert.deepEqual(
+      thought,
+      name === "anthropic" ? { type: "thinking", thinking: "hm", signature: "sig" } : {
+        type: "reasoning",
+        summary: [{ type: "summary_text", text: "hm" }],
+        encrypted_content: "sig",
+      },
+    );
+  }
+});
+
 test("anthropic() reads what only its API has, and keeps it in its place", async () => {
   const cited = { type: "char_location", cited_text: "a", document_index: 0 };
   const search = { type: "server_tool_use", id: "s1", name: "web_search", input: {} };

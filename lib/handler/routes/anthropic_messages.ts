@@ -15,7 +15,9 @@ import {
   imagePart,
   isText,
   pairCalls,
+  redactedThought,
   resultOf,
+  signedThought,
   Speech,
   textOfUnknown,
   textPart,
@@ -98,22 +100,27 @@ function assistantOf(blocks: readonly ContentBlock[]): ChatMessage[] {
   const calls: Fields[] = [];
   const made: ContentPart[] = [];
   let reasoning = "";
+  const thoughts: Fields[] = [];
   for (const block of blocks) {
-    const { type, text, thinking, id, name, input, extra_content } = block;
+    const { type, text, thinking, signature, data, id, name, input, extra_content } = block;
     if (type === "text") speech.say(text ?? "");
-    else if (type === "thinking") reasoning += isText(thinking) ? thinking : "";
-    else if (type === "tool_use" && isText(id) && isText(name)) {
+    else if (type === "thinking") {
+      const thought = isText(thinking) ? thinking : "";
+      reasoning += thought;
+      if (isText(signature)) thoughts.push(signedThought(thought, signature));
+    } else if (type === "redacted_thinking") {
+      if (isText(data)) thoughts.push(redactedThought(data));
+    } else if (type === "tool_use" && isText(id) && isText(name)) {
       // Gemini's signature, which its client has been given beside the call.
       calls.push(callOf(id, name, input, isObject(extra_content) ? { extra_content } : {}));
-    } // What is in it can be read by Anthropic's servers alone.
-    else if (type !== "redacted_thinking") {
+    } else {
       for (const part of partsOf(block)) {
         if (part.type === "text") speech.quote(part.text);
         else made.push(part);
       }
     }
   }
-  return assistantMessages(speech.text, reasoning, calls, made);
+  return assistantMessages(speech.text, reasoning, calls, made, thoughts);
 }
 
 function fromUser(blocks: readonly ContentBlock[]): ChatMessage[] {

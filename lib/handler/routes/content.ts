@@ -3,7 +3,7 @@
  * part that nobody knows, and the order of tool calls and their results. Separate from the routes
  * because no API's own words matter here.
  */
-import type { ChatMessage } from "../../chat.ts";
+import { type ChatMessage, keepThoughts } from "../../chat.ts";
 import { isObject } from "../../values.ts";
 
 /** A part of a message of the chat completions API. */
@@ -129,6 +129,16 @@ export class Speech {
   }
 }
 
+/** A thought that was signed, as OpenRouter has it: only the model that has signed it can read it. */
+export function signedThought(text: string, signature: string): Fields {
+  return { type: "reasoning.text", text, signature };
+}
+
+/** A thought that only the model's own API can read. */
+export function redactedThought(data: string): Fields {
+  return { type: "reasoning.encrypted", data };
+}
+
 /** A call of a tool, as an assistant's message has it. */
 export function callOf(id: string, name: string, input: unknown, more: Fields = {}): Fields {
   return {
@@ -149,18 +159,21 @@ export function assistantMessages(
   reasoning: string,
   calls: readonly Fields[],
   made: readonly ContentPart[],
+  thoughts: readonly Fields[] = [],
 ): ChatMessage[] {
   const behind: ChatMessage[] = made.length === 0
     ? []
     : [{ role: "user", content: [textPart("What the assistant made:"), ...made] }];
   if (text === "" && calls.length === 0) return behind;
-  return [{
+  const message: ChatMessage = {
     role: "assistant",
     content: calls.length > 0 ? text || null : text,
     // DeepSeek and Kimi reject a conversation without what they thought.
     ...reasoning === "" ? {} : { reasoning_content: reasoning },
     ...calls.length > 0 ? { tool_calls: calls } : {},
-  }, ...behind];
+  };
+  if (thoughts.length > 0) keepThoughts(message, thoughts);
+  return [message, ...behind];
 }
 
 /**

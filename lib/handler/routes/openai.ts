@@ -14,8 +14,15 @@ export interface ChatCompletionRequest {
   messages: ChatMessage[];
   /** Whether the response is an event stream or one document. @default {false} */
   stream?: boolean | null;
-  /** Options of the stream. `include_usage`: a last chunk has the usage. */
-  stream_options?: { include_usage?: boolean | null; [field: string]: unknown } | null;
+  /**
+   * Options of the stream. `include_usage`: a last chunk has the usage. `include_obfuscation`: each
+   * delta is padded to hide its length.
+   */
+  stream_options?: {
+    include_usage?: boolean | null;
+    include_obfuscation?: boolean | null;
+    [field: string]: unknown;
+  } | null;
   /** The sampling temperature, 0 to 2. */
   temperature?: number | null;
   /** The nucleus sampling threshold, 0 to 1. */
@@ -84,7 +91,10 @@ export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
       stream: { type: ["boolean", "null"] },
       stream_options: {
         type: ["object", "null"],
-        properties: { include_usage: { type: ["boolean", "null"] } },
+        properties: {
+          include_usage: { type: ["boolean", "null"] },
+          include_obfuscation: { type: ["boolean", "null"] },
+        },
       },
       max_tokens: LIMIT,
       max_completion_tokens: LIMIT,
@@ -113,6 +123,7 @@ export const chatCompletions: StreamRoute<ChatCompletionRequest> = {
       model,
       buffered: stream !== true,
       includeUsage: stream_options?.include_usage === true,
+      obfuscate: stream_options?.include_obfuscation === true,
     }),
 };
 

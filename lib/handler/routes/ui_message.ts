@@ -31,6 +31,8 @@ export interface UIChatRequest {
   trigger?: "submit-message" | "regenerate-message" | null;
   /** The id of the message that is to be generated again. */
   messageId?: string | null;
+  /** `include_usage`: the message's metadata get the usage, as `{ usage }`. */
+  stream_options?: { include_usage?: boolean | null; [field: string]: unknown } | null;
   /** What the front end adds, which nobody has checked. */
   [field: string]: unknown;
 }
@@ -73,6 +75,10 @@ export const uiChat: StreamRoute<UIChatRequest> = {
         enum: ["submit-message", "regenerate-message", null],
       },
       messageId: { type: ["string", "null"], maxLength: MAX_NAME_LENGTH },
+      stream_options: {
+        type: ["object", "null"],
+        properties: { include_usage: { type: ["boolean", "null"] } },
+      },
     },
   },
   invalidStatus: 422,
@@ -89,13 +95,14 @@ export const uiChat: StreamRoute<UIChatRequest> = {
   },
   formatName: "ui-message",
   chatId: ({ id }) => id,
-  format({ messages }) {
+  format({ messages, stream_options }) {
     const last = messages.at(-1);
     // After tool results the same message continues.
     const messageId = last?.role === "assistant" ? last.id : undefined;
+    const includeUsage = stream_options?.include_usage === true;
     const options = messageId === undefined ? {} : { messageId };
     // Outside `/v1` every error is a problem object; a front end shows its body, whatever it is.
-    const { errorBody: _errorBody, ...format } = uiMessageFormat.with(options);
+    const { errorBody: _errorBody, ...format } = uiMessageFormat.with({ ...options, includeUsage });
     return format;
   },
 };

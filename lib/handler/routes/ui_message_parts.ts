@@ -15,7 +15,9 @@ import {
   imagePart,
   isText,
   pairCalls,
+  redactedThought,
   resultOf,
+  signedThought,
   Speech,
   textOfUnknown,
 } from "./content.ts";
@@ -114,18 +116,23 @@ function messagesOfStep(parts: readonly UIPart[]): ChatMessage[] {
   const results: ChatMessage[] = [];
   const made: ContentPart[] = [];
   let reasoning = "";
+  const thoughts: Fields[] = [];
   for (const part of parts) {
     const { type, text, url, toolCallId, input, rawInput } = part;
     if (type === "text") speech.say(text ?? "");
-    else if (type === "reasoning") reasoning += text ?? "";
-    else if (isTool(part) && isText(toolCallId)) {
+    else if (type === "reasoning") {
+      reasoning += text ?? "";
+      const { signature, redacted } = ownMetadata(part.providerMetadata);
+      if (isText(signature)) thoughts.push(signedThought(text ?? "", signature));
+      if (isText(redacted)) thoughts.push(redactedThought(redacted));
+    } else if (isTool(part) && isText(toolCallId)) {
       calls.push(callOf(toolCallId, nameOf(part), input ?? rawInput, membersOf(part)));
       const content = resultIn(part);
       if (content !== undefined) results.push(resultOf(toolCallId, content));
     } else if (type === "file" && isText(url)) made.push(fileOf(part, url));
     else if (!isForPage(part) && !UNSAID.includes(type)) speech.quote(textOfUnknown(part));
   }
-  return [...assistantMessages(speech.text, reasoning, calls, made), ...results];
+  return [...assistantMessages(speech.text, reasoning, calls, made, thoughts), ...results];
 }
 
 /** A value as a part, where no schema has checked it. */
@@ -147,7 +154,12 @@ function nameOf({ type, toolName }: UIPart): string {
 
 /** What stands beside a call, as Gemini's signature: a front end keeps it as metadata of ours. */
 function membersOf({ callProviderMetadata }: UIPart): Fields {
-  const { spillway } = (callProviderMetadata ?? {}) as Fields;
+  return ownMetadata(callProviderMetadata);
+}
+
+/** What a front end has kept of ours beside a part. */
+function ownMetadata(metadata: unknown): Fields {
+  const { spillway } = (metadata ?? {}) as Fields;
   return isObject(spillway) ? spillway as Fields : {};
 }
 
