@@ -56,14 +56,25 @@ async function ask(page, query) {
   await page.press("#query", "Enter");
 }
 
-/** Waits until the last answer is this text, or, without one, until it has ended. */
+/** A text without what stands between blocks. */
+const blocksOf = (text) => text.replace(/\s*\n\s*/g, "");
+/** Waits until the last answer shows this text, or, without one, until it has ended. */
 const answered = (page, text) =>
   holds(page, (text) => {
     const answer = [...document.querySelectorAll(".answer")].at(-1);
     if (text === undefined) return answer && !document.querySelector(".live");
-    return answer?.textContent === text;
-  }, text);
-const textOf = (page) => page.locator(".answer").last().evaluate((element) => element.textContent);
+    return answer?.textContent.replace(/\s*\n\s*/g, "") === text;
+  }, text && blocksOf(text));
+/** The last answer as it came, which its buttons show; what is shown of it is made of the same. */
+async function textOf(page) {
+  const turn = page.locator(".turn").last();
+  const toggle = (name) => turn.getByRole("button", { name, exact: true }).click();
+  await toggle("Plain text");
+  const text = await turn.locator(".raw").textContent();
+  await toggle("Formatted");
+  assert.equal(blocksOf(await turn.locator(".answer").textContent()), blocksOf(text));
+  return text;
+}
 const note = (page, text) => page.locator(".note", { hasText: text }).last();
 
 /** The reference, and its first operation to try, which is there at once. */
@@ -191,8 +202,10 @@ function streams(runtime) {
       await answered(page, LONG);
       await answered(page);
     }
+    // Another conversation in one tab leaves the others where they are.
     await second.click("#clear");
-    for (const page of [first, third]) await page.waitForSelector("#welcome:not([hidden])");
+    await second.waitForSelector("#welcome:not([hidden])");
+    for (const page of [first, third]) assert.equal(await textOf(page), LONG);
   });
 
   person("chat: Escape stops the model, and what came stays", async (someone) => {
@@ -519,7 +532,7 @@ function looks() {
     for (const stopping of [page, other]) {
       await ask(page, LONG);
       await answered(stopping, HALF);
-      const answer = stopping.locator(".answer").last();
+      const answer = stopping.locator(".answer p").last();
       const name = await answer.evaluate((e) => getComputedStyle(e, "::after").animationName);
       assert.equal(name, "none");
       await stopping.click("#stop");
@@ -527,8 +540,6 @@ function looks() {
         await note(each, "Stopped.").waitFor();
         assert.equal(await textOf(each), HALF);
       }
-      await page.click("#clear");
-      await other.waitForSelector("#welcome:not([hidden])");
     }
   }, { reducedMotion: "reduce" });
 

@@ -2,7 +2,7 @@
  * "Try it": the form of an operation's request, the request in the words of each client, and what comes
  * of it when it is sent.
  */
-import { $, announce } from "../dom.ts";
+import { $, copyText } from "../dom.ts";
 import { Attempt, latestId } from "./attempt.ts";
 import { button, h } from "./elements.ts";
 import { box } from "./results.ts";
@@ -44,12 +44,7 @@ function bodyField(schema: Parameters<typeof sampleOf>[0]): HTMLTextAreaElement 
 function snippetsFor(request: () => Asked): { element: HTMLElement; update: () => void } {
   const clients = h("div", { class: "buttons", role: "group", "aria-label": "Client" });
   const snippet = box("Snippet");
-  const copy = button("Copy", async () => {
-    await navigator.clipboard.writeText(snippet.textContent).then(() => announce("Copied."), () => {
-      // Copying was denied.
-      getSelection()?.selectAllChildren(snippet);
-    });
-  });
+  const copy = button("Copy", () => copyText(snippet));
   let client = "curl";
   const choose = (name: string) => {
     client = name;
