@@ -382,6 +382,10 @@ function streams(runtime) {
     await body.fill(JSON.stringify({ query: LONG }));
     await button("Send").click();
     await until(async () => (await wire()).includes("unauthorized"), "a refusal");
+    await page.locator(".problem", { hasText: "Missing or invalid credentials" }).waitFor();
+    await page.fill("#search", "HEALTH");
+    assert.equal(await page.locator("nav li:visible").count(), 1);
+    await page.fill("#search", "");
     await page.fill("#key", "open-sesame");
     assert.match(await snippet.textContent(), /'Authorization: Bearer '"\$API_KEY"/);
     await button("Send").click();
@@ -683,6 +687,34 @@ function looks() {
       wire.close();
     }
   }, { failing: true });
+
+  person("chat: conversations are listed, and none is deleted without asking", async (someone) => {
+    const page = await openChat(someone, relay);
+    await ask(page, "**first** one");
+    await page.keyboard.type("and next");
+    await page.keyboard.press("Enter");
+    await page.locator("#hint.next").waitFor();
+    model.release();
+    // The next message is sent by itself, and its answer waits in its middle.
+    await answered(page, "and ");
+    assert.equal(await page.locator(".answer strong").textContent(), "first");
+    model.release();
+    await answered(page, "and next");
+    await page.click("#clear");
+    await page.waitForSelector("#welcome:not([hidden])");
+    await page.click("text=Chats");
+    await page.getByRole("button", { name: "Delete: **first** one" }).click();
+    await page.click("#keep");
+    await page.click("text=Chats");
+    await page.click("#list li button");
+    assert.equal(await page.locator(".turn").count(), 2);
+    await page.click("text=Chats");
+    await page.getByRole("button", { name: "Delete: **first** one" }).click();
+    await page.click("#delete");
+    await page.waitForSelector("#welcome:not([hidden])");
+    await page.reload();
+    assert.equal(await page.locator(".turn").count(), 0);
+  });
 
   person("chat: an answer that the server has forgotten is told of", async (someone) => {
     const wire = await wireTo(relay);
