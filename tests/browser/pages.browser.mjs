@@ -614,6 +614,12 @@ function looks() {
       await button("Send").click();
       await until(async () => (await wire()).includes(body), body);
     }
+    // A model's name is filled in.
+    const model = tryOf(page, "retrieveModel");
+    await model.open();
+    await holds(page, () => document.querySelector("#op-retrieveModel input")?.value !== "");
+    await model.button("Send").click();
+    await until(async () => (await model.wire()).includes("owned_by"), "the model");
     // What was begun last can be joined.
     const joining = tryOf(page, "resume");
     await joining.open();

@@ -20,6 +20,15 @@ const labelled = (label: string, input: Element, more: Record<string, string> = 
 const select = (...options: unknown[]) =>
   h("select", {}, ...options.map(String).map((value) => h("option", { value }, value || "(none)")));
 
+// One of the models, so that the form can be sent as it is.
+async function fillModel(input: HTMLInputElement): Promise<void> {
+  const response = await fetch(at("/v1/models"), { headers: keyed({}) });
+  if (!response.ok) return;
+  const { data } = await response.json() as { data: { id: string }[] };
+  input.value ||= data[0]?.id ?? "";
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 function fieldOf(parameter: Parameter, path: string): Field {
   const { name, in: where, schema } = parameter;
   const input = schema?.enum ? select("", ...schema.enum) : h("input", { class: "code", name });
@@ -28,6 +37,8 @@ function fieldOf(parameter: Parameter, path: string): Field {
     if (path.startsWith("/streaming")) {
       input.classList.add("stream");
       input.value = latestId;
+    } else if (name === "model" && input instanceof HTMLInputElement) {
+      fillModel(input);
     }
   }
   return { ...parameter, input };
