@@ -614,7 +614,10 @@ function looks() {
       await button("Send").click();
       await until(async () => (await wire()).includes(body), body);
     }
-    // A model's name is filled in.
+    // The last chat and a model's name are filled in.
+    const chat = tryOf(page, "resumeChat");
+    await chat.open();
+    assert.notEqual(await page.locator("#op-resumeChat input").first().inputValue(), "");
     const model = tryOf(page, "retrieveModel");
     await model.open();
     await holds(page, () => document.querySelector("#op-retrieveModel input")?.value !== "");

@@ -9,6 +9,7 @@ import { box } from "./results.ts";
 import { sampleOf } from "./schema.ts";
 import { at, keyed, type Parameter, type Route } from "./service.ts";
 import { type Asked, snippetsOf } from "./snippets.ts";
+import { parseJson } from "../../../../values.ts";
 
 interface Field extends Parameter {
   readonly input: HTMLInputElement | HTMLSelectElement;
@@ -19,6 +20,17 @@ const labelled = (label: string, input: Element, more: Record<string, string> = 
 
 const select = (...options: unknown[]) =>
   h("select", {}, ...options.map(String).map((value) => h("option", { value }, value || "(none)")));
+
+/** The chat that was asked for last: its stream can be joined. */
+let latestChat = "";
+
+function chatBegun(body = ""): void {
+  const { id } = parseJson(body) as { id?: unknown } ?? {};
+  latestChat = typeof id === "string" ? id : "";
+  for (const input of document.querySelectorAll<HTMLInputElement>("input.chat")) {
+    input.value = latestChat;
+  }
+}
 
 // One of the models, so that the form can be sent as it is.
 async function fillModel(input: HTMLInputElement): Promise<void> {
@@ -37,6 +49,9 @@ function fieldOf(parameter: Parameter, path: string): Field {
     if (path.startsWith("/streaming")) {
       input.classList.add("stream");
       input.value = latestId;
+    } else if (path.startsWith("/api/chat/")) {
+      input.classList.add("chat");
+      input.value = latestChat;
     } else if (name === "model" && input instanceof HTMLInputElement) {
       fillModel(input);
     }
@@ -126,6 +141,7 @@ export function trial({ path, method, operation }: Route): HTMLElement {
       submit: (event) => {
         event.preventDefault();
         const asked = request();
+        if (path === "/api/chat") chatBegun(asked.body);
         attempt.begin({ ...asked, headers: keyed(asked.headers) });
       },
       input: snippets.update,
