@@ -301,6 +301,8 @@ function contextOf<Schema extends StandardSchema, Input>(
     routes: apis.flatMap(({ routes }) => routes),
     basePath,
     input,
+    source,
+    readsChats: options.input === undefined || options.inputFrom !== undefined,
     authorize: options.authorize !== undefined,
     resumable: log !== undefined,
     models: new Models(names),

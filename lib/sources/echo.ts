@@ -3,6 +3,14 @@ import { checkOptionNames } from "../option_names.ts";
 import type { SourceContext } from "../pipeline/pump.ts";
 import { type Clock, sleep } from "../pipeline/scheduler.ts";
 
+/** The sources that are the echo: a page says so of them. */
+const echoes = new WeakSet<object>();
+
+/** Whether a source is what {@linkcode echo} has made. */
+export function isEcho(source: unknown): boolean {
+  return typeof source === "function" && echoes.has(source);
+}
+
 /** Options of {@linkcode echo}. */
 export interface EchoOptions {
   /** Pause before each character but the first, in ms, 0 or more. @default {100} */
@@ -40,7 +48,9 @@ export function echo(
   if (!(delayMs >= 0 && delayMs < 2 ** 31)) {
     throw new RangeError(`Cannot create the source: delayMs is ${delayMs}, not 0 or more`);
   }
-  return async function* ({ input, signal }) {
+  const source = async function* (
+    { input, signal }: SourceContext<{ query: string }>,
+  ): AsyncGenerator<string, void, undefined> {
     let first = true;
     for (const character of input.query) {
       if (!first && delayMs > 0) await sleep(delayMs, signal, clock);
@@ -49,4 +59,6 @@ export function echo(
       yield character;
     }
   };
+  echoes.add(source);
+  return source;
 }

@@ -56,14 +56,25 @@ async function ask(page, query) {
   await page.press("#query", "Enter");
 }
 
-/** Waits until the last answer is this text, or, without one, until it has ended. */
+/** A text without what stands between blocks. */
+const blocksOf = (text) => text.replace(/\s*\n\s*/g, "");
+/** Waits until the last answer shows this text, or, without one, until it has ended. */
 const answered = (page, text) =>
   holds(page, (text) => {
     const answer = [...document.querySelectorAll(".answer")].at(-1);
     if (text === undefined) return answer && !document.querySelector(".live");
-    return answer?.textContent === text;
-  }, text);
-const textOf = (page) => page.locator(".answer").last().evaluate((element) => element.textContent);
+    return answer?.textContent.replace(/\s*\n\s*/g, "") === text;
+  }, text && blocksOf(text));
+/** The last answer as it came, which its buttons show; what is shown of it is made of the same. */
+async function textOf(page) {
+  const turn = page.locator(".turn").last();
+  const toggle = (name) => turn.getByRole("button", { name, exact: true }).click();
+  await toggle("Plain text");
+  const text = await turn.locator(".raw").textContent();
+  await toggle("Formatted");
+  assert.equal(blocksOf(await turn.locator(".answer").textContent()), blocksOf(text));
+  return text;
+}
 const note = (page, text) => page.locator(".note", { hasText: text }).last();
 
 /** The reference, and its first operation to try, which is there at once. */
@@ -191,8 +202,10 @@ function streams(runtime) {
       await answered(page, LONG);
       await answered(page);
     }
+    // Another conversation in one tab leaves the others where they are.
     await second.click("#clear");
-    for (const page of [first, third]) await page.waitForSelector("#welcome:not([hidden])");
+    await second.waitForSelector("#welcome:not([hidden])");
+    for (const page of [first, third]) assert.equal(await textOf(page), LONG);
   });
 
   person("chat: Escape stops the model, and what came stays", async (someone) => {
@@ -369,6 +382,10 @@ function streams(runtime) {
     await body.fill(JSON.stringify({ query: LONG }));
     await button("Send").click();
     await until(async () => (await wire()).includes("unauthorized"), "a refusal");
+    await page.locator(".problem", { hasText: "Missing or invalid credentials" }).waitFor();
+    await page.fill("#search", "HEALTH");
+    assert.equal(await page.locator("nav li:visible").count(), 1);
+    await page.fill("#search", "");
     await page.fill("#key", "open-sesame");
     assert.match(await snippet.textContent(), /'Authorization: Bearer '"\$API_KEY"/);
     await button("Send").click();
@@ -519,7 +536,7 @@ function looks() {
     for (const stopping of [page, other]) {
       await ask(page, LONG);
       await answered(stopping, HALF);
-      const answer = stopping.locator(".answer").last();
+      const answer = stopping.locator(".answer p").last();
       const name = await answer.evaluate((e) => getComputedStyle(e, "::after").animationName);
       assert.equal(name, "none");
       await stopping.click("#stop");
@@ -527,8 +544,6 @@ function looks() {
         await note(each, "Stopped.").waitFor();
         assert.equal(await textOf(each), HALF);
       }
-      await page.click("#clear");
-      await other.waitForSelector("#welcome:not([hidden])");
     }
   }, { reducedMotion: "reduce" });
 
@@ -599,6 +614,15 @@ function looks() {
       await button("Send").click();
       await until(async () => (await wire()).includes(body), body);
     }
+    // The last chat and a model's name are filled in.
+    const chat = tryOf(page, "resumeChat");
+    await chat.open();
+    assert.notEqual(await page.locator("#op-resumeChat input").first().inputValue(), "");
+    const model = tryOf(page, "retrieveModel");
+    await model.open();
+    await holds(page, () => document.querySelector("#op-retrieveModel input")?.value !== "");
+    await model.button("Send").click();
+    await until(async () => (await model.wire()).includes("owned_by"), "the model");
     // What was begun last can be joined.
     const joining = tryOf(page, "resume");
     await joining.open();
@@ -672,6 +696,34 @@ function looks() {
       wire.close();
     }
   }, { failing: true });
+
+  person("chat: conversations are listed, and none is deleted without asking", async (someone) => {
+    const page = await openChat(someone, relay);
+    await ask(page, "**first** one");
+    await page.keyboard.type("and next");
+    await page.keyboard.press("Enter");
+    await page.locator("#hint.next").waitFor();
+    model.release();
+    // The next message is sent by itself, and its answer waits in its middle.
+    await answered(page, "and ");
+    assert.equal(await page.locator(".answer strong").textContent(), "first");
+    model.release();
+    await answered(page, "and next");
+    await page.click("#clear");
+    await page.waitForSelector("#welcome:not([hidden])");
+    await page.click("text=Chats");
+    await page.getByRole("button", { name: "Delete: **first** one" }).click();
+    await page.click("#keep");
+    await page.click("text=Chats");
+    await page.click("#list li button");
+    assert.equal(await page.locator(".turn").count(), 2);
+    await page.click("text=Chats");
+    await page.getByRole("button", { name: "Delete: **first** one" }).click();
+    await page.click("#delete");
+    await page.waitForSelector("#welcome:not([hidden])");
+    await page.reload();
+    assert.equal(await page.locator(".turn").count(), 0);
+  });
 
   person("chat: an answer that the server has forgotten is told of", async (someone) => {
     const wire = await wireTo(relay);

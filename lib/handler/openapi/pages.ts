@@ -36,7 +36,7 @@ const pageChatOperation: Operation = {
   parameters: [formatParameter],
   requestBody: jsonBody(ref("ChatPageRequest")),
   responses: { 200: streamResponse },
-  problems: [...BODY_PROBLEMS, "not_acceptable", ...STREAM_PROBLEMS],
+  problems: [...BODY_PROBLEMS, "model_not_found", "not_acceptable", ...STREAM_PROBLEMS],
   schemas: {
     ...streamSchemas,
     ChatPageRequest: {

@@ -3,13 +3,12 @@
  * in `src/chat/`.
  */
 import { type ChatFields, type ChatMessage, queryOf } from "../../chat.ts";
+import { isEcho } from "../../sources/echo.ts";
 import { FIELDS, fieldsOf } from "../routes/chat_fields.ts";
-import type { Api } from "../routes/route.ts";
+import type { Api, RouteContext } from "../routes/route.ts";
 import type { StreamRoute } from "../routes/stream_route.ts";
 import { CHAT } from "./generated.ts";
-import { createPage } from "./page.ts";
-
-const LINK_TO_DOCS = '<a href="docs">API</a>';
+import { createPage, type Page } from "./page.ts";
 
 /** The body that the chat page sends. Fields of {@linkcode ChatFields} are checked. */
 export interface ChatPageRequest {
@@ -33,6 +32,7 @@ export interface ChatPageInput extends ChatFields {
 export const pageChat: StreamRoute<ChatPageRequest> = {
   schema: { type: "object", required: ["messages"], properties: FIELDS },
   invalidStatus: 422,
+  picksModel: true,
   input: (body): ChatPageInput => ({
     ...fieldsOf(body),
     messages: body.messages,
@@ -42,8 +42,26 @@ export const pageChat: StreamRoute<ChatPageRequest> = {
   }),
 };
 
+/** The lines without the paragraph with this id. */
+function withoutParagraph(lines: readonly string[], id: string): readonly string[] {
+  const from = lines.findIndex((line) => line.startsWith("<p ") && line.includes(` id="${id}"`));
+  return lines.toSpliced(from, lines.indexOf("</p>", from) - from + 1);
+}
+
+/** The page with what is true of a handler: it says nothing else of it. */
+function pageFor({ routes, source, readsChats }: RouteContext): Page {
+  let html = CHAT.html;
+  if (!isEcho(source)) html = withoutParagraph(html, "echo");
+  if (readsChats) html = withoutParagraph(html, "unmapped");
+  if (!routes.some(({ path }) => path === "/docs")) {
+    html = html.filter((line) => !line.startsWith('<a href="docs">'));
+  }
+  return createPage({ ...CHAT, html });
+}
+
 /**
- * Creates the chat page, for `pages`. It has a link to the reference page where there is one.
+ * Creates the chat page, for `pages`. It says when the source is the echo, or reads no chat, and has a
+ * link to the reference page where there is one.
  *
  * @example
  * ```ts
@@ -56,15 +74,16 @@ export const pageChat: StreamRoute<ChatPageRequest> = {
  * ```
  */
 export function chatPage(): Api {
-  const linked = createPage(CHAT);
-  const alone = createPage({ ...CHAT, html: CHAT.html.filter((line) => line !== LINK_TO_DOCS) });
+  // One value may serve several handlers.
+  const pages = new WeakMap<RouteContext, Page>();
   return {
     routes: [{
       method: "GET",
       path: "/",
       anonymous: true,
-      answer: ({ request }, { routes }) => {
-        const page = routes.some(({ path }) => path === "/docs") ? linked : alone;
+      answer: ({ request }, context) => {
+        const page = pages.get(context) ?? pageFor(context);
+        pages.set(context, page);
         return page(request);
       },
     }, {

@@ -71,6 +71,18 @@ export interface RouteContext {
   readonly basePath: string;
   /** The schema of the input of `POST /streaming`. */
   readonly input: StandardSchema;
+  /**
+   * The source of requests that name no model.
+   *
+   * @internal
+   */
+  readonly source: unknown;
+  /**
+   * Whether the input that the handler's schema makes is that of a chat, or a chat is mapped to it.
+   *
+   * @internal
+   */
+  readonly readsChats: boolean;
   /** Whether callers have to authenticate. */
   readonly authorize: boolean;
   /** Whether there is a log, so that streams can be resumed. */

@@ -10,7 +10,7 @@ import { until } from "../../support/serve.ts";
 
 const PAGES = { chat: "/", docs: "/docs" };
 /** What a page may weigh, as it is sent. */
-const MAX_BYTES = 30_000;
+const MAX_BYTES = 40_000;
 
 const handler = createHandler({ source: "text" });
 

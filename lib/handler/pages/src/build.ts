@@ -2,7 +2,7 @@
  * Writes `../generated.ts`, the pages as the handler serves them, from the sources in this folder:
  * `npm run build:pages`, after each change of one of them. `--print` writes to the standard output
  * instead. It runs on Bun, whose bundler makes one module of each page's program. Names are shortened and
- * lines stay: so a page fits its 30 KB, and a change can still be read in the result.
+ * lines stay: so a page fits its 40 KB, and a change can still be read in the result.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";

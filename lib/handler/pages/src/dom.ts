@@ -16,3 +16,11 @@ export function appendText(parent: Element, text: string): void {
   if (last instanceof Text && last.length < 4096) last.appendData(text);
   else parent.append(text);
 }
+
+/** Copies what an element shows, or selects it where copying is denied. */
+export function copyText(shown: Element, text: string = shown.textContent): void {
+  const select = () => getSelection()?.selectAllChildren(shown);
+  // Only a secure page has a clipboard.
+  if (!navigator.clipboard) select();
+  else navigator.clipboard.writeText(text).then(() => announce("Copied."), select);
+}

@@ -1,7 +1,7 @@
 /**
  * The reader of event streams that runs in the pages. `EventSource` can neither POST nor send a key.
  * Separate from the decoder of `lib/sse/` because that one, with its limits and its speed, would add
- * 6 KB to each page, and a page has 30.
+ * 6 KB to each page, and a page has 40.
  */
 
 /** An event as the standard has it. */

@@ -3,7 +3,15 @@ import { $, announce } from "../dom.ts";
 import { type PageEvent, readEvents } from "../reader.ts";
 import { authorization, type End, save } from "./kept.ts";
 import { type Problem, request, requestStop, sentencesOf } from "./request.ts";
-import { addText, conversation, isBusy, leave, show, type Turn } from "./conversation.ts";
+import {
+  addText,
+  addThought,
+  conversation,
+  isBusy,
+  leave,
+  show,
+  type Turn,
+} from "./conversation.ts";
 
 /** A connection that says nothing for this long, not even a heartbeat, is taken for lost. */
 const SILENCE_MS = 75_000;
@@ -64,6 +72,7 @@ function enter(turn: Turn, phase: NonNullable<Turn["phase"]>): void {
 
 async function pause(turn: Turn, ms: number): Promise<void> {
   if (turn.phase !== "waiting") announce("The connection is lost. Trying again.");
+  turn.dueMs = Date.now() + ms;
   enter(turn, "waiting");
   await new Promise<void>((resolve) => {
     turn.wake = resolve;
@@ -106,12 +115,9 @@ function take(turn: Turn, { type, data, id }: PageEvent): void {
   const said = type === "refusal" ? value.text : type === "message" ? value.token : undefined;
   if (typeof said === "string") {
     if (turn.text === "") announce("The answer begins.");
-    turn.text += said;
-    addText(turn.answer, said);
+    addText(turn, said);
   } else if (type === "reasoning" && typeof value.text === "string") {
-    turn.reasoning += value.text;
-    addText(turn.thought, value.text);
-    turn.thoughts.hidden = false;
+    addThought(turn, value.text);
   } else if (type === "done") {
     const cut = value.finishReason === "length"
       ? "The model came to its limit."
@@ -119,7 +125,7 @@ function take(turn: Turn, { type, data, id }: PageEvent): void {
       ? "The rest of the answer was withheld."
       : undefined;
     if (value.reason === "cancelled") finish(turn, "stopped", "Stopped.");
-    else finish(turn, "done", cut);
+    else finish(turn, "done", cut ?? (turn.text === "" ? "The answer is empty." : undefined));
   } else if (type === "failed") {
     finish(turn, "failed", sentencesOf(value));
   }
@@ -139,7 +145,7 @@ export function finish(turn: Turn, kind: End["kind"], note = ""): void {
   turn.end = { kind, ...note ? { note } : {} };
   if (conversation.get(turn.id) === turn) save(turn);
   show(turn);
-  announce(kind === "done" ? "The answer is complete." : note);
+  announce(kind === "done" && turn.text !== "" ? "The answer is complete." : note);
   turn.wake?.();
 }
 
@@ -154,7 +160,7 @@ async function failOrWait(turn: Turn, response: Response): Promise<number> {
     finish(turn, "failed", "The server no longer has this answer. What had arrived is above.");
   } else {
     problem.title ??= `The server answered with status ${response.status}`;
-    if (retryAfter > 0) problem.detail ??= `Try again in ${retryAfter} s`;
+    if (retryAfter > 0) turn.dueMs = Date.now() + retryAfter * 1000;
     finish(turn, "failed", sentencesOf(problem));
   }
   return 0;

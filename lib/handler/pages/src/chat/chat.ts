@@ -5,7 +5,7 @@
  */
 import { $, announce } from "../dom.ts";
 import { finish, run, stop, wakeAll } from "./answer.ts";
-import { fieldsOf, forget, keepKey, type Kept, keptTurns, save, turnOfKey } from "./kept.ts";
+import { beginChats, chatOf, drawList, isFree, openChat } from "./chats.ts";
 import {
   add,
   conversation,
@@ -13,8 +13,12 @@ import {
   isAnyBusy,
   isBusy,
   remove,
+  shown,
+  shownTurns,
   type Turn,
 } from "./conversation.ts";
+import { fieldsOf, forget, keepKey, type Kept, save, turnOfKey } from "./kept.ts";
+import { loadModels, pickedModel } from "./models.ts";
 
 /** How long another tab may take to begin what it asked for. */
 const BEGIN_MS = 30_000;
@@ -22,39 +26,70 @@ const BEGIN_MS = 30_000;
 const form = $<HTMLFormElement>("ask");
 const queryField = $<HTMLTextAreaElement>("query");
 const keyField = $<HTMLInputElement>("key");
+const hint = $("hint");
+const keys = hint.textContent;
+/** What is in the field is sent when the answer ends. */
+let isNext = false;
 
-function ask(query: string): void {
+function ask(query: string, model = pickedModel()): void {
   followLatest();
   const random = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36);
-  const turn = add(Date.now().toString(36).padStart(9, "0") + random, { query }, askAgain);
-  save(turn);
+  const id = Date.now().toString(36).padStart(9, "0") + random;
+  const isNew = shown.chat === "";
+  const chat = shown.chat ||= id;
+  const turn = add(id, { chat, query, model }, askAgain);
+  if (!save(turn)) {
+    hint.textContent =
+      "This browser has no room to keep this: after a reload it is gone. Delete a chat.";
+  }
+  if (isNew) openChat(chat);
+  else drawList();
   run(turn);
 }
 
 function askAgain(turn: Turn): void {
   forget(turn.id);
   remove(turn);
-  ask(turn.query);
+  ask(turn.query, turn.model);
 }
 
-const stopAll = () => conversation.forEach((turn) => stop(turn));
+const stopAll = () => shownTurns().forEach((turn) => stop(turn));
 
 // The field is as high as its text.
 function fit(): void {
   queryField.style.height = "auto";
   queryField.style.height = `${queryField.scrollHeight + 2}px`;
 }
-queryField.addEventListener("input", fit);
+
+function setNext(next: boolean): void {
+  if (next === isNext) return;
+  isNext = next;
+  hint.classList.toggle("next", next);
+  hint.textContent = next ? "It is sent when this answer ends. To stop the answer: Escape." : keys;
+  if (next) announce("It is sent when this answer ends.");
+}
+
+queryField.addEventListener("input", () => {
+  setNext(false);
+  fit();
+});
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   queryField.focus();
   const query = queryField.value;
-  if (query.trim() === "" || isAnyBusy()) return;
+  if (query.trim() === "") return;
+  if (isAnyBusy()) return setNext(true);
+  setNext(false);
   queryField.value = "";
   fit();
   ask(query);
 });
+// What follows a failure is for whoever reads of it to decide.
+shown.onIdle = (kind) => {
+  if (isNext && kind !== "failed") queueMicrotask(() => form.requestSubmit());
+  setNext(isNext && kind !== "failed");
+};
 queryField.addEventListener("keydown", (event) => {
   // An Enter that ends a word of an input method sends nothing.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
@@ -62,19 +97,12 @@ queryField.addEventListener("keydown", (event) => {
   form.requestSubmit();
 });
 addEventListener("keydown", ({ key, isComposing }) => {
-  if (key === "Escape" && !isComposing) stopAll();
+  // What lies above the page is closed by that.
+  const isCovered = document.querySelector(":popover-open, dialog[open]");
+  if (key === "Escape" && !isComposing && !isCovered) stopAll();
 });
 $("stop").addEventListener("click", () => {
   stopAll();
-  queryField.focus();
-});
-$("clear").addEventListener("click", () => {
-  stopAll();
-  for (const turn of conversation.values()) {
-    forget(turn.id);
-    remove(turn);
-  }
-  announce("A new chat.");
   queryField.focus();
 });
 $("keys").addEventListener("submit", (event) => {
@@ -82,6 +110,7 @@ $("keys").addEventListener("submit", (event) => {
   keepKey(keyField.value.trim());
   keyField.value = "";
   wakeAll("locked");
+  loadModels();
   queryField.focus();
 });
 addEventListener("online", () => wakeAll("waiting"));
@@ -99,14 +128,25 @@ function goOn(id: string, fields: Partial<Kept>): void {
 }
 
 addEventListener("storage", ({ key, newValue }) => {
-  if (key === null) return conversation.forEach((turn) => remove(turn));
+  if (key === null) {
+    conversation.forEach((turn) => remove(turn));
+    return openChat("");
+  }
   const id = turnOfKey(key);
   if (id === undefined) return;
   const turn = conversation.get(id);
-  if (newValue === null) return turn && remove(turn);
+  if (newValue === null) {
+    if (turn) remove(turn);
+    return drawList();
+  }
   if (turn?.phase || turn?.end) return;
+  const fields = fieldsOf(newValue);
+  const chat = chatOf(id, fields);
+  const isLoaded = chat === shown.chat || turn !== undefined;
   if (turn) remove(turn);
-  goOn(id, fieldsOf(newValue));
+  if (isLoaded) goOn(id, fields);
+  else if (isFree()) openChat(chat);
+  drawList();
 });
 
 addEventListener("pagehide", () => {
@@ -117,4 +157,5 @@ addEventListener("pagehide", () => {
   }
 });
 
-for (const [id, fields] of keptTurns()) goOn(id, fields);
+beginChats(goOn);
+loadModels();

@@ -1,6 +1,7 @@
 /** The conversation as it is shown: its turns, what each says of itself, and where the view is scrolled to. */
-import { $, appendText } from "../dom.ts";
+import { $, appendText, copyText } from "../dom.ts";
 import type { Kept } from "./kept.ts";
+import { Markdown } from "./markdown.ts";
 
 /**
  * A query and its answer. A turn has no phase before it runs here; then it is "asking", "streaming",
@@ -14,23 +15,43 @@ export interface Turn extends Kept {
   connection?: AbortController;
   /** Ends whatever it waits for. */
   wake?: () => void;
+  /** When it is tried again by itself, or when the server would have it tried again. */
+  dueMs?: number;
   /** What "Try again" does. */
   readonly again: (turn: Turn) => void;
   readonly article: HTMLElement;
   readonly answer: HTMLElement;
-  readonly thoughts: HTMLElement;
+  readonly markdown: Markdown;
+  /** More has come than is shown. */
+  isDrawing?: boolean;
+  /** The answer as it came, once somebody has asked for that. */
+  raw?: HTMLElement;
+  readonly thoughts: HTMLDetailsElement;
   readonly thought: HTMLElement;
+  readonly tools: HTMLElement;
   readonly foot: HTMLElement;
+  readonly countdown: HTMLElement;
 }
 
-/** The turns by their ids, in order. */
+/** The turns that are loaded, by their ids, those of each conversation in order. */
 export const conversation: Map<string, Turn> = new Map();
 const log = $("log");
+const shown = {
+  chat: "",
+  /** Called when the answers of the shown conversation have ended, with how the last one did. */
+  onIdle(_kind: NonNullable<Turn["end"]>["kind"]): void {},
+};
 
+/** Which conversation is shown, and what is done when it is idle. */
+export { shown };
+
+/** The turns of the shown conversation. */
+export const shownTurns = (): Turn[] =>
+  [...conversation.values()].filter(({ chat }) => chat === shown.chat);
 /** Whether it runs here. */
 export const isBusy = (turn: Turn): boolean => turn.phase !== undefined && !turn.end;
-/** Whether any turn runs here. */
-export const isAnyBusy = (): boolean => [...conversation.values()].some(isBusy);
+/** Whether any turn of the shown conversation runs here. */
+export const isAnyBusy = (): boolean => shownTurns().some(isBusy);
 
 function element<K extends keyof HTMLElementTagNameMap>(
   name: K,
@@ -43,31 +64,64 @@ function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** Adds a turn to the end of the conversation. */
+/** A button that sends no form. */
+export function button(text: string, act: () => void): HTMLButtonElement {
+  const made = element("button", "", text);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
+}
+
+/** Adds a turn to the end of its conversation. */
 export function add(id: string, fields: Partial<Kept>, again: Turn["again"]): Turn {
-  const kept = { query: "", text: "", reasoning: "", ...fields, id };
+  const kept = { chat: id, query: "", text: "", reasoning: "", ...fields, id };
+  const answer = element("div", "answer");
   const turn: Turn = {
     ...kept,
     again,
+    answer,
+    markdown: new Markdown(answer),
     article: element("article", "turn"),
-    answer: element("div", "answer", kept.text),
     thoughts: element("details", "reasoning"),
     thought: element("p", "", kept.reasoning),
+    tools: element("div", "tools"),
     foot: element("div", "note"),
+    countdown: element("span", ""),
   };
   turn.thoughts.append(element("summary", "", "Reasoning"), turn.thought);
+  turn.tools.append(
+    button("Plain text", () => toggleRaw(turn)),
+    button("Copy", () => copyText(turn.raw ?? answer, turn.text)),
+    element("span", "", kept.model),
+  );
   turn.article.append(
     element("h2", "unseen", "You"),
     element("p", "query", turn.query),
     element("h2", "unseen", "Answer"),
     turn.thoughts,
-    turn.answer,
+    answer,
+    turn.tools,
     turn.foot,
   );
+  turn.markdown.write(kept.text);
+  turn.markdown.flush();
   conversation.set(id, turn);
-  log.append(turn.article);
+  if (turn.chat === shown.chat) log.append(turn.article);
   show(turn);
   return turn;
+}
+
+// The text as it came, in place of what is made of it, and back.
+function toggleRaw(turn: Turn): void {
+  if (!turn.raw) {
+    turn.raw = element("pre", "raw", turn.text);
+    turn.raw.tabIndex = 0;
+    turn.raw.hidden = true;
+    turn.answer.after(turn.raw);
+  }
+  turn.raw.hidden = !turn.raw.hidden;
+  turn.answer.hidden = !turn.raw.hidden;
+  turn.tools.firstElementChild!.textContent = turn.raw.hidden ? "Plain text" : "Formatted";
 }
 
 /** Takes a turn out of the conversation. */
@@ -85,47 +139,92 @@ export function leave(turn: Turn): void {
   turn.wake?.();
 }
 
+/** Shows another conversation: the turns of it that are loaded. */
+export function showChat(chat: string): void {
+  shown.chat = chat;
+  log.append(...shownTurns().map(({ article }) => article));
+  for (const turn of conversation.values()) if (turn.chat !== chat) turn.article.remove();
+  showState();
+  followLatest();
+}
+
 /** Shows the state of a turn, and what it means for the page. */
 export function show(turn: Turn): void {
-  const { end, phase, foot } = turn;
+  const { end, phase, foot, countdown } = turn;
+  if (end) turn.markdown.end();
   turn.article.classList.toggle("live", isBusy(turn) && phase !== "locked");
   turn.article.ariaBusy = String(isBusy(turn));
   turn.thoughts.hidden = turn.reasoning === "";
+  turn.tools.hidden = turn.text === "";
   foot.className = `note${end?.kind === "failed" ? " bad" : ""}`;
-  foot.replaceChildren(noteOf(turn));
-  if (end?.kind === "failed") addButton(foot, "Try again", () => turn.again(turn));
-  if (phase === "waiting" && !end) addButton(foot, "Now", () => turn.wake?.());
+  const isWaiting = phase === "waiting" && !end;
+  foot.replaceChildren(noteOf(turn), isWaiting ? countdown : "");
+  if (isWaiting) foot.append(button("Now", () => turn.wake?.()));
+  if (end?.kind === "failed") {
+    const again = button("Try again", () => turn.again(turn));
+    again.append(countdown);
+    foot.append(again);
+  }
   foot.hidden = foot.textContent === "";
+  count(turn);
+  showState(end?.kind);
+}
+
+// What a turn's state means for the page.
+function showState(ended?: NonNullable<Turn["end"]>["kind"]): void {
   const busy = isAnyBusy();
+  const wasBusy = !$("stop").hidden;
   $("stop").hidden = !busy;
   $("send").hidden = busy;
-  $("welcome").hidden = conversation.size > 0;
-  $("clear").hidden = conversation.size === 0;
+  $("welcome").hidden = shownTurns().length > 0;
   $("keys").hidden = ![...conversation.values()].some((each) =>
     isBusy(each) && each.phase === "locked"
   );
   follow();
+  if (wasBusy && !busy && ended) shown.onIdle(ended);
 }
 
 function noteOf({ end, phase, stopping, streamId }: Turn): string {
   if (end) return end.note ?? "";
   if (stopping) return "Stopping…";
-  if (phase === "waiting") return "The connection is lost. Trying again…";
+  if (phase === "waiting") return "The connection is lost. Trying again";
   if (phase === "locked") return "This server wants a key.";
   if (phase === undefined && !streamId) return "Asked in another tab…";
   return "";
 }
 
-function addButton(parent: HTMLElement, text: string, act: () => void): void {
-  const button = element("button", "", text);
-  button.type = "button";
-  button.addEventListener("click", act);
-  parent.append(button);
+// How long until a turn is tried again, or may be.
+function count({ countdown, dueMs = 0 }: Turn): void {
+  const seconds = Math.ceil((dueMs - Date.now()) / 1000);
+  countdown.textContent = seconds > 0 ? ` in ${seconds} s` : "";
+}
+setInterval(() => shownTurns().filter(({ dueMs }) => dueMs).forEach(count), 500);
+
+/** Adds to an answer. What comes together is shown together. */
+export function addText(turn: Turn, text: string): void {
+  if (turn.text === "") {
+    turn.tools.hidden = false;
+    // Whoever has opened it again after that has it open.
+    turn.thoughts.open = false;
+  }
+  turn.text += text;
+  turn.markdown.write(text);
+  if (turn.raw) appendText(turn.raw, text);
+  if (turn.isDrawing) return;
+  turn.isDrawing = true;
+  queueMicrotask(() => {
+    turn.isDrawing = false;
+    if (!turn.end) turn.markdown.flush();
+    follow();
+  });
 }
 
-/** Adds to an answer, or to what was thought before it. */
-export function addText(parent: HTMLElement, text: string): void {
-  appendText(parent, text);
+/** Adds to what was thought before the answer. It is open while it comes. */
+export function addThought(turn: Turn, text: string): void {
+  if (turn.reasoning === "") turn.thoughts.open = turn.text === "";
+  turn.reasoning += text;
+  turn.thoughts.hidden = false;
+  appendText(turn.thought, text);
   follow();
 }
 

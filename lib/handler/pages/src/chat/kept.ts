@@ -12,7 +12,11 @@ export interface End {
 /** A query and its answer, as far as they are kept. */
 export interface Kept {
   readonly id: string;
+  /** The conversation that it is of: the id of its first turn. */
+  readonly chat: string;
   readonly query: string;
+  /** The model that was asked, where one was picked. */
+  readonly model?: string | undefined;
   text: string;
   reasoning: string;
   streamId?: string | undefined;
@@ -21,8 +25,18 @@ export interface Kept {
 }
 
 const PREFIX = `spillway ${location.pathname} `;
-const MAX_KEPT = 50;
-const FIELDS = ["query", "text", "reasoning", "streamId", "lastEventId", "end", "kind", "note"];
+const FIELDS = [
+  "chat",
+  "query",
+  "model",
+  "text",
+  "reasoning",
+  "streamId",
+  "lastEventId",
+  "end",
+  "kind",
+  "note",
+];
 
 function stored<T>(use: () => T): T | undefined {
   try {
@@ -33,9 +47,12 @@ function stored<T>(use: () => T): T | undefined {
   }
 }
 
-/** Keeps a turn as it is now. */
-export function save(turn: Kept): void {
-  stored(() => localStorage.setItem(PREFIX + turn.id, JSON.stringify(turn, FIELDS)));
+/** Keeps a turn as it is now. Returns whether there was room for it. */
+export function save(turn: Kept): boolean {
+  return stored(() => {
+    localStorage.setItem(PREFIX + turn.id, JSON.stringify(turn, FIELDS));
+    return true;
+  }) ?? false;
 }
 
 /** Keeps it no longer. */
@@ -51,16 +68,23 @@ export function turnOfKey(key: string): string | undefined {
 /** The fields of a turn as they were kept. */
 export const fieldsOf = (json: string): Partial<Kept> => JSON.parse(json);
 
-/** The latest turns, oldest first: each id, and what was kept under it. What is older is forgotten. */
+/** Every kept turn, oldest first: each id, and what was kept under it. */
 export function keptTurns(): [id: string, fields: Partial<Kept>][] {
   const keys = stored(() => Object.keys(localStorage)) ?? [];
-  const ids = keys.map(turnOfKey).filter((id) => id !== undefined).sort();
-  for (const id of ids.splice(0, ids.length - MAX_KEPT)) forget(id);
-  return ids.flatMap((id) => {
+  return keys.map(turnOfKey).filter((id) => id !== undefined).sort().flatMap((id) => {
     const fields = stored(() => fieldsOf(localStorage.getItem(PREFIX + id)!));
     return fields ? [[id, fields]] : [];
   });
 }
+
+/** Keeps a word until the tab is closed. */
+export function remember(name: string, value: string): void {
+  stored(() => sessionStorage.setItem(PREFIX + name, value));
+}
+
+/** What {@linkcode remember} has kept. */
+export const remembered = (name: string): string | undefined =>
+  stored(() => sessionStorage.getItem(PREFIX + name)) ?? undefined;
 
 // The key is this tab's alone.
 let givenKey: string | undefined;
@@ -68,11 +92,11 @@ let givenKey: string | undefined;
 /** Keeps the API key until the tab is closed. */
 export function keepKey(key: string): void {
   givenKey = key;
-  stored(() => sessionStorage.setItem(`${PREFIX}key`, key));
+  remember("key", key);
 }
 
 /** The header that sends the key, where there is one. */
 export function authorization(): { authorization?: string } {
-  const key = stored(() => sessionStorage.getItem(`${PREFIX}key`)) ?? givenKey;
+  const key = remembered("key") ?? givenKey;
   return key ? { authorization: `Bearer ${key}` } : {};
 }

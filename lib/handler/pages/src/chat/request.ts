@@ -23,7 +23,7 @@ export function request(turn: Turn): Promise<Response> {
     return fetch(addressOf(streamId), { signal, cache: "no-store", headers });
   }
   headers["content-type"] = "application/json";
-  const body = JSON.stringify({ messages: messagesOf(turn) });
+  const body = JSON.stringify({ messages: messagesOf(turn), model: turn.model });
   // The route of this page, which asks nothing of the shape of the input.
   return fetch("./", { signal, cache: "no-store", method: "POST", headers, body });
 }
@@ -32,8 +32,8 @@ export function request(turn: Turn): Promise<Response> {
 function messagesOf(turn: Turn): Message[] {
   const messages: Message[] = [{ role: "user", content: turn.query }];
   let left = MAX_HISTORY;
-  for (const { query, text, end } of [...conversation.values()].reverse()) {
-    if (!end || end.kind === "failed" || text === "") continue;
+  for (const { chat, query, text, end } of [...conversation.values()].reverse()) {
+    if (chat !== turn.chat || !end || end.kind === "failed" || text === "") continue;
     left -= query.length + text.length;
     if (left < 0) break;
     messages.unshift({ role: "user", content: query }, { role: "assistant", content: text });

@@ -95,7 +95,7 @@ export class Attempt {
   async #go({ method, url, headers, body }: Sent): Promise<void> {
     const { results } = this;
     const { signal } = this.#connection = new AbortController();
-    results.sent();
+    results.sent(method === "GET");
     this.#enter("sending");
     announce("Sent.");
     try {
@@ -119,6 +119,7 @@ export class Attempt {
     const streams = /event-stream|ndjson|^text\/plain/.test(type);
     if (!response.ok || !streams || !this.#streaming) {
       const text = await response.text();
+      if (!response.ok) this.results.fail(text);
       const isJson = type.includes("json");
       return this.results.bytes(isJson ? JSON.stringify(JSON.parse(text), undefined, 2) : text);
     }
@@ -130,6 +131,7 @@ export class Attempt {
   async #readEvents(response: Response): Promise<void> {
     let ended = false;
     await readEvents(response, (event) => {
+      if (event.type === "failed" || event.type === "error") this.results.fail(event.data);
       if (event.id) this.#lastEventId = event.id;
       if (["done", "failed", "message_stop"].includes(event.type)) ended = true;
       if (event.data === "[DONE]") ended = true;

@@ -93,6 +93,17 @@ function routesByTag(): Map<string, Route[]> {
   return groups;
 }
 
+// Hides what does not hold the words that are searched for.
+function search(): void {
+  const words = $<HTMLInputElement>("search").value.toLowerCase().split(/\s+/);
+  for (const link of document.querySelectorAll<HTMLAnchorElement>("nav a")) {
+    const article = document.getElementById(link.hash.slice(1))!;
+    const text = `${article.querySelector("h3")!.textContent} ${link.hash}`.toLowerCase();
+    const isHidden = !words.every((word) => text.includes(word));
+    link.parentElement!.hidden = article.hidden = isHidden;
+  }
+}
+
 function show(): void {
   const { title, version, description = "" } = api.info;
   document.title = `${title} API`;
@@ -105,6 +116,7 @@ function show(): void {
     main.append(h("h2", {}, tag), ...routes.map(operationOf));
     contents.append(h("h2", {}, tag), h("ul", {}, ...routes.map(linkTo)));
   }
+  $("search").addEventListener("input", search);
   main.append(h("h2", {}, "schemas"));
   for (const [name, schema] of Object.entries(api.components.schemas ?? {})) {
     const described = prose(schema.description ?? "");

@@ -1,6 +1,7 @@
 /** What is seen of a try while it runs: its figures, its text, its bytes, and the gaps between its tokens. */
 import { $, appendText } from "../dom.ts";
 import { h } from "./elements.ts";
+import { parseJson } from "../../../../values.ts";
 
 /**
  * Where a request is: "idle", then "sending" and "streaming", in the end "cut" or "ended". A cut stream
@@ -12,6 +13,17 @@ const NONE = "–";
 /** How many pieces of a text are kept, and how many gaps are drawn. */
 const MAX_PIECES = 64;
 const MAX_BARS = 150;
+/** Replayed tokens come closer together than this. */
+const REPLAY_MS = 5;
+
+/** As much of an error's body as is read, whichever API's it is. */
+interface Problem {
+  title?: string;
+  detail?: string;
+  message?: string;
+  errors?: { pointer: string; detail: string }[];
+  error?: Problem;
+}
 
 function seconds(ms: number | undefined): string {
   if (ms === undefined) return NONE;
@@ -39,12 +51,15 @@ export class Results {
   readonly #streaming: boolean;
   readonly #text = box("Text");
   readonly #wire = box("Wire");
+  readonly #problem = h("p", { class: "problem", role: "alert", hidden: true });
   readonly #figures = h("dl", { class: "figures" });
   readonly #chart: Element;
   #phase: Phase = "idle";
   #sentMs = 0;
   #firstMs: number | undefined;
   #lastMs: number | undefined;
+  /** What was said before comes again, at once. */
+  #isReplay = false;
   #tookMs: number | undefined;
   #tokens = 0;
   #gaps: number[] = [];
@@ -58,7 +73,13 @@ export class Results {
     const panes = h("div", { class: "panes" });
     if (streaming) panes.append(titled("Text", this.#text));
     panes.append(titled(streaming ? "Wire" : "Body", this.#wire));
-    this.element = h("div", { class: "results", hidden: true }, this.#figures, panes);
+    this.element = h(
+      "div",
+      { class: "results", hidden: true },
+      this.#problem,
+      this.#figures,
+      panes,
+    );
     if (streaming) this.element.append(titled("Gaps between tokens", this.#chart));
   }
 
@@ -67,12 +88,25 @@ export class Results {
     this.#firstMs = undefined;
     this.#tokens = this.#countedMs = 0;
     this.#gaps = [];
+    this.#problem.hidden = true;
     this.#text.replaceChildren();
     this.#wire.replaceChildren();
     this.element.hidden = false;
   }
 
-  sent(): void {
+  /** Says what was wrong, in the words of a problem object or as it came. */
+  fail(text: string): void {
+    const value = parseJson(text) as Problem | null | undefined;
+    const { title, detail, errors = [] } = value?.error ?? value ?? {};
+    const message = value?.error?.message;
+    const faults = errors.map((fault) => `${fault.pointer}: ${fault.detail}`);
+    const lines = [title, message, detail, ...faults].filter(Boolean);
+    this.#problem.textContent = lines.join("\n") || text.slice(0, 500) || this.status;
+    this.#problem.hidden = false;
+  }
+
+  sent(isReplay: boolean): void {
+    this.#isReplay = isReplay;
     this.#sentMs = performance.now();
     // The time that it was cut off is no gap.
     this.#lastMs = undefined;
@@ -92,7 +126,9 @@ export class Results {
     if (token === "") return;
     const now = performance.now();
     this.#firstMs ??= now - this.#sentMs;
-    if (this.#lastMs !== undefined) {
+    if (this.#isReplay && this.#lastMs !== undefined && now - this.#lastMs > REPLAY_MS) {
+      this.#isReplay = false;
+    } else if (!this.#isReplay && this.#lastMs !== undefined) {
       this.#gaps.push(now - this.#lastMs);
       this.#countedMs += now - this.#lastMs;
     }

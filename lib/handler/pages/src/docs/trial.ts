@@ -2,13 +2,14 @@
  * "Try it": the form of an operation's request, the request in the words of each client, and what comes
  * of it when it is sent.
  */
-import { $, announce } from "../dom.ts";
+import { $, copyText } from "../dom.ts";
 import { Attempt, latestId } from "./attempt.ts";
 import { button, h } from "./elements.ts";
 import { box } from "./results.ts";
 import { sampleOf } from "./schema.ts";
 import { at, keyed, type Parameter, type Route } from "./service.ts";
 import { type Asked, snippetsOf } from "./snippets.ts";
+import { parseJson } from "../../../../values.ts";
 
 interface Field extends Parameter {
   readonly input: HTMLInputElement | HTMLSelectElement;
@@ -20,6 +21,26 @@ const labelled = (label: string, input: Element, more: Record<string, string> = 
 const select = (...options: unknown[]) =>
   h("select", {}, ...options.map(String).map((value) => h("option", { value }, value || "(none)")));
 
+/** The chat that was asked for last: its stream can be joined. */
+let latestChat = "";
+
+function chatBegun(body = ""): void {
+  const { id } = parseJson(body) as { id?: unknown } ?? {};
+  latestChat = typeof id === "string" ? id : "";
+  for (const input of document.querySelectorAll<HTMLInputElement>("input.chat")) {
+    input.value = latestChat;
+  }
+}
+
+// One of the models, so that the form can be sent as it is.
+async function fillModel(input: HTMLInputElement): Promise<void> {
+  const response = await fetch(at("/v1/models"), { headers: keyed({}) });
+  if (!response.ok) return;
+  const { data } = await response.json() as { data: { id: string }[] };
+  input.value ||= data[0]?.id ?? "";
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 function fieldOf(parameter: Parameter, path: string): Field {
   const { name, in: where, schema } = parameter;
   const input = schema?.enum ? select("", ...schema.enum) : h("input", { class: "code", name });
@@ -28,6 +49,11 @@ function fieldOf(parameter: Parameter, path: string): Field {
     if (path.startsWith("/streaming")) {
       input.classList.add("stream");
       input.value = latestId;
+    } else if (path.startsWith("/api/chat/")) {
+      input.classList.add("chat");
+      input.value = latestChat;
+    } else if (name === "model" && input instanceof HTMLInputElement) {
+      fillModel(input);
     }
   }
   return { ...parameter, input };
@@ -44,12 +70,7 @@ function bodyField(schema: Parameters<typeof sampleOf>[0]): HTMLTextAreaElement 
 function snippetsFor(request: () => Asked): { element: HTMLElement; update: () => void } {
   const clients = h("div", { class: "buttons", role: "group", "aria-label": "Client" });
   const snippet = box("Snippet");
-  const copy = button("Copy", async () => {
-    await navigator.clipboard.writeText(snippet.textContent).then(() => announce("Copied."), () => {
-      // Copying was denied.
-      getSelection()?.selectAllChildren(snippet);
-    });
-  });
+  const copy = button("Copy", () => copyText(snippet));
   let client = "curl";
   const choose = (name: string) => {
     client = name;
@@ -120,6 +141,7 @@ export function trial({ path, method, operation }: Route): HTMLElement {
       submit: (event) => {
         event.preventDefault();
         const asked = request();
+        if (path === "/api/chat") chatBegun(asked.body);
         attempt.begin({ ...asked, headers: keyed(asked.headers) });
       },
       input: snippets.update,
