@@ -9,13 +9,19 @@ import { inspect } from "node:util";
 import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
 import { apiKeyAuth } from "../handler/api_keys.ts";
 import { BODY_LIMITS } from "../handler/body.ts";
-import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
+import {
+  bunRedis,
+  nodeRedis,
+  type NodeRedisClient,
+  type RedisConnection,
+} from "../replay/redis/clients.ts";
 import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
 import { echo } from "../sources/echo.ts";
 import { openai, type OpenAIUpstream } from "../sources/openai.ts";
 import { paced } from "../sources/paced.ts";
 import { parseJson } from "../values.ts";
 import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
+import { fileReason, listenReason, redisFailure, within } from "./failures.ts";
 import {
   type Address,
   type Fetch,
@@ -101,7 +107,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
   });
   const log = await sharedLog(settings.redisUrl, {
     prefix: settings.redisPrefix,
-    onError: streamLog.failed,
+    onError: async (error) => streamLog.failed(await redisFailure(error, settings.redisUrl)),
   });
   const upstreams = upstreamsOf(settings);
   const files = maxOpenFiles();
@@ -176,8 +182,13 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
   let address: Address = { hostname, port };
   if (startedBy === "deno serve") {
     onDenoServeFailures({
-      portTaken: () =>
-        fail("cannot listen: the port is taken; --port before the file names another"),
+      cannotListen: (error) =>
+        // Its flags for the address stand before the file.
+        fail(
+          `cannot listen: ${listenReason(error, address.hostname)}`
+            .replace("PORT or --port", "--port before the file")
+            .replace("HOST", "--host before the file"),
+        ),
       outOfFiles: async (error) => {
         streamLog.failed(new Error("Stopped listening, and tries again", { cause: error }));
         for (;;) {
@@ -240,9 +251,14 @@ function upstreamsOf(settings: Settings): OpenAIUpstream[] {
       ? "OPENAI_FALLBACK"
       : undefined;
     if (name === undefined) return [];
-    return fail(`${name} is set, and OPENAI_BASE_URL is missing; for the echo, unset ${name}`);
+    return fail(
+      `${name} is set, and OPENAI_BASE_URL is missing; set it to relay, as ` +
+        `https://api.openai.com/v1, or unset ${name} for the echo`,
+    );
   }
-  if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
+  if (!model) {
+    return fail("OPENAI_BASE_URL is set, and OPENAI_MODEL is missing; set the name of a model");
+  }
   return [
     { baseURL, model, ...apiKey ? { apiKey } : {}, ...fields ? { fields } : {} },
     ...fallback ? upstreamsIn(fallback) : [],
@@ -255,12 +271,24 @@ function upstreamsIn(path: string): OpenAIUpstream[] {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    return fail(`OPENAI_FALLBACK: cannot read the file (${(error as { code?: unknown }).code})`);
+    return fail(`OPENAI_FALLBACK: ${fileReason(error, path)}`);
   }
   const upstreams = parseJson(text);
-  if (Array.isArray(upstreams)) return upstreams as OpenAIUpstream[];
-  return fail("OPENAI_FALLBACK: the file is not a JSON list of upstreams");
+  if (Array.isArray(upstreams) && upstreams.length > 0) return upstreams as OpenAIUpstream[];
+  // What JSON.parse says of a file may repeat a key in it.
+  return fail(
+    `OPENAI_FALLBACK: the file is ${upstreams === undefined ? "no JSON" : "no list of upstreams"}` +
+      `; it has to be like [{ "baseURL": "https://...", "model": "..." }]`,
+  );
 }
+
+/** The variables of the options that an upstream has. */
+const VARIABLES: Readonly<Record<string, string>> = {
+  baseURL: "OPENAI_BASE_URL",
+  apiKey: "OPENAI_API_KEY",
+  model: "OPENAI_MODEL",
+  fields: "OPENAI_FIELDS",
+};
 
 /** The relay of these upstreams, or the echo if there are none. */
 function sourceOf(
@@ -280,18 +308,20 @@ function sourceOf(
     fallbackTimeoutMs: settings.openaiFallbackTimeoutMs,
     retries: settings.openaiRetries,
   };
-  let names = "OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL";
+  let variable = "OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ";
   try {
     const source = openai(options);
     if (fallback.length === 0) return source;
-    names = "OPENAI_FALLBACK";
+    variable = "OPENAI_FALLBACK: ";
     openai({ ...options, fallback });
     // Only an upstream that was checked can be given further fields.
     const all = fallback.map((upstream) => ({ ...upstream, body: { ...quiet, ...upstream.body } }));
     return openai({ ...options, fallback: all });
   } catch (error) {
     // The message names the option and holds neither the key nor the URL.
-    return fail(`${names}: ${(error as Error).message}`);
+    const reason = (error as Error).message.replace("Cannot create the source: ", "");
+    const named = reason.replace(/^(?:baseURL|apiKey|model|fields)\b/, (name) => VARIABLES[name]!);
+    return fail(named === reason ? variable + reason : named);
   }
 }
 
@@ -299,10 +329,13 @@ function sourceOf(
  * The log that all machines share, if a Redis is set: with Bun's own client, else with the package
  * `redis`.
  */
-async function sharedLog(url: string, options: RedisLogOptions): Promise<RedisLog | undefined> {
+async function sharedLog(
+  url: string,
+  options: Required<Pick<RedisLogOptions, "prefix" | "onError">>,
+): Promise<RedisLog | undefined> {
   if (url === "") return undefined;
   try {
-    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), options);
+    if (RedisClient) return logOn(bunRedis(new RedisClient(url)), options);
     // An optional peer dependency: not resolved unless it is needed.
     const name = "redis";
     const { createClient } = await import(name) as {
@@ -310,13 +343,26 @@ async function sharedLog(url: string, options: RedisLogOptions): Promise<RedisLo
     };
     const client = createClient({ url });
     client.on("error", () => {});
-    return new RedisLog(nodeRedis(client), options);
+    return logOn(nodeRedis(client), options);
   } catch (error) {
     // The error's message may repeat the URL, and the URL may hold a password.
     const { code } = error as { code?: unknown };
     const missing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
     return fail(
-      `REDIS_URL: ${missing ? "npm install redis" : "cannot create a Redis client from it"}`,
+      `REDIS_URL: ${
+        missing
+          ? "this runtime has no Redis client of its own; npm install redis"
+          : "no Redis client takes it; it has to be like redis://user:password@host:6379"
+      }`,
     );
   }
+}
+
+/** A log on a connection, which is tried at once: the operator reads what is wrong before a client does. */
+function logOn(
+  connection: RedisConnection,
+  options: Required<Pick<RedisLogOptions, "prefix" | "onError">>,
+): RedisLog {
+  within(connection.send("PING", [])).catch(options.onError);
+  return new RedisLog(connection, options);
 }
