@@ -5,7 +5,7 @@
 import { StreamError } from "../error.ts";
 import { replayError } from "../replay/codes.ts";
 
-/** How long a Redis has for its first response, and then for a connection, in ms. */
+/** How long a Redis that is silent is asked for a connection, in ms. */
 const PROBE_MS = 2000;
 
 /** What an error says of itself on any runtime: its code, its name and its message. */
@@ -85,7 +85,7 @@ export async function redisFailure(
       `${place} cannot be reached; correct REDIS_URL, or look at the network between`,
     ],
     [
-      /SILENT|Failed to read|Invalid response|INVALID_RESPONSE|Protocol error/i,
+      /SILENT|Socket closed|Failed to read|Invalid response|INVALID_RESPONSE|Protocol error/i,
       `${place} accepts connections and does not talk as Redis ${
         isTls
           ? "over TLS; without TLS it is redis:// in"
@@ -101,14 +101,6 @@ export async function redisFailure(
     [/NOPERM/, `The Redis at ${place} does not let this user do that: ${error.message}`],
   ]);
   return replayError("log_unavailable", { cause: new Error(reason ?? error.message) });
-}
-
-/** What a Redis responds to a first command, or an error if it takes too long. */
-export function within<Result>(response: Promise<Result>): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("The Redis did not respond")), PROBE_MS);
-    response.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
 
 /** The error of a new connection to an address; `undefined` if there is none. */

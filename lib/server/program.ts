@@ -9,19 +9,14 @@ import { inspect } from "node:util";
 import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
 import { apiKeyAuth } from "../handler/api_keys.ts";
 import { BODY_LIMITS } from "../handler/body.ts";
-import {
-  bunRedis,
-  nodeRedis,
-  type NodeRedisClient,
-  type RedisConnection,
-} from "../replay/redis/clients.ts";
+import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
 import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
 import { echo } from "../sources/echo.ts";
 import { openai, type OpenAIUpstream } from "../sources/openai.ts";
 import { paced } from "../sources/paced.ts";
 import { parseJson } from "../values.ts";
 import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
-import { fileReason, listenReason, redisFailure, within } from "./failures.ts";
+import { fileReason, listenReason, redisFailure } from "./failures.ts";
 import {
   type Address,
   type Fetch,
@@ -331,11 +326,11 @@ function sourceOf(
  */
 async function sharedLog(
   url: string,
-  options: Required<Pick<RedisLogOptions, "prefix" | "onError">>,
+  options: RedisLogOptions,
 ): Promise<RedisLog | undefined> {
   if (url === "") return undefined;
   try {
-    if (RedisClient) return logOn(bunRedis(new RedisClient(url)), options);
+    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), options);
     // An optional peer dependency: not resolved unless it is needed.
     const name = "redis";
     const { createClient } = await import(name) as {
@@ -343,7 +338,7 @@ async function sharedLog(
     };
     const client = createClient({ url });
     client.on("error", () => {});
-    return logOn(nodeRedis(client), options);
+    return new RedisLog(nodeRedis(client), options);
   } catch (error) {
     // The error's message may repeat the URL, and the URL may hold a password.
     const { code } = error as { code?: unknown };
@@ -356,13 +351,4 @@ async function sharedLog(
       }`,
     );
   }
-}
-
-/** A log on a connection, which is tried at once: the operator reads what is wrong before a client does. */
-function logOn(
-  connection: RedisConnection,
-  options: Required<Pick<RedisLogOptions, "prefix" | "onError">>,
-): RedisLog {
-  within(connection.send("PING", [])).catch(options.onError);
-  return new RedisLog(connection, options);
 }
