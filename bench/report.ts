@@ -156,9 +156,10 @@ export function report({ samples, machine, versions, ...run }: Results): string 
     "",
     ...targetTable(samples),
   ];
-  for (const [of, each] of groups(samples, (sample) => sample.case)) {
-    lines.push(...caseTables(of, each));
-  }
+  // The price of a token at the pace of a model concerns everybody; bursts come second.
+  const cases = [...groups(samples, (sample) => sample.case)]
+    .sort(([a], [b]) => Number(b === "paced") - Number(a === "paced"));
+  for (const [of, each] of cases) lines.push(...caseTables(of, each));
   return lines.join("\n");
 }
 

@@ -48,7 +48,8 @@ for (const runtime of RUNTIMES) {
       foreign.socket.destroy();
       await until(() => other.exit !== undefined, 10_000, "an exit");
       assert.equal(other.exit, 1);
-      const line = `spillway: cannot listen on 127.0.0.1:${entry.port}: the port is taken\n`;
+      const line = `spillway: cannot listen on 127.0.0.1:${entry.port}: the port is taken; ` +
+        "set another with PORT or --port, 0 is any free one\n";
       assert.deepEqual([other.errors, other.output], [line, ""]);
     } finally {
       await Promise.all([entry.child.stop(), other.stop()]);

@@ -191,6 +191,7 @@ test("nothing comes from a package, and of Node only the commands and the adapte
     "doctor/request.ts imports node:zlib",
     "node/exchange.ts imports node:process",
     "server/descriptors.ts imports node:fs",
+    "server/failures.ts imports node:net",
     "server/listen.ts imports node:http",
     "server/output.ts imports node:fs",
     "server/output.ts imports node:process",

@@ -231,7 +231,7 @@ for (const runtime of RUNTIMES) {
         if (log === "pretty") {
           await until(() => other.child.output !== before, 1000, "a line");
           const line = other.child.output.slice(before.length);
-          assert.match(line, /^\S+ {2}completed {2}1 tokens .*\n$/);
+          assert.match(line, /^\S+ {2}completed {2}1 token .*\n$/);
         } else {
           await assertNothingLeft(other);
           assert.equal(other.child.output, before);

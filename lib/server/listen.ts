@@ -3,6 +3,7 @@
  * `deno serve` the runtime listens by itself.
  */
 import type { BunRedisClient } from "../replay/redis/clients.ts";
+import { listenReason } from "./failures.ts";
 
 /** Handles a request; `info` is the runtime's second argument. */
 export type Fetch = (request: Request, info?: unknown) => Promise<Response>;
@@ -81,9 +82,14 @@ export async function listen(
     if (deno) return onDeno(deno, fetch, address, onError);
     return await onNode(fetch, address, onError);
   } catch (error) {
-    throw new Error(`cannot listen on ${address.hostname}:${address.port}: ${reasonOf(error)}`, {
-      cause: error,
-    });
+    throw new Error(
+      `cannot listen on ${address.hostname}:${address.port}: ${
+        listenReason(error, address.hostname)
+      }`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -155,27 +161,27 @@ async function onNode(
   return { hostname, port, stop: () => new Promise((resolve) => server.close(resolve)) };
 }
 
-function reasonOf(error: unknown): string {
-  const { code, message } = error as { code?: unknown; message: string };
-  return code === "EADDRINUSE" ? "the port is taken" : message;
-}
-
 /** What `deno serve` cannot do. */
 export interface DenoServeFailures {
-  /** Called if the port is taken, of which it would print a page. */
-  portTaken(): void;
+  /** Called if it cannot listen, of which it would print a page. */
+  cannotListen(error: Error): void;
   /** Called if its listener has ended because there was no file descriptor for a connection. */
   outOfFiles(error: Error): void;
 }
 
+/** What an error of `deno serve` holds if it could not listen. */
+const CANNOT_LISTEN = /EADDRINUSE|EADDRNOTAVAIL|EACCES|lookup address/;
+
 /** Handles the failures of `deno serve`, which would end the process. To be called before it listens. */
-export function onDenoServeFailures({ portTaken, outOfFiles }: DenoServeFailures): void {
+export function onDenoServeFailures({ cannotListen, outOfFiles }: DenoServeFailures): void {
   globalThis.addEventListener("unhandledrejection", (event: Event) => {
     const { reason } = event as Event & { reason?: Error & { code?: unknown } };
     const isFull = /too many open files/i.test(reason?.message ?? "");
-    if (reason === undefined || (reason.code !== "EADDRINUSE" && !isFull)) return;
+    if (
+      reason === undefined || (!CANNOT_LISTEN.test(`${reason.code} ${reason.message}`) && !isFull)
+    ) return;
     event.preventDefault();
     if (isFull) outOfFiles(reason);
-    else portTaken();
+    else cannotListen(reason);
   });
 }

@@ -17,6 +17,7 @@ import { openai, type OpenAIUpstream } from "../sources/openai.ts";
 import { paced } from "../sources/paced.ts";
 import { parseJson } from "../values.ts";
 import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
+import { fileReason, listenReason, redisFailure } from "./failures.ts";
 import {
   type Address,
   type Fetch,
@@ -175,8 +176,13 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
   let address: Address = { hostname, port };
   if (startedBy === "deno serve") {
     onDenoServeFailures({
-      portTaken: () =>
-        fail("cannot listen: the port is taken; --port before the file names another"),
+      cannotListen: (error) =>
+        // Its flags for the address stand before the file.
+        fail(
+          `cannot listen: ${listenReason(error, address.hostname)}`
+            .replace("PORT or --port", "--port before the file")
+            .replace("HOST", "--host before the file"),
+        ),
       outOfFiles: async (error) => {
         streamLog.failed(new Error("Stopped listening, and tries again", { cause: error }));
         for (;;) {
@@ -239,9 +245,14 @@ function upstreamsOf(settings: Settings): OpenAIUpstream[] {
       ? "OPENAI_FALLBACK"
       : undefined;
     if (name === undefined) return [];
-    return fail(`${name} is set, and OPENAI_BASE_URL is missing; for the echo, unset ${name}`);
+    return fail(
+      `${name} is set, and OPENAI_BASE_URL is missing; set it to relay, as ` +
+        `https://api.openai.com/v1, or unset ${name} for the echo`,
+    );
   }
-  if (!model) return fail("OPENAI_MODEL is missing, and OPENAI_BASE_URL is set");
+  if (!model) {
+    return fail("OPENAI_BASE_URL is set, and OPENAI_MODEL is missing; set the name of a model");
+  }
   return [
     { baseURL, model, ...apiKey ? { apiKey } : {}, ...fields ? { fields } : {} },
     ...fallback ? upstreamsIn(fallback) : [],
@@ -254,12 +265,24 @@ function upstreamsIn(path: string): OpenAIUpstream[] {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    return fail(`OPENAI_FALLBACK: cannot read the file (${(error as { code?: unknown }).code})`);
+    return fail(`OPENAI_FALLBACK: ${fileReason(error, path)}`);
   }
   const upstreams = parseJson(text);
-  if (Array.isArray(upstreams)) return upstreams as OpenAIUpstream[];
-  return fail("OPENAI_FALLBACK: the file is not a JSON list of upstreams");
+  if (Array.isArray(upstreams) && upstreams.length > 0) return upstreams as OpenAIUpstream[];
+  // What JSON.parse says of a file may repeat a key in it.
+  return fail(
+    `OPENAI_FALLBACK: the file is ${upstreams === undefined ? "no JSON" : "no list of upstreams"}` +
+      `; it has to be like [{ "baseURL": "https://...", "model": "..." }]`,
+  );
 }
+
+/** The variables of the options that an upstream has. */
+const VARIABLES: Readonly<Record<string, string>> = {
+  baseURL: "OPENAI_BASE_URL",
+  apiKey: "OPENAI_API_KEY",
+  model: "OPENAI_MODEL",
+  fields: "OPENAI_FIELDS",
+};
 
 /** The relay of these upstreams, or the echo if there are none. */
 function sourceOf(
@@ -279,18 +302,20 @@ function sourceOf(
     fallbackTimeoutMs: settings.openaiFallbackTimeoutMs,
     retries: settings.openaiRetries,
   };
-  let names = "OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL";
+  let variable = "OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ";
   try {
     const source = openai(options);
     if (fallback.length === 0) return source;
-    names = "OPENAI_FALLBACK";
+    variable = "OPENAI_FALLBACK: ";
     openai({ ...options, fallback });
     // Only an upstream that was checked can be given further fields.
     const all = fallback.map((upstream) => ({ ...upstream, body: { ...quiet, ...upstream.body } }));
     return openai({ ...options, fallback: all });
   } catch (error) {
     // The message names the option and holds neither the key nor the URL.
-    return fail(`${names}: ${(error as Error).message}`);
+    const reason = (error as Error).message.replace("Cannot create the source: ", "");
+    const named = reason.replace(/^(?:baseURL|apiKey|model|fields)\b/, (name) => VARIABLES[name]!);
+    return fail(named === reason ? variable + reason : named);
   }
 }
 
@@ -301,7 +326,11 @@ function sharedLog(
 ): SqliteLog | undefined | Promise<RedisLog> {
   if (replayFile && redisUrl) fail("REPLAY_FILE and REDIS_URL are both set, and one log is used");
   if (replayFile) return sqliteLog(replayFile, onError);
-  return redisUrl ? redisLog(redisUrl, { prefix: redisPrefix, onError }) : undefined;
+  if (!redisUrl) return undefined;
+  return redisLog(redisUrl, {
+    prefix: redisPrefix,
+    onError: async (error) => onError(await redisFailure(error, redisUrl)),
+  });
 }
 
 function sqliteLog(path: string, onError: (error: unknown) => void): SqliteLog {
@@ -334,7 +363,11 @@ async function redisLog(url: string, options: RedisLogOptions): Promise<RedisLog
     const { code } = error as { code?: unknown };
     const missing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
     return fail(
-      `REDIS_URL: ${missing ? "npm install redis" : "cannot create a Redis client from it"}`,
+      `REDIS_URL: ${
+        missing
+          ? "this runtime has no Redis client of its own; npm install redis"
+          : "no Redis client takes it; it has to be like redis://user:password@host:6379"
+      }`,
     );
   }
 }

@@ -259,9 +259,30 @@ export function readSettings(
   return Object.fromEntries(settings) as Settings;
 }
 
-/** The text that `--help` prints. */
+/** The beginnings of the names that people need first, in this order; the others follow. */
+const FIRST = ["PORT", "HOST", "OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"];
+const NEXT = [
+  "API_KEYS",
+  "ALLOWED_HOSTS",
+  "CORS_",
+  "REDIS_",
+  "LOG",
+  "MAX_",
+  "DRAIN_",
+  "DISCONNECT_",
+];
+
+/** Where a setting stands in the help. */
+function placeOf({ name }: { readonly name: string }): number {
+  const order = [...FIRST, ...NEXT];
+  const place = order.findIndex((beginning) => name.startsWith(beginning));
+  return place < 0 ? order.length : place;
+}
+
+/** The text that `--help` prints, in the order in which people need it. */
 export function help(startedBy: StartedBy): string {
-  const rows = settingsOf(startedBy).map((setting) => {
+  const settings = settingsOf(startedBy).sort((a, b) => placeOf(a) - placeOf(b));
+  const rows = settings.map((setting) => {
     const { name, value, fallback, shown = String(fallback), about, secret } = setting;
     return [secret ? "(no flag)" : `${flagOf(setting)} ${value}`, name, shown, about];
   });

@@ -93,7 +93,7 @@ export function createStreamLog(
       print([
         new Date().toTimeString().slice(0, 8),
         paint(COLOURS[outcome], code === undefined ? outcome : `${outcome}: ${printable(code)}`),
-        `${tokens} tokens`,
+        tokens === 1 ? "1 token" : `${tokens} tokens`,
         `${bytes} bytes`,
         ttftMs === undefined ? "none sent" : `first after ${ttftMs} ms`,
         `${durationMs} ms in all`,
@@ -119,6 +119,7 @@ function card(
   const more = headers.length > 0 ? `     ${headers.join(" ")} \\\n` : "";
   return `Spillway listens on ${paint(1, url)}${everywhere ? " (and every other address)" : ""}
 Source: ${printable(source)}${replay === undefined ? "" : `\nReplay file: ${printable(replay)}`}
+Keys: ${wantsKey ? "a client must send one of API_KEYS" : "none; API_KEYS asks clients for one"}
 ${[isOpen ? OPEN : "", limit ?? ""].filter(Boolean).map((line) => `${paint(33, line)}\n`).join("")}
 ${places.join("\n")}
 ${wantsKey ? "\nWith one of API_KEYS as KEY:" : ""}

@@ -99,30 +99,58 @@ export async function connect(
   const text = isPacked ? "" : await beginningOf(response, deadline);
   if (isPacked) discard(response);
   const { status } = response;
-  const words = mask(wordsFor(response, isPacked));
+  const error = errorIn(text, status >= 400);
+  const words = mask(
+    wordsFor(response, isPacked, error?.names ?? [], KEYS.some((key) => headers.has(key))),
+  );
   return reportedFailure(
-    {
-      status,
-      headers: response.headers,
-      error: errorIn(text, status >= 400),
-      code: "bad_upstream",
-    },
+    { status, headers: response.headers, error, code: "bad_upstream" },
     new UpstreamError(`${name} ${words}`, status, excerptOf(text, mask)),
   );
 }
+
+/** The headers that may hold an API key. */
+const KEYS = ["authorization", "api-key", "x-api-key"];
+
+/** What the runtimes' errors mean, and what the operator may look at. */
+const MEANINGS: readonly (readonly [RegExp, string])[] = [
+  [/refus/i, "nothing listens there; is it started, and is the port right?"],
+  [/ENOTFOUND|EAI_|dns error|lookup/i, "no host has this name; is the base URL right?"],
+  [
+    /EPROTO|InvalidContentType|wrong version|packet length/i,
+    "it does not talk TLS; is it http:// in the base URL?",
+  ],
+  [
+    /CERT|SELF_SIGNED|UnknownIssuer|UNABLE_TO_VERIFY/i,
+    "its certificate is not trusted; NODE_EXTRA_CA_CERTS, or DENO_CERT on Deno, names the file of its authority",
+  ],
+];
 
 /** Why no response came: the error that the runtime has found first, without its stack. */
 function reasonOf(error: unknown): string {
   let reason = error as { code?: unknown; message?: unknown; cause?: unknown };
   while (reason.cause instanceof Error) reason = reason.cause;
-  return String(reason.code ?? reason.message);
+  const said = String(reason.code ?? reason.message);
+  const meaning = MEANINGS.find(([pattern]) => pattern.test(`${said} ${reason.message}`))?.[1];
+  return meaning === undefined ? said : `${said}: ${meaning}`;
 }
 
-function wordsFor({ status, headers }: Response, isPacked: boolean): string {
+function wordsFor(
+  { status, headers }: Response,
+  isPacked: boolean,
+  names: readonly string[],
+  hasKey: boolean,
+): string {
   const type = headers.get("content-type") ?? "no content type";
   const location = headers.get("location") ?? "";
   if (isPacked) return `responded with ${status} and compressed, which was not asked for`;
-  if (status === 401 || status === 403) return `refused the API key (${status})`;
+  if (status === 401 || status === 403) {
+    return hasKey
+      ? `refused the API key (${status})`
+      : `wants an API key, and none is set (${status})`;
+  }
+  if (names.includes("model_not_found")) return `knows no such model (${status})`;
+  if (names.includes("insufficient_quota")) return `has no quota left for this key (${status})`;
   if (status === 404) return `knows no such path or model (404): is the base URL right?`;
   if (status >= 300 && status < 400) {
     const [target] = location.split("?");

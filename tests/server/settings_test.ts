@@ -211,6 +211,22 @@ test("readSettings() takes hosts, origins and a Redis of every kind that there i
   }
 });
 
+test("help() begins with where it listens, what it relays and who may ask", () => {
+  const variables = [...help("bun").matchAll(/(?<= )[A-Z]+(?:_[A-Z]+)*(?= {2,})/g)]
+    .map(([name]) => name).filter((name) =>
+      !/^(NUMBER|MS|URL|NAME|ADDRESS|FILE|TEXT|KEY)$/.test(name)
+    );
+  assert.deepEqual(variables.slice(0, 7), [
+    "PORT",
+    "HOST",
+    "OPENAI_BASE_URL",
+    "OPENAI_MODEL",
+    "OPENAI_API_KEY",
+    "API_KEYS",
+    "ALLOWED_HOSTS",
+  ]);
+});
+
 test("help() names the command that was typed", () => {
   assert.match(help("bun"), /^ {2}bun run server \[flags\]$/m);
   assert.match(help("node"), /^ {2}node lib\/server\.ts \[flags\]$/m);

@@ -44,6 +44,17 @@ test("pretty: one line for a stream, with all that is reported", () => {
   );
 });
 
+test("the card says whether a client needs a key, and one token is no plural", () => {
+  const cardOf = (wantsKey: boolean) =>
+    printed("pretty", ({ listening }) => listening({ ...START, wantsKey }))[0]!;
+  assert.match(cardOf(false), /^Keys: none; API_KEYS asks/m);
+  assert.match(cardOf(true), /^Keys: a client must send one of API_KEYS$/m);
+  assert.match(
+    printed("pretty", ({ closed }) => closed({ ...REPORT, tokens: 1 }))[0]!,
+    / {2}1 token {2}/,
+  );
+});
+
 test("pretty: a failure says its code, and a stream without an item that there was none", () => {
   const { ttftMs: _, ...report } = REPORT;
   const [line] = printed(

@@ -181,17 +181,22 @@ for (const runtime of RUNTIMES) {
 
   test(`the entry on ${runtime} does not start with a wrong OPENAI_FALLBACK`, async () => {
     const secret = "sk-another";
+    const like = '; it has to be like [{ "baseURL": "https://...", "model": "..." }]';
     const wrong: [text: string | undefined, message: string][] = [
-      [undefined, "OPENAI_FALLBACK: cannot read the file (ENOENT)"],
-      ["{}", "OPENAI_FALLBACK: the file is not a JSON list of upstreams"],
-      [secret, "OPENAI_FALLBACK: the file is not a JSON list of upstreams"],
+      [
+        undefined,
+        "OPENAI_FALLBACK: there is no file PATH; a path starts where the server was started",
+      ],
+      ["{}", `OPENAI_FALLBACK: the file is no list of upstreams${like}`],
+      ["[]", `OPENAI_FALLBACK: the file is no list of upstreams${like}`],
+      [secret, `OPENAI_FALLBACK: the file is no JSON${like}`],
       [
         JSON.stringify([{ baseURL: "x", model: "m", apiKey: secret }]),
-        "OPENAI_FALLBACK: Cannot create the source: fallback[0]: baseURL is not an http or https URL",
+        "OPENAI_FALLBACK: fallback[0]: baseURL is not an http or https URL",
       ],
       [
         JSON.stringify([{ baseURL: "http://a", model: "m", key: secret }]),
-        "OPENAI_FALLBACK: Cannot create the source: fallback[0]: unknown option key",
+        "OPENAI_FALLBACK: fallback[0]: unknown option key",
       ],
     ];
     for (const [i, [text, message]] of wrong.entries()) {
@@ -203,7 +208,10 @@ for (const runtime of RUNTIMES) {
         OPENAI_FALLBACK: path,
       });
       await until(() => child.exit !== undefined, 10_000, "the end");
-      assert.deepEqual([child.exit, child.errors], [1, `spillway: ${message}\n`]);
+      assert.deepEqual([child.exit, child.errors], [
+        1,
+        `spillway: ${message.replace("PATH", JSON.stringify(path))}\n`,
+      ]);
     }
   });
 }

@@ -367,6 +367,15 @@ test("openai() tells the operator what is wrong, in different words", async () =
       "The upstream URL knows no such path or model (404): is the base URL right?: " +
       "<p>no such page</p>",
     ],
+    [
+      reply(404, error("model_not_found")),
+      `The upstream URL knows no such model (404): ${json.replace('"x"', '"model_not_found"')}`,
+    ],
+    [
+      reply(429, error("insufficient_quota")),
+      "The upstream URL has no quota left for this key (429): " +
+      json.replace('"x"', '"insufficient_quota"'),
+    ],
     [reply(400, error("x")), `The upstream URL rejected the request (400): ${json}`],
     [reply(500, ""), "The upstream URL responded with 500"],
     [
