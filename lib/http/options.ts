@@ -91,7 +91,7 @@ export function checkOptions(options: SseOptions): CheckedOptions {
   checkMs("commitAfterMs", commitAfterMs, 0, 5000);
   if (log !== undefined) log.check(options);
   else if (disconnect !== undefined && disconnect !== "cancel") {
-    throw new TypeError("Cannot stream: disconnect other than cancel needs a log");
+    throw new TypeError("Cannot stream: disconnect needs a log unless it is cancel");
   }
   return { ...options, [CHECKED]: true };
 }
