@@ -81,6 +81,7 @@ const COMMANDS = named(
 const PROCESSES = named(
   "behaviour/exit",
   "handler/pages/src/docs/snippets", // it starts curl, Python and Node
+  "server/failures",
   "server/process",
   "sources/entry",
 );

@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
@@ -17,6 +16,7 @@ import { openai } from "../../lib/sources/openai.ts";
 import { startChild } from "../support/child.ts";
 import { FakeServer, FakeStore } from "../support/fake_store.ts";
 import { dashboardQueries, pageConfig, pageQueries } from "../support/metrics_docs.ts";
+import { freePort } from "../support/free_port.ts";
 import { serve, until } from "../support/serve.ts";
 
 const isThere = spawnSync("prometheus", ["--version"]).status === 0;
@@ -24,15 +24,6 @@ const skip = isThere ? undefined : "prometheus is not installed: apt-get install
 if (!isThere) console.log(`SKIPPED: ${skip}`);
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 /** An upstream: every third request is a 500, and the others answer in chunks. */
 function startUpstream() {

@@ -4,7 +4,7 @@ import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import { fileReason, listenReason, redisFailure } from "../../lib/server/failures.ts";
 import { RUNTIMES, startEntry } from "../support/child.ts";
-import { freePort } from "../support/redis_server.ts";
+import { freePort } from "../support/free_port.ts";
 import { until } from "../support/serve.ts";
 
 const coded = (code: string, message = "") => Object.assign(new Error(message), { code });

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import process from "node:process";
 import test from "node:test";
 import {
@@ -16,6 +16,7 @@ import {
   startChild,
   startEntry,
 } from "../support/child.ts";
+import { freePort } from "../support/free_port.ts";
 import { runtimeName, until } from "../support/serve.ts";
 
 const JSON_TYPE = { "content-type": "application/json" };
@@ -26,17 +27,6 @@ const post = (url: string, query: string) =>
     headers: JSON_TYPE,
     body: JSON.stringify({ query }),
   });
-
-/** A port that was free a moment ago. */
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 /** The entry's command in a shell. */
 function shellCommand(runtime: (typeof RUNTIMES)[number], port: number): string {

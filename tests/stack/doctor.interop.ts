@@ -11,7 +11,8 @@ import { createHandler } from "../../lib/handler.ts";
 import { paced } from "../../lib/sources/paced.ts";
 import { root } from "../support/child.ts";
 import { serve, type Served, until } from "../support/serve.ts";
-import { accepts, freePort } from "./stack.ts";
+import { freePort } from "../support/free_port.ts";
+import { accepts } from "./stack.ts";
 
 /** Each server of the configuration, with the flags that its fault needs. */
 const FLAGS = {

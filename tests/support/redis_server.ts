@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { bunRedis, type BunRedisClient, type RedisConnection } from "../../lib/redis.ts";
+import { freePort, listen } from "./free_port.ts";
 import { runtimeName, until } from "./serve.ts";
 
 /** Why tests that need a Redis are not run; on CI they are, and fail. */
@@ -13,20 +14,6 @@ export const noRedis: string | false =
   process.env.CI === "true" || spawnSync("redis-server", ["--version"]).status === 0
     ? false
     : "redis-server is not installed";
-
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-function listen(server: Server): Promise<number> {
-  return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve((server.address() as { port: number }).port));
-  });
-}
 
 /** Those that run: none outlives the tests, however these end. */
 const running = new Set<number>();

@@ -15,11 +15,11 @@ import {
   clients,
   clusterClients,
   type Connect,
-  freePort,
   RedisServer,
   SlowWay,
 } from "../../support/redis_server.ts";
 import { root } from "../../support/child.ts";
+import { freePort } from "../../support/free_port.ts";
 import { until } from "../../support/serve.ts";
 
 const INFO = '{"format":"json","headers":{}}';
