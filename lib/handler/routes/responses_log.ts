@@ -28,15 +28,23 @@ export async function responseIn(
   if (format !== responsesFormat.name) throw new StreamError("not_found");
   if (call.request.method === "HEAD") return {};
   const isLive = phase === "live";
-  if (isLive && which === "first" && firstEvent > 1) return trimmed(streamId);
+  const wantsFirst = isLive && which === "first";
+  if (wantsFirst && firstEvent > 1) return trimmed(streamId);
   // The last event but one has the response; of a lost one the failure has it, which is not logged.
   const after = phase === "ended"
     ? lastEvent - 2
     : phase === "lost" || which === "last"
     ? lastEvent
     : 0;
-  const events = await context.resumeAfter(call, { streamId, format, after });
-  const response = await lastIn(events, isLive ? which : "last");
+  let response: ResponseFields;
+  try {
+    const events = await context.resumeAfter(call, { streamId, format, after });
+    response = await lastIn(events, isLive ? which : "last");
+  } catch (error) {
+    // The log may have dropped the first events since it was looked at.
+    if (!wantsFirst || (await context.look(call, streamId)).firstEvent <= 1) throw error;
+    return await responseIn(call, context, streamId, which);
+  }
   const hasBegun = isLive && lastEvent > BEGINNING;
   return hasBegun && response.status === "queued"
     ? { ...response, status: "in_progress" }
