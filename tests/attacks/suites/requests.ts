@@ -29,13 +29,24 @@ export async function requests({ runtime, progress }: Context): Promise<string> 
   return `${ATTACKS.length} requests`;
 }
 
+/** Bytes that the buffers of a connection do not hold for sure. */
+const UNREAD_BYTES = 128 * 1024;
+
+/**
+ * Whether a request is refused before all of it was read: the reset of the connection may take the response
+ * away before its client has it (RFC 9112, section 9.6).
+ */
+function isUnread({ bytes }: Attack, wanted: readonly number[]): boolean {
+  return bytes.length > UNREAD_BYTES && wanted.every((status) => status >= 400);
+}
+
 /** What is wrong with the response to a request; `undefined` if nothing is. */
 async function check(attack: Attack, runtime: Runtime, port: number): Promise<string | undefined> {
   const { name, bytes, want, rest, end, streams } = attack;
   const reply = await send(port, bytes, { rest: rest ?? [], end: end ?? false });
   const wanted = statusesOf(want, runtime);
   const [status] = reply.statuses;
-  const isWanted = wanted.includes(status!);
+  const isWanted = wanted.includes(status!) || (status === 0 && isUnread(attack, wanted));
   // 505 is a runtime's own word for a request line that it cannot read.
   const isBroken = reply.statuses.some((found) => found >= 500 && found !== 505);
   const isUnwantedStream = reply.isStream && !streams;
