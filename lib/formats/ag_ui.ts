@@ -139,7 +139,9 @@ class RunFramer extends BlockFramer {
   }
 
   protected override result(out: EventSink, result: ToolResult): void {
-    const { id, output, error } = result;
+    const { id, output, denied } = result;
+    // The protocol has no word for it, and a model takes an empty result for a success.
+    const error = denied ? "The call was denied" : result.error;
     if (typeof id !== "string") return custom(out, "tool_result", JSON.stringify(result));
     this.endCall(out, id);
     this.keep(id.length);

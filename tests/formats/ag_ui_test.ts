@@ -236,6 +236,15 @@ test("agUiFormat gives each text and each round of calls a message of its own", 
   assert.equal(end.metadata.tanstack.finishReason, "stop");
 });
 
+test("agUiFormat tells that a call was denied: an empty result would be a success", async () => {
+  const { results } = await complete([
+    toolCall({ index: 0, id: "c", name: "f", arguments: "{}" }),
+    { event: "tool_result", data: { id: "c", denied: true } },
+  ]);
+  const [{ content, metadata }] = results;
+  assert.deepEqual([content, metadata.tanstack.state], ["The call was denied", "output-error"]);
+});
+
 test("agUiFormat drops what a call says behind its result", async () => {
   const { parts } = await complete([
     toolCall({ index: 0, id: "c", name: "f", arguments: '{"a":' }),
