@@ -4,6 +4,7 @@
  * while bytes arrive (HTML Standard, section 9.2.6).
  */
 import { decoderError } from "./codes.ts";
+import { DataEvents } from "./data_events.ts";
 import type { ServerSentEvent } from "./event.ts";
 import {
   COLON,
@@ -18,7 +19,6 @@ import {
   viewOf,
 } from "./lines.ts";
 import { checkOptionNames } from "../option_names.ts";
-import { utf8Length } from "../values.ts";
 
 const DATA_LENGTH = "data:".length;
 /** The largest size, in bytes, at which the rest of a line and the next chunk are read as one. */
@@ -125,7 +125,10 @@ export class EventDecoder {
     const { length } = chunk;
     const isWhole = this.#lineBytes === 0 && (chunk[length - 1] === LF || chunk[length - 1] === CR);
     const isShort = this.#lineBytes + length <= Math.min(JOINED_BYTES, this.#maxLineBytes);
-    if (isShort && !isWhole) this.#feedJoined(chunk, from, events);
+    if (isWhole && from === 0) {
+      this.#readLines(chunk, events);
+      this.#afterCr = chunk[length - 1] === CR;
+    } else if (isShort && !isWhole) this.#feedJoined(chunk, from, events);
     else this.#feedInPlace(chunk, from, events);
     if (this.#data !== undefined) this.#copyData(this.#data, chunk.length);
     return events;
@@ -218,33 +221,39 @@ export class EventDecoder {
       return this.#readMeasured(bytes, events);
     }
     const isAscii = text.length === bytes.length;
-    // The limits count bytes as they came, whatever they decode to.
-    if (!isAscii && text.includes("\ufffd")) return this.#readMeasured(bytes, events);
     let isFresh = this.#isFresh;
     let lf = -1;
     let cr = indexOf(text, "\r", 0);
-    let ended: number | undefined;
-    for (let from = 0; from < text.length;) {
+    let fast = cr === text.length ? DataEvents.of(text, bytes) : undefined;
+    // Where a line begins, in the text and in the bytes.
+    for (let from = 0, at = 0; from < text.length;) {
+      if (fast !== undefined && isFresh) {
+        if (fast.read(from, at, events, this.lastEventId)) {
+          ({ from, at } = fast);
+          continue;
+        }
+        // The events are of another kind.
+        fast = undefined;
+      }
       // Each is sought once: a search from every line for a break that is far takes quadratic time.
       if (lf < from) lf = indexOf(text, "\n", from);
       if (cr < from) cr = indexOf(text, "\r", from);
       const to = lf < cr ? lf : cr;
-      const next = cr + 1 === lf ? lf + 1 : to + 1;
+      const end = isAscii ? to : firstBreak(bytes, at + to - from);
+      let next = cr + 1 === lf ? lf + 1 : to + 1;
       const after = text.charCodeAt(next);
-      if (isFresh && (after === LF || after === CR) && isData(text, from)) {
+      if (isFresh && (after === LF || after === CR) && isData(bytes, at)) {
         // One line of data and nothing else, as nearly every event of a model is (benchmark case:
         // codec).
         const data = text.slice(valueAt(text, from + DATA_LENGTH), to);
         events.push({ event: "message", data, lastEventId: this.lastEventId });
-        from = after === CR && text.charCodeAt(next + 1) === LF ? next + 2 : next + 1;
+        next += after === CR && text.charCodeAt(next + 1) === LF ? 2 : 1;
       } else {
-        // A block that ends in this chunk is within the limits: only what begins here is measured.
-        ended ??= isAscii ? 0 : text.lastIndexOf(cr < text.length ? "\r\n\r\n" : "\n\n");
-        const size = isAscii ? to - from : from < ended ? 0 : utf8Length(text.slice(from, to));
-        this.#readLine(text, from, to, size, events);
-        from = next;
+        this.#readLine(text, from, to, end - at, events);
         isFresh = this.#isFresh;
       }
+      from = next;
+      at = end + next - to;
     }
   }
 

@@ -6,9 +6,9 @@
 export const LF = 0x0a;
 export const CR = 0x0d;
 export const COLON = 0x3a;
-const SPACE = 0x20;
+export const SPACE = 0x20;
 /** The highest bit of each byte of a word: none is set in ASCII. */
-const HIGH = 0x80808080;
+export const HIGH = 0x80808080;
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -19,11 +19,10 @@ function lowBytes(word: number): number {
   return (word - 0x0e0e0e0e) & ~word & HIGH;
 }
 
-/** Whether the line begins with `data:`. Five comparisons are faster than `startsWith`. */
-export function isData(text: string, at: number): boolean {
-  return text.charCodeAt(at) === 0x64 && text.charCodeAt(at + 1) === 0x61 &&
-    text.charCodeAt(at + 2) === 0x74 && text.charCodeAt(at + 3) === 0x61 &&
-    text.charCodeAt(at + 4) === COLON;
+/** Whether the line begins with `data:`. Five comparisons are faster than `startsWith` of the text. */
+export function isData(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0x64 && bytes[at + 1] === 0x61 && bytes[at + 2] === 0x74 &&
+    bytes[at + 3] === 0x61 && bytes[at + 4] === COLON;
 }
 
 /** The name that the standard knows at the beginning of a line, or `""`. */
