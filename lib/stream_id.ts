@@ -11,19 +11,21 @@ export function createStreamId(): string {
     crypto.getRandomValues(pool);
     used = 0;
   }
-  let id = "";
+  // A string that grows by a character holds each of its steps on Bun: 0.7 KB an open stream.
+  const digits: number[] = [];
   let bits = 0;
   let waiting = 0;
   for (const end = used + 16; used < end; used++) {
     bits = (bits << 8) | pool[used]!;
     // Bytes that were handed out must not stay in memory.
     pool[used] = 0;
-    for (waiting += 8; waiting >= 6; waiting -= 6) id += digit(bits >> (waiting - 6));
+    for (waiting += 8; waiting >= 6; waiting -= 6) digits.push(digit(bits >> (waiting - 6)));
   }
-  return id + digit(bits << (6 - waiting));
+  digits.push(digit(bits << 4));
+  return String.fromCharCode(...digits);
 }
 
-/** The base64url digit of the last six bits. */
-function digit(bits: number): string {
-  return ALPHABET[bits & 63]!;
+/** The code of the base64url digit of the last six bits. */
+function digit(bits: number): number {
+  return ALPHABET.charCodeAt(bits & 63);
 }

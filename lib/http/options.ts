@@ -75,14 +75,14 @@ export function checkOptions(options: SseOptions): CheckedOptions {
   const { format, heartbeatMs, commitAfterMs, stallMs, streamId, disconnect, log } = options;
   checkLimits(options);
   if (format !== undefined && typeof format !== "string" && !hasMethod(format, "open")) {
-    throw new TypeError("Cannot stream: format is neither a format nor the name of one");
+    throw notValid("format is neither a format nor the name of one");
   }
   if (streamId !== undefined && !/^[\w-]{1,128}$/.test(streamId)) {
-    throw new TypeError("Cannot stream: streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
+    throw notValid("streamId is not 1 to 128 of A-Z a-z 0-9 _ -");
   }
   for (const name of ["onClose", "onError"] as const) {
     if (options[name] !== undefined && typeof options[name] !== "function") {
-      throw new TypeError(`Cannot stream: ${name} is a ${typeof options[name]}, not a function`);
+      throw notValid(`${name} is a ${typeof options[name]}, not a function`);
     }
   }
   if (options.headers !== undefined) checkHeaders(new Headers(options.headers));
@@ -91,7 +91,7 @@ export function checkOptions(options: SseOptions): CheckedOptions {
   checkMs("commitAfterMs", commitAfterMs, 0, 5000);
   if (log !== undefined) log.check(options);
   else if (disconnect !== undefined && disconnect !== "cancel") {
-    throw new TypeError("Cannot stream: disconnect needs a log unless it is cancel");
+    throw notValid("disconnect needs a log unless it is cancel");
   }
   return { ...options, [CHECKED]: true };
 }
@@ -114,8 +114,12 @@ const NOT_OURS = [
 function checkHeaders(headers: Headers): void {
   const name = NOT_OURS.find((name) => headers.has(name));
   if (name !== undefined) {
-    throw new TypeError(`Cannot stream: the header ${name} is not yours to set`);
+    throw notValid(`the header ${name} is not yours to set`);
   }
+}
+
+function notValid(why: string): TypeError {
+  return new TypeError(`Cannot stream: ${why}`);
 }
 
 function checkMs(name: string, value: number | undefined, min: number, max: number): void {

@@ -65,15 +65,17 @@ export async function readEvents(
   if (signal.aborted) close();
   try {
     const decoder = new EventDecoder(limits);
+    let buffer = new ArrayBuffer(reader instanceof ReadableStreamBYOBReader ? CHUNK_BYTES : 0);
     for (;;) {
       let read: Awaited<ReturnType<ChunkReader["read"]>>;
       try {
-        read = await reader.read();
+        read = await reader.read(new Uint8Array(buffer));
       } catch (cause) {
         if (signal.aborted) return false;
         throw new StreamError("truncated", { cause });
       }
       if (read.done) return false;
+      ({ buffer } = read.value);
       onBytes?.();
       const events: ServerSentEvent[] = [];
       let failure: StreamError | undefined;
@@ -101,8 +103,8 @@ export async function readEvents(
 
 /** The methods of a stream's reader that are used. */
 interface ChunkReader {
-  /** Reads a chunk, which is valid until the next call. */
-  read(): Promise<ReadableStreamReadResult<Uint8Array>>;
+  /** Reads a chunk, into the buffer of `into` where the runtime can. */
+  read(into: Uint8Array<ArrayBuffer>): Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>>;
   cancel(): Promise<void>;
 }
 
@@ -116,25 +118,17 @@ const CHUNK_BYTES = 16 * 1024;
  * if its maker ignores the pending request for bytes when it closes, such a read never ends
  * (Streams Standard, section 4.7.3).
  */
-function readerOf({ url }: Response, body: ReadableStream<Uint8Array>): ChunkReader {
+function readerOf(
+  { url }: Response,
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+): ChunkReader {
   if (url === "") return body.getReader();
-  let reader: ReadableStreamBYOBReader;
   try {
-    reader = body.getReader({ mode: "byob" });
+    return body.getReader({ mode: "byob" });
   } catch {
     // On Bun fetched bodies are not byte streams.
     return body.getReader();
   }
-  let buffer = new ArrayBuffer(CHUNK_BYTES);
-  return {
-    cancel: () => reader.cancel(),
-    async read() {
-      const read = await reader.read(new Uint8Array(buffer));
-      if (read.value === undefined || read.done) return { done: true, value: undefined };
-      buffer = read.value.buffer;
-      return read;
-    },
-  };
 }
 
 /** Closes a response that will not be read: its content must not reach our client. */

@@ -3,6 +3,7 @@
  * formats that number their events need it.
  */
 import { Constant } from "./utf8.ts";
+import { utf8Length } from "../values.ts";
 
 const ZERO = 0x30;
 const NINE = 0x39;
@@ -12,14 +13,15 @@ export class CountedText {
   readonly line: Constant;
   /** Offset of the number in the line. */
   readonly #digits: number;
-  readonly #after: Uint8Array;
+  /** Number of bytes after it. */
+  readonly #after: number;
 
   /** Makes the text with the number 0. */
   constructor(before: string, after: string) {
     // Room for as many digits as an integer can have.
     this.line = new Constant(`${before}${Number.MAX_SAFE_INTEGER}${after}`);
-    this.#digits = new Constant(before).length;
-    this.#after = new Constant(after).bytes;
+    this.#digits = utf8Length(before);
+    this.#after = utf8Length(after);
     this.count(0);
   }
 
@@ -27,7 +29,7 @@ export class CountedText {
   next(): void {
     const { line } = this;
     const { bytes } = line;
-    const end = line.length - this.#after.length;
+    const end = line.length - this.#after;
     let at = end - 1;
     while (bytes[at] === NINE) at--;
     if (at < this.#digits) return this.count(10 ** (end - this.#digits));
@@ -38,9 +40,11 @@ export class CountedText {
   /** Moves to a number. */
   count(number: number): void {
     const { line } = this;
+    const digits = String(number);
+    const end = this.#digits + digits.length;
+    line.bytes.copyWithin(end, line.length - this.#after, line.length);
     let at = this.#digits;
-    for (const digit of String(number)) line.bytes[at++] = digit.charCodeAt(0);
-    line.bytes.set(this.#after, at);
-    line.length = at + this.#after.length;
+    for (const digit of digits) line.bytes[at++] = digit.charCodeAt(0);
+    line.length = end + this.#after;
   }
 }

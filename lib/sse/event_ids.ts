@@ -19,7 +19,18 @@ export class EventIds extends CountedText {
    */
   constructor(streamId: string, retryMs: number | undefined, isHidden: boolean) {
     super(`id: ${streamId}.`, "\n");
-    this.retry = new Constant(retryMs === undefined ? "" : `retry: ${retryMs}\n`);
+    this.retry = retryOf(retryMs);
     this.isHidden = isHidden;
   }
+}
+
+/** The line of the stream before: nearly all have the same. */
+let last: { retryMs: number | undefined; line: Constant } | undefined;
+
+function retryOf(retryMs: number | undefined): Constant {
+  if (last === undefined || last.retryMs !== retryMs) {
+    const line = new Constant(retryMs === undefined ? "" : `retry: ${retryMs}\n`);
+    last = { retryMs, line };
+  }
+  return last.line;
 }
