@@ -37,7 +37,7 @@ const ITEM_BYTES = 64;
  *
  * Not all servers count alike: to some every item is the first, some leave reasoning out of the output
  * at the end, and some give an item another id in each event. So an item is known by its type and place
- * while it is told, and by its type and order at the end.
+ * while it comes, and by its type and order at the end.
  */
 export class ResponseReader implements AnswerReader {
   isOver = false;
@@ -46,7 +46,7 @@ export class ResponseReader implements AnswerReader {
   /** The latest item of each type at each place. */
   readonly #items = new Map<string, OutputItem>();
   /** All items of each type, in their order. */
-  readonly #told = new Map<string, OutputItem[]>();
+  readonly #byType = new Map<string, OutputItem[]>();
   #calls = 0;
   #reason: string | undefined;
   #usage: Fields = {};
@@ -101,9 +101,9 @@ export class ResponseReader implements AnswerReader {
     this.#keep(ITEM_BYTES + place.length);
     const item: OutputItem = { id: undefined, hasPieces: false, isDone: false };
     this.#items.set(place, item);
-    const told = this.#told.get(type);
-    if (told === undefined) this.#told.set(type, [item]);
-    else told.push(item);
+    const ofType = this.#byType.get(type);
+    if (ofType === undefined) this.#byType.set(type, [item]);
+    else ofType.push(item);
     return item;
   }
 
@@ -173,11 +173,11 @@ export class ResponseReader implements AnswerReader {
       (known) => (known.isDone || isCall(fields)) && isAnother(known.id, id),
     );
     this.#name(item, id);
-    return this.#whole(item, fields);
+    return this.#complete(item, fields);
   }
 
   /** Reads what has come in no pieces. */
-  #whole(read: OutputItem, item: Fields): Item[] {
+  #complete(read: OutputItem, item: Fields): Item[] {
     if (read.isDone) return [];
     read.isDone = true;
     const { type, content, summary, encrypted_content: signature, result } = item;
@@ -221,8 +221,8 @@ export class ResponseReader implements AnswerReader {
       const type = String(item["type"]);
       const at = counts.get(type) ?? 0;
       counts.set(type, at + 1);
-      return this.#whole(
-        this.#told.get(type)?.[at] ?? this.#item(type, undefined, () => true),
+      return this.#complete(
+        this.#byType.get(type)?.[at] ?? this.#item(type, undefined, () => true),
         item,
       );
     });
