@@ -46,8 +46,7 @@ function wakeOf(wake: () => void): () => void {
   const { navigator, document } = runtime;
   const abort = new AbortController();
   // Other runtimes have `addEventListener` as well, and some mind what it is called for.
-  const network = navigator?.onLine === undefined ? undefined : runtime;
-  network?.addEventListener?.("online", wake, abort);
+  if (navigator?.onLine !== undefined) runtime.addEventListener?.("online", wake, abort);
   document?.addEventListener?.("visibilitychange", () => {
     if (document.visibilityState === "visible") wake();
   }, abort);

@@ -370,6 +370,63 @@ test("connect() ends by kind: refused, gone, failed, and what a 204 says", async
   const ui = 'data: {"type":"error","errorText":"No"}\n\ndata: [DONE]\n\n';
   const parts = await errorOf(play([() => part(ui)], { format: "ui-message" }).connection.text());
   assert.deepEqual([parts.kind, parts.message], ["failed", "No"]);
+});
+
+test("connect() says what went wrong in the words of a model API's error", async () => {
+  const chunk = { id: "c", choices: [{ delta: { content: "" }, finish_reason: "error" }] };
+  const errors: [string, code: string, message: string][] = [
+    // OpenRouter's, in a chunk.
+    [JSON.stringify({ ...chunk, error: { code: "gone", message: "No" } }), "gone", "No"],
+    ['{ "error": {"message":"No","code":"x"}}', "x", "No"],
+    ['{"error":"No"}', "failed", "No"],
+    ['{"error":{"message":"No","code":null,"type":"server_error"}}', "server_error", "No"],
+    ['{"error":{"message":"No","code":500}}', "failed", "No"],
+    ['{"error":{"message":{},"code":[]}}', "failed", "The stream failed"],
+  ];
+  const good = 'data: {"choices":[{"delta":{"content":"a \\"error\\" "}}],"error":null}\n\n';
+  for (const [data, code, message] of errors) {
+    const wire = `${good}data: ${data}\n\ndata: [DONE]\n\n`;
+    const { connection } = play([() => part(wire)], { format: "openai" });
+    const error = await errorOf(connection.text());
+    assert.deepEqual([error.kind, error.code, error.message, error.text], [
+      "failed",
+      code,
+      message,
+      'a "error" ',
+    ]);
+  }
+  const bodies: [object, code: string, message: string][] = [
+    [{ error: { message: "No", type: "auth", code: "bad_key" } }, "bad_key", "No"],
+    [{ type: "error", error: { type: "auth", message: "No" } }, "auth", "No"],
+    [{ error: "No" }, "http_401", "No"],
+    [{ type: "about:blank", title: "No" }, "http_401", "No"],
+    [{ code: 7, detail: [{ loc: ["body"] }] }, "http_401", "The server returned 401"],
+  ];
+  for (const [body, code, message] of bodies) {
+    const { connection } = play([status(401, {}, JSON.stringify(body))], POST);
+    const error = await errorOf(connection.text());
+    assert.deepEqual([error.kind, error.code, error.message], ["refused", code, message]);
+    assert.deepEqual(error.problem, body);
+  }
+});
+
+test("connect() takes nothing but text for a token", async () => {
+  const delta = (content: unknown) =>
+    `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
+  const wire = `${delta("a")}${delta(["b"])}${delta(5)}${delta(null)}${delta("c")}data: [DONE]\n\n`;
+  assert.equal(await play([() => part(wire)], { format: "openai" }).connection.text(), "ac");
+  const ui = 'data: {"type":"text-delta","id":"1","delta":7}\n\ndata: [DONE]\n\n';
+  assert.equal(await play([() => part(ui)], { format: "ui-message" }).connection.text(), "");
+  for (const format of ["openai", "ui-message"] as const) {
+    const { connection } = play([() => part("data: null\n\ndata: [DONE]\n\n")], { format });
+    assert.equal((await errorOf(connection.text())).code, "malformed");
+  }
+});
+
+test("connect() reads a media type in capitals, as HTTP has it", async () => {
+  const headers = { "content-type": "Text/Event-Stream; charset=UTF-8" };
+  const { connection } = play([() => part(token("a") + DONE, { headers })]);
+  assert.equal(await connection.text(), "a");
 
   const over = play([() => part(token("a", "s.1")), status(204)]);
   assert.equal(await over.clock.during(over.connection.text()), "a");
@@ -484,10 +541,10 @@ test("connect() takes no comments for heartbeats that are near, or of two connec
   await clock.advance(0);
   first.send(token("a", "s.1"));
   for (let i = 0; i < 3; i++) {
-    await clock.advance(50);
+    await clock.advance(900);
     first.send(":\n");
   }
-  await clock.advance(500);
+  await clock.advance(5000);
   assert.deepEqual([connection.state.status, clock.armed], ["open", 0]);
   first.close();
   await until(() => connection.state.status === "waiting", 1000, "it waits");
@@ -725,6 +782,23 @@ test("connect() leaves at any point, and nothing stays open", async () => {
       assert.equal(connection.state.status, "done");
       assert.deepEqual([clock.armed, watched.listeners], [0, 0], `${state}, ${way}`);
     }
+  }
+  // Between two steps of a try: nothing more is asked, and nothing begins.
+  for (let turns = 0; turns < 20; turns++) {
+    let cancelled = false;
+    const body = new ReadableStream<Uint8Array>({ cancel: () => void (cancelled = true) });
+    const leave = async () => {
+      for (let i = 0; i < turns; i++) await undefined;
+      connection.leave();
+    };
+    const { connection, states } = play([() => {
+      leave();
+      return new Response(body, { headers: SSE });
+    }]);
+    await errorOf(connection.text());
+    await until(() => cancelled, 1000, "the response is closed");
+    assert.equal(states.findIndex(({ status }) => status === "done"), states.length - 1);
+    assert.equal(connection.state.status, "done");
   }
   const gone = play([hang], { signal: AbortSignal.abort("before") });
   assert.equal((await errorOf(gone.connection.text())).cause, "before");

@@ -1,7 +1,7 @@
 /** What the application reads a stream with. */
 import type { Clock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
-import type { ConnectError } from "./error.ts";
+import { type ConnectError, isText } from "./error.ts";
 import { type ClientFormat, type ClientItems, type FormatReader, READERS } from "./formats.ts";
 import { type Given, Link, type Wakes } from "./link.ts";
 import { isGone } from "./response.ts";
@@ -68,7 +68,7 @@ export class Connection<F extends ClientFormat = "json">
   async next(): Promise<IteratorResult<ServerSentEvent, undefined>> {
     for (;;) {
       const value = this.#events[this.#next];
-      if (value !== undefined) {
+      if (value) {
         this.#next++;
         this.#given.events++;
         this.#given.lastEventId = value.lastEventId;
@@ -76,19 +76,20 @@ export class Connection<F extends ClientFormat = "json">
       }
       if (this.#isLeft) return { done: true, value };
       const { state, error } = this.#link;
-      if (error !== undefined) throw this.#link.withGiven(error);
+      if (error) throw this.#link.withGiven(error);
       if (state.status === "done") return { done: true, value };
       await this.#fill();
     }
   }
 
   /** Closes the connection; a loop that is left calls it. The generation is left to the server. */
-  return(): Promise<IteratorResult<ServerSentEvent, undefined>> {
+  // deno-lint-ignore require-await -- a promise, as the protocol of iterators has it.
+  async return(): Promise<IteratorResult<ServerSentEvent, undefined>> {
     this.#isLeft = true;
     this.#events = [];
     this.#link.end("left");
     this.#unlisten();
-    return Promise.resolve({ done: true, value: undefined });
+    return { done: true, value: undefined };
   }
 
   /** The connection is its own iterator: two loops share its events. */
@@ -107,11 +108,13 @@ export class Connection<F extends ClientFormat = "json">
       let item;
       try {
         item = this.#format.item(event);
+        this.#given.text += this.#token(item);
       } catch (cause) {
-        const init = { code: "malformed", cause };
-        throw this.#link.error = this.#link.errorOf("failed", "An event is not JSON", init);
+        throw this.#link.error = this.#link.errorOf("failed", "An event is malformed", {
+          code: "malformed",
+          cause,
+        });
       }
-      this.#given.text += this.#format.token(item as never) || "";
       yield item as ClientItems[F];
     }
   }
@@ -123,7 +126,7 @@ export class Connection<F extends ClientFormat = "json">
    */
   async *tokens(): AsyncGenerator<string, undefined> {
     for await (const item of this.items()) {
-      const token = this.#format.token(item as never);
+      const token = this.#token(item);
       if (token) yield token;
     }
   }
@@ -171,6 +174,11 @@ export class Connection<F extends ClientFormat = "json">
     if (ok || isGone(response)) return ok;
     const code = `http_${status}`;
     throw link.errorOf("refused", `The server returned ${status}`, { code, status });
+  }
+
+  #token(item: unknown): string {
+    const token = this.#format.token(item as never);
+    return isText(token) ? token : "";
   }
 
   #fill(): Promise<void> {

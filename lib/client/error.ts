@@ -25,6 +25,25 @@ export interface ConnectErrorInit {
   cause?: unknown;
 }
 
+/** What a server says of a failure: a problem object, or one with the error of a model API. */
+export function saidIn(said: { error?: unknown }): {
+  code: string | undefined;
+  text: string | undefined;
+} {
+  const { error = said } = said;
+  const { code, type, title, detail, message, errorText } = Object(error);
+  return {
+    // The type of a problem object is an address.
+    code: [code, error !== said && type].find(isText),
+    text: [errorText, message, detail, title, error].find(isText),
+  };
+}
+
+/** Whether a value is a text. */
+export function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
+
 /** The error of a {@linkcode Connection}: its kind, what the server said, and what was read before. */
 export class ConnectError extends Error {
   /** The name of the class, which stays when a bundler shortens that of its variable. */
@@ -53,9 +72,6 @@ export class ConnectError extends Error {
   /** Creates an error. The connection adds what was read. */
   constructor(kind: ConnectErrorKind, message: string, init: ConnectErrorInit) {
     super(message, init);
-    this.kind = kind;
-    this.code = init.code;
-    this.status = init.status;
-    this.problem = init.problem;
+    Object.assign(this, init, { kind });
   }
 }

@@ -3,6 +3,7 @@
  * `lib/formats/`, which writes them, so that a page does not hold what only a server needs.
  */
 import type { ServerSentEvent } from "../sse/event.ts";
+import { isText } from "./error.ts";
 
 /** An item of `json`, `text` and `ndjson`: a token, or structured data. What the source gave. */
 export type StreamItem = string | {
@@ -86,20 +87,20 @@ export type ClientFormat = keyof ClientItems;
 export interface FormatReader {
   /** The item of an event. @throws {SyntaxError} If it is malformed. */
   item(event: ServerSentEvent): unknown;
-  /** The text of an item, if it is a token. */
-  token(item: never): string | false | null | undefined;
+  /** The text of an item; anything else if it is no token. @throws {TypeError} If it is no item. */
+  token(item: never): unknown;
   /** Whether the event is the stream's end. */
   isEnd(event: ServerSentEvent): boolean;
-  /** What a failure says, as an object; nothing for another event. */
-  failure(event: ServerSentEvent): Record<string, unknown> | false | undefined;
+  /** What a failure says; nothing for another event. */
+  failure(event: ServerSentEvent): unknown;
 }
 
-/** The JSON of text that may be none. */
-export function parsed(text: string): unknown {
+/** The object in a text; an empty one where there is none. */
+export function objectIn(text: string): Record<string, unknown> {
   try {
-    return JSON.parse(text);
+    return Object(JSON.parse(text));
   } catch {
-    return undefined; // the caller knows what to make of none
+    return {}; // the caller knows what to make of none
   }
 }
 
@@ -107,11 +108,11 @@ const json: FormatReader = {
   item({ event, data }) {
     const value = JSON.parse(data);
     if (event !== "message") return { event, data: value };
-    return typeof value?.token === "string" ? value.token : { data: value };
+    return isText(value?.token) ? value.token : { data: value };
   },
-  token: (item: StreamItem) => typeof item === "string" && item,
+  token: (item) => item,
   isEnd: ({ event }) => event === "done",
-  failure: ({ event, data }) => event === "failed" && Object(parsed(data)),
+  failure: ({ event, data }) => event === "failed" && objectIn(data),
 };
 
 const text: FormatReader = {
@@ -125,14 +126,14 @@ const openai: FormatReader = {
   item: ({ data }) => JSON.parse(data),
   token: ({ choices }: ChatCompletionChunk) => choices?.[0]?.delta?.content,
   isEnd: isLast,
-  // Most events have no such member, and are not parsed twice for it.
-  failure: ({ data }) => data.startsWith('{"error"') && Object(parsed(data)).error,
+  // Most events have no such member, and are not parsed twice for it. In a text its quotes are escaped.
+  failure: ({ data }) => data.includes('"error"') && objectIn(data).error,
 };
 
 const uiMessage: FormatReader = {
   ...openai,
   token: (part: UIMessagePart) => part.type === "text-delta" && part.delta,
-  failure: ({ data }) => data.startsWith('{"type":"error"') && Object(parsed(data)),
+  failure: ({ data }) => data.startsWith('{"type":"error"') && objectIn(data),
 };
 
 /** The readers by the name of the format. */

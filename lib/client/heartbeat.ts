@@ -5,15 +5,17 @@
 
 /** How many heartbeats make a stall. */
 const STALL_HEARTBEATS = 3;
-/** The least time between two heartbeats, in ms: comments that are nearer are none. */
+/** The least time between two heartbeats that a server tells, in ms. */
 const MIN_HEARTBEAT_MS = 100;
+/** The same of comments: a server may have something to say more often. */
+const MIN_SEEN_MS = 1000;
 
 /** Knows the server's heartbeat: what it has told, else the time between two comments. */
 export class HeartbeatWatch {
   #toldMs = 0;
   #seenMs = 0;
-  #lastByteMs = 0;
-  #wasComment = false;
+  #lastByteMs!: number;
+  #wasComment!: boolean;
 
   /** Begins with another response. */
   begin(nowMs: number, toldMs = 0): void {
@@ -25,7 +27,7 @@ export class HeartbeatWatch {
   /** Takes notice of a chunk. */
   see(nowMs: number, isComment: boolean): void {
     const silentMs = nowMs - this.#lastByteMs;
-    if (isComment && this.#wasComment && silentMs >= MIN_HEARTBEAT_MS) {
+    if (isComment && this.#wasComment && silentMs >= MIN_SEEN_MS) {
       this.#seenMs = Math.max(this.#seenMs, silentMs);
     }
     this.#lastByteMs = nowMs;

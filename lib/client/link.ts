@@ -5,8 +5,8 @@
 import type { Clock } from "../pipeline/scheduler.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
 import { ClientDecoder } from "./decoder.ts";
-import { ConnectError, type ConnectErrorInit, type ConnectErrorKind } from "./error.ts";
-import { type ClientFormat, type FormatReader, parsed } from "./formats.ts";
+import { ConnectError, type ConnectErrorInit, type ConnectErrorKind, saidIn } from "./error.ts";
+import { type ClientFormat, type FormatReader, objectIn } from "./formats.ts";
 import { HeartbeatWatch } from "./heartbeat.ts";
 import type { Break, ConnectInit, ConnectionState } from "./options.ts";
 import { discard, Requests } from "./request.ts";
@@ -51,7 +51,7 @@ export class Link {
   readonly #clock: Clock;
   readonly #decoder: ClientDecoder;
   readonly #heartbeat = new HeartbeatWatch();
-  #name: () => void = ignore;
+  #name!: () => void;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #abort: AbortController | undefined;
   /** Ends what is waited for. */
@@ -89,15 +89,15 @@ export class Link {
   async fill(events: ServerSentEvent[]): Promise<void> {
     const reader = this.#reader;
     try {
-      if (this.#broken !== undefined) throw this.#broken;
-      if (reader === undefined) return await this.#open();
+      if (this.#broken) throw this.#broken;
+      if (!reader) return await this.#open();
       const { done, value } = await this.#guard(reader.read());
       if (done) throw { reason: "cut" } satisfies Break;
       this.#read(value, events);
     } catch (error) {
       if (this.state.status === "done") return;
-      const reason = reader === undefined ? "unreachable" : "cut";
-      await this.#retry(Object(error).reason === undefined ? { reason, error } : error as Break);
+      const reason = reader ? "cut" : "unreachable";
+      await this.#retry(Object(error).reason ? error as Break : { reason, error });
     }
   }
 
@@ -139,22 +139,24 @@ export class Link {
   async #open(): Promise<void> {
     this.#set({ status: "connecting" });
     const { requests } = this;
+    // A connection that is left meanwhile sends no request.
+    const { signal } = this.#abort = new AbortController();
     let headers;
     try {
       headers = await this.#guard(requests.headers(), 0);
     } catch (error) {
       throw { reason: "headers", error, isUnsent: true } satisfies Break;
     }
-    const { signal } = this.#abort = new AbortController();
     const { response, isSafe } = await this.#guard(
       requests.open(headers, this.streamId, this.#decoder.lastEventId, signal),
     );
+    if (signal.aborted) return discard(response);
     const { status } = response;
     if (status === 204) return this.end("nothing_new");
     if (status !== 200) return await this.#onStatus(response, isSafe);
     const mediaType = this.#init.format === "ndjson" ? "ndjson" : "text/event-stream";
     const fault = faultOf(response, mediaType, this.streamId);
-    if (fault === undefined) return this.#begin(response);
+    if (!fault) return this.#begin(response);
     discard(response);
     const kind = fault === "other_stream" ? "gone" : "refused";
     this.#fail(kind, MESSAGES[fault]!, { code: fault, status });
@@ -182,12 +184,11 @@ export class Link {
       throw { reason: `http_${status}`, isUnsent, retryAfterMs, status } satisfies Break;
     }
     const text = await this.#guard(response.text(), MAX_PROBLEM_MS).catch(() => "");
-    const problem = Object(parsed(text));
-    // A browser hides the status of a redirect that it does not follow: it is 0.
-    const isRedirect = status === 0 || status > 300 && status < 309;
-    const code = problem.code ?? (isRedirect ? "redirected" : `http_${status}`);
-    const message = problem.detail ?? problem.title ?? MESSAGES[code] ??
-      `The server returned ${status}`;
+    const problem = objectIn(text);
+    // 300 to 308; or 0, as a browser hides the status of a redirect that it does not follow.
+    const isRedirect = status % 300 < 9;
+    const { code = isRedirect ? "redirected" : `http_${status}`, text: said } = saidIn(problem);
+    const message = said ?? MESSAGES[code] ?? `The server returned ${status}`;
     this.#fail(isGone(response) ? "gone" : "refused", message, { code, status, problem });
   }
 
@@ -217,19 +218,16 @@ export class Link {
   }
 
   isEnd(event: ServerSentEvent): boolean {
-    return this.#format.isEnd(event) || this.#init.isEnd?.(event) === true;
+    return this.#format.isEnd(event) || !!this.#init.isEnd?.(event);
   }
 
   /** The stream says that it failed, or that only this client's connection did. */
-  #onFailure(problem: Record<string, unknown>): void {
-    const { resume, title, detail = title, message = detail, errorText = message } = problem;
-    const { code = problem.type ?? "failed", status } = problem;
-    if (resume === true) return void (this.#broken = { reason: String(code) });
-    this.#fail("failed", String(errorText ?? "The stream failed"), {
-      code: String(code),
-      status: typeof status === "number" ? status : undefined,
-      problem,
-    });
+  #onFailure(error: unknown): void {
+    const { code = "failed", text = "The stream failed" } = saidIn({ error });
+    const problem = Object(error);
+    const { resume, status } = problem;
+    if (resume === true) return void (this.#broken = { reason: code });
+    this.#fail("failed", text, { code, status: Number(status) || undefined, problem });
   }
 
   /** Whether an event of a named stream is one that was given before, as all have been that were read. */
@@ -243,11 +241,11 @@ export class Link {
   /** Waits before the next try, or gives up. */
   async #retry(broken: Break): Promise<void> {
     const { reason, error, status, retryAfterMs = 0, isUnsent } = broken;
-    const hadResponse = this.#reader !== undefined;
+    const hadResponse = !!this.#reader;
     this.#close();
     const { maxRetries = 8, retryMs = 1000, maxRetryMs = 30_000, restart, runId } = this.#init;
-    const isNamed = this.streamId !== undefined || runId !== undefined;
-    const isAgain = isUnsent || restart || this.#decoder.lastEventId !== "" ||
+    const isNamed = !!this.streamId || runId !== undefined;
+    const isAgain = isUnsent || restart || !!this.#decoder.lastEventId ||
       !this.#given.events && (isNamed || !hadResponse && this.requests.method === "GET");
     if (!isAgain || this.#tries >= maxRetries) {
       return this.#fail(
@@ -272,31 +270,22 @@ export class Link {
   }
 
   /** Waits for `promise`, but not for longer than a stall, and not after the connection was left. */
-  #guard<T>(
+  async #guard<T>(
     promise: Promise<T>,
     ms: number = this.#init.stallMs ?? this.#heartbeat.stallMs,
   ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      let timer: unknown;
-      const settle = () => {
-        if (this.#interrupt !== interrupt) return;
-        this.#interrupt = undefined;
-        if (timer !== undefined) this.#clock.clearTimer(timer);
-      };
-      const interrupt = (reason?: unknown) => {
-        settle();
-        reject(reason);
-      };
-      this.#interrupt = interrupt;
-      if (ms > 0) {
-        const stall = () => interrupt({ reason: "stalled" });
-        timer = this.#clock.setTimer(stall, Math.min(ms, MAX_TIMER_MS));
-      }
-      promise.then((value) => {
-        settle();
-        resolve(value);
-      }, interrupt);
+    let timer: unknown;
+    const interrupted = new Promise<never>((_, reject) => {
+      this.#interrupt = reject;
+      const stall = () => reject({ reason: "stalled" });
+      if (ms > 0) timer = this.#clock.setTimer(stall, Math.min(ms, MAX_TIMER_MS));
     });
+    try {
+      return await Promise.race([promise, interrupted]);
+    } finally {
+      this.#interrupt = undefined;
+      this.#clock.clearTimer(timer);
+    }
   }
 
   /** Closes what is open of this try. */

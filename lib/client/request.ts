@@ -47,7 +47,7 @@ export class Requests {
     if (!headers.has("accept")) {
       headers.set("accept", format === "ndjson" ? "application/x-ndjson" : "text/event-stream");
     }
-    if (position !== "") {
+    if (position) {
       // As the standard has it: UTF-8, which a header carries as one character a byte.
       const bytes = new TextEncoder().encode(position);
       headers.set("last-event-id", String.fromCharCode(...bytes));
@@ -55,13 +55,13 @@ export class Requests {
     const method = isAddressed ? "GET" : this.method;
     let input: string | Request = isAddressed ? this.addressOf(streamId) : this.#url;
     // The tail is where a client begins, and not where it goes on.
-    if (position !== "") input = input.replace(/([?&])tail=\d+&?/, "$1");
+    if (position) input = input.replace(/([?&])tail=\d+&?/, "$1");
     if (!isAddressed && Object(this.#input).body) input = this.#input as Request;
     const init = { method, headers, signal, body: isAddressed ? undefined : body };
     const response = await this.#fetch(input, init as FetchInit);
     // A `fetch` that ignores its signal.
     if (signal.aborted) discard(response);
-    return { response, isSafe: method === "GET" || position !== "" || runId !== undefined };
+    return { response, isSafe: method === "GET" || !!position || runId !== undefined };
   }
 
   /** Asks the server to end a generation. */
@@ -94,9 +94,9 @@ export class Requests {
   async #fetch(input: string | Request, init: FetchInit): Promise<Response> {
     // `keepalive: false` is the default everywhere but in Bun, where it keeps a request from a pooled
     // connection that is broken: Bun 1.4 fails a POST for that, which may not be sent again.
-    const defaults = { keepalive: false, duplex: "half" };
+    const own = { body: undefined, signal: undefined, ...init };
     // The options have what is `fetch`'s as well, and it ignores the rest.
-    const all = { ...defaults, ...this.#init, body: undefined, signal: undefined, ...init };
+    const all = { keepalive: false, duplex: "half", ...this.#init, ...own };
     if (init.method === "GET" || this.#init.redirect) return this.#send(input, all);
     const response = await this.#send(input, { ...all, redirect: "manual" });
     if (response.status !== 307 && response.status !== 308) return response;

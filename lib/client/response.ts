@@ -5,7 +5,7 @@
 /** Why a response cannot be read, by its code. */
 export const MESSAGES: Readonly<Record<string, string>> = {
   no_event_stream: "The response is no event stream",
-  no_body: "The response has no stream: pass another `fetch`",
+  no_body: "No stream: pass another `fetch`",
   other_stream: "The response is another stream",
   redirected: "The response is a redirect: set `redirect`",
 };
@@ -26,7 +26,10 @@ export function faultOf(
   mediaType: string,
   streamId: string | undefined,
 ): string | undefined {
-  if (!response.headers.get("content-type")?.includes(mediaType)) return "no_event_stream";
+  // Servers may write it in capitals.
+  if (!new RegExp(mediaType, "i").test(response.headers.get("content-type")!)) {
+    return "no_event_stream";
+  }
   if (!response.body?.getReader) return "no_body";
   const isOther = streamId !== undefined && (nameIn(response) ?? streamId) !== streamId;
   return isOther ? "other_stream" : undefined;

@@ -240,7 +240,7 @@ function ownOf(
   data: unknown,
 ): { content_block?: object; content_block_deltas: readonly unknown[] } {
   const { content_block: block, content_block_deltas: deltas } = Object(data);
-  const content_block_deltas = Array.isArray(deltas) ? deltas : [];
+  const content_block_deltas = Array.isArray(deltas) ? deltas.filter(isObject) : [];
   const isBlock = event === "delta" && isObject(block) && "type" in block;
   return { ...isBlock ? { content_block: block } : {}, content_block_deltas };
 }

@@ -163,6 +163,10 @@ export abstract class BlockFramer extends PartFramer {
   #open: BlockKind | undefined;
   #delta!: Frame;
   readonly #openCalls = new Set<ToolCall>();
+  /** Those of them that are complete. */
+  readonly #completeCalls = new Set<ToolCall>();
+  /** All calls by their ids. */
+  readonly #callsById = new Map<unknown, ToolCall>();
 
   /** Writes the beginning of a block and returns the frame of its text. */
   protected abstract blockBegan(out: EventSink, kind: BlockKind): Frame;
@@ -199,12 +203,16 @@ export abstract class BlockFramer extends PartFramer {
   protected override callBegan(out: EventSink, call: ToolCall, fragment: string): void {
     this.turn(out);
     this.#openCalls.add(call);
+    this.#callsById.set(call.id, call);
     this.callOpened(out, call);
-    if (fragment !== "") this.argumentsWent(out, call, fragment);
+    this.callWent(out, call, fragment);
   }
 
   protected override callWent(out: EventSink, call: ToolCall, fragment: string): void {
+    // A call that has its result goes on no more: clients would take it for one that waits.
+    if (!this.#openCalls.has(call)) return;
     if (fragment !== "") this.argumentsWent(out, call, fragment);
+    if (call.isComplete) this.#completeCalls.add(call);
   }
 
   #begin(out: EventSink, kind: BlockKind): void {
@@ -224,15 +232,13 @@ export abstract class BlockFramer extends PartFramer {
   /** Called when another part begins: ends what cannot continue. */
   protected turn(out: EventSink): void {
     this.endBlock(out);
-    for (const call of this.#openCalls) {
-      if (call.isComplete) this.#endCall(out, call);
-    }
+    for (const call of this.#completeCalls) this.#endCall(out, call);
   }
 
   /** Ends the call with this id, if it is open. Returns whether there is such a call. */
   protected endCall(out: EventSink, id: unknown): boolean {
     this.turn(out);
-    const call = this.calls.find((known) => known.id === id);
+    const call = this.#callsById.get(id);
     if (call !== undefined && this.#openCalls.has(call)) this.#endCall(out, call);
     return call !== undefined;
   }
@@ -242,6 +248,7 @@ export abstract class BlockFramer extends PartFramer {
     this.#open = undefined;
     this.frame = undefined;
     this.#openCalls.clear();
+    this.#completeCalls.clear();
   }
 
   /** Ends every open part at the end of the response. */
@@ -252,6 +259,7 @@ export abstract class BlockFramer extends PartFramer {
 
   #endCall(out: EventSink, call: ToolCall): void {
     this.#openCalls.delete(call);
+    this.#completeCalls.delete(call);
     this.callEnded(out, call, inputOf(call));
   }
 }

@@ -12,7 +12,7 @@ import {
   type Position,
 } from "./format.ts";
 import { errorBody as openaiErrorBody } from "./openai_error.ts";
-import { PartFramer } from "./parts.ts";
+import { citedIn, PartFramer } from "./parts.ts";
 import {
   type Block,
   type BlockKind,
@@ -176,6 +176,7 @@ class ResponseFramer extends PartFramer {
     if (annotation === undefined) return;
     this.keep(utf8Length(json));
     const block = this.#block?.kind === "text" ? this.#block : this.#begin(out, "text");
+    this.#item!.length += json.length;
     const annotation_index = block.annotations.push(annotation) - 1;
     const fields = { ...block.place, annotation_index, annotation };
     this.write(out, "response.output_text.annotation.added", fields);
@@ -285,11 +286,16 @@ const INCOMPLETE: Readonly<Partial<Record<FinishKind, string>>> = {
 
 /** The annotation of a citation that has an address. */
 function annotationOf(data: unknown): object | undefined {
-  const { url_citation: cited = data } = Object(data);
-  const { url, title = "", start_index = 0, end_index = 0 } = Object(cited);
-  return typeof url === "string"
-    ? { type: "url_citation", url, title, start_index, end_index }
-    : undefined;
+  const cited = citedIn(data);
+  const { url_citation = data } = Object(data);
+  const { start_index, end_index } = Object(url_citation);
+  const place = { start_index: indexOf(start_index), end_index: indexOf(end_index) };
+  return cited && { type: "url_citation", title: "", ...cited, ...place };
+}
+
+/** A place in a text; clients refuse what is none. */
+function indexOf(value: unknown): number {
+  return Number.isSafeInteger(value) ? value as number : 0;
 }
 
 /**

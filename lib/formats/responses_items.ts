@@ -123,7 +123,7 @@ export class SpeechItem {
   readonly index: number;
   readonly type: "message" | "reasoning";
   readonly blocks: Block[] = [];
-  /** UTF-16 units of its texts. */
+  /** UTF-16 units of its texts, and of what they cite. */
   length = 0;
   status: ItemStatus = "in_progress";
 

@@ -102,6 +102,8 @@ export class ToolCallAssembler {
   readonly calls: ToolCall[] = [];
   readonly #init: AssemblerInit;
   readonly #ids = new Map<string, Call>();
+  /** The ids of the calls that were given on. */
+  readonly #given = new Set<string>();
   /** The current call at each index that the source uses. */
   readonly #current = new Map<number, Call>();
   /** The calls that are held back. */
@@ -180,9 +182,18 @@ export class ToolCallAssembler {
   #begin(call: Call, isLast: boolean): CallPiece {
     this.#held.delete(call);
     call.index = this.calls.length;
-    call.id ??= this.#init.idOf?.(call.index);
+    call.id = this.#idOf(call);
     this.calls.push(call);
     return this.#piece(call, true, call.extra, isLast);
+  }
+
+  /** The id of a call. Where upstreams give all calls one id, clients take them for one call. */
+  #idOf({ index, id = this.#init.idOf?.(index) }: Call): string | undefined {
+    if (id === undefined) return undefined;
+    let own = id;
+    while (this.#given.has(own)) own += `_${index}`;
+    this.#given.add(own);
+    return own;
   }
 
   #piece(

@@ -102,7 +102,7 @@ class PartsFramer extends BlockFramer {
     }
     this.#hasResult = true;
     if (denied) write(out, { type: "tool-output-denied", toolCallId });
-    else if (error === undefined) write(out, { type: "tool-output-available", toolCallId, output });
+    else if (error == null) write(out, { type: "tool-output-available", toolCallId, output });
     else {
       const errorText = typeof error === "string" ? error : JSON.stringify(error);
       write(out, { type: "tool-output-error", toolCallId, errorText });
@@ -152,7 +152,7 @@ class PartsFramer extends BlockFramer {
     if (event === "tool_approval") this.#approve(out, json, data);
     else if (part !== undefined) write(out, part);
     else if (!event?.startsWith("data-")) this.#note(out, event ?? "item", json);
-    else if (isObject(data) && "data" in data) write(out, { ...data, type: event });
+    else if (isDataPart(data)) write(out, { ...data, type: event });
     else out.data(`{"type":${JSON.stringify(event)},"data":${json}}`);
   }
 
@@ -160,9 +160,10 @@ class PartsFramer extends BlockFramer {
   #approve(out: EventSink, json: string, data: unknown): void {
     const { id: approvalId, callId: toolCallId, approved, reason } = Object(data);
     const given = typeof reason === "string" ? { reason } : {};
-    if (typeof approved === "boolean") {
+    const hasId = typeof approvalId === "string";
+    if (hasId && typeof approved === "boolean") {
       write(out, { type: "tool-approval-response", approvalId, approved, ...given });
-    } else if (this.endCall(out, toolCallId)) {
+    } else if (hasId && this.endCall(out, toolCallId)) {
       write(out, { type: "tool-approval-request", approvalId, toolCallId, ...given });
     } else this.#note(out, "tool_approval", json);
   }
@@ -202,7 +203,7 @@ const FINISH_REASONS: Readonly<Record<FinishKind, string>> = {
 const PARTS = new Map<string | undefined, (data: unknown) => object | undefined>([
   ["file", fileOf],
   ["citation", sourceOf],
-  ["metadata", (messageMetadata) => ({ type: "message-metadata", messageMetadata })],
+  ["metadata", metadataOf],
 ]);
 
 /** Metadata that a front end keeps with a part, and returns. */
@@ -220,6 +221,19 @@ function usageFor(end: End): object {
     cachedInputTokens: cacheRead,
     reasoningTokens: reasoning,
   });
+}
+
+/** The part of a message's metadata, which front ends merge; nothing if they could not. */
+function metadataOf(messageMetadata: unknown): object | undefined {
+  const isMergeable = isObject(messageMetadata) && !Array.isArray(messageMetadata);
+  return isMergeable ? { type: "message-metadata", messageMetadata } : undefined;
+}
+
+/** Whether data is all of a `data-` part but its type: front ends refuse a stream with any other. */
+function isDataPart(data: unknown): data is object {
+  const { id, transient } = Object(data);
+  return isObject(data) && "data" in data && ["string", "undefined"].includes(typeof id) &&
+    ["boolean", "undefined"].includes(typeof transient);
 }
 
 /** The part of a file; nothing if the data is none. */

@@ -11,6 +11,7 @@ import { EventFields, summaryOf } from "./event_fields.ts";
 
 /** A content block that is being read. */
 interface Block {
+  /** Its beginning, as far as it is kept. */
   readonly start: Fields;
   /** The place among the calls of the response; `undefined` if it is no call of the client's. */
   readonly call: number | undefined;
@@ -21,6 +22,8 @@ interface Block {
   readonly deltas: Fields[];
 }
 
+/** The memory of a block, or of a count, beside its text, in bytes: an estimate. */
+const PART_BYTES = 64;
 const KNOWN = ["text", "thinking", "redacted_thinking", "tool_use"];
 
 /**
@@ -34,11 +37,11 @@ export class MessageReader implements AnswerReader {
   readonly #blocks = new Map<unknown, Block>();
   #calls = 0;
   #reason: string | undefined;
-  #usage: Fields = {};
+  readonly #usage = new Map<string, unknown>();
 
   get summary(): Summary | undefined {
     if (!this.isOver || this.#reason === undefined) return undefined;
-    return summaryOf(this.#reason, this.#calls > 0, this.#usage);
+    return summaryOf(this.#reason, this.#calls > 0, Object.fromEntries(this.#usage));
   }
 
   read(event: ServerSentEvent): string | readonly Item[] | typeof FAILED {
@@ -51,7 +54,11 @@ export class MessageReader implements AnswerReader {
         this.#addUsage(fieldsIn(fields["message"])["usage"]);
         return [];
       case "content_block_start":
-        return this.#begin(fields["index"], fieldsIn(fields["content_block"]));
+        return [
+          // An index that is used again.
+          ...this.#end(fields["index"]),
+          ...this.#begin(fields["index"], fieldsIn(fields["content_block"])),
+        ];
       case "content_block_delta":
         return this.#delta(this.#blocks.get(fields["index"]), fieldsIn(fields["delta"]));
       case "content_block_stop":
@@ -60,7 +67,8 @@ export class MessageReader implements AnswerReader {
         return this.#close(fields);
       case "message_stop":
         this.isOver = true;
-        return [];
+        // Some servers end no block.
+        return [...this.#blocks.keys()].flatMap((index) => this.#end(index));
       // The API may add events, and has a `ping`.
       default:
         return [];
@@ -69,16 +77,22 @@ export class MessageReader implements AnswerReader {
 
   #addUsage(usage: unknown): void {
     // What is counted so far, of which a later event may tell a part.
-    const counted = Object.entries(fieldsIn(usage)).filter(([, value]) => value != null);
-    this.#usage = { ...this.#usage, ...Object.fromEntries(counted) };
+    for (const [name, value] of Object.entries(fieldsIn(usage))) {
+      if (value == null) continue;
+      if (typeof value !== "number") this.#keep(JSON.stringify(value).length);
+      if (!this.#usage.has(name)) this.#keep(PART_BYTES + name.length);
+      this.#usage.set(name, value);
+    }
   }
 
   #begin(index: unknown, start: Fields): Item[] {
     const { type, id, name, text, thinking, signature, data, citations } = start;
     const isCall = type === "tool_use";
     const call = isCall ? this.#calls++ : undefined;
-    this.#keep(64);
-    this.#blocks.set(index, { start, call, hasInput: false, input: "", deltas: [] });
+    const isKnown = KNOWN.includes(String(type));
+    const kept = isCall ? { type, input: start["input"] } : isKnown ? { type } : start;
+    this.#keep(PART_BYTES + JSON.stringify([index, kept]).length);
+    this.#blocks.set(index, { start: kept, call, hasInput: false, input: "", deltas: [] });
     if (isCall) {
       if (!isText(name)) throw upstreamFailed("a tool call has no name");
       const known = ["type", "id", "name", "input"];

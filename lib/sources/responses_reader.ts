@@ -1,5 +1,6 @@
 /** Reads the events of a response of OpenAI's Responses API. */
 import { upstreamFailed } from "../error.ts";
+import { byteCounter } from "../formats/codes.ts";
 import { isBroken, reasonOf } from "../formats/finish.ts";
 import type { Item, Summary } from "../item.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
@@ -9,6 +10,8 @@ import { EventFields, summaryOf } from "./event_fields.ts";
 
 /** An item of the output that is being read. */
 interface OutputItem {
+  /** Its id, that of its call if it is one; `undefined` where the server does not say. */
+  id: string | undefined;
   /** The place among the calls of the response; `undefined` if it is none, or not yet. */
   call?: number;
   /** Whether text, a refusal, reasoning or arguments of it have come in pieces. */
@@ -24,16 +27,26 @@ const INPUTS: Readonly<Record<string, string>> = {
   function_call: "arguments",
   custom_tool_call: "input",
 };
+/** The memory of an item beside its texts, in bytes: an estimate. */
+const ITEM_BYTES = 64;
 
 /**
  * Reads one response. It is whole with `response.completed`, or with a `response.incomplete` that gives
  * its reason. What comes whole only, behind its pieces or without any, is read once. Items that only
  * this API knows are items `delta` with `output_item`.
+ *
+ * Not all servers count alike: to some every item is the first, some leave reasoning out of the output
+ * at the end, and some give an item another id in each event. So an item is known by its type and place
+ * while it comes, and by its type and order at the end.
  */
 export class ResponseReader implements AnswerReader {
   isOver = false;
   readonly #fields = new EventFields();
-  readonly #items = new Map<unknown, OutputItem>();
+  readonly #keep = byteCounter();
+  /** The latest item of each type at each place. */
+  readonly #items = new Map<string, OutputItem>();
+  /** All items of each type, in their order. */
+  readonly #byType = new Map<string, OutputItem[]>();
   #calls = 0;
   #reason: string | undefined;
   #usage: Fields = {};
@@ -61,13 +74,14 @@ export class ResponseReader implements AnswerReader {
         return this.#think(at, type, delta);
       case "response.reasoning_summary_part.added":
         return this.#thinkFurther(at, fields["summary_index"]);
-      case "response.function_call_arguments.delta":
       case "response.custom_tool_call_input.delta":
-        return this.#input(at, delta);
+        return this.#input("custom_tool_call", at, delta);
+      case "response.function_call_arguments.delta":
+        return this.#input("function_call", at, delta);
       case "response.output_text.annotation.added":
         return [citation(fields["annotation"])];
       case "response.output_item.added":
-        return this.#begin(at, fieldsIn(fields["item"]));
+        return this.#add(at, fieldsIn(fields["item"]));
       case "response.output_item.done":
         return this.#end(at, fieldsIn(fields["item"]));
       case "response.completed":
@@ -79,22 +93,28 @@ export class ResponseReader implements AnswerReader {
     }
   }
 
-  #item(at: unknown): OutputItem {
-    const known = this.#items.get(at);
-    if (known !== undefined) return known;
-    const item = { hasPieces: false, isDone: false };
-    this.#items.set(at, item);
+  /** The item that goes on at a place, or another one there. */
+  #item(type: string, at: unknown, isOther = (known: OutputItem) => known.isDone): OutputItem {
+    const place = `${type} ${typeof at === "number" ? at : ""}`;
+    const known = this.#items.get(place);
+    if (known !== undefined && !isOther(known)) return known;
+    this.#keep(ITEM_BYTES + place.length);
+    const item: OutputItem = { id: undefined, hasPieces: false, isDone: false };
+    this.#items.set(place, item);
+    const ofType = this.#byType.get(type);
+    if (ofType === undefined) this.#byType.set(type, [item]);
+    else ofType.push(item);
     return item;
   }
 
   #piece(at: unknown, delta: unknown): string | undefined {
     if (!isText(delta)) return undefined;
-    this.#item(at).hasPieces = true;
+    this.#item("message", at).hasPieces = true;
     return delta;
   }
 
   #think(at: unknown, type: string, delta: unknown): Item[] {
-    const item = this.#item(at);
+    const item = this.#item("reasoning", at);
     if (!isText(delta) || (item.thinksIn ??= type) !== type) return [];
     item.hasPieces = true;
     return [reasoning(delta)];
@@ -102,23 +122,41 @@ export class ResponseReader implements AnswerReader {
 
   /** A blank line between two parts of a summary. */
   #thinkFurther(at: unknown, part: unknown): Item[] {
-    const { hasPieces, thinksIn } = this.#item(at);
+    const { hasPieces, thinksIn } = this.#item("reasoning", at);
     const isFurther = typeof part === "number" && part > 0 && hasPieces &&
       thinksIn === "response.reasoning_summary_text.delta";
     return isFurther ? [reasoning("\n\n")] : [];
   }
 
-  #input(at: unknown, delta: unknown): Item[] {
-    const { call } = this.#item(at);
+  #input(type: string, at: unknown, delta: unknown): Item[] {
     if (!isText(delta)) return [];
-    if (call === undefined) throw upstreamFailed("arguments belong to no tool call");
-    this.#item(at).hasPieces = true;
-    return [{ event: "tool_call", data: { index: call, arguments: delta } }];
+    const item = this.#item(type, at);
+    if (item.call === undefined) throw upstreamFailed("arguments belong to no tool call");
+    item.hasPieces = true;
+    return [{ event: "tool_call", data: { index: item.call, arguments: delta } }];
   }
 
-  #begin(at: unknown, { type, name, call_id: id }: Fields): Item[] {
-    const item = this.#item(at);
-    if (!Object.hasOwn(INPUTS, String(type)) || item.call !== undefined) return [];
+  #add(at: unknown, fields: Fields): Item[] {
+    const id = idOf(fields);
+    const item = this.#item(
+      String(fields["type"]),
+      at,
+      (known) => known.isDone || isCall(fields) && isAnother(known.id, id),
+    );
+    this.#name(item, id);
+    return this.#begin(item, fields);
+  }
+
+  #name(item: OutputItem, id: string | undefined): void {
+    if (item.id !== undefined || id === undefined) return;
+    this.#keep(id.length);
+    item.id = id;
+  }
+
+  /** Begins a call, unless it has begun. */
+  #begin(item: OutputItem, fields: Fields): Item[] {
+    const { type, name, call_id: id } = fields;
+    if (!isCall(fields) || item.call !== undefined) return [];
     if (!isText(name)) throw upstreamFailed("a tool call has no name");
     item.call = this.#calls++;
     const custom = type === "custom_tool_call" ? { type: "custom" } : {};
@@ -126,13 +164,23 @@ export class ResponseReader implements AnswerReader {
     return [{ event: "tool_call", data }];
   }
 
+  /** Ends the item at a place. Said once more, an item has the same id. */
+  #end(at: unknown, fields: Fields): Item[] {
+    const id = idOf(fields);
+    const item = this.#item(
+      String(fields["type"]),
+      at,
+      (known) => (known.isDone || isCall(fields)) && isAnother(known.id, id),
+    );
+    this.#name(item, id);
+    return this.#complete(item, fields);
+  }
+
   /** Reads what has come in no pieces. */
-  #end(at: unknown, item: Fields): Item[] {
-    const { type, content, summary, encrypted_content: signature, result } = item;
-    const begun = this.#begin(at, item);
-    const read = this.#item(at);
+  #complete(read: OutputItem, item: Fields): Item[] {
     if (read.isDone) return [];
     read.isDone = true;
+    const { type, content, summary, encrypted_content: signature, result } = item;
     if (type === "message") return read.hasPieces ? [] : listOf(content).flatMap(itemsOf);
     if (type === "reasoning") {
       const texts = [summary, content].map((parts) => textsIn(parts).join("\n\n"));
@@ -142,7 +190,8 @@ export class ResponseReader implements AnswerReader {
         ...isText(signature) ? [{ event: "reasoning", data: { text: "", signature } }] : [],
       ];
     }
-    if (read.call !== undefined) {
+    if (isCall(item)) {
+      const begun = this.#begin(read, item);
       const input = item[INPUTS[String(type)]!];
       if (read.hasPieces || !isText(input)) return begun;
       return [...begun, { event: "tool_call", data: { index: read.call, arguments: input } }];
@@ -154,18 +203,47 @@ export class ResponseReader implements AnswerReader {
     return [{ event: "delta", data: { output_item: item } }];
   }
 
-  #close({ output, usage, incomplete_details: details }: Fields, type: string): Item[] {
+  #close(response: Fields, type: string): Item[] | typeof FAILED {
+    const { output, usage, status, incomplete_details: details } = response;
+    // Some servers say so here alone.
+    if (status === "failed") return FAILED;
     this.#usage = fieldsIn(usage);
     const { reason } = fieldsIn(details);
-    this.#reason = type === "response.completed" ? "stop" : reasonOf(reason);
+    const isComplete = type === "response.completed" && !INCOMPLETE.includes(status);
+    this.#reason = isComplete ? "stop" : reasonOf(reason);
     if (this.#reason !== undefined && isBroken(this.#reason)) {
       throw upstreamFailed(`The response is incomplete: ${this.#reason}`);
     }
     this.isOver = true;
-    // Some servers tell an item here alone. One without a place was not told by it.
-    const isPlaced = !this.#items.has(undefined);
-    return isPlaced ? listOf(output).flatMap((item, at) => this.#end(at, fieldsIn(item))) : [];
+    // Some servers tell an item here alone.
+    const counts = new Map<string, number>();
+    return listOf(output).map(fieldsIn).flatMap((item) => {
+      const type = String(item["type"]);
+      const at = counts.get(type) ?? 0;
+      counts.set(type, at + 1);
+      return this.#complete(
+        this.#byType.get(type)?.[at] ?? this.#item(type, undefined, () => true),
+        item,
+      );
+    });
   }
+}
+
+const INCOMPLETE: readonly unknown[] = ["incomplete", "cancelled"];
+
+function isCall({ type }: Fields): boolean {
+  return Object.hasOwn(INPUTS, String(type));
+}
+
+/** The id by which an item is told from another one. */
+function idOf(item: Fields): string | undefined {
+  const id = isCall(item) ? item["call_id"] : item["id"];
+  return isText(id) ? id : undefined;
+}
+
+/** Whether two ids are those of two items; without them nobody knows. */
+function isAnother(known: string | undefined, id: string | undefined): boolean {
+  return known !== undefined && id !== undefined && known !== id;
 }
 
 function listOf(value: unknown): unknown[] {

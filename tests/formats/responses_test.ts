@@ -140,6 +140,35 @@ test("responsesFormat has a place for a refusal and for a citation", () => {
   ]);
 });
 
+test("responsesFormat writes no citation that its clients refuse", () => {
+  const url = "https://a.example/";
+  const cited = [
+    { type: "url_citation", url_citation: { url, title: null, start_index: null, end_index: 2 } },
+    { type: "web_search_result_location", url, title: null, cited_text: "", encrypted_index: "" },
+    { url, title: 5, start_index: "0", end_index: 1.5 },
+    { url: 5 },
+    { url_citation: null, url },
+    null,
+  ];
+  const items = cited.map((data) => ({ event: "citation", data }));
+  const { last } = read(eventsIn(framed(responsesFormat, items)));
+  const bare = { type: "url_citation", url, title: "", start_index: 0, end_index: 0 };
+  const annotations = [{ ...bare, end_index: 2 }, bare, bare];
+  assert.deepEqual(last.output[0].content[0].annotations, annotations);
+});
+
+test("many long citations and a call behind them are within the limit of an item", async () => {
+  const cite = {
+    event: "citation",
+    data: { url: "https://a.example/", title: "t".repeat(200_000) },
+  };
+  const call = toolCall({ index: 0, id: "c", name: "f", arguments: "{}" });
+  const items = ["a", cite, cite, cite, cite, cite, cite, call, "b"];
+  const { last } = read(await events(await ask(responsesFormat, items)));
+  assert.equal(last.status, "completed");
+  assert.equal(last.output[0].content[0].annotations.length, 6);
+});
+
 test("responsesFormat says of each finish reason whether the response is complete", () => {
   const reasons: Record<string, string> = {
     length: "max_output_tokens",

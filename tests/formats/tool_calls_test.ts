@@ -92,7 +92,7 @@ const CASES: Record<string, [lists: CallFragment[][], calls: unknown[]]> = {
       name: "g",
       arguments: "{}",
     }]],
-    [f("{}", { id: "call" }), { id: "call", name: "g", arguments: "{}" }],
+    [f("{}", { id: "call" }), { id: "call_1", name: "g", arguments: "{}" }],
   ],
   "all arguments once more": [
     [[{ index: 0, id: "a", ...f('{"c":') }], [{ index: 0, arguments: '"ls"}' }], [

@@ -11,7 +11,7 @@ import {
   openaiFormat,
   uiMessageFormat,
 } from "../../mod.ts";
-import { ask, events, framed, reasoning, toolCall } from "../support/random_answers.ts";
+import { ask, events, framed, NO_PARTS, reasoning, toolCall } from "../support/random_answers.ts";
 
 // deno-lint-ignore no-explicit-any -- what the wire says is compared, not used
 type Json = any;
@@ -153,6 +153,7 @@ test("a call that has its result is not the client's to run, in any format", asy
 test("ui-message: results, and another step behind them", async () => {
   const results: [object, object][] = [
     [{ output: { a: 1 } }, { type: "tool-output-available", output: { a: 1 } }],
+    [{ output: 1, error: null }, { type: "tool-output-available", output: 1 }],
     [{ error: "no" }, { type: "tool-output-error", errorText: "no" }],
     [{ denied: true }, { type: "tool-output-denied" }],
   ];
@@ -175,6 +176,44 @@ test("ui-message: results, and another step behind them", async () => {
   // A result of a call that nobody has seen would throw in the client.
   const unknown = await told(uiMessageFormat, [item("tool_result", { id: "x", output: 1 })]);
   assert(unknown.some(({ type }) => type === "data-tool_result"));
+});
+
+test("a call that has its result, or was taken back, goes on no more", async () => {
+  const begun = toolCall({ index: 0, id: "c", name: "f", arguments: '{"a":' });
+  const more = toolCall({ index: 0, arguments: "1}" });
+  const all = await told(uiMessageFormat, [begun, item("tool_result", { id: "c" }), more, "Hi"]);
+  const kinds = all.map(({ type }) => type).filter((type) => type.startsWith("tool-"));
+  assert.equal(kinds.at(-1), "tool-output-available");
+  const reset = await told(uiMessageFormat, [begun, item("reset_step", {}), more, "Hi"]);
+  assert.deepEqual(reset.slice(2).map(({ type }) => type), [
+    "tool-input-start",
+    "tool-input-delta",
+    "reset-step",
+    "text-start",
+    "text-delta",
+    "text-end",
+    "finish-step",
+    "finish",
+  ]);
+});
+
+test("calls under one id are told apart", async () => {
+  const calls = ["f", "g", "h"].map((name, index) =>
+    toolCall({ index, id: "c", name, arguments: "{}" })
+  );
+  const all = await told(uiMessageFormat, [...calls, item("tool_result", { id: "c_1" })]);
+  const ids = all.filter(({ type }) => type === "tool-input-available")
+    .map(({ toolCallId }) => toolCallId);
+  assert.deepEqual(ids, ["c", "c_1", "c_2"]);
+  assert.equal(all.find(({ type }) => type === "tool-output-available").toolCallId, "c_1");
+});
+
+test("ui-message: what is shaped like no part of the protocol is data", async () => {
+  for (const [event, data] of NO_PARTS) {
+    const all = await told(uiMessageFormat, [asked, item(event, data), "Hi"]);
+    const name = event.startsWith("data-") ? event : `data-${event}`;
+    assert.deepEqual(all.find(({ type }) => type.startsWith("data-")), { type: name, data });
+  }
 });
 
 test("ui-message: approval, reset, metadata, data parts and documents", async () => {

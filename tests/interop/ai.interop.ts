@@ -18,6 +18,7 @@ import { type ChatMessage, textOf as textIn } from "../../lib/chat.ts";
 import type { ChatInput } from "../../lib/handler.ts";
 import { createHandler } from "../../mod.ts";
 import { int, pick, random } from "../support/random.ts";
+import { NO_PARTS } from "../support/random_answers.ts";
 import { serve, until } from "../support/serve.ts";
 import { assertNoticed, FAILURE, HALF, type Scenes, startScenes } from "./server.ts";
 
@@ -165,6 +166,37 @@ test("readUIMessageStream: a structured item is a data part", async () => {
   assert.deepEqual((data as { data?: unknown }).data, {
     urls: ["https://a.example/"],
   });
+});
+
+test("readUIMessageStream: data that is shaped like no part ends no stream", async () => {
+  const begun = { index: 0, id: "c", name: "f", arguments: '{"a":' };
+  const served = serve(
+    createHandler({
+      source: [
+        { event: "tool_call", data: begun },
+        { event: "tool_result", data: { id: "c", output: 1 } },
+        { event: "tool_call", data: { index: 0, arguments: "1}" } },
+        { event: "tool_call", data: { ...begun, index: 1, name: "g", arguments: "{}" } },
+        ...NO_PARTS.map(([event, data]) => ({ event, data })),
+        "Hi",
+      ],
+    }).fetch,
+  );
+  try {
+    const stream = await transport(served.url).sendMessages({
+      trigger: "submit-message",
+      chatId: "chat-1",
+      messageId: undefined,
+      messages: [said("Hello")],
+      abortSignal: undefined,
+    });
+    const all = await Array.fromAsync(readUIMessageStream({ stream, terminateOnError: true }));
+    assert.deepEqual(textOf(all.at(-1)), { text: "Hi", done: true });
+    const tools = all.at(-1)!.parts.filter(isToolUIPart).map(({ type, state }) => [type, state]);
+    assert.deepEqual(tools, [["tool-f", "output-available"], ["tool-g", "input-available"]]);
+  } finally {
+    await served.close();
+  }
 });
 
 test("useChat: stop() is an abort and reaches the source within 100 ms", async () => {

@@ -6,6 +6,9 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { createHandler, type Item, sse } from "../../mod.ts";
 import { anthropic, type ModelOptions, responses } from "../../lib/sources.ts";
+import { MessageReader } from "../../lib/sources/anthropic_reader.ts";
+import type { AnswerReader } from "../../lib/sources/dialect.ts";
+import { ResponseReader } from "../../lib/sources/responses_reader.ts";
 import { KEY, read } from "../support/relay.ts";
 import { assertQuiet, type Scripted, startScripted } from "../support/upstream/dialects/server.ts";
 import type { Mock } from "../support/upstream/mock.ts";
@@ -469,6 +472,130 @@ test("responses() reads what only its API has", async () => {
     { event: "tool_call", data: { index: 0, id: "c2", type: "custom", name: "sh" } },
     { event: "tool_call", data: { index: 0, arguments: "ls" } },
   ]);
+});
+
+const call1 = [
+  { event: "tool_call", data: { index: 0, id: "c", name: "f" } },
+  { event: "tool_call", data: { index: 0, arguments: '{"a":1}' } },
+];
+
+test("anthropic() reads a call whole, and a block of its own, from a server that ends no block", async () => {
+  const made = start(0, { type: "tool_use", id: "c", name: "f", input: { a: 1 } });
+  assert.deepEqual((await told("anthropic", made + ended("tool_use"))).items, call1);
+  const own = { type: "web_search_tool_result", content: [] };
+  const again = start(0, own) + made + ended("tool_use");
+  assert.deepEqual((await told("anthropic", again)).items, [
+    { event: "delta", data: { content_block: own } },
+    ...call1,
+  ]);
+});
+
+test("responses() reads each item once, however a server counts", async () => {
+  const say = (output_index: number | undefined) =>
+    event("response.output_text.delta", { output_index, item_id: "m", delta: "Hi" });
+  const message = { type: "message", content: [{ type: "output_text", text: "Hi" }] };
+  const made = { type: "function_call", call_id: "c", name: "f", arguments: '{"a":1}' };
+  const other = { ...made, call_id: "d" };
+  const added = (output_index: number, item: object) =>
+    event("response.output_item.added", { output_index, item: { ...item, arguments: "" } });
+  const done = (output_index: number, item: object) =>
+    event("response.output_item.done", { output_index, item });
+  const completed = (...output: object[]) => event("response.completed", { response: { output } });
+  const think = event("response.reasoning_text.delta", { output_index: 0, delta: "hm" });
+  const thought = { event: "reasoning", data: { text: "hm" } };
+  const call2 = [
+    { event: "tool_call", data: { index: 1, id: "d", name: "f" } },
+    { event: "tool_call", data: { index: 1, arguments: '{"a":1}' } },
+  ];
+  const cases: Record<string, [body: string, items: object[]]> = {
+    "reasoning that is not in the output": [
+      think + say(1) + done(2, made) + completed(message, made),
+      [thought, ...call1],
+    ],
+    "all items are the first": [
+      think + say(0) + done(0, message) + added(0, made) + done(0, made) + added(0, other) +
+      done(0, other) + completed(message, made, other),
+      [thought, ...call1, ...call2],
+    ],
+    "all items are the first, and come whole": [
+      say(0) + done(0, message) + done(0, made) + done(0, other) + completed(message, made, other),
+      [...call1, ...call2],
+    ],
+    "no places": [say(undefined) + completed(message, made), call1],
+    "another id in each event": [
+      added(0, { ...message, id: "m1" }) + say(0) + done(0, { ...message, id: "m2" }) +
+      added(1, { ...made, id: "f1" }) + done(1, { ...made, id: "f2" }) +
+      completed({ ...message, id: "m3" }, { ...made, id: "f3" }),
+      call1,
+    ],
+    "an item that only begins before the end": [
+      say(0) + added(1, made) + completed(message, made),
+      call1,
+    ],
+    "an item twice": [say(0) + done(1, made) + done(1, made) + completed(message, made), call1],
+    "all at the end": [completed(message, made, other), [...call1, ...call2]],
+  };
+  for (const [name, [body, items]] of Object.entries(cases)) {
+    const read = await told("responses", body);
+    assert.deepEqual([read.text, read.end, read.items], ["Hi", "done", items], name);
+  }
+});
+
+test("responses() believes what the response says of its status at its end", async () => {
+  const completed = (response: object) =>
+    event("response.output_text.delta", { output_index: 0, delta: "Hi" }) +
+    event("response.completed", { response: { output: [], ...response } });
+  const details = { incomplete_details: { reason: "max_output_tokens" } };
+  const cut = await told("responses", completed({ status: "incomplete", ...details }));
+  assert.equal(cut.last.finishReason, "max_output_tokens");
+  assert.equal(
+    (await told("responses", completed({ status: "failed" }))).last.code,
+    "upstream_failed",
+  );
+  assert.equal(
+    (await told("responses", completed({ status: "cancelled" }))).last.code,
+    "truncated",
+  );
+});
+
+test("a reader of either API bounds what it keeps of items that do not end", () => {
+  const long = "x".repeat(500_000);
+  const readers: [() => AnswerReader, (at: number) => object][] = [
+    [() => new MessageReader(), (index) => ({
+      type: "content_block_start",
+      index,
+      content_block: { type: "own", long },
+    })],
+    [
+      () => new MessageReader(),
+      (index) => ({ type: "message_delta", usage: { [`${index}`]: long } }),
+    ],
+    [() => new ResponseReader(), (index) => ({
+      type: "response.output_item.added",
+      output_index: index,
+      item: { type: "message", id: `${index}${long}` },
+    })],
+    [() => new ResponseReader(), (index) => ({
+      type: "response.output_item.added",
+      item: { type: `${index}${long}` },
+    })],
+  ];
+  for (const [create, made] of readers) {
+    const reader = create();
+    const readAll = () => {
+      for (let at = 0; at < 100; at++) {
+        reader.read({ event: "message", data: JSON.stringify(made(at)), lastEventId: "" });
+      }
+    };
+    assert.throws(readAll, { code: "answer_too_large" });
+  }
+  // What was passed on is not kept.
+  const passing = new MessageReader();
+  for (let index = 0; index < 100; index++) {
+    const content_block = { type: "text", text: long };
+    const data = JSON.stringify({ type: "content_block_start", index, content_block });
+    passing.read({ event: "message", data, lastEventId: "" });
+  }
 });
 
 /** Bodies that are no whole answer, with the code that the client is told. */

@@ -275,3 +275,18 @@ export const FAILURES: readonly [thrown: () => unknown, status: number, sentence
   ],
   [() => new StreamError("truncated"), 502, "The upstream ended before its answer was complete"],
 ];
+
+/** Items that bear the names of parts and are none. */
+export const NO_PARTS: readonly (readonly [event: string, data: unknown])[] = [
+  ["data-weather", { data: 1, id: 5 }],
+  ["data-weather", { data: 1, transient: "yes" }],
+  ["data-weather", null],
+  ["metadata", null],
+  ["metadata", [1]],
+  ["tool_approval", { callId: "c" }],
+  ["tool_approval", { id: 5, callId: "c" }],
+  ["tool_approval", { approved: true }],
+  ["file", { mediaType: 5, url: "x" }],
+  ["file", { url: "x" }],
+  ["citation", { url: 5 }],
+];

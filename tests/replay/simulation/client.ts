@@ -217,7 +217,7 @@ export class Client {
       }
       if (result === "broken") {
         // It did not read for long, or its process stood still.
-        const isStalled = connection.pauseMs >= this.#run.stallMs * 0.85;
+        const isStalled = connection.pauseMs >= this.#run.leastStallMs;
         if (!isStalled && process.oddMs < connection.takenMs) this.#fail("its body is broken off");
         return "dropped";
       }
@@ -240,6 +240,7 @@ export class Client {
       if (isTold || this.#run.isCalm || this.#last < pauseAt) continue;
       pauseAt = this.#last + 1 + int(this.#chance, 60);
       connection.pauseMs = spread(this.#chance, 5, this.#run.stallMs * 1.5);
+      this.#stream.longestPauseMs = Math.max(this.#stream.longestPauseMs, connection.pauseMs);
       this.#tell(`pauses for ${connection.pauseMs.toFixed(0)} ms`);
       await Promise.race([world.clock.sleep(connection.pauseMs), left]);
     }
@@ -316,6 +317,8 @@ export class Client {
       ? producer?.state === "draining" || producer?.isGone === true
       : code === "producer_lost"
       ? stream.isLost
+      : code === "stalled"
+      ? this.#run.mayBeStalled(stream) && this.#run.mayBeAbandoned(stream)
       : code === "disconnected" && this.#run.mayBeAbandoned(stream);
     if (!isTrue) this.#fail(`it is told ${code} after ${made} tokens of ${stream.count}`);
     this.#end(`failed ${code}`);

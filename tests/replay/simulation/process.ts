@@ -18,6 +18,8 @@ export interface Site {
   readonly server: FakeServer;
   readonly keepMs: number;
   readonly stallMs: number;
+  /** Whether the store has a stream marked as lost. */
+  isLost(streamId: string): boolean;
   /** Called when a process has marked a stream as lost. */
   marked(by: Process, stream: { streamId: string; producerId: string }, sentMs: number): void;
 }
@@ -27,6 +29,8 @@ export const LEASE_MS = 10_000;
 
 /** Names of what `SharedLog` may report: outages, and rejected streams. */
 const REPORTS = /^The (store|replay log)/;
+/** What it reports of a stream of its own that others have marked as lost. */
+const TAKEN_FOR_LOST = /^A stream was taken for lost, .*: (\w+)$/;
 
 /**
  * A process.
@@ -45,6 +49,9 @@ export class Process implements Host {
   state: "up" | "frozen" | "draining" | "dead" | "closed" = "up";
   /** When it last was not itself: it began, or stood still. */
   oddMs: number;
+  /** The longest time for which it stood still, in ms. */
+  longestFreezeMs = 0;
+  #frozenMs = 0;
   readonly #site: Site;
   readonly #open = new Set<OpenStream>();
   /** What clients have left open in it when it died. */
@@ -95,7 +102,10 @@ export class Process implements Host {
   }
 
   #report(error: unknown): void {
-    const isKnown = error instanceof Error && (this.isGone || REPORTS.test(error.message));
+    const { message } = error as Error;
+    const [, lost] = TAKEN_FOR_LOST.exec(message) ?? [];
+    const isTrue = lost === undefined ? REPORTS.test(message) : this.#site.isLost(lost);
+    const isKnown = error instanceof Error && (this.isGone || isTrue);
     if (isKnown) this.#site.world.tell(this.name, `reports: ${error.message}`);
     else this.#site.world.fail(this.name, `it reports ${error}`);
   }
@@ -149,6 +159,7 @@ export class Process implements Host {
     if (this.state !== "up") return;
     this.#tell("freezes");
     this.state = "frozen";
+    this.#frozenMs = this.#site.world.nowMs;
     this.clock.isFrozen = true;
     this.#awake = new Promise((resolve) => this.#wake = resolve);
   }
@@ -158,6 +169,7 @@ export class Process implements Host {
     this.#tell("thaws");
     this.state = "up";
     this.oddMs = this.#site.world.nowMs;
+    this.longestFreezeMs = Math.max(this.longestFreezeMs, this.oddMs - this.#frozenMs);
     this.clock.isFrozen = false;
     this.#wake();
   }

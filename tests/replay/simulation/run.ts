@@ -162,6 +162,21 @@ export class Run implements Site {
       this.processes.some(({ isGone, troubleMs }) => !isGone && troubleMs >= sinceMs);
   }
 
+  /** The shortest time, in ms, that a process may take for a stall: its clock may run fast. */
+  get leastStallMs(): number {
+    return this.stallMs * 0.85;
+  }
+
+  /** Whether a client of a stream may have stalled, or a process that stood still believes so. */
+  mayBeStalled({ longestPauseMs }: SimStream): boolean {
+    const freezes = this.processes.map(({ longestFreezeMs }) => longestFreezeMs);
+    return Math.max(longestPauseMs, ...freezes) >= this.leastStallMs;
+  }
+
+  isLost(streamId: string): boolean {
+    return this.streams.some(({ id, isLost }) => id === streamId && isLost);
+  }
+
   /** A stream was marked as lost: was it? */
   marked(
     by: Process,

@@ -50,6 +50,8 @@ export class SimStream {
   overMs: number = Infinity;
   /** Number of its last event, as soon as a client has it. */
   endEvent: number = Infinity;
+  /** The longest time for which a client of it did not read, in ms. */
+  longestPauseMs = 0;
   /** Number of clients that are connected; since when there is none, and how long that has been. */
   #clients = 0;
   #aloneSinceMs: number;
