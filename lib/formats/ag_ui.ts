@@ -62,8 +62,6 @@ class RunFramer extends BlockFramer {
   #message: string | undefined;
   /** The latest message of reasoning. */
   #reasoning: string | undefined;
-  /** The ids of the calls whose results the source has given. */
-  readonly #answered = new Set<string | undefined>();
   /** What ends each step and subagent that the source has begun. */
   readonly #begun = new Map<string, object>();
   #isStopped = false;
@@ -113,7 +111,7 @@ class RunFramer extends BlockFramer {
   }
 
   protected argumentsWent(out: EventSink, { id }: ToolCall, delta: string): void {
-    if (!this.#answered.has(id)) write(out, "TOOL_CALL_ARGS", { toolCallId: id, delta });
+    if (!this.isSettled(id)) write(out, "TOOL_CALL_ARGS", { toolCallId: id, delta });
   }
 
   protected callEnded(out: EventSink, call: ToolCall, json: string | undefined): void {
@@ -144,8 +142,6 @@ class RunFramer extends BlockFramer {
     const error = denied ? "The call was denied" : result.error;
     if (typeof id !== "string") return custom(out, "tool_result", JSON.stringify(result));
     this.endCall(out, id);
-    this.keep(id.length);
-    this.#answered.add(id);
     this.#message = undefined;
     write(out, "TOOL_CALL_RESULT", {
       messageId: this.#nextMessage(),
@@ -170,7 +166,7 @@ class RunFramer extends BlockFramer {
 
   protected finish(out: EventSink, end: End): void {
     this.#isStopped = end.reason === "cancelled";
-    const pending = this.calls.filter(({ id }) => !this.#answered.has(id));
+    const pending = this.waitingCalls;
     const kind = finishKind(end, pending.length > 0, this.hasRefused);
     this.endAll(out);
     for (const closing of [...this.#begun.values()].reverse()) out.data(JSON.stringify(closing));

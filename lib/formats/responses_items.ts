@@ -80,10 +80,14 @@ export class Block {
 
   /** The frame of a further token. */
   get delta(): NumberedFrame {
+    return this.#delta ??= this.#deltaFrame();
+  }
+
+  #deltaFrame(): NumberedFrame {
     const event = `${this.names.events}.delta`;
     const fields = JSON.stringify({ type: event, ...this.place }).slice(0, -1);
     const between = `"${this.kind === "text" ? ',"logprobs":[]' : ""},"sequence_number":`;
-    return this.#delta ??= new NumberedFrame(event, `${fields},"delta":"`, between, "}");
+    return new NumberedFrame(event, `${fields},"delta":"`, between, "}");
   }
 
   add(token: string): void {
