@@ -137,9 +137,7 @@ class RunFramer extends BlockFramer {
   }
 
   protected override result(out: EventSink, result: ToolResult): void {
-    const { id, output, denied } = result;
-    // The protocol has no word for it, and a model takes an empty result for a success.
-    const error = denied ? "The call was denied" : result.error;
+    const { id, error, denied } = result;
     if (typeof id !== "string") return custom(out, "tool_result", JSON.stringify(result));
     this.endCall(out, id);
     this.#message = undefined;
@@ -147,8 +145,8 @@ class RunFramer extends BlockFramer {
       messageId: this.#nextMessage(),
       toolCallId: id,
       role: "tool",
-      content: textOf(error ?? output),
-      metadata: error == null ? undefined : { tanstack: { state: "output-error" } },
+      content: resultText(result),
+      metadata: error != null || denied ? { tanstack: { state: "output-error" } } : undefined,
     });
   }
 
@@ -246,8 +244,10 @@ function idsOf(calls: readonly ToolCall[]): (string | undefined)[] {
   return calls.map(({ id }) => id);
 }
 
-function textOf(output: unknown): string {
-  return typeof output === "string" ? output : JSON.stringify(output) ?? "";
+/** The result of a call. There is no word for a denial, and a model takes an empty result for a success. */
+function resultText({ output, error, denied }: ToolResult): string {
+  const value = (denied ? "The call was denied" : error) ?? output;
+  return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }
 
 /** The usage by the protocol's names; it takes whole numbers alone. */
