@@ -3,8 +3,11 @@
  * Deliberately slow, plain and independent of the code it judges; the load generator calls it for one body per run.
  */
 
-/** Where a subject puts the token: raw in `data:`, as a JSON string, as `{"token"}`, as a UI message stream's `text-delta`, in OpenAI's chunk, or in Anthropic's block. */
-export type Payload = "raw" | "string" | "token" | "delta" | "chunk" | "block";
+/** Where a subject puts the token: raw in `data:`, as a JSON string, as `{"token"}`, in OpenAI's chunk, in Anthropic's block, or as the `delta` of an event of this type. */
+export type Payload = "raw" | "string" | "token" | "chunk" | "block" | Delta;
+
+/** Types of events whose `delta` is the token: of a UI message stream, of OpenAI's Responses and of AG-UI. */
+type Delta = "text-delta" | "response.output_text.delta" | "TEXT_MESSAGE_CONTENT";
 
 /** The text of a whole response as its client would have it, and how many events carried it. */
 export function readBody(response: Uint8Array, payload: Payload): { text: string; events: number } {
@@ -47,7 +50,9 @@ interface Part {
 function tokenOf(block: string, payload: Payload): string | undefined {
   const data: string[] = [];
   for (const line of block.split("\n")) {
-    if (/^event:(?! ?(message|content_block_delta)$)/.test(line)) return undefined;
+    if (/^event:(?! ?(message|content_block_delta|response\.output_text\.delta)$)/.test(line)) {
+      return undefined;
+    }
     if (line.startsWith("data:")) data.push(line.slice(line[5] === " " ? 6 : 5));
   }
   if (data.length === 0) return undefined;
@@ -59,5 +64,5 @@ function tokenOf(block: string, payload: Payload): string | undefined {
   if (payload === "chunk") return part.choices?.[0]?.delta?.content || undefined;
   if (payload === "token") return part.token;
   if (typeof part.delta === "object") return payload === "block" ? part.delta.text : undefined;
-  return part.type === "text-delta" ? part.delta : undefined;
+  return part.type === payload ? part.delta : undefined;
 }

@@ -14,7 +14,14 @@ import { Corpus, InternedCorpus, SEED } from "./inputs.ts";
 import { STAMP_LENGTH } from "./pacer.ts";
 
 export type Shape = "generator" | "sync" | "queue" | "micro" | "macro" | "paced" | "idle";
-export type FormatName = "text" | "json" | "openai" | "anthropic" | "ui-message";
+export type FormatName =
+  | "text"
+  | "json"
+  | "openai"
+  | "anthropic"
+  | "ui-message"
+  | "responses"
+  | "ag-ui";
 export type Query = { shape: Shape; n: number; format: FormatName };
 
 /** Token boundaries repeat after this many; a longer stream begins again, with fresh strings. */

@@ -90,7 +90,7 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "h3", "h3.ts", "peer"),
   ...on(BUN, "better-sse", "better_sse.ts", "peer", { payload: "string" }),
   ...on(BUN, "ai sdk", "ai_sdk.ts", "peer", {
-    payload: "delta",
+    payload: "text-delta",
     cases: [...STREAMS, "formats"],
   }),
   ...on(["python"], "fastapi generator", "fastapi_app.py", "peer", { shapes: ["generator"] }),

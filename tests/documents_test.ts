@@ -196,6 +196,11 @@ const DECLARED: readonly [path: string, type: string, prefix?: string][] = [
   ["lib/sources/model_options.ts", "ModelUpstream"],
   ["lib/sources/model_options.ts", "ModelOptions"],
   ["lib/client/options.ts", "ConnectInit"],
+  ["lib/formats/openai.ts", "OpenAIFormatOptions"],
+  ["lib/formats/anthropic.ts", "AnthropicFormatOptions"],
+  ["lib/formats/responses.ts", "ResponsesFormatOptions"],
+  ["lib/formats/ui_message.ts", "UIMessageFormatOptions"],
+  ["lib/formats/ag_ui.ts", "AgUiFormatOptions"],
 ];
 
 /** The options of a type with the default in their comment, as they stand in its file. */

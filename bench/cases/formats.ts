@@ -8,7 +8,9 @@ const PAYLOADS: readonly (readonly [FormatName, Payload])[] = [
   ["json", "token"],
   ["openai", "chunk"],
   ["anthropic", "block"],
-  ["ui-message", "delta"],
+  ["ui-message", "text-delta"],
+  ["responses", "response.output_text.delta"],
+  ["ag-ui", "TEXT_MESSAGE_CONTENT"],
 ];
 
 export const formats: Case = {

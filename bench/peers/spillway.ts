@@ -1,5 +1,6 @@
 /** Spillway itself, the subject of the benchmark, on Bun and on Deno with the same file, with every feature at its default. */
 import { anthropicFormat, type Format, openaiFormat, sse, uiMessageFormat } from "../../mod.ts";
+import { agUiFormat, responsesFormat } from "../../lib/formats.ts";
 import {
   corpus,
   feed,
@@ -17,6 +18,8 @@ const FORMATS: Readonly<Record<FormatName, "text" | "json" | Format>> = {
   openai: openaiFormat,
   anthropic: anthropicFormat,
   "ui-message": uiMessageFormat,
+  responses: responsesFormat,
+  "ag-ui": agUiFormat,
 };
 
 /** As the README writes it. */

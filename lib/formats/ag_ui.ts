@@ -62,8 +62,6 @@ class RunFramer extends BlockFramer {
   #message: string | undefined;
   /** The latest message of reasoning. */
   #reasoning: string | undefined;
-  /** The ids of the calls whose results the source has given. */
-  readonly #answered = new Set<string | undefined>();
   /** What ends each step and subagent that the source has begun. */
   readonly #begun = new Map<string, object>();
   #isStopped = false;
@@ -113,7 +111,7 @@ class RunFramer extends BlockFramer {
   }
 
   protected argumentsWent(out: EventSink, { id }: ToolCall, delta: string): void {
-    if (!this.#answered.has(id)) write(out, "TOOL_CALL_ARGS", { toolCallId: id, delta });
+    if (!this.isSettled(id)) write(out, "TOOL_CALL_ARGS", { toolCallId: id, delta });
   }
 
   protected callEnded(out: EventSink, call: ToolCall, json: string | undefined): void {
@@ -139,20 +137,16 @@ class RunFramer extends BlockFramer {
   }
 
   protected override result(out: EventSink, result: ToolResult): void {
-    const { id, output, denied } = result;
-    // The protocol has no word for it, and a model takes an empty result for a success.
-    const error = denied ? "The call was denied" : result.error;
+    const { id, error, denied } = result;
     if (typeof id !== "string") return custom(out, "tool_result", JSON.stringify(result));
     this.endCall(out, id);
-    this.keep(id.length);
-    this.#answered.add(id);
     this.#message = undefined;
     write(out, "TOOL_CALL_RESULT", {
       messageId: this.#nextMessage(),
       toolCallId: id,
       role: "tool",
-      content: textOf(error ?? output),
-      metadata: error == null ? undefined : { tanstack: { state: "output-error" } },
+      content: resultText(result),
+      metadata: error != null || denied ? { tanstack: { state: "output-error" } } : undefined,
     });
   }
 
@@ -170,7 +164,7 @@ class RunFramer extends BlockFramer {
 
   protected finish(out: EventSink, end: End): void {
     this.#isStopped = end.reason === "cancelled";
-    const pending = this.calls.filter(({ id }) => !this.#answered.has(id));
+    const pending = this.waitingCalls;
     const kind = finishKind(end, pending.length > 0, this.hasRefused);
     this.endAll(out);
     for (const closing of [...this.#begun.values()].reverse()) out.data(JSON.stringify(closing));
@@ -250,8 +244,10 @@ function idsOf(calls: readonly ToolCall[]): (string | undefined)[] {
   return calls.map(({ id }) => id);
 }
 
-function textOf(output: unknown): string {
-  return typeof output === "string" ? output : JSON.stringify(output) ?? "";
+/** The result of a call. There is no word for a denial, and a model takes an empty result for a success. */
+function resultText({ output, error, denied }: ToolResult): string {
+  const value = (denied ? "The call was denied" : error) ?? output;
+  return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }
 
 /** The usage by the protocol's names; it takes whole numbers alone. */

@@ -35,7 +35,7 @@ export abstract class PartFramer implements Framer {
   /** Makes the id of a call that has none of its own. */
   protected readonly callId: (index: number) => string;
   readonly #assembler: ToolCallAssembler;
-  /** Ids of calls that have their result. */
+  /** Ids of calls that have their result, or were taken back. */
   readonly #settled = new Set<unknown>();
 
   /**
@@ -57,9 +57,19 @@ export abstract class PartFramer implements Framer {
     return this.#assembler.calls;
   }
 
+  /** The calls that wait for the client to run them. */
+  protected get waitingCalls(): readonly ToolCall[] {
+    return this.calls.filter(({ id }) => !this.isSettled(id));
+  }
+
   /** Whether a call waits for the client to run it. */
   protected get callsWait(): boolean {
-    return this.calls.some(({ id }) => !this.#settled.has(id));
+    return this.waitingCalls.length > 0;
+  }
+
+  /** Whether the call with this id has its result, or was taken back. */
+  protected isSettled(id: unknown): boolean {
+    return this.#settled.has(id);
   }
 
   abstract token(out: EventSink, text: string): void;
@@ -121,8 +131,10 @@ export abstract class PartFramer implements Framer {
       if (text !== "") this.refusal(out, text);
     } else if (event === "tool_call" && isObject(data)) this.#takeFragment(out, data);
     else if (event === "tool_result" && isObject(data)) {
-      this.#settled.add((data as ToolResult).id);
+      const { id } = data as ToolResult;
+      if (typeof id === "string") this.keep(id.length);
       this.result(out, data as ToolResult);
+      this.#settled.add(id);
     } else if (event === "reset_step") {
       for (const { id } of this.calls) this.#settled.add(id);
       this.reset(out);

@@ -80,10 +80,14 @@ export class Block {
 
   /** The frame of a further token. */
   get delta(): NumberedFrame {
+    return this.#delta ??= this.#deltaFrame();
+  }
+
+  #deltaFrame(): NumberedFrame {
     const event = `${this.names.events}.delta`;
     const fields = JSON.stringify({ type: event, ...this.place }).slice(0, -1);
     const between = `"${this.kind === "text" ? ',"logprobs":[]' : ""},"sequence_number":`;
-    return this.#delta ??= new NumberedFrame(event, `${fields},"delta":"`, between, "}");
+    return new NumberedFrame(event, `${fields},"delta":"`, between, "}");
   }
 
   add(token: string): void {
@@ -123,7 +127,9 @@ export class SpeechItem {
   readonly index: number;
   readonly type: "message" | "reasoning";
   readonly blocks: Block[] = [];
-  /** UTF-16 units of its texts, and of what they cite. */
+  /** What only the model that has thought it can read, if the client has asked for it. */
+  encrypted: string | undefined;
+  /** UTF-16 units of all that. */
   length = 0;
   status: ItemStatus = "in_progress";
 
@@ -146,11 +152,11 @@ export class SpeechItem {
   }
 
   toJSON(): object {
-    const { id, type, status } = this;
+    const { id, type, status, encrypted } = this;
     const parts = this.blocks.map((block) => block.part());
-    return type === "message"
-      ? { id, type, status, role: "assistant", content: parts }
-      : { id, type, status, summary: parts };
+    if (type === "message") return { id, type, status, role: "assistant", content: parts };
+    const sealed = encrypted === undefined ? {} : { encrypted_content: encrypted };
+    return { id, type, status, summary: parts, ...sealed };
   }
 }
 
@@ -159,21 +165,52 @@ export function itemTypeOf(kind: BlockKind): SpeechItem["type"] {
   return KINDS[kind].item;
 }
 
-/** A call of a function. */
+/** How a call is named on the wire. */
+interface CallNames {
+  readonly type: string;
+  /** What its id begins with. */
+  readonly prefix: string;
+  /** Its events; `.delta` and `.done` follow. */
+  readonly events: string;
+  /** Its field with the arguments. */
+  readonly field: string;
+}
+
+const FUNCTION: CallNames = {
+  type: "function_call",
+  prefix: "fc",
+  events: "response.function_call_arguments",
+  field: "arguments",
+};
+const CUSTOM: CallNames = {
+  type: "custom_tool_call",
+  prefix: "ctc",
+  events: "response.custom_tool_call_input",
+  field: "input",
+};
+
+/** A call of a function or of a custom tool. */
 export class CallItem {
   readonly id: string;
   readonly index: number;
   readonly call: ToolCall;
+  readonly #names: CallNames;
   status: ItemStatus = "in_progress";
 
   constructor(call: ToolCall, index: number, stem: string) {
     this.call = call;
     this.index = index;
-    this.id = `fc_${stem}`;
+    this.#names = call.isCustom ? CUSTOM : FUNCTION;
+    this.id = `${this.#names.prefix}_${stem}`;
   }
 
   get length(): number {
     return this.call.arguments.length;
+  }
+
+  /** The name of its events; `.delta` and `.done` follow. */
+  get events(): string {
+    return this.#names.events;
   }
 
   /** Where it is, as its events say. */
@@ -181,23 +218,70 @@ export class CallItem {
     return { item_id: this.id, output_index: this.index };
   }
 
-  /** The arguments so far; a call that has ended without any has an empty object. */
-  get arguments(): string {
-    const { arguments: json } = this.call;
-    return this.status !== "in_progress" && json.trim() === "" ? "{}" : json;
+  /** The fields of its `.done` event. */
+  get done(): object {
+    const name = this.#names === FUNCTION ? { name: this.call.name } : {};
+    return { ...this.place, ...name, [this.#names.field]: this.#arguments };
   }
 
   /** The item as it begins. */
   get beginning(): object {
-    return { ...this.toJSON(), arguments: "" };
+    return { ...this.toJSON(), [this.#names.field]: "" };
   }
 
   toJSON(): object {
     const { call: { id, name, extra }, status } = this;
-    const item = { id: this.id, type: "function_call", status, arguments: this.arguments };
+    const { type, field } = this.#names;
+    const item = { id: this.id, type, status, [field]: this.#arguments };
     return { ...item, call_id: id, name, ...membersOf(extra) };
   }
+
+  /** The arguments so far; a call of a function that has ended without any has an empty object. */
+  get #arguments(): string {
+    const { arguments: json } = this.call;
+    const isEmpty = this.#names === FUNCTION && json.trim() === "";
+    return isEmpty && this.status !== "in_progress" ? "{}" : json;
+  }
 }
+
+/** An item that comes whole. */
+export interface WholeItem {
+  /** The item as it begins, and as it ends. */
+  readonly added: object;
+  readonly done: object;
+}
+
+/** The kinds of tools that a request names, without the names of their previews. */
+export function toolKinds({ tools }: Readonly<Record<string, unknown>>): readonly string[] {
+  return Array.isArray(tools)
+    ? tools.map((tool) => String(Object(tool).type).replace(/_preview.*/, ""))
+    : [];
+}
+
+/**
+ * What the API's own servers have made, an item of theirs or a picture, if the data is that. A client that
+ * has not named the tool takes it for a call of a tool that it does not have.
+ */
+export function ownItem(
+  event: string | undefined,
+  data: unknown,
+  { kinds, stem }: { kinds: readonly string[]; stem: string },
+): WholeItem | undefined {
+  const { output_item: item, mediaType, base64 } = Object(data);
+  const isNamed = (type: unknown) => kinds.some((kind) => String(type).startsWith(`${kind}_`));
+  if (event === "delta" && isNamed(Object(item).type)) return { added: item, done: item };
+  const [, format] = /^image\/(\w+)/.exec(String(mediaType)) ?? [];
+  const image = { id: `ig_${stem}`, type: "image_generation_call", output_format: format };
+  if (event !== "file" || !isNamed(image.type) || format === undefined) return undefined;
+  if (typeof base64 !== "string") return undefined;
+  return {
+    added: { ...image, status: "in_progress", result: null },
+    done: { ...image, status: "completed", result: base64 },
+  };
+}
+
+/** Stands before what another API than this one has encrypted of a thought, in place of its text. */
+export const REDACTED = "redacted:";
 
 /** Members beside a call, which the client returns with it. Those of its function have no place. */
 function membersOf({ function: _function, ...members }: Extra = {}): Extra {

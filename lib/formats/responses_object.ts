@@ -111,7 +111,12 @@ function settingsOf(request: ResponseInit["request"]): Record<string, unknown> {
     const value = request[name] ?? SETTINGS[name];
     room -= JSON.stringify(value).length;
     if (room < 0) break;
-    settings[name] = name === "tools" && Array.isArray(value) ? value.map(toolOf) : value;
+    const usual = SETTINGS[name];
+    settings[name] = Array.isArray(value)
+      ? value.map(toolOf)
+      : isObject(value) && isObject(usual)
+      ? { ...usual, ...value }
+      : value;
   }
   return settings;
 }

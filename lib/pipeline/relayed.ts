@@ -10,14 +10,14 @@ export type ReadItem = string | { event?: string; data: unknown; json?: string }
 export class Relayed extends SelfWritten {
   override readonly data: string;
   readonly #upstream: ServerSentEvent;
-  readonly #read: () => ReadItem[];
+  readonly #read: () => readonly ReadItem[];
 
   /**
    * Creates an item.
    *
    * @param read Finds the items that the event stands for, where it is not passed on.
    */
-  constructor(upstream: ServerSentEvent, read: () => ReadItem[]) {
+  constructor(upstream: ServerSentEvent, read: () => readonly ReadItem[]) {
     super();
     this.data = upstream.data;
     this.#upstream = upstream;

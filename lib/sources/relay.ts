@@ -1,11 +1,12 @@
 /** An upstream's event stream as a source: its events are passed on, or read where a format needs that. */
 import { StreamError, upstreamFailed } from "../error.ts";
-import { CompletionReader, isChunk, isFailure, parseChunk } from "../formats/completion_chunk.ts";
+import { parseChunk } from "../formats/completion_chunk.ts";
 import type { Item, Summary } from "../item.ts";
 import { RELEASE, type SourceContext, type SourceFunction } from "../pipeline/pump.ts";
 import type { AsyncQueue } from "../pipeline/queue.ts";
 import { type ReadItem, Relayed } from "../pipeline/relayed.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+import { RelayReader } from "./relay_reader.ts";
 import { discard, readUpstream } from "./upstream.ts";
 import { countUpstreamError } from "./upstream_counts.ts";
 import { parseJson } from "../values.ts";
@@ -35,13 +36,14 @@ const MAY_END = /"RUN_(?:FINISHED|ERROR)"/;
  *
  * The stream ends with `[DONE]` or an event `done`, `message_stop`, `response.completed`,
  * `response.incomplete` or `RUN_FINISHED`, fails with `failed`, `error`, `response.failed` or
- * `RUN_ERROR`, and is `truncated` without one of them. OpenAI's chunks end with their finish reason,
- * are `truncated` without one, and fail if it says that the model broke off. Their summary, and that
- * of Spillway's `done`, is kept. What an upstream says of its failure reaches `onError` alone.
+ * `RUN_ERROR`, and is `truncated` without one of them. OpenAI's chunks end with their finish reason.
+ * Without a finish reason the responses of OpenAI's two APIs and of Anthropic's are `truncated`, and
+ * they fail if it says that the model broke off. Their summary, and that of Spillway's `done`, is kept.
+ * What an upstream says of its failure reaches `onError` alone.
  *
  * `json`, `text` and `ndjson` pass on any event, `openaiFormat` OpenAI's chunks. Every other format
- * gets what an event stands for: the text, reasoning and tool calls of OpenAI's chunks, the text of
- * `{"token"}`, other events as structured data.
+ * gets what an event stands for: the text, reasoning and tool calls of OpenAI's two APIs and of
+ * Anthropic's, the text of `{"token"}`, other events as structured data.
  *
  * @example
  * ```ts
@@ -70,22 +72,23 @@ export function relay(
   }
   async function pass(queue: AsyncQueue<Item>, signal: AbortSignal): Promise<void> {
     let done: Summary | undefined;
-    const chunks = new ChunkEvents();
+    const answer = new RelayReader();
     const isDone = await readUpstream(await response, signal, (event) => {
       const ended = end(event);
       if (ended === "failed") throw upstreamFailed(event.data);
       if (ended === undefined) {
-        const items = chunks.read(event);
+        const items = answer.read(event);
         return queue.send(new Relayed(event, () => items ?? itemsOf(event)));
       }
       if (event.event === "done") done = Object(parseJson(event.data));
+      const items = answer.readEnd(event);
+      if (items.length > 0) queue.send(new Relayed(event, () => items));
       return "last";
     });
-    const { summary } = chunks;
-    if (!queue.closed && !(chunks.areChunks ? summary.finishReason : isDone)) {
+    if (!queue.closed && !answer.isWhole(isDone, options.end !== undefined)) {
       throw new StreamError("truncated");
     }
-    queue.close({ ...summary, ...done });
+    queue.close({ ...answer.summary, ...done });
   }
   return Object.assign(run, {
     [RELEASE]() {
@@ -103,39 +106,7 @@ function endOf({ event, data }: ServerSentEvent): ReturnType<NonNullable<RelayOp
   return type === "RUN_FINISHED" ? "completed" : type === "RUN_ERROR" ? "failed" : undefined;
 }
 
-/** What only a chunk of OpenAI's API, or a failure of it, can hold. Only data that matches is parsed. */
-const MAY_BE_CHUNK = /"(?:choices|error|base_resp|chat\.completion\.chunk)"/;
-
-/** Reads the events of OpenAI's API among those that are passed on. */
-class ChunkEvents {
-  readonly #answer = new CompletionReader();
-  /** Whether there were any. */
-  areChunks = false;
-
-  get summary(): Summary {
-    return this.#answer.summary;
-  }
-
-  /**
-   * The items of a chunk; `undefined` for another event.
-   *
-   * @throws {StreamError} `upstream_failed` if it is a failure.
-   */
-  read({ event, data }: ServerSentEvent): Item[] | undefined {
-    if (event !== "message") return undefined;
-    const text = this.#answer.text(data);
-    if (text !== undefined) return [text];
-    const chunk = MAY_BE_CHUNK.test(data) ? parseChunk(data) : undefined;
-    // Some send `null` in place of a chunk.
-    if (chunk === undefined) return this.areChunks && data === "null" ? [] : undefined;
-    if (isFailure(chunk)) throw upstreamFailed(data);
-    if (!isChunk(chunk)) return undefined;
-    this.areChunks = true;
-    return this.#answer.items(chunk, data);
-  }
-}
-
-/** The items that an event of another API stands for. */
+/** The items that any other event stands for. */
 function itemsOf({ event, data }: ServerSentEvent): ReadItem[] {
   if (event !== "message") return [dataOf(data, event)];
   const { token } = Object(parseChunk(data));

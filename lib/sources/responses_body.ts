@@ -3,6 +3,7 @@
  * API, else translated from the chat completions API.
  */
 import { type ChatMessage, originalOf, textOf } from "../chat.ts";
+import { REDACTED } from "../formats/responses_items.ts";
 import { isObject } from "../values.ts";
 import {
   callsOf,
@@ -30,7 +31,8 @@ const SAME = [
 export function responsesBody({ messages, fields, fixed }: ModelRequest): object {
   const original = originalOf(messages, "responses");
   const maxTokens = fields.max_completion_tokens ?? fields.max_tokens;
-  const tools = fields.tools?.flatMap(toolOf) ?? [];
+  const given = toolsIn(original);
+  const tools = fields.tools?.flatMap((tool) => given.get(nameOf(tool)) ?? toolOf(tool)) ?? [];
   return {
     store: false,
     ...Object.fromEntries(Object.entries(fields).filter(([name]) => SAME.includes(name))),
@@ -44,20 +46,37 @@ export function responsesBody({ messages, fields, fixed }: ModelRequest): object
   };
 }
 
+/** The functions and custom tools of a client's request by their names, as it has sent them. */
+function toolsIn(original: Fields | undefined): Map<unknown, Fields> {
+  const tools = Array.isArray(original?.["tools"]) ? original["tools"].map(fieldsIn) : [];
+  const own = tools.filter(({ type }) => type === "function" || type === "custom");
+  return new Map(own.map((tool) => [tool["name"], tool]));
+}
+
+function nameOf(tool: NonNullable<ModelRequest["fields"]["tools"]>[number]): unknown {
+  return functionIn(tool)?.name ?? fieldsIn(tool["custom"])["name"];
+}
+
 /**
  * A client's input without what only a server that has stored it could find: ids, references to items,
- * and reasoning that is not encrypted.
+ * and reasoning that is not encrypted, or by another API.
  */
 function ownItems(input: unknown): unknown {
   if (!Array.isArray(input)) return input;
   return input.filter((item) => {
     const { type, encrypted_content } = fieldsIn(item);
-    return type !== "item_reference" && (type !== "reasoning" || isText(encrypted_content));
+    const isOwn = isText(encrypted_content) && !encrypted_content.startsWith(REDACTED);
+    return type !== "item_reference" && (type !== "reasoning" || isOwn);
   }).map((item) => {
-    const { id: _id, status: _status, ...rest } = fieldsIn(item);
-    return rest;
+    const { id, status: _status, ...rest } = fieldsIn(item);
+    // What the API's own servers have made is nothing without its id.
+    const isTheirs = id !== undefined && !OURS.test(String(rest["type"] ?? "message"));
+    return isTheirs ? { id, ...rest } : rest;
   });
 }
+
+/** The kinds of items that are known by what they hold. */
+const OURS = /^(?:message|reasoning|(?:function|custom_tool)_call(?:_output)?)$/;
 
 function itemsOf(messages: readonly ChatMessage[]): Fields[] {
   const custom = new Set<unknown>();

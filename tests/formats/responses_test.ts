@@ -64,11 +64,12 @@ function read(all: ServerSentEvent[]): Read {
       items.push(item);
     } else if (event === "response.output_item.done") {
       assert.equal(item.id, held.id);
-      assert.deepEqual({ ...held, status: item.status, arguments: item.arguments }, {
-        ...item,
-        arguments: item.arguments,
-      });
-      if (held.arguments !== "") assert.equal(item.arguments, held.arguments);
+      // A call without arguments has an empty object in the end; what is encrypted comes with the end.
+      const { status, encrypted_content: _encrypted, ...rest } = item;
+      if (held.arguments === "") held.arguments = rest.arguments;
+      if (item.type === "image_generation_call") held.result = rest.result;
+      held.status = status;
+      assert.deepEqual({ ...held }, { ...rest, status });
       done[at] = item;
     } else if (/part\.added$/.test(event)) {
       assert.equal(place, parts.length);
@@ -76,6 +77,7 @@ function read(all: ServerSentEvent[]): Read {
     } else if (event === "response.output_text.annotation.added") {
       parts[place].annotations.push(value.annotation);
     } else if (event === "response.function_call_arguments.delta") held.arguments += delta;
+    else if (event === "response.custom_tool_call_input.delta") held.input += delta;
     else if (event === "response.refusal.delta") parts[place].refusal += delta;
     else if (/text\.delta$/.test(event)) parts[place].text += delta;
     else if (/text\.done$/.test(event)) assert.equal(value.text, parts[place].text);
@@ -167,6 +169,86 @@ test("many long citations and a call behind them are within the limit of an item
   const { last } = read(await events(await ask(responsesFormat, items)));
   assert.equal(last.status, "completed");
   assert.equal(last.output[0].content[0].annotations.length, 6);
+});
+
+const thoughts: Item[] = [
+  reasoning("hm"),
+  { event: "reasoning", data: { text: "", signature: "sig" } },
+  { event: "reasoning", data: { text: "", redacted: "enc" } },
+  reasoning("so"),
+  "Hi",
+];
+
+test("responsesFormat has what only the model can read of its thoughts, if the request includes it", () => {
+  const request = { include: ["reasoning.encrypted_content"] };
+  const { last } = read(eventsIn(framed(responsesFormat.with({ request }), thoughts)));
+  const told = ({ type, summary, encrypted_content }: Json) => [
+    type,
+    summary?.map(({ text }: Json) => text).join(),
+    encrypted_content,
+  ];
+  assert.deepEqual(last.output.map(told), [
+    ["reasoning", "hm", "sig"],
+    ["reasoning", "", "redacted:enc"],
+    ["reasoning", "so", undefined],
+    ["message", undefined, undefined],
+  ]);
+  const { last: unasked } = read(eventsIn(framed(responsesFormat, thoughts)));
+  assert.deepEqual(unasked.output.map(told), [
+    ["reasoning", "hmso", undefined],
+    ["message", undefined, undefined],
+  ]);
+});
+
+test("responsesFormat ends what is encrypted and long with the response, and no text twice", () => {
+  const request = { include: ["reasoning.encrypted_content"] };
+  const sealed: Item = { event: "reasoning", data: { text: "", redacted: "x".repeat(40_000) } };
+  const { types, last } = read(
+    eventsIn(framed(responsesFormat.with({ request }), ["a", sealed, "b"])),
+  );
+  assert.equal(types.filter((type) => type === "response.output_text.done").length, 2);
+  assert.deepEqual(last.output.map((item: Json) => item.type), ["message", "reasoning", "message"]);
+});
+
+test("responsesFormat has a call of a custom tool as one", () => {
+  const custom = [
+    toolCall({ index: 0, id: "c", type: "custom", name: "sh", arguments: "echo {}" }),
+    toolCall({ index: 0, arguments: ' "x"\n{' }),
+  ];
+  const { types, last } = read(eventsIn(framed(responsesFormat, custom)));
+  const { id, ...call } = last.output[0];
+  assert.match(id, /^ctc_/);
+  const input = 'echo {} "x"\n{';
+  const type = "custom_tool_call";
+  assert.deepEqual(call, { type, status: "completed", call_id: "c", name: "sh", input });
+  assert.deepEqual(types.slice(-3), [
+    "response.custom_tool_call_input.done",
+    "response.output_item.done",
+    "response.completed",
+  ]);
+});
+
+test("responsesFormat has what the API's servers have made for a client that named their tool", () => {
+  const search = { type: "web_search_call", id: "ws", status: "completed" };
+  const place = { type: "file_citation", file_id: "f", index: 0 };
+  const items: Item[] = [
+    "a",
+    { event: "delta", data: { output_item: search } },
+    { event: "file", data: { mediaType: "image/webp", base64: "AAAA" } },
+    { event: "file", data: { mediaType: "image/webp", url: "https://a.example/" } },
+    { event: "citation", data: place },
+  ];
+  const tools = [{ type: "web_search_preview_2025" }, { type: "image_generation" }];
+  const asked = responsesFormat.with({ request: { tools } });
+  const { items: streamed, last } = read(eventsIn(framed(asked, items)));
+  const [said, searched, { id, ...image }, cited] = last.output;
+  assert.deepEqual([searched, streamed[1], said.content[0].text], [search, search, "a"]);
+  assert.match(id, /^ig_/);
+  const type = "image_generation_call";
+  assert.deepEqual(image, { type, output_format: "webp", status: "completed", result: "AAAA" });
+  assert.deepEqual(cited.content[0].annotations, [place]);
+  const { last: unasked } = read(eventsIn(framed(responsesFormat, items)));
+  assert.deepEqual(unasked.output.map((item: Json) => item.type), ["message"]);
 });
 
 test("responsesFormat says of each finish reason whether the response is complete", () => {

@@ -356,6 +356,77 @@ test("POST /v1/messages reaches anthropic() as the client sent it, unless it was
   }
 });
 
+/** A client's conversation in the Responses API, with what only that API knows. */
+const inputItems = [
+  { type: "message", role: "developer", content: "Be brief.", id: "msg_0" },
+  { role: "user", content: [{ type: "input_text", text: "Hello" }] },
+  { type: "reasoning", id: "rs_1", summary: [{ type: "summary_text", text: "unsigned" }] },
+  { type: "reasoning", id: "rs_2", summary: [], encrypted_content: "sig", status: "completed" },
+  { type: "reasoning", id: "rs_3", summary: [], encrypted_content: "redacted:enc" },
+  { type: "web_search_call", id: "ws_1", status: "completed", action: { type: "search" } },
+  { type: "function_call", id: "fc_1", call_id: "c", name: "f", arguments: "{}" },
+  { type: "function_call_output", call_id: "c", output: "1" },
+  { type: "message", role: "assistant", content: [{ type: "output_text", text: "Hi" }] },
+  { role: "user", content: "Go on" },
+];
+
+/** What an upstream is sent for a request of the Responses API. */
+async function sentForResponse(name: Name, body: object): Promise<Record<string, unknown>> {
+  scripts.set(name, { pieces: [SOURCES[name].whole] });
+  const source = SOURCES[name].source({ baseURL: mock.url, model: name }) as never;
+  const init = {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  };
+  const request = new Request("http://localhost/v1/responses", init);
+  const response = await createHandler({ source }).fetch(request);
+  assert.equal((await response.json()).output[0].content[0].text, "Hi");
+  return mock.requests.at(-1)!.body as Record<string, unknown>;
+}
+
+test("POST /v1/responses reaches responses() as the client sent it", async () => {
+  const tools = [{ type: "function", name: "f", parameters: { type: "object" }, defer: true }];
+  const include = ["reasoning.encrypted_content"];
+  const asked = { model: "m", instructions: "Mine.", input: inputItems, tools, include };
+  const body = await sentForResponse("responses", asked);
+  const withoutOwn = ({ id, status: _, ...item }: Input) =>
+    item["type"] === "web_search_call" ? { id, ...item } : item;
+  assert.deepEqual(body, {
+    store: false,
+    include,
+    instructions: "Mine.",
+    tools,
+    input: (inputItems as Input[]).filter(({ id }) => id !== "rs_1" && id !== "rs_3")
+      .map(withoutOwn),
+    model: "responses",
+    stream: true,
+  });
+  const plain = await sentForResponse("responses", { model: "m", input: "Hello" });
+  assert.equal(plain["input"], "Hello");
+});
+
+test("what a client of the Responses API returns of a thought reaches the API that has signed it", async () => {
+  const thought = (encrypted_content: string, text: string) => ({
+    type: "reasoning",
+    summary: text === "" ? [] : [{ type: "summary_text", text }],
+    encrypted_content,
+  });
+  const input = [
+    { role: "user", content: "Hello" },
+    thought("sig", "hm"),
+    thought("redacted:enc", ""),
+    { role: "assistant", content: "Hi" },
+    { role: "user", content: "Go on" },
+  ];
+  const { messages } = await sentForResponse("anthropic", { model: "m", input });
+  assert.deepEqual((messages as { content: unknown }[])[1]!.content, [
+    { type: "thinking", thinking: "hm", signature: "sig" },
+    { type: "redacted_thinking", data: "enc" },
+    { type: "text", text: "Hi" },
+  ]);
+});
+
 test("a signed thought that a client returns reaches the API that has signed it, and no other", async () => {
   const ui = {
     id: "c",

@@ -3,6 +3,7 @@
  * that a source has to know only that one. What has no counterpart becomes text.
  */
 import type { ChatMessage } from "../../chat.ts";
+import { REDACTED } from "../../formats/responses_items.ts";
 import { isObject } from "../../values.ts";
 import {
   assistantMessages,
@@ -12,7 +13,9 @@ import {
   filePart,
   isText,
   pairCalls,
+  redactedThought,
   resultOf,
+  signedThought,
   Speech,
   textOfUnknown,
   textPart,
@@ -54,6 +57,7 @@ class Conversation {
   // What the assistant says and calls in one step.
   #speech = new Speech();
   #reasoning: string[] = [];
+  #thoughts: Fields[] = [];
   #calls: Fields[] = [];
   #made: ContentPart[] = [];
 
@@ -96,10 +100,16 @@ class Conversation {
     this.#said.push({ role: "user", content: parts.value });
   }
 
-  /** Takes the reasoning itself, else its summary. What is encrypted can be read by OpenAI alone. */
-  #reason({ content, summary }: ResponsesItem): void {
+  /** Takes the reasoning itself, else its summary. What is encrypted is for the model that has thought it. */
+  #reason({ content, summary, encrypted_content: encrypted }: ResponsesItem): void {
     const text = textsOf(content) || textsOf(summary as ResponsesItem["content"]);
     if (text !== "") this.#reasoning.push(text);
+    if (!isText(encrypted)) return;
+    this.#thoughts.push(
+      encrypted.startsWith(REDACTED)
+        ? redactedThought(encrypted.slice(REDACTED.length))
+        : signedThought(text, encrypted),
+    );
   }
 
   #call({ type, call_id, name, arguments: json, input, ...others }: ResponsesItem): void {
@@ -133,10 +143,11 @@ class Conversation {
   #endStep(): void {
     const reasoning = this.#reasoning.join("\n");
     this.#said.push(
-      ...assistantMessages(this.#speech.text, reasoning, this.#calls, this.#made),
+      ...assistantMessages(this.#speech.text, reasoning, this.#calls, this.#made, this.#thoughts),
     );
     this.#speech = new Speech();
     this.#reasoning = [];
+    this.#thoughts = [];
     this.#calls = [];
     this.#made = [];
   }

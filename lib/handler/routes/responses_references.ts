@@ -12,7 +12,7 @@ import type { Call, RouteContext } from "./route.ts";
 type Input = string | ResponsesItem[];
 
 /** The id of an item: its kind, its stream, and its place unless it is the first. */
-const ITEM_ID = /^(msg|rs|fc)_([\w-]{22})(?:_\d+)?$/;
+const ITEM_ID = /^(msg|rs|fc|ctc|ig)_([\w-]{22})(?:_\d+)?$/;
 /** So many responses may be referred to at once. */
 const MAX_RESPONSES = 100;
 

@@ -2,7 +2,13 @@
  * What a request of OpenAI's Responses API holds, and what a source gets of it. Separate from the routes
  * because those are about responses that are there already.
  */
-import { type ChatFields, type ChatMessage, type ChatTool, queryOf } from "../../chat.ts";
+import {
+  type ChatFields,
+  type ChatMessage,
+  type ChatTool,
+  keepOriginal,
+  queryOf,
+} from "../../chat.ts";
 import { responsesFormat } from "../../formats/responses.ts";
 import { isObject } from "../../values.ts";
 import { type Schema, where } from "../schema.ts";
@@ -137,6 +143,7 @@ export function inputOf(
 ): ResponsesInput {
   const { instructions: _instructions, input: _input, ...others } = body;
   const messages = messagesOf(body.instructions, input);
+  keepOriginal(messages, { api: "responses", body: { ...body, input } });
   return {
     ...fieldsOf({
       ...others,

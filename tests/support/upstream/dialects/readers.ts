@@ -17,6 +17,9 @@ export type FormatName =
   | "openai buffered"
   | "anthropic"
   | "anthropic buffered"
+  | "responses"
+  | "responses buffered"
+  | "ag-ui"
   | "ui-message";
 
 /** What a client was told. */
@@ -135,6 +138,9 @@ const READERS: Record<FormatName, (told: Told, body: string, broken: boolean) =>
     told.usage = usage;
     finish(told, stop_reason, ANTHROPIC);
   },
+  responses: readResponseEvents,
+  "responses buffered": (told, body) => readResponse(told, JSON.parse(body)),
+  "ag-ui": readRun,
   "ui-message": readUiParts,
 };
 
@@ -398,6 +404,101 @@ function readMessageEvents(told: Told, body: string): void {
   }
 }
 
+/** The parts of an item of the Responses API. */
+function readOutputItem(told: Told, item: Json): void {
+  if (item.type === "function_call") return addCall(told, { ...item, id: item.call_id });
+  const isReasoning = item.type === "reasoning";
+  if (!isReasoning) assert.deepEqual([item.type, item.role], ["message", "assistant"]);
+  for (const { type, text, refusal } of isReasoning ? item.summary : item.content) {
+    const kind = isReasoning ? "reasoning" : type === "refusal" ? "refusal" : "text";
+    add(told.parts, { kind, text: refusal ?? text });
+  }
+}
+
+function readResponse(told: Told, { status, output, usage, incomplete_details }: Json): void {
+  for (const item of output) readOutputItem(told, item);
+  told.usage = usage;
+  const reason = status === "incomplete" ? incomplete_details.reason : status;
+  const hasCalls = output.some(({ type }: Json) => type === "function_call");
+  finish(told, reason, { ...RESPONSES, completed: hasCalls ? "tool_calls" : "stop" });
+}
+
+const RESPONSES: Record<string, Kind> = {
+  max_output_tokens: "length",
+  content_filter: "content_filter",
+};
+
+/** Reads the pieces, and holds the items and the response at the end against them. */
+function readResponseEvents(told: Told, body: string): void {
+  const items: Json[] = [];
+  const events = eventsOf(body);
+  assert.equal(events.pop()?.data, "[DONE]");
+  for (const [at, { event, data }] of events.entries()) {
+    const value = JSON.parse(data);
+    assert.deepEqual([value.type, value.sequence_number], [event, at]);
+    const item = items[value.output_index];
+    const parts = item?.content ?? item?.summary;
+    const part = parts?.[value.content_index ?? value.summary_index];
+    if (event === "response.output_item.added") {
+      assert.equal(items.push(value.item), value.output_index + 1);
+    } else if (event.endsWith("part.added")) parts.push(value.part);
+    else if (event === "response.function_call_arguments.delta") item.arguments += value.delta;
+    else if (event === "response.refusal.delta") part.refusal += value.delta;
+    else if (event.endsWith("text.delta")) part.text += value.delta;
+    else if (event === "response.output_item.done") {
+      // A call without arguments has an empty object in the end.
+      if (item.arguments === "") item.arguments = value.item.arguments;
+      assert.deepEqual({ ...item, status: value.item.status }, value.item);
+      item.status = value.item.status;
+    } else if (event === "error") {
+      told.code = value.code;
+    } else if (event === "response.failed") {
+      told.end = "failed";
+      for (const said of items) readOutputItem(told, said);
+    } else if (/^response\.(completed|incomplete)$/.test(event)) {
+      readResponse(told, value.response);
+      assert.deepEqual(value.response.output, items);
+    }
+  }
+}
+
+/** Reads a run of AG-UI, whose messages and calls end before it does. */
+function readRun(told: Told, body: string): void {
+  const calls = new Map<string, Call>();
+  const open = new Set<string>();
+  for (const { data } of eventsOf(body)) {
+    assert.equal(told.end, "cut", "nothing follows the end");
+    const { type, messageId, toolCallId, toolCallName: name, delta, metadata } = JSON.parse(data);
+    const [, what, step] = /^(TEXT_MESSAGE|REASONING_MESSAGE|TOOL_CALL)_(\w+)$/.exec(type) ?? [];
+    const id = `${what} ${messageId ?? toolCallId}`;
+    if (step === "START") open.add(id);
+    else if (step === "END") assert(open.delete(id), `nothing to end: ${data}`);
+    else if (step !== undefined) assert(open.has(id), `not begun: ${data}`);
+    switch (type) {
+      case "TEXT_MESSAGE_CONTENT":
+        add(told.parts, { kind: "text", text: delta });
+        break;
+      case "REASONING_MESSAGE_CONTENT":
+        add(told.parts, { kind: "reasoning", text: delta });
+        break;
+      case "TOOL_CALL_START":
+        addCall(told, { id: toolCallId, name, arguments: "" });
+        calls.set(toolCallId, told.parts.at(-1) as Call);
+        break;
+      case "TOOL_CALL_ARGS":
+        calls.get(toolCallId)!.arguments += delta;
+        break;
+      case "RUN_FINISHED":
+        assert.deepEqual([...open], [], "everything has ended");
+        finish(told, metadata.tanstack.finishReason, OPENAI);
+        break;
+      case "RUN_ERROR":
+        told.end = "failed";
+        told.code = JSON.parse(data).code;
+    }
+  }
+}
+
 function readUiParts(told: Told, body: string): void {
   const calls = new Map<string, Call>();
   let isDone = false;
@@ -471,6 +572,17 @@ export function carried(format: FormatName, parts: readonly Part[]): Part[] {
         if (part.kind !== "call") return "text" in part ? [part] : [];
         const { extra: _, ...call } = part;
         return [call];
+      }));
+    case "ag-ui":
+    case "responses":
+    case "responses buffered":
+      return merged(parts.flatMap((part): Part[] => {
+        if (part.kind === "refusal" && format === "ag-ui") {
+          return [{ kind: "text", text: part.text }];
+        }
+        if (part.kind !== "call") return "text" in part ? [part] : [];
+        const { extra: _, ...call } = part;
+        return [{ ...call, arguments: call.arguments.trim() || "{}" }];
       }));
     case "ui-message":
       return merged(parts.map((part): Part => {
@@ -566,7 +678,7 @@ export function assertEnd(
     return;
   }
   // OpenAI itself ends a refusal in `stop`.
-  if (refused && format.startsWith("openai") && told.end === "stop") return;
+  if (refused && /^(openai|responses)/.test(format) && told.end === "stop") return;
   const own = end === "other" && format !== "ui-message" ? "stop" : end;
   assert.equal(told.end, own, told.body);
 }
