@@ -26,6 +26,8 @@ export interface Start {
   readonly everywhere: boolean;
   /** What streams: the echo, or a relay of which model. */
   readonly source: string;
+  /** How many processes serve, if several. */
+  readonly workers?: number;
   /** Whether clients must send an API key. */
   readonly wantsKey: boolean;
   /** Whether others than this machine can reach it, and need no key. */
@@ -75,9 +77,9 @@ export function createStreamLog(
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {
-      listening: ({ url, source, isOpen, limit }) => {
+      listening: ({ url, source, workers, isOpen, limit }) => {
         const warning = isOpen ? OPEN : undefined;
-        print(jsonLine({ time: now(), event: "listening", url, source, warning, limit }));
+        print(jsonLine({ time: now(), event: "listening", url, source, workers, warning, limit }));
       },
       closed: (report) => print(jsonLine({ time: now(), event: "closed", ...fieldsOf(report) })),
       failed,
@@ -103,7 +105,7 @@ export function createStreamLog(
 }
 
 function card(
-  { url, everywhere, source, wantsKey, isOpen, host, limit }: Start,
+  { url, everywhere, source, workers, wantsKey, isOpen, host, limit }: Start,
   paint: (code: number, text: string) => string,
 ): string {
   const width = Math.max(...Object.keys(PLACES).map(({ length }) => length));
@@ -116,7 +118,7 @@ function card(
   ];
   const more = headers.length > 0 ? `     ${headers.join(" ")} \\\n` : "";
   return `Spillway listens on ${paint(1, url)}${everywhere ? " (and every other address)" : ""}
-Source: ${printable(source)}
+Source: ${printable(source)}${workers === undefined ? "" : `\nWorkers: ${workers}`}
 ${[isOpen ? OPEN : "", limit ?? ""].filter(Boolean).map((line) => `${paint(33, line)}\n`).join("")}
 ${places.join("\n")}
 ${wantsKey ? "\nWith one of API_KEYS as KEY:" : ""}

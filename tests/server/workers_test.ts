@@ -1,0 +1,160 @@
+/**
+ * The entry with `WORKERS`, on Bun and on Node, whichever runtime runs the test: two processes, one port,
+ * one Redis. One is killed, one leaves, all drain; and a start that fails in one line.
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import test, { after, before } from "node:test";
+import { type Entry, listening, startEntry } from "../support/child.ts";
+import { noRedis, RedisServer } from "../support/redis_server.ts";
+import { until } from "../support/serve.ts";
+
+const HEADERS = { "content-type": "application/json", "connection": "close" };
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const post = (url: string, query: string) =>
+  fetch(`${url}/streaming`, { method: "POST", headers: HEADERS, body: JSON.stringify({ query }) });
+
+/** The ids of the workers: the children of the entry's process. */
+function workersOf({ child }: { child: { pid: number } }): number[] {
+  const path = `/proc/${child.pid}/task/${child.pid}/children`;
+  return readFileSync(path, "utf8").trim().split(" ").filter(Boolean).map(Number);
+}
+
+/** A count of `/metrics`, which is one for all workers. */
+async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`, { headers: HEADERS })).text();
+  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
+}
+
+/** Waits until a count of `/metrics` has a value. */
+async function untilMetric(url: string, name: string, value: number): Promise<void> {
+  let found = NaN;
+  for (let i = 0; i < 100 && found !== value; i++) {
+    found = await metric(url, name);
+    if (found !== value) await sleep(50);
+  }
+  assert.equal(found, value, name);
+}
+
+let redis: RedisServer;
+before(async () => {
+  if (!noRedis) redis = await RedisServer.start();
+});
+after(() => redis?.remove());
+
+for (const runtime of ["bun", "node"] as const) {
+  const settings = (more: Record<string, string> = {}) => ({
+    WORKERS: "2",
+    REDIS_URL: `redis://127.0.0.1:${redis.port}`,
+    REDIS_PREFIX: `${runtime}:`,
+    LOG: "json",
+    ...more,
+  });
+
+  test(`${runtime}: WORKERS without a log that they share, and on a taken port, is one line`, async () => {
+    const alone = startEntry(runtime, { WORKERS: "2" });
+    await until(() => alone.exit !== undefined, 5000, "an exit");
+    assert.deepEqual([alone.exit, alone.output], [1, ""]);
+    assert.match(alone.errors, /^spillway: WORKERS is 2, .* REDIS_URL.*\n$/);
+    const taken = await listening(startEntry(runtime, {}));
+    try {
+      const second = startEntry(runtime, settings(), taken.port);
+      await until(() => second.exit !== undefined, 5000, "an exit");
+      assert.deepEqual([second.exit, second.output], [1, ""]);
+      assert.match(second.errors, /^spillway: cannot listen on .*: the port is taken\n$/);
+    } finally {
+      await taken.child.stop();
+    }
+  });
+
+  test(`${runtime}: two workers tell as one, resume and stop each other's streams, and drain`, {
+    skip: noRedis,
+  }, async () => {
+    const entry = await listeningJson(startEntry(runtime, settings({ TOKEN_DELAY_MS: "20" })));
+    const { url, child } = entry;
+    try {
+      assert.equal(workersOf(entry).length, 2);
+      const texts = await Promise.all(
+        Array.from({ length: 8 }, async () => (await post(url, "abcdefgh")).text()),
+      );
+      for (const text of texts) assert.equal(text.match(/"token"/g)?.length, 8);
+      // Whichever worker is asked.
+      for (let i = 0; i < 4; i++) {
+        await untilMetric(url, 'spillway_ended_total\\{outcome="completed"\\}', 8);
+        await untilMetric(url, "spillway_workers", 2);
+      }
+      for (const text of texts) {
+        const [id] = /(?<=^id: ).*(?=\.\d+$)/m.exec(text)!;
+        const joined = await fetch(`${url}/streaming/${id}`, { headers: HEADERS });
+        assert.equal((await joined.text()).match(/"token"/g)?.length, 8);
+      }
+      for (let i = 0; i < 4; i++) {
+        const response = await post(url, "x".repeat(1000));
+        const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+        let text = "";
+        while (!/^id: .*\.\d+$/m.test(text)) text += (await reader.read()).value ?? "";
+        const [id] = /(?<=^id: ).*(?=\.\d+$)/m.exec(text)!;
+        const sinceMs = performance.now();
+        const init = { method: "DELETE", headers: HEADERS };
+        assert.equal((await fetch(`${url}/streaming/${id}`, init)).status, 204);
+        while (!(await reader.read()).done);
+        const ms = performance.now() - sinceMs;
+        assert(ms < 200, `stopped within ${ms} ms`);
+      }
+      const open = await Promise.all(Array.from({ length: 4 }, () => post(url, "drained")));
+      child.kill("SIGTERM");
+      for (const response of open) assert.match(await response.text(), /event: done\n/);
+      await until(() => child.exit !== undefined, 5000, "an exit");
+      assert.deepEqual([child.exit, child.errors], [0, ""]);
+      assert.equal(child.output.match(/"event":"listening"/g)?.length, 1);
+    } finally {
+      await child.stop();
+    }
+  });
+
+  test(`${runtime}: a worker that is killed or told to leave is replaced, and counts go on`, {
+    skip: noRedis,
+  }, async () => {
+    const entry = await listeningJson(startEntry(runtime, settings({ TOKEN_DELAY_MS: "0" })));
+    const { url, child } = entry;
+    try {
+      for (let i = 0; i < 4; i++) await (await post(url, "ab")).text();
+      await untilMetric(url, 'spillway_ended_total\\{outcome="completed"\\}', 4);
+      const [killed, leaving] = workersOf(entry) as [number, number];
+      process.kill(killed, "SIGKILL");
+      await until(() => !workersOf(entry).includes(killed), 5000, "the killed worker's end");
+      await untilMetric(url, "spillway_worker_restarts_total", 1);
+      process.kill(leaving, "SIGTERM");
+      await until(() => !workersOf(entry).includes(leaving), 5000, "the other worker's end");
+      await untilMetric(url, "spillway_worker_restarts_total", 2);
+      await untilMetric(url, "spillway_workers", 2);
+      assert.equal(await metric(url, 'spillway_ended_total\\{outcome="completed"\\}'), 4);
+      assert.equal(child.exit, undefined);
+      assert.equal(child.errors.match(/A worker has ended/g)?.length, 1, child.errors);
+      // Without the parent nobody would start or stop them.
+      const left = workersOf(entry);
+      await child.stop();
+      await until(() => left.every((pid) => !isRunning(pid)), 5000, "the workers' end");
+    } finally {
+      await child.stop();
+    }
+  });
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+/** Waits for the line of an entry that logs JSON. */
+async function listeningJson(child: ReturnType<typeof startEntry>): Promise<Entry> {
+  const line = /"event":"listening","url":"(http:\/\/127\.0\.0\.1:(\d+))"/;
+  await until(() => line.test(child.output) || child.exit !== undefined, 10_000, "a line");
+  const [, url, port] = line.exec(child.output) ?? [];
+  if (url === undefined) throw new Error(`No start-up line: ${child.output} ${child.errors}`);
+  return { child, url, port: Number(port) };
+}
