@@ -82,6 +82,7 @@ const PROCESSES = named(
   "behaviour/exit",
   "handler/pages/src/docs/snippets", // it starts curl, Python and Node
   "server/process",
+  "server/workers",
   "sources/entry",
 );
 /** Suites that a neighbour breaks: most have limits that are short. */
