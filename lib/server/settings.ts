@@ -14,6 +14,8 @@ export type LogStyle = "json" | "pretty" | "off";
 export interface Settings {
   port: number;
   hostname: string;
+  /** `auto`: as many as there are cores. */
+  workers: number | "auto";
   log: LogStyle;
   openaiBaseUrl: string;
   openaiModel: string;
@@ -65,6 +67,9 @@ const COMMANDS = {
  */
 export type StartedBy = keyof typeof COMMANDS;
 
+/** More than any machine needs; a slip of the hand could otherwise start thousands of processes. */
+const MAX_WORKERS = 256;
+
 const FIELDS = list(
   "OPENAI_FIELDS",
   "NAME,...",
@@ -79,6 +84,20 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     listens: true,
   },
   hostname: { ...text("HOST", "ADDRESS", "127.0.0.1", "the address to listen on"), listens: true },
+  workers: {
+    name: "WORKERS",
+    value: "N|auto",
+    fallback: 1,
+    about: "processes; auto: one a core",
+    parse: (text) => {
+      if (text === "auto") return text;
+      if (/^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= MAX_WORKERS) {
+        return Number(text);
+      }
+      throw new RangeError(`auto or an integer from 1 to ${MAX_WORKERS}`);
+    },
+    listens: true,
+  },
   log: {
     name: "LOG",
     value: "json|pretty|off",
@@ -265,6 +284,8 @@ const NEXT = [
   "API_KEYS",
   "ALLOWED_HOSTS",
   "CORS_",
+  "WORKERS",
+  "REPLAY_",
   "REDIS_",
   "LOG",
   "MAX_",

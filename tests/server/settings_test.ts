@@ -6,6 +6,7 @@ import { help, readSettings, type Settings, type StartedBy } from "../../lib/ser
 const DEFAULTS: Settings = {
   port: 8000,
   hostname: "127.0.0.1",
+  workers: 1,
   log: "pretty",
   openaiBaseUrl: "",
   openaiModel: "",
@@ -50,6 +51,7 @@ test("readSettings() without anything answers the defaults", () => {
 const GIVEN: Record<string, [text: string, name: keyof Settings, value: unknown]> = {
   PORT: ["0", "port", 0],
   HOST: ["::1", "hostname", "::1"],
+  WORKERS: ["auto", "workers", "auto"],
   LOG: ["json", "log", "json"],
   OPENAI_BASE_URL: ["http://localhost/v1", "openaiBaseUrl", "http://localhost/v1"],
   OPENAI_MODEL: ["m", "openaiModel", "m"],
@@ -110,6 +112,7 @@ test("readSettings() names what is wrong, in one line", () => {
     [[], { PORT: "abc" }, 'PORT is "abc", not an integer from 0 to 65535'],
     [[], { PORT: "65536" }, 'PORT is "65536", not an integer from 0 to 65535'],
     [[], { PORT: "1e3" }, 'PORT is "1e3", not an integer from 0 to 65535'],
+    [[], { WORKERS: "0" }, 'WORKERS is "0", not auto or an integer from 1 to 256'],
     [["--port", "-1"], {}, '--port is "-1", not an integer from 0 to 65535'],
     [[], { HEARTBEAT_MS: "99" }, 'HEARTBEAT_MS is "99", not 0 or an integer from 100 to 60000'],
     [[], { COMMIT_AFTER_MS: "-0" }, 'COMMIT_AFTER_MS is "-0", not an integer from 0 to 5000'],
