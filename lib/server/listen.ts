@@ -160,7 +160,12 @@ async function onNode(
   // From here on an error is one of accepting a connection, and the next one may succeed.
   server.on("error", onError);
   const { address: hostname, port } = server.address() as { address: string; port: number };
-  return { hostname, port, stop: () => new Promise((resolve) => server.close(resolve)) };
+  const stop = () => {
+    // A client whose connection was busy just now goes elsewhere with its next request but one.
+    server.on("request", (_, response) => response.shouldKeepAlive = false);
+    return new Promise((resolve) => server.close(resolve));
+  };
+  return { hostname, port, stop };
 }
 
 /** What `deno serve` cannot do. */

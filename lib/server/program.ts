@@ -143,11 +143,18 @@ function setUp(startedBy: StartedBy, args: string[]): Setup {
   };
 }
 
+/** What serves in this process. */
+interface Program {
+  readonly handler: Handler;
+  /** Closes the log, so that other processes and the next start find everything in order. */
+  readonly close: () => unknown;
+}
+
 /** Makes the handler of this process, alone or together with others. */
 async function createProgram(
   { settings, streamLog, source, limits, allowedHosts }: Setup,
   together?: Together,
-): Promise<Handler> {
+): Promise<Program> {
   const { corsOrigins, corsCredentials, apiKeys } = settings;
   let log;
   try {
@@ -170,8 +177,11 @@ async function createProgram(
     onClose: streamLog.closed,
     onError: streamLog.failed,
   };
-  return createHandler(options);
+  return { handler: createHandler(options), close: () => log?.close() };
 }
+
+/** How long connections and the log have to close after the last stream, in ms. */
+const EXIT_MS = 500;
 
 /** How a process ends. */
 interface Ending {
@@ -185,13 +195,17 @@ interface Ending {
 
 /** Takes no new streams after `delayMs`, and leaves the open ones `timeoutMs` to end. */
 async function shutDown(
-  handler: Handler,
+  { handler, close }: Program,
   { timeoutMs, delayMs, stop, exit }: Ending,
 ): Promise<void> {
   await handler.drain({ timeoutMs, delayMs });
-  // The last bytes written have yet to be sent; no connection delays the exit for longer than this.
-  setTimeout(() => process.exit(0), 500);
-  await stop();
+  setTimeout(() => {
+    exit();
+    process.exit(0);
+  }, EXIT_MS);
+  // The last bytes written have yet to be sent.
+  await Promise.race([stop(), new Promise((resolve) => setTimeout(resolve, EXIT_MS / 2))]);
+  await close();
   exit();
 }
 
@@ -208,11 +222,12 @@ export async function createEntry(startedBy: StartedBy, args: string[]): Promise
   const setup = setUp(startedBy, args);
   const { settings, streamLog, start } = setup;
   const { hostname, port } = settings;
-  const handler = await createProgram(setup);
+  const program = await createProgram(setup);
+  const { handler } = program;
   const isDeno = startedBy === "deno serve";
   let stop = (): unknown => undefined;
   const end = (timeoutMs: number, delayMs: number) =>
-    void shutDown(handler, {
+    void shutDown(program, {
       timeoutMs,
       delayMs,
       stop: () => stop(),
@@ -275,15 +290,15 @@ export async function serve(startedBy: StartedBy, args: string[]): Promise<Addre
 async function serveHere(setup: Setup, parent: Parent | undefined): Promise<Address> {
   const { settings, streamLog, start } = setup;
   const { hostname, port, drainTimeoutMs, drainDelayMs } = settings;
-  let handler: Handler | undefined = undefined;
+  let program: Program | undefined = undefined;
   let stop = (): unknown => undefined;
   const exit = () => {
     worker?.finish();
     process.exit(0);
   };
   const end = (timeoutMs: number, delayMs: number) => {
-    if (handler === undefined) exit();
-    else void shutDown(handler, { timeoutMs, delayMs, stop: () => stop(), exit });
+    if (program === undefined) exit();
+    else void shutDown(program, { timeoutMs, delayMs, stop: () => stop(), exit });
   };
   const drain = (how: Drain) => {
     if (how === "now") return end(0, 0);
@@ -293,7 +308,7 @@ async function serveHere(setup: Setup, parent: Parent | undefined): Promise<Addr
   };
   const worker = parent && new Worker(parent, drain);
   const replayFile = process.env[WORKER_FILE] ?? settings.replayFile;
-  handler = await createProgram({ ...setup, settings: { ...settings, replayFile } }, worker);
+  program = await createProgram({ ...setup, settings: { ...settings, replayFile } }, worker);
   const { parentEnded } = onSignals(
     () => worker === undefined ? drain("all") : worker.leave(),
     () => drain("now"),
@@ -304,7 +319,12 @@ async function serveHere(setup: Setup, parent: Parent | undefined): Promise<Addr
     port: worker === undefined ? port : Number(process.env[WORKER]),
   };
   try {
-    const server = await listen(handler.fetch, address, streamLog.failed, worker !== undefined);
+    const server = await listen(
+      program.handler.fetch,
+      address,
+      streamLog.failed,
+      worker !== undefined,
+    );
     stop = server.stop;
     const said = start(server);
     if (worker === undefined) streamLog.listening(said);
