@@ -83,6 +83,7 @@ const PROCESSES = named(
   "handler/pages/src/docs/snippets", // it starts curl, Python and Node
   "server/failures",
   "server/process",
+  "server/replay_file",
   "server/workers",
   "sources/entry",
 );

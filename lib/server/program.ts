@@ -7,7 +7,6 @@ import { realpathSync } from "node:fs";
 import process from "node:process";
 import { inspect } from "node:util";
 import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
-import type { Handler } from "../handler.ts";
 import { apiKeyAuth } from "../handler/api_keys.ts";
 import { BODY_LIMITS } from "../handler/body.ts";
 import { STREAM_LIMITS } from "../handler/stream_limit.ts";
@@ -21,7 +20,7 @@ import type { Drain } from "./messages.ts";
 import { openOutput, type Output } from "./output.ts";
 import { type Parent, parentOfWorker, workerStarter } from "./processes.ts";
 import { help, readSettings, type Settings, type StartedBy } from "./settings.ts";
-import { onOrphaned, onSignals } from "./signals.ts";
+import { onOrphaned, onSignals, type Program, shutDown } from "./signals.ts";
 import { startOf } from "./start.ts";
 import { createStreamLog, droppedLine, type Start, type StreamLog } from "./stream_log.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -143,13 +142,6 @@ function setUp(startedBy: StartedBy, args: string[]): Setup {
   };
 }
 
-/** What serves in this process. */
-interface Program {
-  readonly handler: Handler;
-  /** Closes the log, so that other processes and the next start find everything in order. */
-  readonly close: () => unknown;
-}
-
 /** Makes the handler of this process, alone or together with others. */
 async function createProgram(
   { settings, streamLog, source, limits, allowedHosts }: Setup,
@@ -177,36 +169,7 @@ async function createProgram(
     onClose: streamLog.closed,
     onError: streamLog.failed,
   };
-  return { handler: createHandler(options), close: () => log?.close() };
-}
-
-/** How long connections and the log have to close after the last stream, in ms. */
-const EXIT_MS = 500;
-
-/** How a process ends. */
-interface Ending {
-  readonly timeoutMs: number;
-  readonly delayMs: number;
-  /** Closes the listener; `deno serve` does so by itself. */
-  readonly stop: () => unknown;
-  /** Called when nothing is left to do. */
-  readonly exit: () => void;
-}
-
-/** Takes no new streams after `delayMs`, and leaves the open ones `timeoutMs` to end. */
-async function shutDown(
-  { handler, close }: Program,
-  { timeoutMs, delayMs, stop, exit }: Ending,
-): Promise<void> {
-  await handler.drain({ timeoutMs, delayMs });
-  setTimeout(() => {
-    exit();
-    process.exit(0);
-  }, EXIT_MS);
-  // The last bytes written have yet to be sent.
-  await Promise.race([stop(), new Promise((resolve) => setTimeout(resolve, EXIT_MS / 2))]);
-  await close();
-  exit();
+  return { handler: createHandler(options), close: () => log?.close().catch(streamLog.failed) };
 }
 
 /** Its shell takes the signals that npm hands on for itself, and leaves the server behind. */

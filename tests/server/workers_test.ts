@@ -6,15 +6,13 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import test, { after, before } from "node:test";
-import { type Entry, startEntry } from "../support/child.ts";
+import { listening, startEntry } from "../support/child.ts";
+import { HEADERS, idIn, join, post, resume, stop, tokensIn } from "../support/entry_streams.ts";
 import { noRedis, RedisServer } from "../support/redis_server.ts";
 import { newFile, newFolder } from "../support/replay_file.ts";
 import { until } from "../support/serve.ts";
 
-const HEADERS = { "content-type": "application/json", "connection": "close" };
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const post = (url: string, query: string) =>
-  fetch(`${url}/streaming`, { method: "POST", headers: HEADERS, body: JSON.stringify({ query }) });
 
 /** The ids of the workers: the children of the entry's process. */
 function workersOf({ child }: { child: { pid: number } }): number[] {
@@ -38,34 +36,6 @@ async function untilMetric(url: string, name: string, value: number): Promise<vo
   assert.equal(found, value, name);
 }
 
-/** The id of a stream, in its text. */
-const idIn = (text: string): string => /(?<=^id: ).*(?=\.\d+$)/m.exec(text)![0];
-const tokensIn = (text: string): number => text.match(/"token"/g)?.length ?? 0;
-
-/** Resumes a stream of 40 tokens from its third, on whichever worker. */
-async function resume(url: string): Promise<void> {
-  const response = await post(url, "r".repeat(40));
-  const [own, copy] = response.body!.pipeThrough(new TextDecoderStream()).tee();
-  const whole = new Response(copy.pipeThrough(new TextEncoderStream())).text();
-  const reader = own.getReader();
-  let text = "";
-  while (!/^id: .*\.3$/m.test(text)) text += (await reader.read()).value ?? "";
-  void reader.cancel();
-  const id = idIn(text);
-  const headers = { ...HEADERS, "last-event-id": `${id}.3` };
-  const rest = await (await fetch(`${url}/streaming/${id}`, { headers })).text();
-  const all = await whole;
-  assert.equal(tokensIn(all), 40);
-  const [, after] = /^id: .*\.3\n(?:.+\n)*\n([^]*)$/m.exec(all)!;
-  assert.equal(eventsIn(rest), eventsIn(after!));
-}
-
-/** The events of a text, without comments and what a response begins with. */
-function eventsIn(text: string): string {
-  return text.replaceAll(/^:.*\n/gm, "").split("\n\n").filter((block) => /^id: /.test(block))
-    .join("\n\n");
-}
-
 let redis: RedisServer;
 before(async () => {
   if (!noRedis) redis = await RedisServer.start();
@@ -78,7 +48,7 @@ for (const runtime of ["bun", "node"] as const) {
   test(`${runtime}: a taken port is one line, and a temporary file ends with its server`, async () => {
     const TMPDIR = newFolder();
     const files = () => readdirSync(TMPDIR).filter((name) => name.startsWith("spillway-"));
-    const { child, port } = await listeningJson(startEntry(runtime, settings({ TMPDIR })));
+    const { child, port } = await listening(startEntry(runtime, settings({ TMPDIR })));
     try {
       assert.equal(files().length, 1);
       const second = startEntry(runtime, settings({}), port);
@@ -103,8 +73,8 @@ for (const runtime of ["bun", "node"] as const) {
         const shared: Record<string, string> = log === "REPLAY_FILE"
           ? { REPLAY_FILE: newFile() }
           : { REDIS_URL: `redis://127.0.0.1:${redis.port}`, REDIS_PREFIX: `${runtime}:` };
-        const started = startEntry(runtime, settings({ TOKEN_DELAY_MS: "20", ...shared }));
-        const entry = await listeningJson(started);
+        const started = startEntry(runtime, settings({ TOKEN_DELAY_MS: "10", ...shared }));
+        const entry = await listening(started);
         const { url, child } = entry;
         try {
           assert.equal(workersOf(entry).length, 2);
@@ -118,20 +88,11 @@ for (const runtime of ["bun", "node"] as const) {
             await untilMetric(url, "spillway_workers", 2);
           }
           for (const text of texts) {
-            const joined = await fetch(`${url}/streaming/${idIn(text)}`, { headers: HEADERS });
-            assert.equal(tokensIn(await joined.text()), 8);
+            assert.equal(tokensIn(await join(url, idIn(text))), 8);
           }
           await Promise.all(Array.from({ length: 6 }, () => resume(url)));
           for (let i = 0; i < 4; i++) {
-            const response = await post(url, "x".repeat(1000));
-            const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-            let text = "";
-            while (!/^id: .*\.\d+$/m.test(text)) text += (await reader.read()).value ?? "";
-            const sinceMs = performance.now();
-            const init = { method: "DELETE", headers: HEADERS };
-            assert.equal((await fetch(`${url}/streaming/${idIn(text)}`, init)).status, 204);
-            while (!(await reader.read()).done);
-            const ms = performance.now() - sinceMs;
+            const ms = await stop(url);
             assert(ms < 200, `stopped within ${ms} ms`);
           }
           const open = await Promise.all(Array.from({ length: 4 }, () => post(url, "drained")));
@@ -149,7 +110,7 @@ for (const runtime of ["bun", "node"] as const) {
 
   test(`${runtime}: a worker that is killed or told to leave is replaced, and counts go on`, async () => {
     const environment = settings({ TOKEN_DELAY_MS: "0", TMPDIR: newFolder() });
-    const entry = await listeningJson(startEntry(runtime, environment));
+    const entry = await listening(startEntry(runtime, environment));
     const { url, child } = entry;
     try {
       for (let i = 0; i < 4; i++) await (await post(url, "ab")).text();
@@ -181,13 +142,4 @@ function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/** Waits for the line of an entry that logs JSON. */
-async function listeningJson(child: ReturnType<typeof startEntry>): Promise<Entry> {
-  const line = /"event":"listening","url":"(http:\/\/127\.0\.0\.1:(\d+))"/;
-  await until(() => line.test(child.output) || child.exit !== undefined, 10_000, "a line");
-  const [, url, port] = line.exec(child.output) ?? [];
-  if (url === undefined) throw new Error(`No start-up line: ${child.output} ${child.errors}`);
-  return { child, url, port: Number(port) };
 }

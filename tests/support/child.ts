@@ -113,7 +113,7 @@ export function startEntry(
     ], environment);
 }
 
-const LISTENS = /listens on (http:\/\/127\.0\.0\.1:(\d+))/;
+const LISTENS = /(?:listens on |"event":"listening","url":")(http:\/\/127\.0\.0\.1:(\d+))/;
 
 /** Waits until an entry says where it listens. */
 export async function listening(child: Child): Promise<Entry> {
