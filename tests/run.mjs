@@ -218,6 +218,7 @@ const longChecks = [
     PACKAGES,
   ],
   ["stack", [...BUN_LONG, ...STACK], bunCounts],
+  ["workers of one machine", [...BUN_LONG, "./tests/stack/one_machine.interop.ts"], bunCounts],
   [
     "metrics in Prometheus",
     [...BUN_LONG, "./tests/metrics/prometheus.interop.ts", "./tests/handler/metrics_docs_test.ts"],

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join as pathOf } from "node:path";
 import test from "node:test";
-import { listening, RUNTIMES, startChild, startEntry } from "../support/child.ts";
+import { listening, RUNTIMES, startEntry } from "../support/child.ts";
 import {
   eventsIn,
   HEADERS,
@@ -17,6 +17,7 @@ import {
   stop,
   tokensIn,
 } from "../support/entry_streams.ts";
+import { startParallel } from "../stack/one_machine.ts";
 import { newFile, newFolder } from "../support/replay_file.ts";
 import { until } from "../support/serve.ts";
 
@@ -60,14 +61,7 @@ for (const runtime of RUNTIMES) {
 }
 
 test("deno serve --parallel: its threads resume and stop each other's streams", async () => {
-  const environment = {
-    REPLAY_FILE: newFile(),
-    TOKEN_DELAY_MS: "20",
-    ALLOWED_HOSTS: "127.0.0.1",
-    DENO_JOBS: "2",
-  };
-  const flags = "serve -A --no-check --parallel --host 127.0.0.1 --port 0 lib/server.ts".split(" ");
-  const { url, child } = await listening(startChild("deno", flags, environment));
+  const { url, child } = await startParallel({ REPLAY_FILE: newFile(), TOKEN_DELAY_MS: "20" });
   try {
     const texts = await Promise.all(
       Array.from({ length: 8 }, async () => (await post(url, "abcd")).text()),

@@ -7,24 +7,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import test, { after, before } from "node:test";
 import { listening, startEntry } from "../support/child.ts";
-import { HEADERS, idIn, join, post, resume, stop, tokensIn } from "../support/entry_streams.ts";
+import { idIn, join, post, resume, stop, tokensIn } from "../support/entry_streams.ts";
+import { metric, workersOf } from "../stack/one_machine.ts";
 import { noRedis, RedisServer } from "../support/redis_server.ts";
 import { newFile, newFolder } from "../support/replay_file.ts";
 import { until } from "../support/serve.ts";
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** The ids of the workers: the children of the entry's process. */
-function workersOf({ child }: { child: { pid: number } }): number[] {
-  const path = `/proc/${child.pid}/task/${child.pid}/children`;
-  return readFileSync(path, "utf8").trim().split(" ").filter(Boolean).map(Number);
-}
-
-/** A count of `/metrics`, which is one for all workers. */
-async function metric(url: string, name: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`, { headers: HEADERS })).text();
-  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
-}
 
 /** Waits until a count of `/metrics` has a value. */
 async function untilMetric(url: string, name: string, value: number): Promise<void> {
