@@ -1,10 +1,12 @@
-/** The log that several processes share, as the settings choose it. */
+/** The replay log, as the settings choose it. */
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MemoryLog } from "../replay/memory.ts";
 import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
 import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
-import { SqliteLog } from "../replay/sqlite/sqlite_log.ts";
+import type { SharedLog } from "../replay/shared/shared_log.ts";
+import { SqliteLog, type SqliteLogOptions } from "../replay/sqlite/sqlite_log.ts";
 import { redisFailure } from "./failures.ts";
 import { RedisClient } from "./listen.ts";
 import type { Settings } from "./settings.ts";
@@ -44,25 +46,26 @@ export function temporaryFile(): TemporaryFile {
 }
 
 /**
- * The log of the settings, `undefined` for one in memory.
+ * The log of the settings.
  *
  * @throws {RangeError} With one line that names what is wrong.
  */
 export async function createLog(
-  { replayFile, redisUrl, redisPrefix }: Settings,
+  { replayFile, redisUrl, redisPrefix, keepMs }: Settings,
   onError: (error: unknown) => void,
-): Promise<SqliteLog | RedisLog | undefined> {
-  if (replayFile) return sqliteLog(replayFile, onError);
-  if (!redisUrl) return undefined;
+): Promise<SharedLog | MemoryLog> {
+  if (replayFile) return sqliteLog(replayFile, { keepMs, onError });
+  if (!redisUrl) return new MemoryLog({ keepMs });
   return await redisLog(redisUrl, {
+    keepMs,
     prefix: redisPrefix,
     onError: async (error) => onError(await redisFailure(error, redisUrl)),
   });
 }
 
-function sqliteLog(path: string, onError: (error: unknown) => void): SqliteLog {
+function sqliteLog(path: string, options: SqliteLogOptions): SqliteLog {
   try {
-    return new SqliteLog(path, { onError });
+    return new SqliteLog(path, options);
   } catch (error) {
     throw new RangeError(`REPLAY_FILE: ${(error as Error).message}`);
   }

@@ -148,14 +148,14 @@ async function createProgram(
   together?: Together,
 ): Promise<Program> {
   const { corsOrigins, corsCredentials, apiKeys } = settings;
-  let log;
+  let log: Awaited<ReturnType<typeof createLog>>;
   try {
     log = await createLog(settings, streamLog.failed);
   } catch (error) {
     return fail((error as Error).message);
   }
   const options: FullHandlerOptions & TogetherOptions = {
-    ...log ? { log } : {},
+    log,
     ...together ? { [TOGETHER]: together } : {},
     source,
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
@@ -169,7 +169,8 @@ async function createProgram(
     onClose: streamLog.closed,
     onError: streamLog.failed,
   };
-  return { handler: createHandler(options), close: () => log?.close().catch(streamLog.failed) };
+  const close = () => "close" in log ? log.close().catch(streamLog.failed) : undefined;
+  return { handler: createHandler(options), close };
 }
 
 /** Its shell takes the signals that npm hands on for itself, and leaves the server behind. */

@@ -38,6 +38,7 @@ export interface Settings {
   maxBodyBytes: number;
   maxChatBodyBytes: number;
   disconnectGraceMs: number;
+  keepMs: number;
   drainDelayMs: number;
   drainTimeoutMs: number;
   replayFile: string;
@@ -191,6 +192,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     3_600_000,
     "ms to continue with no client connected",
   ),
+  keepMs: integer("KEEP_MS", 300_000, 0, 604_800_000, "ms a stream is kept after its end"),
   drainDelayMs: integer(
     "DRAIN_DELAY_MS",
     0,

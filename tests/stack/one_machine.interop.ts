@@ -57,6 +57,8 @@ before(async () => {
     OPENAI_API_KEY: "key",
     OPENAI_MODEL: "echo",
     LOG: "json",
+    // On a busy machine as well.
+    DRAIN_TIMEOUT_MS: "120000",
   };
 });
 after(() => {

@@ -20,10 +20,8 @@ export async function startNginx(to: number, or: number = to): Promise<Passage> 
     });
   });
   const folder = await mkdtemp(join(tmpdir(), "spillway-nginx-"));
-  const text = (await readFile(conf, "utf8")).replace("BUN_PORT", `${to}`).replace(
-    "DENO_PORT",
-    `${or}`,
-  )
+  const text = (await readFile(conf, "utf8")).replaceAll("BUN_PORT", `${to}`)
+    .replaceAll("DENO_PORT", `${or}`)
     // What cuts a connection must hit no other request.
     .replace("keepalive 64;", "");
   await writeFile(join(folder, "nginx.conf"), text.replace(":PORT", `:${port}`));
