@@ -4,13 +4,12 @@
  * Separate from the server entry, which `deno serve` starts: that one leaves listening to Deno.
  */
 import { doctor } from "./doctor.ts";
-import { commandLine, createProgram, endWith, hasColours } from "./server/program.ts";
+import { commandLine, endWith, hasColours, serve } from "./server/program.ts";
 
 const [command, ...args] = commandLine();
 if (command === "doctor") {
   const { log: print, error: printError } = console;
   endWith(await doctor(args, { print, printError, colour: hasColours() }));
 } else {
-  const program = await createProgram("spillway", commandLine());
-  await program.listen();
+  await serve("spillway", commandLine());
 }

@@ -10,6 +10,7 @@ import { checkAccess, grantAccess, ownerOf, preflight } from "./handler/access.t
 import { Admission } from "./handler/admission.ts";
 import type { OutputOf, StandardSchema } from "./handler/input.ts";
 import { CountingBodyReader, HandlerMetrics, type Stats } from "./handler/metrics.ts";
+import { reportOf } from "./handler/metrics_text.ts";
 import {
   type ChatInput,
   checkHandlerOptions,
@@ -28,6 +29,7 @@ import { queryInput, streamingApi } from "./handler/routes/streaming.ts";
 import { uiMessageApi } from "./handler/routes/ui_message.ts";
 import { InvalidInput } from "./handler/schema.ts";
 import { Streams } from "./handler/streams.ts";
+import { TOGETHER, type Together, type TogetherOptions } from "./handler/together.ts";
 import { type ClosableRequest, CLOSE_SOON } from "./http/connection.ts";
 import type { CheckedOptions } from "./http/options.ts";
 import type { ReplayLog } from "./http/replay_log.ts";
@@ -164,7 +166,8 @@ export function createHandler<Schema extends StandardSchema, Input>(
     () => log?.usage?.(),
   );
   const report = (error: unknown) => reportTo(options.onError, error);
-  const context = contextOf({ options, common, apis, log, admission, metrics, report });
+  const { [TOGETHER]: together } = options as TogetherOptions;
+  const context = contextOf({ options, common, apis, log, admission, metrics, together, report });
 
   async function answer(request: Request, url: URL, path: string): Promise<Response> {
     checkAccess(request, url, options);
@@ -263,12 +266,13 @@ interface Parts<Schema extends StandardSchema, Input> {
   readonly log: ReplayLog | undefined;
   readonly admission: Admission;
   readonly metrics: HandlerMetrics;
+  readonly together: Together | undefined;
   readonly report: (error: unknown) => void;
 }
 
 /** What the routes of a handler get. */
 function contextOf<Schema extends StandardSchema, Input>(
-  { options, common, apis, log, admission, metrics, report }: Parts<Schema, Input>,
+  { options, common, apis, log, admission, metrics, together, report }: Parts<Schema, Input>,
 ): RouteContext {
   const { basePath = "", input = queryInput, builtInTools = "reject" } = options;
   const sources = new Map(Object.entries(options.models ?? {}));
@@ -297,6 +301,9 @@ function contextOf<Schema extends StandardSchema, Input>(
       return named as Source<never>;
     },
   });
+  const health = () => admission.isLeaving ? "draining" : log?.health?.() ?? "ok";
+  const counted = () => reportOf(metrics, health());
+  together?.join(counted);
   return {
     routes: apis.flatMap(({ routes }) => routes),
     basePath,
@@ -306,7 +313,7 @@ function contextOf<Schema extends StandardSchema, Input>(
     authorize: options.authorize !== undefined,
     resumable: log !== undefined,
     models: new Models(names),
-    metrics,
+    counted: together === undefined ? counted : () => together.report(),
     stream: (call, route) => streams.stream(call, route),
     read: (call, route) => streams.read(call, route),
     countTokens: options.countTokens,
@@ -316,7 +323,7 @@ function contextOf<Schema extends StandardSchema, Input>(
     look: (call, streamId) => streams.look(call, streamId),
     forget: (call, streamId) => streams.forget(call, streamId),
     stats: () => metrics.stats(),
-    health: () => admission.isLeaving ? "draining" : log?.health?.() ?? "ok",
+    health: () => together === undefined ? health() : together.health(health()),
     report,
   };
 }

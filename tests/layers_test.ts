@@ -195,12 +195,21 @@ test("nothing comes from a package, and of Node only the commands and the adapte
     "server/descriptors.ts imports node:fs",
     "server/failures.ts imports node:net",
     "server/listen.ts imports node:http",
+    "server/log.ts imports node:fs",
+    "server/log.ts imports node:os",
+    "server/log.ts imports node:path",
     "server/output.ts imports node:fs",
     "server/output.ts imports node:process",
+    "server/processes.ts imports node:process",
+    "server/processes.ts imports node:cluster",
+    "server/processes.ts imports node:child_process",
+    "server/processes.ts imports node:cluster",
     "server/program.ts imports node:fs",
     "server/program.ts imports node:process",
     "server/program.ts imports node:util",
     "server/signals.ts imports node:process",
+    "server/upstreams.ts imports node:fs",
+    "server/workers.ts imports node:os",
   ]);
 });
 
@@ -223,7 +232,7 @@ test("the environment is read by the entry alone", () => {
   assert.deepEqual(where(({ code }) => reads.test(code)), ["server/program.ts"]);
   // Whoever takes signals and prints knows the process, and nobody else.
   const knows = where(({ code }) => code.replace(NEXT_TICK, "").includes("node:process"));
-  const server = ["server/output.ts", "server/program.ts", "server/signals.ts"];
+  const server = ["output", "processes", "program", "signals"].map((name) => `server/${name}.ts`);
   assert.deepEqual(knows, server);
 });
 

@@ -83,6 +83,8 @@ const PROCESSES = named(
   "handler/pages/src/docs/snippets", // it starts curl, Python and Node
   "server/failures",
   "server/process",
+  "server/replay_file",
+  "server/workers",
   "sources/entry",
 );
 /** Suites that a neighbour breaks: most have limits that are short. */
@@ -216,6 +218,7 @@ const longChecks = [
     PACKAGES,
   ],
   ["stack", [...BUN_LONG, ...STACK], bunCounts],
+  ["workers of one machine", [...BUN_LONG, "./tests/stack/one_machine.interop.ts"], bunCounts],
   [
     "metrics in Prometheus",
     [...BUN_LONG, "./tests/metrics/prometheus.interop.ts", "./tests/handler/metrics_docs_test.ts"],

@@ -7,11 +7,7 @@ import { negotiate } from "../http/negotiate.ts";
 import { jsonResponse } from "../http/response.ts";
 import { type Histogram, times } from "../totals.ts";
 import type { HandlerMetrics, ModelMetrics, Stats } from "./metrics.ts";
-
-/** What `/metrics` shows beside the counts. */
-export interface ServiceState {
-  readonly health: "ok" | "degraded" | "draining";
-}
+import type { Health, Report } from "./together.ts";
 
 type Labels = Readonly<Record<string, string>>;
 type Sample = readonly [value: number, labels?: Labels];
@@ -183,7 +179,8 @@ function addProcess(text: MetricsText, process: Stats["process"]): void {
   );
 }
 
-function textOf(metrics: HandlerMetrics, { health }: ServiceState): string {
+/** What a handler has counted, with its health. */
+export function reportOf(metrics: HandlerMetrics, health: Health): Report {
   const text = new MetricsText();
   const stats = metrics.stats();
   const { log } = stats;
@@ -217,18 +214,14 @@ function textOf(metrics: HandlerMetrics, { health }: ServiceState): string {
     text.gauge("spillway_log_bytes", "Bytes in the memory of the log.", [log.bytes]);
   }
   addProcess(text, stats.process);
-  return text.toString();
+  return { health, stats, text: text.toString() };
 }
 
 /** The metrics as a response: Prometheus text, or JSON where the client prefers it. */
-export function metricsResponse(
-  request: Request,
-  metrics: HandlerMetrics,
-  state: ServiceState,
-): Response {
+export function metricsResponse(request: Request, { stats, text }: Report): Response {
   const offers = [["text/plain"], ["application/json"]];
-  if (negotiate(request.headers.get("accept"), offers) === 1) return jsonResponse(metrics.stats());
-  return new Response(textOf(metrics, state), {
+  if (negotiate(request.headers.get("accept"), offers) === 1) return jsonResponse(stats);
+  return new Response(text, {
     headers: {
       "content-type": "text/plain; version=0.0.4; charset=utf-8",
       "cache-control": "no-store",

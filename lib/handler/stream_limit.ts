@@ -2,6 +2,7 @@
  * Limits on how many streams are served at once, in all and by owner. Separate from the handler
  * because the same rule counts two things: new streams, and clients that resume or join one.
  */
+import { definedOf } from "../values.ts";
 import { handlerError } from "./codes.ts";
 
 /** Limits on how many streams are served at once. */
@@ -17,6 +18,12 @@ export interface StreamLimits {
    */
   maxStreamsPerOwner?: number;
 }
+
+/** The limits of a handler that is given none. */
+export const STREAM_LIMITS: Required<StreamLimits> = {
+  maxStreams: 10_000,
+  maxStreamsPerOwner: 1000,
+};
 
 /** Counts the open streams against the limits. */
 export class StreamLimit {
@@ -35,7 +42,7 @@ export class StreamLimit {
    * the owner is.
    */
   check(owner: string | undefined): void {
-    const { maxStreams = 10_000, maxStreamsPerOwner = 1000 } = this.#limits;
+    const { maxStreams, maxStreamsPerOwner } = { ...STREAM_LIMITS, ...definedOf(this.#limits) };
     if (this.#taken >= maxStreams) throw handlerError("too_many_streams", { retryAfter: 1 });
     if (owner !== undefined && (this.#owned.get(owner) ?? 0) >= maxStreamsPerOwner) {
       throw handlerError("too_many_streams", { status: 429, retryAfter: 1 });

@@ -70,15 +70,17 @@ export const IDLE_TIMEOUT_S = 30;
 /**
  * Listens. `onError` is told of connections that could not be accepted.
  *
+ * @param isShared Whether other workers listen on the same port.
  * @throws {Error} If it cannot; the message is a part of a sentence.
  */
 export async function listen(
   fetch: Fetch,
   address: Address,
   onError: (error: unknown) => void,
+  isShared = false,
 ): Promise<Listening> {
   try {
-    if (bun) return onBun(bun, fetch, address);
+    if (bun) return onBun(bun, fetch, address, isShared);
     if (deno) return onDeno(deno, fetch, address, onError);
     return await onNode(fetch, address, onError);
   } catch (error) {
@@ -93,10 +95,10 @@ export async function listen(
   }
 }
 
-function onBun(bun: BunGlobal, fetch: Fetch, address: Address): Listening {
+function onBun(bun: BunGlobal, fetch: Fetch, address: Address, isShared: boolean): Listening {
   // Without a word Bun shares the port of a server that is not in development: half of the clients
   // that come back would meet a process that has never heard of their stream.
-  const options = { development: false, reusePort: false, idleTimeout: IDLE_TIMEOUT_S };
+  const options = { development: false, reusePort: isShared, idleTimeout: IDLE_TIMEOUT_S };
   const server = bun.serve({ ...options, ...address, fetch });
   return { hostname: server.hostname, port: server.port, stop: () => server.stop() };
 }
@@ -158,7 +160,12 @@ async function onNode(
   // From here on an error is one of accepting a connection, and the next one may succeed.
   server.on("error", onError);
   const { address: hostname, port } = server.address() as { address: string; port: number };
-  return { hostname, port, stop: () => new Promise((resolve) => server.close(resolve)) };
+  const stop = () => {
+    // A client whose connection was busy just now goes elsewhere with its next request but one.
+    server.on("request", (_, response) => response.shouldKeepAlive = false);
+    return new Promise((resolve) => server.close(resolve));
+  };
+  return { hostname, port, stop };
 }
 
 /** What `deno serve` cannot do. */

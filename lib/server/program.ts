@@ -3,41 +3,30 @@
  * `server.ts` and `cli.ts`, because it is what they share; it is the only file that reads the
  * environment.
  */
-import { accessSync, constants, readFileSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import process from "node:process";
 import { inspect } from "node:util";
 import { createHandler, type FullHandlerOptions } from "../full_handler.ts";
 import { apiKeyAuth } from "../handler/api_keys.ts";
 import { BODY_LIMITS } from "../handler/body.ts";
-import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
-import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
-import { SqliteLog } from "../replay/sqlite/sqlite_log.ts";
-import { echo } from "../sources/echo.ts";
-import { openai, type OpenAIUpstream } from "../sources/openai.ts";
+import { STREAM_LIMITS } from "../handler/stream_limit.ts";
+import { TOGETHER, type Together, type TogetherOptions } from "../handler/together.ts";
 import { paced } from "../sources/paced.ts";
-import { parseJson } from "../values.ts";
 import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
-import { fileReason, listenReason, redisFailure } from "./failures.ts";
-import {
-  type Address,
-  type Fetch,
-  IDLE_TIMEOUT_S,
-  listen,
-  onDenoServeFailures,
-  RedisClient,
-} from "./listen.ts";
+import { listenReason } from "./failures.ts";
+import { type Address, type Fetch, IDLE_TIMEOUT_S, listen, onDenoServeFailures } from "./listen.ts";
+import { checkLog, createLog, temporaryFile } from "./log.ts";
+import type { Drain } from "./messages.ts";
 import { openOutput, type Output } from "./output.ts";
+import { type Parent, parentOfWorker, workerStarter } from "./processes.ts";
 import { help, readSettings, type Settings, type StartedBy } from "./settings.ts";
-import { onOrphaned, onSignals } from "./signals.ts";
-import { createStreamLog, droppedLine } from "./stream_log.ts";
-
-/** The server, ready to listen. */
-export interface Program {
-  /** The default export for `deno serve`, and for programs that serve it themselves. */
-  readonly entry: Entry;
-  /** Listens, and says so. */
-  readonly listen: () => Promise<Address>;
-}
+import { onOrphaned, onSignals, type Program, shutDown } from "./signals.ts";
+import { startOf } from "./start.ts";
+import { createStreamLog, droppedLine, type Start, type StreamLog } from "./stream_log.ts";
+import { Supervisor } from "./supervisor.ts";
+import { sourceOf, upstreamsOf } from "./upstreams.ts";
+import { Worker } from "./worker.ts";
+import { workersOf } from "./workers.ts";
 
 /** What `deno serve` and `Bun.serve` take. */
 export interface Entry extends Address {
@@ -47,9 +36,6 @@ export interface Entry extends Address {
   /** Called by `deno serve` when it listens. */
   readonly onListen: (address: Address) => void;
 }
-
-/** The names of the loopback address, as `Host` and URLs have them. */
-const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 /** Ends the process with one line that says what is wrong. */
 function fail(message: string): never {
@@ -80,17 +66,27 @@ export function isMain({ main, filename }: { main?: boolean; filename?: string }
   return main ?? (script !== undefined && realpathSync(script) === filename);
 }
 
-/**
- * Makes the server from the environment and `args`, the arguments of the command line, and handles
- * the signals of the process. Ends the process where a setting is wrong, or the help is asked for.
- */
-export async function createProgram(startedBy: StartedBy, args: string[]): Promise<Program> {
+/** What is known before a handler is made; whoever only starts workers makes none. */
+interface Setup {
+  readonly settings: Settings;
+  readonly streamLog: StreamLog;
+  readonly source: NonNullable<FullHandlerOptions["source"]>;
+  /** How many processes serve. */
+  readonly workers: number;
+  /** What one of them takes. */
+  readonly limits: NonNullable<FullHandlerOptions["limits"]>;
+  readonly allowedHosts: readonly string[];
+  /** What is said of the server at an address. Adds to `allowedHosts` what is served there. */
+  readonly start: (address: Address) => Start;
+}
+
+/** Reads the settings. Ends the process where one is wrong, or the help is asked for. */
+function setUp(startedBy: StartedBy, args: string[]): Setup {
   const settings = read(args, startedBy);
-  const { hostname, port, corsOrigins, corsCredentials, apiKeys, maxStreams } = settings;
+  const { corsOrigins, corsCredentials, apiKeys, maxStreams } = settings;
   if (corsCredentials && (corsOrigins.length === 0 || corsOrigins.includes("*"))) {
     fail("CORS_CREDENTIALS is on, and CORS_ORIGINS names no origins");
   }
-  const allowedHosts = [...settings.allowedHosts];
   const style = settings.log;
   const [output, errors] = ([1, 2] as const).map((fd) =>
     openOutput(fd, (lines) => droppedLine(style, lines))
@@ -101,80 +97,115 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
     print: (text) => output.print(text),
     printError: (error) => errors.print(typeof error === "string" ? error : inspect(error)),
   });
-  const log = await sharedLog(settings, streamLog.failed);
-  const upstreams = upstreamsOf(settings);
+  const [upstreams, source, workers] = orFail(() => {
+    const upstreams = upstreamsOf(settings);
+    const workers = workersOf(settings);
+    checkLog(settings);
+    return [upstreams, sourceOf(settings, upstreams), workers] as const;
+  });
   const files = maxOpenFiles();
   // A relayed stream has a connection to its upstream as well.
   const perStream = upstreams.length > 0 ? 2 : 1;
-  const { maxBodies } = BODY_LIMITS;
-  const fitting = fittingLimits({ maxStreams, maxBodies }, files, perStream);
-  const handler = createHandler({
-    ...log ? { log } : {},
-    source: paced(sourceOf(settings, upstreams)),
-    ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
-    heartbeatMs: settings.heartbeatMs,
-    commitAfterMs: settings.commitAfterMs,
+  // Each has its share, so that together they keep the limits.
+  const share = (limit: number) => Math.max(1, Math.floor(limit / workers));
+  const wanted = { maxStreams: share(maxStreams), maxBodies: share(BODY_LIMITS.maxBodies) };
+  const fitting = fittingLimits(wanted, files, perStream);
+  const limit = fitting.maxStreams < wanted.maxStreams
+    ? `MAX_STREAMS is ${maxStreams}, but ${files} open files are enough for ` +
+      `${workers * fitting.maxStreams}; ulimit -n ${
+        filesFor(wanted.maxStreams, perStream)
+      } allows them`
+    : undefined;
+  const allowedHosts = [...settings.allowedHosts];
+
+  return {
+    settings,
+    streamLog,
+    source: paced(source),
+    workers,
     limits: {
       ...fitting,
+      maxStreamsPerOwner: share(STREAM_LIMITS.maxStreamsPerOwner),
       maxBodyBytes: settings.maxBodyBytes,
       maxChatBodyBytes: settings.maxChatBodyBytes,
     },
+    allowedHosts,
+    start: (address) =>
+      startOf(address, {
+        allowedHosts,
+        upstreams,
+        workers,
+        wantsKey: apiKeys.length > 0,
+        replay: settings.replayFile,
+        ...limit === undefined ? {} : { limit },
+      }),
+  };
+}
+
+/** Makes the handler of this process, alone or together with others. */
+async function createProgram(
+  { settings, streamLog, source, limits, allowedHosts }: Setup,
+  together?: Together,
+): Promise<Program> {
+  const { corsOrigins, corsCredentials, apiKeys } = settings;
+  let log: Awaited<ReturnType<typeof createLog>>;
+  try {
+    log = await createLog(settings, streamLog.failed);
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+  const options: FullHandlerOptions & TogetherOptions = {
+    log,
+    ...together ? { [TOGETHER]: together } : {},
+    source,
+    ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
+    heartbeatMs: settings.heartbeatMs,
+    commitAfterMs: settings.commitAfterMs,
+    limits,
     ...corsOrigins.length > 0 ? { cors: corsOrigins, corsCredentials } : {},
     allowedHosts,
     disconnect: { continueForMs: settings.disconnectGraceMs },
     ...apiKeys.length > 0 ? { authorize: apiKeyAuth(apiKeys) } : {},
     onClose: streamLog.closed,
     onError: streamLog.failed,
-  });
+  };
+  const close = () => "close" in log ? log.close().catch(streamLog.failed) : undefined;
+  return { handler: createHandler(options), close };
+}
 
-  function announce({ hostname, port }: Address): void {
-    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-    const isLocal = LOOPBACK.includes(host) || hostname.startsWith("127.");
-    // Bound to loopback, only its own names are served: a page elsewhere may point its name here.
-    if (isLocal && allowedHosts.length === 0) allowedHosts.push(...new Set([...LOOPBACK, host]));
-    const everywhere = hostname === "0.0.0.0" || hostname === "::";
-    const name = everywhere ? "127.0.0.1" : host;
-    streamLog.listening({
-      url: `http://${name}:${port}`,
-      everywhere,
-      source: upstreams.length === 0
-        ? "echo"
-        : `relay to ${
-          upstreams.map(({ baseURL, model }) => `${new URL(baseURL).host}, model ${model}`)
-            .join("; if that fails, to ")
-        }`,
-      wantsKey: apiKeys.length > 0,
-      isOpen: !isLocal && apiKeys.length === 0,
-      ...settings.replayFile ? { replay: settings.replayFile } : {},
-      ...fitting.maxStreams < maxStreams
-        ? {
-          limit: `MAX_STREAMS is ${maxStreams}, but ${files} open files are enough for ` +
-            `${fitting.maxStreams}; ulimit -n ${filesFor(maxStreams, perStream)} allows them`,
-        }
-        : {},
-      ...allowedHosts.length > 0 && !allowedHosts.includes(name) ? { host: allowedHosts[0]! } : {},
-    });
-  }
-
-  let stop = (): unknown => undefined;
-  /** Takes no new streams after `delayMs`, and leaves the open ones `timeoutMs` to end. */
-  async function shutDown(timeoutMs: number, delayMs: number): Promise<void> {
-    await handler.drain({ timeoutMs, delayMs });
-    // The last bytes written have yet to be sent; no connection delays the exit for longer than this.
-    setTimeout(() => process.exit(0), 500);
-    await stop();
-    // `deno serve` stops by itself, and exits when it has.
-    if (startedBy !== "deno serve") process.exit(0);
-  }
-  const { parentEnded } = onSignals(
-    () => void shutDown(settings.drainTimeoutMs, settings.drainDelayMs),
-    () => void shutDown(0, 0),
-  );
-  // Its shell takes the signals that npm hands on for itself, and leaves the server behind.
+/** Its shell takes the signals that npm hands on for itself, and leaves the server behind. */
+function followShell(parentEnded: () => void): void {
   if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) onOrphaned(parentEnded);
+}
+
+/**
+ * Makes what `deno serve` serves, or another program that imports it, and handles the signals of the
+ * process. Ends the process where a setting is wrong, or the help is asked for.
+ */
+export async function createEntry(startedBy: StartedBy, args: string[]): Promise<Entry> {
+  const setup = setUp(startedBy, args);
+  const { settings, streamLog, start } = setup;
+  const { hostname, port } = settings;
+  const program = await createProgram(setup);
+  const { handler } = program;
+  const isDeno = startedBy === "deno serve";
+  let stop = (): unknown => undefined;
+  const end = (timeoutMs: number, delayMs: number) =>
+    void shutDown(program, {
+      timeoutMs,
+      delayMs,
+      stop: () => stop(),
+      // `deno serve` exits when it has stopped.
+      exit: () => isDeno ? undefined : process.exit(0),
+    });
+  const { parentEnded } = onSignals(
+    () => end(settings.drainTimeoutMs, settings.drainDelayMs),
+    () => end(0, 0),
+  );
+  followShell(parentEnded);
 
   let address: Address = { hostname, port };
-  if (startedBy === "deno serve") {
+  if (isDeno) {
     onDenoServeFailures({
       cannotListen: (error) =>
         // Its flags for the address stand before the file.
@@ -196,178 +227,143 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
       },
     });
   }
-  const entry: Entry = {
+  return {
     fetch: handler.fetch,
     hostname,
     port,
     idleTimeout: IDLE_TIMEOUT_S,
     onListen: (listening) => {
       address = listening;
-      announce(listening);
-    },
-  };
-  return {
-    entry,
-    listen: async () => {
-      try {
-        const server = await listen(handler.fetch, address, streamLog.failed);
-        stop = server.stop;
-        announce(server);
-        return server;
-      } catch (error) {
-        return fail((error as Error).message);
-      }
+      streamLog.listening(start(listening));
     },
   };
 }
 
-function read(args: string[], startedBy: StartedBy): Settings {
+/**
+ * Serves, and says so: in this process, or in as many workers as the settings want. Ends the process
+ * where a setting is wrong, or the help is asked for.
+ */
+export async function serve(startedBy: StartedBy, args: string[]): Promise<Address> {
+  const setup = setUp(startedBy, args);
+  const parent = process.env[WORKER] === undefined ? undefined : await parentOfWorker();
+  if (setup.workers > 1 && parent === undefined) return await serveInWorkers(setup);
+  return await serveHere(setup, parent);
+}
+
+/** Serves in this process, alone or as a worker of `parent`. */
+async function serveHere(setup: Setup, parent: Parent | undefined): Promise<Address> {
+  const { settings, streamLog, start } = setup;
+  const { hostname, port, drainTimeoutMs, drainDelayMs } = settings;
+  let program: Program | undefined = undefined;
+  let stop = (): unknown => undefined;
+  const exit = () => {
+    worker?.finish();
+    process.exit(0);
+  };
+  const end = (timeoutMs: number, delayMs: number) => {
+    if (program === undefined) exit();
+    else void shutDown(program, { timeoutMs, delayMs, stop: () => stop(), exit });
+  };
+  const drain = (how: Drain) => {
+    if (how === "now") return end(0, 0);
+    // The others take its clients.
+    if (how === "alone") stop();
+    end(drainTimeoutMs, how === "alone" ? 0 : drainDelayMs);
+  };
+  const worker = parent && new Worker(parent, drain);
+  const replayFile = process.env[WORKER_FILE] ?? settings.replayFile;
+  program = await createProgram({ ...setup, settings: { ...settings, replayFile } }, worker);
+  const { parentEnded } = onSignals(
+    () => worker === undefined ? drain("all") : worker.leave(),
+    () => drain("now"),
+  );
+  if (worker === undefined) followShell(parentEnded);
+  const address = {
+    hostname,
+    port: worker === undefined ? port : Number(process.env[WORKER]),
+  };
   try {
-    const settings = readSettings(args, process.env, startedBy);
-    if (settings !== undefined) return settings;
+    const server = await listen(
+      program.handler.fetch,
+      address,
+      streamLog.failed,
+      worker !== undefined,
+    );
+    stop = server.stop;
+    const said = start(server);
+    if (worker === undefined) streamLog.listening(said);
+    else worker.listening({ hostname: server.hostname, port: server.port });
+    return server;
   } catch (error) {
     return fail((error as Error).message);
   }
+}
+
+/** The variable that tells a worker the port. */
+const WORKER = "SPILLWAY_WORKER_PORT";
+/** The variable that tells a worker the temporary file, where the settings name no log. */
+const WORKER_FILE = "SPILLWAY_WORKER_FILE";
+/** How long workers have to end after their time, in ms, before they are killed. */
+const LATE_MS = 2000;
+
+/** Starts workers, and ends with the last of them. */
+async function serveInWorkers({ settings, streamLog, workers, start }: Setup): Promise<Address> {
+  const { hostname, drainTimeoutMs, drainDelayMs } = settings;
+  const port = await freePort(settings);
+  const environment: NodeJS.ProcessEnv = { ...process.env, [WORKER]: String(port) };
+  if (!settings.replayFile && !settings.redisUrl) {
+    const file = temporaryFile();
+    process.on("exit", file.remove);
+    environment[WORKER_FILE] = file.path;
+  }
+  const supervisor = new Supervisor({
+    workers,
+    start: await workerStarter(environment),
+    onError: streamLog.failed,
+  });
+  const end = (how: "all" | "now", ms: number) => {
+    supervisor.drain(how);
+    setTimeout(() => supervisor.kill(), ms + LATE_MS);
+  };
+  const { parentEnded } = onSignals(
+    () => end("all", drainDelayMs + drainTimeoutMs),
+    () => end("now", 0),
+  );
+  followShell(parentEnded);
+  let exitCode = 0;
+  supervisor.over.then(() => process.exit(exitCode));
+  const address = await supervisor.start();
+  if (address === undefined) {
+    exitCode = 1; // The worker has said why it could not begin.
+    return { hostname, port };
+  }
+  streamLog.listening(start(address));
+  return address;
+}
+
+/** The port of the settings, which nobody else uses: workers share theirs, with strangers as well. */
+async function freePort({ hostname, port }: Settings): Promise<number> {
+  try {
+    const server = await listen(() => Promise.reject(new Error()), { hostname, port }, () => {});
+    await server.stop();
+    return server.port;
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+}
+
+/** What `decide` returns. Ends the process with the message of what it throws. */
+function orFail<T>(decide: () => T): T {
+  try {
+    return decide();
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+}
+
+function read(args: string[], startedBy: StartedBy): Settings {
+  const settings = orFail(() => readSettings(args, process.env, startedBy));
+  if (settings !== undefined) return settings;
   console.log(help(startedBy));
   return process.exit(0);
-}
-
-/** The upstreams that are set, in the order in which they are asked; none is the echo. */
-function upstreamsOf(settings: Settings): OpenAIUpstream[] {
-  const { openaiBaseUrl: baseURL, openaiApiKey: apiKey, openaiModel: model } = settings;
-  const { openaiFallback: fallback, openaiFields: fields } = settings;
-  if (!baseURL) {
-    const name = apiKey
-      ? "OPENAI_API_KEY"
-      : model
-      ? "OPENAI_MODEL"
-      : fallback
-      ? "OPENAI_FALLBACK"
-      : undefined;
-    if (name === undefined) return [];
-    return fail(
-      `${name} is set, and OPENAI_BASE_URL is missing; set it to relay, as ` +
-        `https://api.openai.com/v1, or unset ${name} for the echo`,
-    );
-  }
-  if (!model) {
-    return fail("OPENAI_BASE_URL is set, and OPENAI_MODEL is missing; set the name of a model");
-  }
-  return [
-    { baseURL, model, ...apiKey ? { apiKey } : {}, ...fields ? { fields } : {} },
-    ...fallback ? upstreamsIn(fallback) : [],
-  ];
-}
-
-/** The upstreams in a file. */
-function upstreamsIn(path: string): OpenAIUpstream[] {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    return fail(`OPENAI_FALLBACK: ${fileReason(error, path)}`);
-  }
-  const upstreams = parseJson(text);
-  if (Array.isArray(upstreams) && upstreams.length > 0) return upstreams as OpenAIUpstream[];
-  // What JSON.parse says of a file may repeat a key in it.
-  return fail(
-    `OPENAI_FALLBACK: the file is ${upstreams === undefined ? "no JSON" : "no list of upstreams"}` +
-      `; it has to be like [{ "baseURL": "https://...", "model": "..." }]`,
-  );
-}
-
-/** The variables of the options that an upstream has. */
-const VARIABLES: Readonly<Record<string, string>> = {
-  baseURL: "OPENAI_BASE_URL",
-  apiKey: "OPENAI_API_KEY",
-  model: "OPENAI_MODEL",
-  fields: "OPENAI_FIELDS",
-};
-
-/** The relay of these upstreams, or the echo if there are none. */
-function sourceOf(
-  settings: Settings,
-  upstreams: readonly OpenAIUpstream[],
-): NonNullable<FullHandlerOptions["source"]> {
-  const [first, ...fallback] = upstreams;
-  if (first === undefined) return echo({ delayMs: settings.tokenDelayMs });
-  const quiet = settings.openaiStreamOptions ? {} : { stream_options: undefined };
-  const options = {
-    ...first,
-    body: quiet,
-    headTimeoutMs: settings.openaiHeadTimeoutMs,
-    firstTokenTimeoutMs: settings.openaiFirstTokenTimeoutMs,
-    tokenTimeoutMs: settings.openaiTokenTimeoutMs,
-    answerTimeoutMs: settings.openaiAnswerTimeoutMs,
-    fallbackTimeoutMs: settings.openaiFallbackTimeoutMs,
-    retries: settings.openaiRetries,
-  };
-  let variable = "OPENAI_BASE_URL, OPENAI_API_KEY or OPENAI_MODEL: ";
-  try {
-    const source = openai(options);
-    if (fallback.length === 0) return source;
-    variable = "OPENAI_FALLBACK: ";
-    openai({ ...options, fallback });
-    // Only an upstream that was checked can be given further fields.
-    const all = fallback.map((upstream) => ({ ...upstream, body: { ...quiet, ...upstream.body } }));
-    return openai({ ...options, fallback: all });
-  } catch (error) {
-    // The message names the option and holds neither the key nor the URL.
-    const reason = (error as Error).message.replace("Cannot create the source: ", "");
-    const named = reason.replace(/^(?:baseURL|apiKey|model|fields)\b/, (name) => VARIABLES[name]!);
-    return fail(named === reason ? variable + reason : named);
-  }
-}
-
-/** The log that several processes share, if a file or a Redis is set. */
-function sharedLog(
-  { replayFile, redisUrl, redisPrefix }: Settings,
-  onError: (error: unknown) => void,
-): SqliteLog | undefined | Promise<RedisLog> {
-  if (replayFile && redisUrl) fail("REPLAY_FILE and REDIS_URL are both set, and one log is used");
-  if (replayFile) return sqliteLog(replayFile, onError);
-  if (!redisUrl) return undefined;
-  return redisLog(redisUrl, {
-    prefix: redisPrefix,
-    onError: async (error) => onError(await redisFailure(error, redisUrl)),
-  });
-}
-
-function sqliteLog(path: string, onError: (error: unknown) => void): SqliteLog {
-  try {
-    accessSync(path.replace(/[^/\\]*$/, "") || ".", constants.W_OK);
-  } catch (error) {
-    fail(`REPLAY_FILE: cannot write to its folder (${(error as { code?: unknown }).code})`);
-  }
-  try {
-    return new SqliteLog(path, { onError });
-  } catch (error) {
-    return fail(`REPLAY_FILE: ${(error as Error).message}`);
-  }
-}
-
-/** A log in Redis: with Bun's own client, else with the package `redis`. */
-async function redisLog(url: string, options: RedisLogOptions): Promise<RedisLog> {
-  try {
-    if (RedisClient) return new RedisLog(bunRedis(new RedisClient(url)), options);
-    // An optional peer dependency: not resolved unless it is needed.
-    const name = "redis";
-    const { createClient } = await import(name) as {
-      createClient(options: { url: string }): NodeRedisClient;
-    };
-    const client = createClient({ url });
-    client.on("error", () => {});
-    return new RedisLog(nodeRedis(client), options);
-  } catch (error) {
-    // The error's message may repeat the URL, and the URL may hold a password.
-    const { code } = error as { code?: unknown };
-    const missing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
-    return fail(
-      `REDIS_URL: ${
-        missing
-          ? "this runtime has no Redis client of its own; npm install redis"
-          : "no Redis client takes it; it has to be like redis://user:password@host:6379"
-      }`,
-    );
-  }
 }

@@ -14,6 +14,8 @@ export type LogStyle = "json" | "pretty" | "off";
 export interface Settings {
   port: number;
   hostname: string;
+  /** `auto`: as many as there are cores. */
+  workers: number | "auto";
   log: LogStyle;
   openaiBaseUrl: string;
   openaiModel: string;
@@ -36,6 +38,7 @@ export interface Settings {
   maxBodyBytes: number;
   maxChatBodyBytes: number;
   disconnectGraceMs: number;
+  keepMs: number;
   drainDelayMs: number;
   drainTimeoutMs: number;
   replayFile: string;
@@ -65,6 +68,9 @@ const COMMANDS = {
  */
 export type StartedBy = keyof typeof COMMANDS;
 
+/** More than any machine needs; a slip of the hand could otherwise start thousands of processes. */
+const MAX_WORKERS = 256;
+
 const FIELDS = list(
   "OPENAI_FIELDS",
   "NAME,...",
@@ -79,6 +85,20 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     listens: true,
   },
   hostname: { ...text("HOST", "ADDRESS", "127.0.0.1", "the address to listen on"), listens: true },
+  workers: {
+    name: "WORKERS",
+    value: "N|auto",
+    fallback: 1,
+    about: "processes; auto: one a core",
+    parse: (text) => {
+      if (text === "auto") return text;
+      if (/^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= MAX_WORKERS) {
+        return Number(text);
+      }
+      throw new RangeError(`auto or an integer from 1 to ${MAX_WORKERS}`);
+    },
+    listens: true,
+  },
   log: {
     name: "LOG",
     value: "json|pretty|off",
@@ -172,6 +192,7 @@ const TABLE: { readonly [Name in keyof Settings]: Setting<Settings[Name]> } = {
     3_600_000,
     "ms to continue with no client connected",
   ),
+  keepMs: integer("KEEP_MS", 300_000, 0, 604_800_000, "ms a stream is kept after its end"),
   drainDelayMs: integer(
     "DRAIN_DELAY_MS",
     0,
@@ -265,6 +286,8 @@ const NEXT = [
   "API_KEYS",
   "ALLOWED_HOSTS",
   "CORS_",
+  "WORKERS",
+  "REPLAY_",
   "REDIS_",
   "LOG",
   "MAX_",

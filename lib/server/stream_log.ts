@@ -26,6 +26,8 @@ export interface Start {
   readonly everywhere: boolean;
   /** What streams: the echo, or a relay of which model. */
   readonly source: string;
+  /** How many processes serve, if several. */
+  readonly workers?: number;
   /** Whether clients must send an API key. */
   readonly wantsKey: boolean;
   /** Whether others than this machine can reach it, and need no key. */
@@ -77,9 +79,10 @@ export function createStreamLog(
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {
-      listening: ({ url, source, isOpen, limit, replay }) => {
+      listening: ({ url, source, workers, isOpen, limit, replay }) => {
         const warning = isOpen ? OPEN : undefined;
-        print(jsonLine({ time: now(), event: "listening", url, source, warning, limit, replay }));
+        const event = "listening";
+        print(jsonLine({ time: now(), event, url, source, workers, warning, limit, replay }));
       },
       closed: (report) => print(jsonLine({ time: now(), event: "closed", ...fieldsOf(report) })),
       failed,
@@ -105,7 +108,7 @@ export function createStreamLog(
 }
 
 function card(
-  { url, everywhere, source, wantsKey, isOpen, host, limit, replay }: Start,
+  { url, everywhere, source, workers, wantsKey, isOpen, host, limit, replay }: Start,
   paint: (code: number, text: string) => string,
 ): string {
   const width = Math.max(...Object.keys(PLACES).map(({ length }) => length));
@@ -118,7 +121,9 @@ function card(
   ];
   const more = headers.length > 0 ? `     ${headers.join(" ")} \\\n` : "";
   return `Spillway listens on ${paint(1, url)}${everywhere ? " (and every other address)" : ""}
-Source: ${printable(source)}${replay === undefined ? "" : `\nReplay file: ${printable(replay)}`}
+Source: ${printable(source)}${replay === undefined ? "" : `\nReplay file: ${printable(replay)}`}${
+    workers === undefined ? "" : `\nWorkers: ${workers}`
+  }
 Keys: ${wantsKey ? "a client must send one of API_KEYS" : "none; API_KEYS asks clients for one"}
 ${[isOpen ? OPEN : "", limit ?? ""].filter(Boolean).map((line) => `${paint(33, line)}\n`).join("")}
 ${places.join("\n")}

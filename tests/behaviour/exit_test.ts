@@ -31,7 +31,7 @@ const commands = {
 };
 
 for (const [runtime, args] of Object.entries(commands)) {
-  for (const way of ["read", "fail", "cancel", "unread", "many", "replay", "gone"]) {
+  for (const way of ["read", "fail", "cancel", "unread", "many", "replay", "file", "gone"]) {
     test(`a script exits by itself after one sse() on ${runtime}: ${way}`, async () => {
       const child = startChild(runtime as keyof typeof commands, [...args(), way]);
       try {
@@ -39,7 +39,9 @@ for (const [runtime, args] of Object.entries(commands)) {
         await until(() => /last line/.test(child.output), 10_000, `an end: ${child.errors}`);
         await until(() => child.exit !== undefined, WITHIN_MS, `${runtime} exited by itself`);
         assert.equal(child.exit, 0, child.errors);
-        if (["read", "fail", "replay"].includes(way)) assert.match(child.output, /^whole$/m);
+        if (["read", "fail", "replay", "file"].includes(way)) {
+          assert.match(child.output, /^whole$/m);
+        }
       } finally {
         await child.stop();
       }

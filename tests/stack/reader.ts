@@ -18,13 +18,16 @@ const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
  *
  * @param cut After how many events it breaks off by itself, and comes back.
  * @param resumeUrl Where it comes back, if not where it was.
+ * @param runId A name by which its first request may be sent again.
  */
 export async function readThrough(
   url: string,
   query: string,
   cut: () => number = () => Infinity,
   resumeUrl: string = url,
+  runId?: string,
 ): Promise<Reading> {
+  const named: Record<string, string> = runId === undefined ? {} : { "x-run-id": runId };
   const reading: Reading = { text: "", streamId: undefined, end: "", resumes: -1 };
   let last: string | undefined;
   for (const until = Date.now() + 90_000; reading.end === "";) {
@@ -35,7 +38,7 @@ export async function readThrough(
       response = last === undefined
         ? await fetch(`${url}/streaming`, {
           method: "POST",
-          headers: { "content-type": "application/json", accept: "text/event-stream" },
+          headers: { "content-type": "application/json", accept: "text/event-stream", ...named },
           body: JSON.stringify({ query }),
         })
         : await fetch(`${resumeUrl}/streaming/${reading.streamId}`, {

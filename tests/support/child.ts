@@ -13,6 +13,7 @@ export const root: string = fileURLToPath(new URL("../..", import.meta.url));
 
 /** A process that was started. */
 export interface Child {
+  readonly pid: number;
   output: string;
   errors: string;
   /** Its exit code, or the signal that ended it; `undefined` while it runs. */
@@ -30,6 +31,7 @@ const UNSET = {
   OPENAI_MODEL: "",
   REDIS_URL: "",
   REPLAY_FILE: "",
+  WORKERS: "",
 };
 
 /** The runtimes that start a file of `lib/`. */
@@ -52,6 +54,7 @@ export function startChild(
     stdio: ["pipe", "pipe", "pipe"],
   });
   const started: Child = {
+    pid: child.pid ?? 0,
     output: "",
     errors: "",
     exit: undefined,
@@ -110,7 +113,7 @@ export function startEntry(
     ], environment);
 }
 
-const LISTENS = /listens on (http:\/\/127\.0\.0\.1:(\d+))/;
+const LISTENS = /(?:listens on |"event":"listening","url":")(http:\/\/127\.0\.0\.1:(\d+))/;
 
 /** Waits until an entry says where it listens. */
 export async function listening(child: Child): Promise<Entry> {

@@ -1,4 +1,4 @@
-/** nginx as `tests/stack/nginx.conf` has it, before one server. */
+/** nginx as `tests/stack/nginx.conf` has it, before one server or two. */
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -11,8 +11,8 @@ import { until } from "./serve.ts";
 
 const conf = fileURLToPath(new URL("../stack/nginx.conf", import.meta.url));
 
-/** Starts it before the server on `to`. */
-export async function startNginx(to: number): Promise<Passage> {
+/** Starts it before the server on `to`, and another one on `or`. */
+export async function startNginx(to: number, or: number = to): Promise<Passage> {
   const port = await new Promise<number>((resolve) => {
     const probe = createServer().listen(0, "127.0.0.1", () => {
       const { port } = probe.address() as { port: number };
@@ -20,7 +20,8 @@ export async function startNginx(to: number): Promise<Passage> {
     });
   });
   const folder = await mkdtemp(join(tmpdir(), "spillway-nginx-"));
-  const text = (await readFile(conf, "utf8")).replace(/(BUN|DENO)_PORT/g, `${to}`)
+  const text = (await readFile(conf, "utf8")).replaceAll("BUN_PORT", `${to}`)
+    .replaceAll("DENO_PORT", `${or}`)
     // What cuts a connection must hit no other request.
     .replace("keepalive 64;", "");
   await writeFile(join(folder, "nginx.conf"), text.replace(":PORT", `:${port}`));

@@ -6,7 +6,8 @@
 import type { Format } from "../../formats/format.ts";
 import type { StreamState } from "../../http/replay_log.ts";
 import type { StandardSchema } from "../input.ts";
-import type { HandlerMetrics, Stats } from "../metrics.ts";
+import type { Stats } from "../metrics.ts";
+import type { Report } from "../together.ts";
 import type { Source } from "../../pipeline/pump.ts";
 import type { CountTokens } from "./count_tokens.ts";
 import type { Models } from "./models.ts";
@@ -142,11 +143,11 @@ export interface RouteContext {
   /** Returns what the handler's own `stats()` does. */
   stats(): Stats;
   /**
-   * What the handler counts.
+   * Returns what `/metrics` shows.
    *
    * @internal
    */
-  readonly metrics: HandlerMetrics;
+  counted(): Report | Promise<Report>;
   /** Returns `draining` once `drain()` was called, else how the log is. */
   health(): "ok" | "degraded" | "draining";
   /** Reports an error to the operator. */

@@ -18,8 +18,7 @@ export const serviceApi: Api = {
     {
       method: "GET",
       path: "/metrics",
-      answer: ({ request }, context) =>
-        metricsResponse(request, context.metrics, { health: context.health() }),
+      answer: async ({ request }, context) => metricsResponse(request, await context.counted()),
     },
   ],
 };

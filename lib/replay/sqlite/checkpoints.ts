@@ -5,6 +5,13 @@
  */
 import type { Modules, Thread } from "./database.ts";
 
+/** What the thread says when it has done what it was told. */
+interface Reply {
+  readonly message: "checkpoint" | "reopen" | "close";
+  /** What went wrong. */
+  readonly fault?: unknown;
+}
+
 /** A checkpoint is made after so many commits, or bytes: a WAL of a few MiB. */
 const COMMITS = 64;
 const BYTES = 4 * 1024 * 1024;
@@ -35,7 +42,11 @@ parentPort.on("message", (message) => {
   let fault;
   try {
     if (message === "checkpoint") checkpoint();
-    else database?.close();
+    else {
+      const closing = database;
+      database = undefined;
+      closing?.close();
+    }
   } catch (error) {
     // Others may hold the file for longer; the next checkpoint comes soon.
     if (!/is locked/.test(error.message)) fault = { errcode: error.errcode, message: error.message };
@@ -44,55 +55,74 @@ parentPort.on("message", (message) => {
 });
 `;
 
-/** The checkpoints of one connection. */
+/** What is told of the checkpoints. */
+export interface CheckpointEvents {
+  /** Called with an error of SQLite when a checkpoint has failed. */
+  onFault(fault: unknown): void;
+  /** Called when there is no thread any more. */
+  withoutThread(): void;
+}
+
+/**
+ * The checkpoints of one process. Its thread is started with it, because Deno waits 20 to 40 ms for a
+ * thread that starts.
+ */
 export class Checkpoints {
-  readonly #modules: Modules;
-  readonly #path: string;
-  readonly #onFault: (fault: unknown) => void;
-  readonly #withoutThread: () => void;
-  #thread: Thread | undefined;
+  readonly #events: CheckpointEvents;
+  readonly #thread: Thread | undefined;
   #state: "idle" | "working" | "closed" = "idle";
+  /** How many times the thread has still to close its connection to a file that is gone. */
+  #reopening = 0;
   #commits = 0;
   #bytes = 0;
   #closed = () => {};
 
-  /**
-   * @param onFault Called with an error of SQLite when a checkpoint has failed.
-   * @param withoutThread Called when there can be no thread.
-   */
-  constructor(
-    modules: Modules,
-    path: string,
-    onFault: (fault: unknown) => void,
-    withoutThread: () => void,
-  ) {
-    this.#modules = modules;
-    this.#path = path;
-    this.#onFault = onFault;
-    this.#withoutThread = withoutThread;
+  constructor({ threads: { Worker } }: Modules, path: string, events: CheckpointEvents) {
+    this.#events = events;
+    try {
+      const thread = new Worker(PROGRAM, { eval: true, workerData: path });
+      thread.on("message", (reply) => this.#receive(reply as Reply));
+      thread.on("error", () => this.#giveUp());
+      // Behind the listeners, which take that back on Bun and Node.
+      thread.unref();
+      this.#thread = thread;
+    } catch {
+      this.#state = "closed"; // This runtime, or its permissions, allow no thread.
+    }
+  }
+
+  /** Whether the thread makes the checkpoints. */
+  get hasThread(): boolean {
+    return this.#state !== "closed";
   }
 
   /** Called after each commit. */
   committed(bytes: number): void {
     this.#commits++;
     this.#bytes += bytes;
-    if (this.#state !== "idle" || (this.#commits < COMMITS && this.#bytes < BYTES)) return;
+    if (this.#commits >= COMMITS || this.#bytes >= BYTES) this.make();
+  }
+
+  /** Makes a checkpoint, unless one is being made. */
+  make(): void {
+    if (this.#state !== "idle") return;
     this.#commits = this.#bytes = 0;
-    try {
-      this.#thread ??= this.#start();
-    } catch {
-      this.#giveUp();
-      return;
-    }
     this.#state = "working";
-    this.#thread.postMessage("checkpoint");
+    this.#thread!.postMessage("checkpoint");
+  }
+
+  /** Another file has taken the path. */
+  reopen(): void {
+    if (this.#state === "closed") return;
+    this.#reopening++;
+    this.#thread!.postMessage("reopen");
   }
 
   /** Ends the thread; nothing is checkpointed any more. */
   async close(): Promise<void> {
-    this.#state = "closed";
     const thread = this.#thread;
-    if (thread === undefined) return;
+    if (thread === undefined || this.#state === "closed") return;
+    this.#state = "closed";
     let timer;
     await new Promise<void>((resolve) => {
       this.#closed = resolve;
@@ -103,24 +133,20 @@ export class Checkpoints {
     await thread.terminate();
   }
 
-  #start(): Thread {
-    const { Worker } = this.#modules.threads;
-    const thread = new Worker(PROGRAM, { eval: true, workerData: this.#path });
-    thread.unref();
-    thread.on("message", (reply) => {
-      const { message, fault } = reply as { message: string; fault?: unknown };
-      if (message === "close") return this.#closed();
-      if (this.#state === "working") this.#state = "idle";
-      if (fault !== undefined) this.#onFault(fault);
-    });
-    thread.on("error", () => this.#giveUp());
-    return thread;
+  #receive({ message, fault }: Reply): void {
+    if (message === "close") return this.#closed();
+    if (message === "reopen") this.#reopening--;
+    else if (this.#state === "working") this.#state = "idle";
+    // What is wrong with a file that is gone matters to nobody.
+    if (fault !== undefined && message === "checkpoint" && this.#reopening === 0) {
+      this.#events.onFault(fault);
+    }
   }
 
   #giveUp(): void {
     this.#closed();
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#withoutThread();
+    this.#events.withoutThread();
   }
 }

@@ -13,6 +13,9 @@ const LOOK_MS = 1000;
 /** The database, and what SQLite keeps beside it. */
 const PARTS = ["", "-wal", "-shm"];
 
+/** Without a thread a commit makes the checkpoints, each after so many pages. */
+const OWN_CHECKPOINTS = "pragma wal_autocheckpoint = 256";
+
 /** What a file is opened with. */
 export interface FileOptions {
   readonly modules: Modules;
@@ -30,7 +33,6 @@ interface Connection {
   readonly tables: Tables;
   /** What tells the file from another one that takes its place. */
   readonly parts: string;
-  readonly checkpoints: Checkpoints | undefined;
 }
 
 /**
@@ -43,6 +45,7 @@ interface Connection {
  */
 export class ReplayFile {
   readonly #options: FileOptions;
+  readonly #checkpoints: Checkpoints | undefined;
   #open: Connection | undefined;
   /** Why nothing that the file holds can be relied on. */
   #broken: unknown;
@@ -53,6 +56,12 @@ export class ReplayFile {
 
   constructor(options: FileOptions) {
     this.#options = options;
+    const { modules, path, hasThread } = options;
+    if (!hasThread) return;
+    this.#checkpoints = new Checkpoints(modules, path, {
+      onFault: (fault) => this.#untold = this.failed(fault),
+      withoutThread: () => this.#open?.database.exec(OWN_CHECKPOINTS),
+    });
   }
 
   /**
@@ -76,7 +85,7 @@ export class ReplayFile {
 
   /** Called after each commit, with about as many bytes as were written. */
   committed(bytes: number): void {
-    this.#open?.checkpoints?.committed(bytes);
+    this.#checkpoints?.committed(bytes);
   }
 
   /** What an error means. One that no later call can be spared is thrown by all of them. */
@@ -88,34 +97,23 @@ export class ReplayFile {
     return fault;
   }
 
-  /** Closes it for good. */
-  close(): Promise<void> {
+  /** Closes it for good. The thread does so last: whoever does copies what was written into the file. */
+  async close(): Promise<void> {
     this.#isClosed = true;
-    return this.#disconnect();
-  }
-
-  /** The thread closes it last, because whoever does so copies what was written into the file. */
-  async #disconnect(): Promise<void> {
-    const open = this.#open;
-    if (open === undefined) return;
+    this.#open?.database.close();
     this.#open = undefined;
-    open.database.close();
-    await open.checkpoints?.close();
+    await this.#checkpoints?.close();
   }
 
   #connect(): Connection {
-    const { modules, path, maxBytes, now, hasThread } = this.#options;
-    const database = openDatabase(modules, path, maxBytes);
+    const { modules, path, maxBytes, now } = this.#options;
+    const { database, isNew } = openDatabase(modules, path, maxBytes);
     const tables = new Tables(database, now);
     tables.version();
     this.#lookedMs = now();
-    const withoutThread = () => database.exec("pragma wal_autocheckpoint = 256");
-    const onFault = (fault: unknown) => this.#untold = this.failed(fault);
-    const checkpoints = hasThread
-      ? new Checkpoints(modules, path, onFault, withoutThread)
-      : undefined;
-    if (checkpoints === undefined) withoutThread();
-    return { database, tables, parts: this.#parts(), checkpoints };
+    if (!this.#checkpoints?.hasThread) database.exec(OWN_CHECKPOINTS);
+    else if (isNew) this.#checkpoints.make();
+    return { database, tables, parts: this.#parts() };
   }
 
   /** Closes a file that is no longer at its path. */
@@ -127,9 +125,9 @@ export class ReplayFile {
     this.#lookedMs = nowMs;
     if (this.#parts() === this.#open!.parts) return;
     this.#broken = undefined;
-    this.#disconnect().catch(() => {
-      // It is nobody's file any more.
-    });
+    this.#open!.database.close();
+    this.#open = undefined;
+    this.#checkpoints?.reopen();
     this.#untold = new FileFault(path, "it was deleted or replaced; a new one is begun");
   }
 

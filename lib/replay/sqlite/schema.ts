@@ -49,26 +49,35 @@ pragma application_id = ${APPLICATION_ID};
 pragma user_version = ${VERSION};
 `;
 
+/** A replay file that was opened. */
+export interface Opened {
+  readonly database: Database;
+  /** Whether it was made just now. Then the disk does not have it before its first checkpoint. */
+  readonly isNew: boolean;
+}
+
 /**
  * Opens a replay file, and makes it if there is none. Only its owner may read a new one.
  *
  * @throws {FileFault} If the file is of another program or version, or cannot be shared.
  */
-export function openDatabase({ sqlite, files }: Modules, path: string, maxBytes: number): Database {
+export function openDatabase({ sqlite, files }: Modules, path: string, maxBytes: number): Opened {
   if (files.statSync(path, { throwIfNoEntry: false }) === undefined) {
     files.closeSync(files.openSync(path, "a", 0o600));
   }
   const database = new sqlite.DatabaseSync(path, { timeout: 0 });
   try {
     const isNew = checkOwner(database, path);
-    if (isNew) database.exec(`pragma page_size = ${PAGE_BYTES}`);
+    // The disk takes 2 to 50 ms for a new file, and here the event loop would wait for it.
+    if (isNew) database.exec(`pragma page_size = ${PAGE_BYTES}; pragma synchronous = off`);
     const mode = numberOrText(database, "journal_mode = wal");
     if (mode !== "wal") throw new FileFault(path, "processes cannot share it on its file system");
     // Checkpoints wait for the disk, and so are made by a thread.
-    database.exec("pragma synchronous = normal; pragma wal_autocheckpoint = 0");
+    database.exec("pragma wal_autocheckpoint = 0");
     database.exec(`pragma max_page_count = ${Math.max(1, Math.floor(maxBytes / PAGE_BYTES))}`);
     if (isNew) create(database, path);
-    return database;
+    database.exec("pragma synchronous = normal");
+    return { database, isNew };
   } catch (error) {
     database.close();
     throw error;

@@ -1,6 +1,6 @@
 /** `SqliteStore`: the contract of a store, and what is a file's own. */
 import assert from "node:assert/strict";
-import { statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import process from "node:process";
 import test from "node:test";
 import { loadModules } from "../../../lib/replay/sqlite/database.ts";
@@ -10,6 +10,7 @@ import { SqliteLog } from "../../../lib/sqlite.ts";
 import { eventStoreContract } from "../../../lib/testing.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { newFile } from "../../support/replay_file.ts";
+import { until } from "../../support/serve.ts";
 
 const shared = newFile();
 const makeStore = () => new SqliteStore(shared, { maxFileBytes: Infinity, clock: undefined });
@@ -111,6 +112,26 @@ test("what has expired is deleted from the file, and makes room", async () => {
   assert.deepEqual(rows, [0, 0, 0, 0]);
   assert(statSync(path).size <= 4 * 1024 * 1024);
   if (process.platform !== "win32") assert.equal(statSync(path).mode & 0o777, 0o600);
+});
+
+test("a thread writes a new file to the disk at once, also one that takes another's place", async () => {
+  const path = newFile();
+  const store = new SqliteStore(path, { maxFileBytes: Infinity, clock: undefined });
+  // Without a checkpoint the tables stand beside the file, in its WAL.
+  const hasTables = () => statSync(path).size > 64 * 1024;
+  await store.append(producer, [ended("one", "text")]);
+  await until(hasTables, 5000, "the first file");
+  rmSync(path);
+  await until(
+    () => {
+      store.append(producer, [ended("two", "text")]).catch(() => {}); // It tells of the deletion once.
+      return existsSync(path) && hasTables();
+    },
+    5000,
+    "the second file",
+  );
+  await store.close();
+  assert.deepEqual([`${path}-wal`, `${path}-shm`].map((part) => existsSync(part)), [false, false]);
 });
 
 test("a call that is long is done in turns, and other calls come between", async () => {

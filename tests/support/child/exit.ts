@@ -1,9 +1,15 @@
 /** A bare script with one `sse()` that calls no exit; the tests run it as its own process. */
 import process from "node:process";
+import { SqliteLog } from "../../../lib/sqlite.ts";
 import { MemoryLog, sse } from "../../../mod.ts";
+import { newFile } from "../replay_file.ts";
 
 const way = process.argv[2];
-const logged = way === "replay" || way === "gone";
+const log = way === "file"
+  ? new SqliteLog(newFile())
+  : way === "replay" || way === "gone"
+  ? new MemoryLog()
+  : undefined;
 const stuck = way === "cancel" || way === "unread";
 const abort = new AbortController();
 if (way === "gone") abort.abort();
@@ -18,7 +24,7 @@ const response = await sse(
   {
     onError: () => {},
     ...way === "unread" ? { stallMs: 300 } : {},
-    ...logged ? { log: new MemoryLog() } : {},
+    ...log ? { log } : {},
   },
 );
 // A thousand more that all end before the loop turns: their shared hop must go as well.

@@ -1,0 +1,216 @@
+/**
+ * `bun bench/one_machine.ts`: what a replay file costs, and what a second worker brings. Separate from the cases
+ * because it measures the server entry as well, and a server of several processes.
+ *
+ * - `SqliteLog` against `MemoryLog` in one program, by turns: bursts, and 1,000 paced streams. How long the log has
+ *   held the event loop.
+ * - The entry with `WORKERS=1` and `WORKERS=2`, on all cores, beside the load: bursts of 64 clients.
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { Figures } from "./load.ts";
+import { processorNs, spread } from "./measure.ts";
+import { load, PROGRAMS, ROOT, withServer } from "./server.ts";
+import { pathOf, type Runtime, type Subject } from "./subjects.ts";
+
+const ROUNDS = Number(process.env.ROUNDS ?? 3);
+const WANTED = process.argv.slice(2);
+const folder = mkdtempSync(join(tmpdir(), "spillway-bench-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+const isWanted = (name: string) =>
+  WANTED.length === 0 || WANTED.some((word) => name.includes(word));
+
+function tell(name: string, values: readonly number[], digits = 2): string {
+  const { median, min, max } = spread(values);
+  return `${name} ${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
+}
+
+type Holds = { startMs: number; openMs: number; count: number; p99: number; longest: number };
+
+/** One program with both logs, measured by turns. */
+async function logs(runtime: Runtime): Promise<void> {
+  const subject: Subject = {
+    name: "logs",
+    runtime,
+    file: "spillway_sqlite.ts",
+    kind: "own",
+    payload: "token",
+    shapes: ["generator"],
+    cases: [],
+  };
+  const common = { payload: "token", n: 1000, warmMs: 1000, ms: 1500 } as const;
+  for (const mode of ["burst", "paced"] as const) {
+    const figures: Record<string, Figures[]> = { memory: [], sqlite: [] };
+    const held: Holds[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const name of round % 2 === 0 ? ["memory", "sqlite"] : ["sqlite", "memory"]) {
+        const REPLAY_FILE = join(folder, `${runtime}-${mode}-${round}-${name}.db`);
+        await withServer(
+          subject,
+          async (where) => {
+            const path = name === "memory" ? "/memory" : "/";
+            const shape = mode === "burst" ? "generator" : "paced";
+            const job = mode === "burst"
+              ? { ...common, mode, connections: 64 }
+              : { ...common, mode, connections: 1000, warmMs: 2500, ms: 2500 };
+            figures[name]!.push(
+              await load({
+                ...job,
+                ...where,
+                path: path + pathOf(subject, shape, "json").slice(1),
+              }),
+            );
+            const response = await fetch(`http://127.0.0.1:${where.port}/holds`);
+            if (name === "sqlite") held.push(await response.json() as Holds);
+          },
+          ROOT,
+          { REPLAY_FILE },
+        );
+      }
+    }
+    for (const [name, rounds] of Object.entries(figures)) {
+      const of = (key: string) => rounds.map((round) => round[key]!);
+      console.log(
+        mode === "burst"
+          ? `${runtime} burst, ${name}: ${tell("ns a token", of("nsPerToken"), 0)}, ${
+            tell("million tokens a second", of("tokensPerSecond").map((each) => each / 1e6))
+          }, ${tell("load's share of its core", of("loadShare"))}`
+          : `${runtime} paced 1000, ${name}: ${tell("p50 ms", of("p50"))}, ${
+            tell("p99 ms", of("p99"))
+          }, ${tell("µs a token", of("usPerToken"))}, ${tell("delivered", of("deliveredShare"))}`,
+      );
+    }
+    const of = (key: keyof Holds) => held.map((each) => each[key]);
+    console.log(
+      `${runtime} ${mode}: the log holds the loop for ${tell("p99 ms", of("p99"))}, ${
+        tell("longest ms", of("longest"))
+      } in ${tell("turns", of("count"), 0)}; ${tell("at the start ms", of("startMs"))}, ${
+        tell("to open a new file ms", of("openMs"))
+      }`,
+    );
+  }
+}
+
+const CONNECTIONS = 64;
+const TOKENS = 1000;
+const REQUEST = (() => {
+  const body = JSON.stringify({ query: "t".repeat(TOKENS) });
+  return `POST /streaming HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n` +
+    `Content-Length: ${body.length}\r\n\r\n${body}`;
+})();
+/** A response is chunked, or, where it was made in one turn, of a known length. */
+const END = /"completed"[^\n]*\n\n(\r\n0\r\n\r\n)?$/;
+
+declare const Bun: { connect(options: object): Promise<{ write(text: string): number }> };
+
+/** Asks a port again and again on many connections. Returns how many responses came in the window, and its share. */
+async function ask(port: number, warmMs: number, ms: number): Promise<[number, number, number]> {
+  let responses = 0;
+  const connect = () => {
+    let tail = "";
+    return Bun.connect({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        data(socket: { write(text: string): number }, chunk: Uint8Array) {
+          tail = (tail + Buffer.from(chunk.subarray(-100)).toString("latin1")).slice(-100);
+          if (!END.test(tail)) return;
+          tail = "";
+          responses++;
+          socket.write(REQUEST);
+        },
+        error() {},
+      },
+    });
+  };
+  for (const socket of await Promise.all(Array.from({ length: CONNECTIONS }, connect))) {
+    socket.write(REQUEST);
+  }
+  await sleep(warmMs);
+  const [from, fromMs, self] = [responses, performance.now(), process.cpuUsage()];
+  await sleep(ms);
+  const seconds = (performance.now() - fromMs) / 1000;
+  const { user, system } = process.cpuUsage(self);
+  return [responses - from, seconds, (user + system) / 1e6 / seconds];
+}
+
+/** A process and its children. */
+function family(pid: number): number[] {
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean)
+  );
+  return [pid, ...children.map(Number)];
+}
+
+/** The load of one run, in a process of its own. */
+async function workers(runtime: Runtime, count: number, log: string): Promise<Figures> {
+  const port = 18_900 + Math.floor(Math.random() * 90);
+  const child = spawn(PROGRAMS[runtime]!, ["lib/server.ts"], {
+    cwd: ROOT,
+    env: {
+      ...process.env,
+      PORT: `${port}`,
+      WORKERS: `${count}`,
+      TOKEN_DELAY_MS: "0",
+      LOG: "off",
+      KEEP_MS: "5000",
+      ...log === "file" ? { REPLAY_FILE: join(folder, `${runtime}-${count}-${port}.db`) } : {},
+    },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  try {
+    await new Promise<void>((resolve) => child.stdout!.once("data", () => resolve()));
+    const running = ask(port, 2000, 2500);
+    await sleep(2000);
+    const used = () => family(child.pid!).reduce((sum, pid) => sum + processorNs(pid), 0);
+    const [before, fromMs] = [used(), performance.now()];
+    const each = family(child.pid!).map(processorNs);
+    await sleep(2400);
+    const ns = used() - before;
+    const shares = family(child.pid!).map((pid, i) => processorNs(pid) - each[i]!);
+    const windowMs = performance.now() - fromMs;
+    const [responses, seconds, loadShare] = await running;
+    const tokensPerSecond = responses * TOKENS / seconds;
+    return {
+      tokensPerSecond,
+      nsPerToken: ns / (tokensPerSecond * windowMs / 1000),
+      serverShare: ns / 1e6 / windowMs,
+      busiest: Math.max(...shares) / 1e6 / windowMs,
+      loadShare,
+    };
+  } finally {
+    child.kill("SIGTERM");
+    await new Promise((resolve) => child.once("exit", resolve));
+  }
+}
+
+async function allWorkers(runtime: Runtime): Promise<void> {
+  const kinds: [number, string][] = [[1, "none"], [1, "file"], [2, "file"]];
+  const figures = kinds.map(() => [] as Figures[]);
+  for (let round = 0; round < ROUNDS; round++) {
+    const order = round % 2 === 0 ? [0, 1, 2] : [2, 1, 0];
+    for (const i of order) figures[i]!.push(await workers(runtime, ...kinds[i]!));
+  }
+  for (const [i, [count, log]] of kinds.entries()) {
+    const of = (key: string) => figures[i]!.map((round) => round[key]!);
+    console.log(
+      `${runtime} entry, ${count === 1 ? "1 worker" : "2 workers"}, ${
+        log === "none" ? "log in memory" : "replay file"
+      }: ${tell("ns a token", of("nsPerToken"), 0)}, ${
+        tell("million tokens a second", of("tokensPerSecond").map((each) => each / 1e6))
+      }, ${tell("cores of the server", of("serverShare"))}, ${
+        tell("of its busiest process", of("busiest"))
+      }, ${tell("of the load", of("loadShare"))}`,
+    );
+  }
+}
+
+for (const runtime of ["bun", "deno", "node"] as const) {
+  if (isWanted(`logs ${runtime}`)) await logs(runtime);
+  if (runtime !== "deno" && isWanted(`workers ${runtime}`)) await allWorkers(runtime);
+}
+process.exit(0);

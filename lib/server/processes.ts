@@ -1,0 +1,91 @@
+/**
+ * Workers as processes of Bun and Node, and their channel. Separate from what workers are told, so that
+ * this is the only file that knows how each runtime starts one. Node's `cluster` hands connections to its
+ * workers in turn; Bun's workers share the port, and the system chooses among them.
+ */
+import process from "node:process";
+import { runtimeName } from "./listen.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
+
+/** A worker, for the process that has started it. */
+export interface WorkerProcess {
+  send(message: ToWorker): void;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+/** What is told of a worker. */
+export interface WorkerEvents {
+  message(message: FromWorker): void;
+  /** It has ended, for whichever reason; called once. */
+  ended(): void;
+}
+
+/** Starts a worker: the program of this process, with its arguments. */
+export type StartWorker = (events: WorkerEvents) => WorkerProcess;
+
+/** The parent of a worker, for the worker. */
+export interface Parent {
+  send(message: FromWorker): void;
+  /** To be called once. `gone` is called when the parent has ended. */
+  listen(events: { message(message: ToWorker): void; gone(): void }): void;
+}
+
+/** What is used of a child process. */
+interface Forked {
+  send(message: ToWorker, done: (error: Error | null) => void): unknown;
+  kill(signal: "SIGKILL"): unknown;
+  on(event: "message", listener: (message: unknown) => void): unknown;
+  on(event: "error", listener: () => void): unknown;
+  once(event: "exit", listener: () => void): unknown;
+}
+
+/** What starts workers, with `environment` as their variables. */
+export async function workerStarter(environment: NodeJS.ProcessEnv): Promise<StartWorker> {
+  const start = await forkerOf(environment);
+  return (events) => {
+    const child = start();
+    child.on("message", (message) => events.message(message as FromWorker));
+    child.on("error", () => {}); // it could not be started or reached, and `exit` follows
+    child.once("exit", () => events.ended());
+    return {
+      send: (message) => void child.send(message, () => {}), // one that has ended needs nothing
+      kill: () => void child.kill("SIGKILL"),
+    };
+  };
+}
+
+async function forkerOf(environment: NodeJS.ProcessEnv): Promise<() => Forked> {
+  if (runtimeName === "node") {
+    const { default: cluster } = await import("node:cluster");
+    return () => {
+      const worker = cluster.fork(environment);
+      return worker.process as Forked;
+    };
+  }
+  const { fork } = await import("node:child_process");
+  const [, script, ...args] = process.argv;
+  return () => fork(script!, args, { env: environment }) as Forked;
+}
+
+/** The parent of this process, if that has started it as a worker. */
+export async function parentOfWorker(): Promise<Parent | undefined> {
+  if (process.send === undefined) return undefined;
+  if (runtimeName === "node") {
+    const { default: cluster } = await import("node:cluster");
+    // Without this Node ends a worker with its parent, and the streams with it.
+    if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
+  }
+  return {
+    send: (message) => {
+      if (process.connected) process.send!(message, undefined, undefined, () => {});
+    },
+    listen: ({ message, gone }) => {
+      process.on("message", (received) => {
+        const { type } = received as { readonly type?: unknown };
+        if (typeof type === "string") message(received as ToWorker);
+      });
+      process.once("disconnect", gone);
+    },
+  };
+}
