@@ -12,7 +12,7 @@ import { BODY_LIMITS } from "../handler/body.ts";
 import { bunRedis, nodeRedis, type NodeRedisClient } from "../replay/redis/clients.ts";
 import { RedisLog, type RedisLogOptions } from "../replay/redis/redis_log.ts";
 import { SqliteLog } from "../replay/sqlite/sqlite_log.ts";
-import { echo } from "../sources/echo.ts";
+import { asEcho, echo } from "../sources/echo.ts";
 import { openai, type OpenAIUpstream } from "../sources/openai.ts";
 import { paced } from "../sources/paced.ts";
 import { parseJson } from "../values.ts";
@@ -48,6 +48,10 @@ export interface Entry extends Address {
   readonly onListen: (address: Address) => void;
 }
 
+/** What the reference page says of the API on top. */
+const DESCRIPTION =
+  "A language model's answers as streams of tokens, for the client of each API. " +
+  "A stream that was cut off can be resumed with `Last-Event-ID`, and stopped from anywhere.";
 /** The names of the loopback address, as `Host` and URLs have them. */
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
@@ -103,6 +107,7 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
   });
   const log = await sharedLog(settings, streamLog.failed);
   const upstreams = upstreamsOf(settings);
+  const source = paced(sourceOf(settings, upstreams));
   const files = maxOpenFiles();
   // A relayed stream has a connection to its upstream as well.
   const perStream = upstreams.length > 0 ? 2 : 1;
@@ -110,7 +115,8 @@ export async function createProgram(startedBy: StartedBy, args: string[]): Promi
   const fitting = fittingLimits({ maxStreams, maxBodies }, files, perStream);
   const handler = createHandler({
     ...log ? { log } : {},
-    source: paced(sourceOf(settings, upstreams)),
+    source: upstreams.length === 0 ? asEcho(source) : source,
+    info: { description: DESCRIPTION },
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,

@@ -193,10 +193,13 @@ function noteOf({ end, phase, stopping, streamId }: Turn): string {
   return "";
 }
 
-// How long until a turn is tried again, or may be.
+// How long until a turn is tried again, or may be: sooner than the server wants it, it cannot.
 function count({ countdown, dueMs = 0 }: Turn): void {
   const seconds = Math.ceil((dueMs - Date.now()) / 1000);
-  countdown.textContent = seconds > 0 ? ` in ${seconds} s` : "";
+  const left = seconds > 90 ? `${Math.ceil(seconds / 60)} min` : `${seconds} s`;
+  countdown.textContent = seconds > 0 ? ` in ${left}` : "";
+  const { parentElement } = countdown;
+  if (parentElement instanceof HTMLButtonElement) parentElement.disabled = seconds > 0;
 }
 setInterval(() => shownTurns().filter(({ dueMs }) => dueMs).forEach(count), 500);
 
