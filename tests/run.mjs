@@ -216,6 +216,7 @@ const longChecks = [
     PACKAGES,
   ],
   ["stack", [...BUN_LONG, ...STACK], bunCounts],
+  ["picture", [...NODE_ONE, "./tests/browser/moving_picture.browser.mjs"], nodeCounts, PACKAGES],
   [
     "metrics in Prometheus",
     [...BUN_LONG, "./tests/metrics/prometheus.interop.ts", "./tests/handler/metrics_docs_test.ts"],

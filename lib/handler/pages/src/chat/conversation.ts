@@ -158,7 +158,9 @@ export function show(turn: Turn): void {
   turn.tools.hidden = turn.text === "";
   foot.className = `note${end?.kind === "failed" ? " bad" : ""}`;
   const isWaiting = phase === "waiting" && !end;
-  foot.replaceChildren(noteOf(turn), isWaiting ? countdown : "");
+  const note = element("span", "", noteOf(turn));
+  if (isWaiting) note.append(countdown);
+  foot.replaceChildren(note);
   if (isWaiting) foot.append(button("Now", () => turn.wake?.()));
   if (end?.kind === "failed") {
     const again = button("Try again", () => turn.again(turn));
