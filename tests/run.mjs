@@ -219,6 +219,7 @@ const longChecks = [
   ],
   ["stack", [...BUN_LONG, ...STACK], bunCounts],
   ["workers of one machine", [...BUN_LONG, "./tests/stack/one_machine.interop.ts"], bunCounts],
+  ["picture", [...NODE_ONE, "./tests/browser/moving_picture.browser.mjs"], nodeCounts, PACKAGES],
   [
     "metrics in Prometheus",
     [...BUN_LONG, "./tests/metrics/prometheus.interop.ts", "./tests/handler/metrics_docs_test.ts"],

@@ -11,6 +11,7 @@ import { apiKeyAuth } from "../handler/api_keys.ts";
 import { BODY_LIMITS } from "../handler/body.ts";
 import { STREAM_LIMITS } from "../handler/stream_limit.ts";
 import { TOGETHER, type Together, type TogetherOptions } from "../handler/together.ts";
+import { asEcho } from "../sources/echo.ts";
 import { paced } from "../sources/paced.ts";
 import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
 import { listenReason } from "./failures.ts";
@@ -36,6 +37,11 @@ export interface Entry extends Address {
   /** Called by `deno serve` when it listens. */
   readonly onListen: (address: Address) => void;
 }
+
+/** What the reference page says of the API on top. */
+const DESCRIPTION =
+  "A language model's answers as streams of tokens, for the client of each API. " +
+  "A stream that was cut off can be resumed with `Last-Event-ID`, and stopped from anywhere.";
 
 /** Ends the process with one line that says what is wrong. */
 function fail(message: string): never {
@@ -121,7 +127,7 @@ function setUp(startedBy: StartedBy, args: string[]): Setup {
   return {
     settings,
     streamLog,
-    source: paced(source),
+    source: upstreams.length === 0 ? asEcho(paced(source)) : paced(source),
     workers,
     limits: {
       ...fitting,
@@ -158,6 +164,7 @@ async function createProgram(
     log,
     ...together ? { [TOGETHER]: together } : {},
     source,
+    info: { description: DESCRIPTION },
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,

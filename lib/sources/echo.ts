@@ -6,7 +6,13 @@ import { type Clock, sleep } from "../pipeline/scheduler.ts";
 /** The sources that are the echo: a page says so of them. */
 const echoes = new WeakSet<object>();
 
-/** Whether a source is what {@linkcode echo} has made. */
+/** Marks a source that is the echo with something around it, and returns it. */
+export function asEcho<S extends object>(source: S): S {
+  echoes.add(source);
+  return source;
+}
+
+/** Whether a source is what {@linkcode echo} or {@linkcode asEcho} has returned. */
 export function isEcho(source: unknown): boolean {
   return typeof source === "function" && echoes.has(source);
 }
@@ -48,7 +54,7 @@ export function echo(
   if (!(delayMs >= 0 && delayMs < 2 ** 31)) {
     throw new RangeError(`Cannot create the source: delayMs is ${delayMs}, not 0 or more`);
   }
-  const source = async function* (
+  return asEcho(async function* (
     { input, signal }: SourceContext<{ query: string }>,
   ): AsyncGenerator<string, void, undefined> {
     let first = true;
@@ -58,7 +64,5 @@ export function echo(
       first = false;
       yield character;
     }
-  };
-  echoes.add(source);
-  return source;
+  });
 }

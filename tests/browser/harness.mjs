@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -77,6 +77,25 @@ export async function startModel() {
     asked: [],
     abandoned: 0,
     chunk,
+    /** Takes the place of the next request's answer, which is then said piece by piece. */
+    next(status = 200, headers = {}) {
+      const begun = new Promise((resolve) => {
+        model.answer = (response) => {
+          response.writeHead(status, { "content-type": "text/event-stream", ...headers });
+          if (status === 200) resolve(response);
+          else response.end();
+        };
+      });
+      const send = async (...deltas) =>
+        (await begun).write(deltas.map((delta) => chunk(delta)).join(""));
+      return {
+        say: (text) => send(...[...text].map((content) => ({ content }))),
+        think: (text) => send({ reasoning_content: text }),
+        end: async () => (await begun).end(`${chunk({}, "stop")}data: [DONE]\n\n`),
+        /** Breaks off in the middle. */
+        fail: async () => (await begun).end(),
+      };
+    },
     release: () => waiting.forEach((go) => go()),
     environment: {},
     stop: () => {
@@ -198,12 +217,4 @@ export async function profile(browser, { failing = false, ...options } = {}) {
     if (hostname !== "127.0.0.1" && protocol !== "data:") faults.push(`asked ${request.url()}`);
   });
   return { context, faults, open: () => context.newPage(), close: () => context.close() };
-}
-
-/** Takes a picture if `SCREENSHOTS` names a folder for them. */
-export async function picture(page, name) {
-  const folder = process.env.SCREENSHOTS;
-  if (!folder) return;
-  mkdirSync(folder, { recursive: true });
-  await page.screenshot({ path: join(folder, `${name}.png`) });
 }

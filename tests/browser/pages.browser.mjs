@@ -1,145 +1,33 @@
 /**
  * The pages in Chromium, against the server on Bun and on Deno: what a person sees of a stream, of a
- * reload, a second tab, a lost network and a failure. `SCREENSHOTS=folder` keeps pictures of it.
+ * reload, a second tab, a lost network and a failure.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import test, { after, before, describe } from "node:test";
+import { after, before, describe } from "node:test";
 import { promisify } from "node:util";
+import { chatCases } from "./chat_cases.mjs";
+import { docsCases } from "./docs_cases.mjs";
+import { chromiumIsMissing, startModel, startServer, statsOf, until, wireTo } from "./harness.mjs";
 import {
-  chromiumIsMissing,
-  launch,
-  picture,
-  profile,
-  startModel,
-  startServer,
-  statsOf,
-  until,
-  wireTo,
-} from "./harness.mjs";
-
-const TUTORIAL = "Streaming responseのテスト";
-const LONG =
-  "Water takes its time over the crest, 世界, and falls 😀 as a sheet.\n\n  <b>Two</b> lines.";
-/** Where the model waits. */
-const HALF = [...LONG].slice(0, [...LONG].length >> 1).join("");
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-let browser;
-
-/** A test with a profile of its own, which must end without a fault. */
-function person(name, act, options = {}) {
-  test(name, { timeout: 60_000 }, async () => {
-    const someone = await profile(browser, options);
-    try {
-      await act(someone);
-      assert.deepEqual(someone.faults, []);
-    } finally {
-      await someone.close();
-    }
-  });
-}
-
-/** Waits until a function of the page says something true. A page behind another draws no frames. */
-const holds = (page, condition, given) => page.waitForFunction(condition, given, { polling: 20 });
-
-async function openChat({ open }, { url }) {
-  const page = await open();
-  await page.goto(`${url}/`);
-  return page;
-}
-
-async function ask(page, query) {
-  await page.fill("#query", query);
-  await page.press("#query", "Enter");
-}
-
-/** A text without what stands between blocks. */
-const blocksOf = (text) => text.replace(/\s*\n\s*/g, "");
-/** Waits until the last answer shows this text, or, without one, until it has ended. */
-const answered = (page, text) =>
-  holds(page, (text) => {
-    const answer = [...document.querySelectorAll(".answer")].at(-1);
-    if (text === undefined) return answer && !document.querySelector(".live");
-    return answer?.textContent.replace(/\s*\n\s*/g, "") === text;
-  }, text && blocksOf(text));
-/** The last answer as it came, which its buttons show; what is shown of it is made of the same. */
-async function textOf(page) {
-  const turn = page.locator(".turn").last();
-  const toggle = (name) => turn.getByRole("button", { name, exact: true }).click();
-  await toggle("Plain text");
-  const text = await turn.locator(".raw").textContent();
-  await toggle("Formatted");
-  assert.equal(blocksOf(await turn.locator(".answer").textContent()), blocksOf(text));
-  return text;
-}
-const note = (page, text) => page.locator(".note", { hasText: text }).last();
-
-/** The reference, and its first operation to try, which is there at once. */
-async function openDocs({ open }, { url }) {
-  const page = await open();
-  await page.goto(`${url}/docs`);
-  await page.waitForSelector("form");
-  return tryOf(page, "stream");
-}
-
-/** How to use an operation's try. */
-function tryOf(page, id) {
-  const article = page.locator(`#op-${id}`);
-  const box = (label) => article.getByLabel(label, { exact: true });
-  return {
-    page,
-    article,
-    button: (name) => article.getByRole("button", { name, exact: true }),
-    select: (name) => article.getByRole("combobox", { name, exact: true }),
-    body: article.getByRole("textbox", { name: "Body", exact: true }),
-    snippet: box("Snippet"),
-    wire: () => box("Wire").textContent(),
-    text: () => box("Text").textContent(),
-    open: () => article.getByText("Try it").click(),
-    /** Waits until this text is there, and says what is seen at that moment. */
-    async seen(text) {
-      const handle = await holds(page, ([id, text]) => {
-        const article = document.getElementById(`op-${id}`);
-        const figures = article.querySelector(".figures").innerText;
-        return article.querySelector(".Text").textContent === text && {
-          wire: article.querySelector(".Wire").textContent,
-          bars: article.querySelector("figure path").getAttribute("d"),
-          figures,
-        };
-      }, [id, text]);
-      return await handle.jsonValue();
-    },
-  };
-}
-
-/** The faults of axe-core's that keep somebody from using the page, of some of its rules or of all. */
-async function barriers(page, ...rules) {
-  await page.evaluate(axe);
-  const { violations, passes } = await page.evaluate(
-    (runOnly) => globalThis.axe.run(runOnly.length > 0 ? { runOnly } : {}),
-    rules,
-  );
-  assert(passes.length > 0, "axe has looked at something");
-  return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
-    .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html + node.failureSummary)}`);
-}
-
-/** Notes what a page shows of its last answer and tells a screen reader, from now on. */
-const observe = (page) =>
-  page.evaluate(() => {
-    const seen = globalThis.seen = { lengths: [], announced: [] };
-    const whole = { childList: true, characterData: true, subtree: true };
-    new MutationObserver(() => {
-      const answer = [...document.querySelectorAll(".answer")].at(-1);
-      if (answer) seen.lengths.push(answer.textContent.length);
-    }).observe(document.querySelector("#log"), whole);
-    const status = document.querySelector("[role=status]");
-    new MutationObserver(() => seen.announced.push(status.textContent)).observe(status, whole);
-  });
-const observed = (page) => page.evaluate(() => globalThis.seen);
+  answered,
+  ask,
+  barriers,
+  closeBrowser,
+  HALF,
+  holds,
+  LONG,
+  note,
+  observe,
+  observed,
+  openBrowser,
+  openChat,
+  openDocs,
+  person,
+  textOf,
+  tryOf,
+  TUTORIAL,
+} from "./steps.mjs";
 
 /** What both runtimes have to hold. */
 function streams(runtime) {
@@ -363,7 +251,6 @@ function streams(runtime) {
     await ask(page, LONG);
     for (const [key, why] of [["wrong", "wants an API key"], ["open-sesame", "not accepted"]]) {
       await page.locator("#why", { hasText: why }).waitFor();
-      await picture(page, `chat-key-${key}`);
       await page.keyboard.type(key);
       await page.keyboard.press("Enter");
     }
@@ -408,7 +295,6 @@ function streams(runtime) {
       assert.equal(await textOf(page), "long");
       assert.equal(await page.locator(".reasoning p").textContent(), "They ask: long");
       await page.click(".reasoning summary");
-      await picture(page, "chat-reasoning");
       await ask(page, "forbidden");
       await note(page, "The rest of the answer was withheld.").waitFor();
       assert.equal(await textOf(page), "I cannot help.");
@@ -449,7 +335,7 @@ function looks() {
   before(async () => {
     model = await startModel();
     [echo, relay] = await Promise.all([
-      startServer("bun", { TOKEN_DELAY_MS: process.env.SCREENSHOTS ? "100" : "10" }),
+      startServer("bun", { TOKEN_DELAY_MS: "10" }),
       startServer("bun", model.environment),
     ]);
   });
@@ -461,27 +347,16 @@ function looks() {
   const DESK = { viewport: { width: 1100, height: 700 } };
   const LOOKS = {
     light: { ...DESK, colorScheme: "light" },
-    ...process.env.SCREENSHOTS ? { dark: { ...DESK, colorScheme: "dark" } } : {},
     phone: { viewport: { width: 360, height: 640 }, isMobile: true, hasTouch: true },
   };
   const overflow = (page) => page.evaluate(() => document.body.scrollWidth - innerWidth);
   for (const [look, options] of Object.entries(LOOKS)) {
     person(`${look}: the chat page keeps nobody out, and fits`, async (someone) => {
       const page = await openChat(someone, echo);
-      await picture(page, `chat-${look}-0`);
       assert.deepEqual(await barriers(page), []);
       await ask(page, TUTORIAL);
-      for (const third of [1, 2]) {
-        await holds(
-          page,
-          (length) => document.querySelector(".answer")?.textContent.length >= length,
-          TUTORIAL.length * third / 3,
-        );
-        await picture(page, `chat-${look}-${third}`);
-      }
       await answered(page, TUTORIAL);
       await answered(page);
-      await picture(page, `chat-${look}-3`);
       assert.deepEqual(await barriers(page), []);
       assert(await overflow(page) <= 0);
       await page.emulateMedia({ colorScheme: "dark" });
@@ -490,19 +365,11 @@ function looks() {
 
     person(`${look}: the reference keeps nobody out, and fits`, async (someone) => {
       const { page, article, button, seen } = await openDocs(someone, echo);
-      await picture(page, `docs-${look}-0`);
       await button("Send").click();
-      await holds(page, () => document.querySelector(".Text").textContent.length > 7);
-      await article.locator(".results").scrollIntoViewIfNeeded();
-      await picture(page, `docs-${look}-1`);
       await seen(TUTORIAL);
-      await article.locator(".snippets").scrollIntoViewIfNeeded();
-      await picture(page, `docs-${look}-2`);
       for (const title of ["Parameters", "Body", "Responses"]) {
         await article.getByRole("heading", { name: title, exact: true }).click();
       }
-      await page.evaluate(() => scrollTo(0, 0));
-      await picture(page, `docs-${look}-3`);
       assert.deepEqual(await barriers(page), []);
       assert(await overflow(page) <= 0);
       await page.emulateMedia({ colorScheme: "dark" });
@@ -676,7 +543,6 @@ function looks() {
       await again();
       await note(page, "The upstream ended before its answer was complete.").waitFor();
       assert.equal(await textOf(page), "Half of the");
-      await picture(page, "chat-failed");
       assert.deepEqual(await barriers(page), []);
       model.holds = false;
       await again();
@@ -742,10 +608,16 @@ function looks() {
   }, { failing: true });
 }
 
+function allOn(runtime) {
+  streams(runtime);
+  chatCases(runtime);
+  docsCases(runtime);
+}
+
 describe("pages", { skip: chromiumIsMissing, concurrency: 3 }, () => {
-  before(async () => void (browser = await launch()));
-  after(() => browser?.close());
-  describe("on Bun", { concurrency: 1 }, () => streams("bun"));
-  describe("on Deno", { concurrency: 1 }, () => streams("deno"));
+  before(openBrowser);
+  after(closeBrowser);
+  describe("on Bun", { concurrency: 1 }, () => allOn("bun"));
+  describe("on Deno", { concurrency: 1 }, () => allOn("deno"));
   describe("on either", { concurrency: 1 }, looks);
 });

@@ -1,8 +1,9 @@
 /** An answer is read to its end, through lost connections and a key that is asked for; or it is stopped. */
 import { $, announce } from "../dom.ts";
+import type { Problem } from "../problem.ts";
 import { type PageEvent, readEvents } from "../reader.ts";
 import { authorization, type End, save } from "./kept.ts";
-import { type Problem, request, requestStop, sentencesOf } from "./request.ts";
+import { request, requestStop, sentencesOf } from "./request.ts";
 import {
   addText,
   addThought,

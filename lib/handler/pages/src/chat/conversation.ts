@@ -158,7 +158,9 @@ export function show(turn: Turn): void {
   turn.tools.hidden = turn.text === "";
   foot.className = `note${end?.kind === "failed" ? " bad" : ""}`;
   const isWaiting = phase === "waiting" && !end;
-  foot.replaceChildren(noteOf(turn), isWaiting ? countdown : "");
+  const note = element("span", "", noteOf(turn));
+  if (isWaiting) note.append(countdown);
+  foot.replaceChildren(note);
   if (isWaiting) foot.append(button("Now", () => turn.wake?.()));
   if (end?.kind === "failed") {
     const again = button("Try again", () => turn.again(turn));
@@ -193,10 +195,13 @@ function noteOf({ end, phase, stopping, streamId }: Turn): string {
   return "";
 }
 
-// How long until a turn is tried again, or may be.
+// How long until a turn is tried again, or may be: sooner than the server wants it, it cannot.
 function count({ countdown, dueMs = 0 }: Turn): void {
   const seconds = Math.ceil((dueMs - Date.now()) / 1000);
-  countdown.textContent = seconds > 0 ? ` in ${seconds} s` : "";
+  const left = seconds > 90 ? `${Math.ceil(seconds / 60)} min` : `${seconds} s`;
+  countdown.textContent = seconds > 0 ? ` in ${left}` : "";
+  const { parentElement } = countdown;
+  if (parentElement instanceof HTMLButtonElement) parentElement.disabled = seconds > 0;
 }
 setInterval(() => shownTurns().filter(({ dueMs }) => dueMs).forEach(count), 500);
 

@@ -1,4 +1,5 @@
 /** What is asked of the server: an answer, the rest of one, and that one be stopped. */
+import { linesOf, type Problem } from "../problem.ts";
 import { authorization } from "./kept.ts";
 import { conversation, type Turn } from "./conversation.ts";
 
@@ -48,16 +49,7 @@ export function requestStop(streamId: string): void {
   fetch(addressOf(streamId), init).catch(() => {});
 }
 
-/** A body of `application/problem+json`, as much of it as is read. */
-export interface Problem {
-  title?: string;
-  detail?: string;
-  errors?: { pointer: string; detail: string }[];
-}
-
 /** What a problem says, in sentences. */
-export function sentencesOf({ title = "The answer failed", detail, errors = [] }: Problem): string {
-  const faults = errors.map(({ pointer, detail }) => `${pointer}: ${detail}`);
-  return [title, detail ?? "", ...faults].filter(Boolean)
-    .map((text) => text.replace(/\.?$/, ".")).join("\n");
+export function sentencesOf({ title = "The answer failed", ...more }: Problem): string {
+  return linesOf({ title, ...more }).map((text) => text.replace(/\.?$/, ".")).join("\n");
 }

@@ -2,24 +2,17 @@
 import { announce } from "../dom.ts";
 import { type PageEvent, piecesOf, readEvents } from "../reader.ts";
 import { button, h } from "./elements.ts";
+import { remember, rememberSent } from "./latest.ts";
 import { type Phase, Results } from "./results.ts";
 import { at, keyed } from "./service.ts";
 import { parseJson } from "../../../../values.ts";
-
-/** The stream that was begun last, on whichever operation, is what can be joined and stopped. */
-export let latestId = "";
-
-function begun(streamId: string): void {
-  latestId = streamId;
-  for (const input of document.querySelectorAll<HTMLInputElement>(".stream")) {
-    input.value = streamId;
-  }
-}
 
 const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);
 
 /** What is sent. */
 export interface Sent {
+  /** The route's, with names in braces. */
+  readonly path: string;
   readonly method: string;
   readonly url: string;
   readonly headers: Record<string, string>;
@@ -32,18 +25,42 @@ interface Chunk {
   token?: unknown;
   type?: unknown;
   delta?: { text?: unknown } | string | null;
+  error?: unknown;
+  /** Only this connection has failed. */
+  resume?: unknown;
 }
 
-/** The text in an event. */
-function tokenOf({ type: event, data }: Pick<PageEvent, "type" | "data">): string {
-  if (event === "done" || event === "failed") return "";
+/** What an event means, whichever API's it is. */
+interface Meaning {
+  /** The text in it. */
+  readonly text?: string;
+  /** Nothing comes after it. */
+  readonly isEnd?: boolean;
+  readonly isFailure?: boolean;
+}
+
+/** The events whose `delta` is text of the answer, by their types. */
+const TEXT = /^(text-delta|response\.output_text\.delta|TEXT_MESSAGE_CONTENT)$/;
+const END =
+  /^(done|failed|message_stop|response\.(completed|incomplete|failed)|RUN_FINISHED|RUN_ERROR)$/;
+const FAILURE = /^(failed|error|RUN_ERROR)$/;
+
+function meaningOf({ type: event, data }: Pick<PageEvent, "type" | "data">): Meaning {
+  if (data === "[DONE]") return { isEnd: true };
   const chunk = parseJson(data) as Chunk | null | undefined;
+  const isObject = typeof chunk === "object" && chunk !== null;
+  const name = isObject && typeof chunk.type === "string" ? chunk.type : "";
+  const isEnd = END.test(event) || END.test(name);
+  if (FAILURE.test(event) || FAILURE.test(name)) {
+    return { isEnd: !(isObject && chunk.resume), isFailure: true };
+  }
+  if (event === "done") return { isEnd };
   // The `text` format sends it as it is.
-  if (typeof chunk !== "object" || chunk === null) return data === "[DONE]" ? "" : data;
-  const { choices, token, delta, type } = chunk;
-  const part = typeof delta !== "string" ? delta?.text : type === "text-delta" ? delta : "";
+  if (!isObject) return { text: data };
+  const { choices, token, delta, error } = chunk;
+  const part = typeof delta !== "string" ? delta?.text : TEXT.test(name) ? delta : "";
   const text = token ?? choices?.[0]?.delta?.content ?? part;
-  return typeof text === "string" ? text : "";
+  return { ...typeof text === "string" ? { text } : {}, isEnd, isFailure: Boolean(error) };
 }
 
 /** Call `begin` for each new request; what came of the one before is then gone. */
@@ -75,7 +92,8 @@ export class Attempt {
       ? { "Last-Event-ID": this.#lastEventId }
       : {};
     const headers = keyed({ Accept: "text/event-stream", ...last });
-    this.#go({ method: "GET", url: at(`/streaming/${this.#streamId}`), headers });
+    const path = "/streaming/{id}";
+    this.#go({ path, method: "GET", url: at(`/streaming/${this.#streamId}`), headers });
   }
 
   #requestStop(): void {
@@ -92,8 +110,10 @@ export class Attempt {
     this.results.enter(phase);
   }
 
-  async #go({ method, url, headers, body }: Sent): Promise<void> {
+  async #go(sent: Sent): Promise<void> {
+    const { method, url, headers, body } = sent;
     const { results } = this;
+    rememberSent(sent);
     const { signal } = this.#connection = new AbortController();
     results.sent(method === "GET");
     this.#enter("sending");
@@ -103,7 +123,10 @@ export class Attempt {
       const response = await fetch(url, { ...init, cache: "no-store" });
       results.status = `${response.status} ${response.statusText}`;
       this.#streamId = response.headers.get("x-stream-id") ?? this.#streamId;
-      if (this.#streamId) begun(this.#streamId);
+      if (this.#streamId) remember("stream", this.#streamId);
+      if (this.#streamId && sent.path === "/v1/responses") {
+        remember("response", `resp_${this.#streamId}`);
+      }
       await this.#read(response);
       this.#enter("ended");
       announce(`Ended: ${results.status}`);
@@ -131,13 +154,17 @@ export class Attempt {
   async #readEvents(response: Response): Promise<void> {
     let ended = false;
     await readEvents(response, (event) => {
-      if (event.type === "failed" || event.type === "error") this.results.fail(event.data);
       if (event.id) this.#lastEventId = event.id;
-      if (["done", "failed", "message_stop"].includes(event.type)) ended = true;
-      if (event.data === "[DONE]") ended = true;
-      this.results.token(tokenOf(event));
+      if (this.#take(event).isEnd) ended = true;
     }, (piece) => this.results.bytes(piece));
     if (!ended && this.#streamId) throw new Error("the connection is lost");
+  }
+
+  #take(event: Pick<PageEvent, "type" | "data">): Meaning {
+    const meaning = meaningOf(event);
+    if (meaning.isFailure) this.results.fail(event.data);
+    this.results.token(meaning.text ?? "");
+    return meaning;
   }
 
   async #readText(response: Response, isPlain: boolean): Promise<void> {
@@ -150,7 +177,7 @@ export class Attempt {
       }
       const lines = (rest + piece).split("\n");
       rest = lines.pop()!;
-      for (const data of lines) this.results.token(tokenOf({ type: "", data }));
+      for (const data of lines) this.#take({ type: "", data });
     }
   }
 }

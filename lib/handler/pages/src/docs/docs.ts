@@ -78,7 +78,9 @@ function operationOf(route: Route): HTMLElement {
 
 function linkTo({ path, method, operation }: Route): HTMLElement {
   const link = h("a", { href: `#op-${operation.operationId}` });
-  link.append(h("b", {}, method.toUpperCase()), path);
+  // A path that is too long is broken before a slash.
+  const parts = path.split(/(?=\/)/).flatMap((part) => [h("wbr", {}), part]);
+  link.append(h("b", {}, method.toUpperCase()), h("span", {}, ...parts));
   return h("li", {}, link);
 }
 
@@ -93,15 +95,27 @@ function routesByTag(): Map<string, Route[]> {
   return groups;
 }
 
+/** What can be searched for: articles and, of routes, their links, under headings that they share. */
+interface Group {
+  readonly headings: HTMLElement[];
+  readonly entries: { readonly text: string; readonly shown: HTMLElement[] }[];
+}
+const groups: Group[] = [];
+
 // Hides what does not hold the words that are searched for.
 function search(): void {
   const words = $<HTMLInputElement>("search").value.toLowerCase().split(/\s+/);
-  for (const link of document.querySelectorAll<HTMLAnchorElement>("nav a")) {
-    const article = document.getElementById(link.hash.slice(1))!;
-    const text = `${article.querySelector("h3")!.textContent} ${link.hash}`.toLowerCase();
-    const isHidden = !words.every((word) => text.includes(word));
-    link.parentElement!.hidden = article.hidden = isHidden;
+  let found = 0;
+  for (const { headings, entries } of groups) {
+    const matches = entries.map(({ text, shown }) => {
+      const isMatch = words.every((word) => text.toLowerCase().includes(word));
+      shown.forEach((element) => element.hidden = !isMatch);
+      return isMatch;
+    }).filter(Boolean);
+    headings.forEach((heading) => heading.hidden = matches.length === 0);
+    found += matches.length;
   }
+  $("nothing").hidden = found > 0;
 }
 
 function show(): void {
@@ -113,17 +127,28 @@ function show(): void {
   const [main, contents] = [$("main"), $("contents")];
   main.append(...prose(description));
   for (const [tag, routes] of routesByTag()) {
-    main.append(h("h2", {}, tag), ...routes.map(operationOf));
-    contents.append(h("h2", {}, tag), h("ul", {}, ...routes.map(linkTo)));
+    const headings = [h("h2", {}, tag), h("h2", {}, tag)] as const;
+    const shown = routes.map((route) => [operationOf(route), linkTo(route)] as const);
+    main.append(headings[0], ...shown.map(([article]) => article));
+    contents.append(headings[1], h("ul", {}, ...shown.map(([, link]) => link)));
+    const entries = routes.map(({ path, method, operation: { operationId, summary = "" } }, i) => ({
+      text: `${method} ${path} ${operationId} ${summary}`,
+      shown: [...shown[i]!],
+    }));
+    groups.push({ headings: [...headings], entries });
   }
-  $("search").addEventListener("input", search);
-  main.append(h("h2", {}, "schemas"));
-  for (const [name, schema] of Object.entries(api.components.schemas ?? {})) {
+  const heading = h("h2", {}, "schemas");
+  const entries = Object.entries(api.components.schemas ?? {}).map(([name, schema]) => {
     const described = prose(schema.description ?? "");
-    main.append(
-      h("article", { id: `schema-${name}` }, h("h3", {}, name), ...described, typeBox(schema)),
-    );
-  }
+    const id = `schema-${name}`;
+    return {
+      text: name,
+      shown: [h("article", { id }, h("h3", {}, name), ...described, typeBox(schema))],
+    };
+  });
+  main.append(heading, ...entries.flatMap(({ shown }) => shown));
+  groups.push({ headings: [heading], entries });
+  $("search").addEventListener("input", search);
   document.querySelector<HTMLDetailsElement>("article > :last-child")!.open = true;
   // What the address points to was not there when the browser looked for it.
   if (location.hash) {

@@ -1,5 +1,6 @@
 /** What is seen of a try while it runs: its figures, its text, its bytes, and the gaps between its tokens. */
 import { $, appendText } from "../dom.ts";
+import { linesOf, type Problem } from "../problem.ts";
 import { h } from "./elements.ts";
 import { parseJson } from "../../../../values.ts";
 
@@ -15,15 +16,6 @@ const MAX_PIECES = 64;
 const MAX_BARS = 150;
 /** Replayed tokens come closer together than this. */
 const REPLAY_MS = 5;
-
-/** As much of an error's body as is read, whichever API's it is. */
-interface Problem {
-  title?: string;
-  detail?: string;
-  message?: string;
-  errors?: { pointer: string; detail: string }[];
-  error?: Problem;
-}
 
 function seconds(ms: number | undefined): string {
   if (ms === undefined) return NONE;
@@ -94,15 +86,14 @@ export class Results {
     this.element.hidden = false;
   }
 
-  /** Says what was wrong, in the words of a problem object or as it came. */
+  /** Says what was wrong, in the words of an error or as it came. */
   fail(text: string): void {
-    const value = parseJson(text) as Problem | null | undefined;
-    const { title, detail, errors = [] } = value?.error ?? value ?? {};
-    const message = value?.error?.message;
-    const faults = errors.map((fault) => `${fault.pointer}: ${fault.detail}`);
-    const lines = [title, message, detail, ...faults].filter(Boolean);
+    const value = parseJson(text) as Problem & { error?: Problem } | null | undefined;
+    const lines = linesOf(value?.error ?? value ?? {});
     this.#problem.textContent = lines.join("\n") || text.slice(0, 500) || this.status;
     this.#problem.hidden = false;
+    // Whoever has sent it looks at the form.
+    this.#problem.scrollIntoView({ block: "nearest" });
   }
 
   sent(isReplay: boolean): void {

@@ -49,7 +49,8 @@ export function typeOf(schema: SchemaOrBoolean, by = ""): Piece[] {
     const item = typeOf(schema.items, by);
     return item.includes(" | ") ? ["(", ...item, ")[]"] : [...item, "[]"];
   }
-  return type === "object" || schema.properties ? objectOf(schema, by) : [type ?? "anything"];
+  const isObjectType = type === "object" || (type === undefined && schema.properties);
+  return isObjectType ? objectOf(schema, by) : [type ?? "anything"];
 }
 
 function objectOf(schema: Schema, by: string): Piece[] {

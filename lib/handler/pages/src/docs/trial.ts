@@ -3,13 +3,13 @@
  * of it when it is sent.
  */
 import { $, copyText } from "../dom.ts";
-import { Attempt, latestId } from "./attempt.ts";
+import { Attempt } from "./attempt.ts";
 import { button, h } from "./elements.ts";
+import { fill, fillWithLatest } from "./latest.ts";
 import { box } from "./results.ts";
 import { sampleOf } from "./schema.ts";
 import { at, keyed, type Parameter, type Route } from "./service.ts";
 import { type Asked, snippetsOf } from "./snippets.ts";
-import { parseJson } from "../../../../values.ts";
 
 interface Field extends Parameter {
   readonly input: HTMLInputElement | HTMLSelectElement;
@@ -21,41 +21,22 @@ const labelled = (label: string, input: Element, more: Record<string, string> = 
 const select = (...options: unknown[]) =>
   h("select", {}, ...options.map(String).map((value) => h("option", { value }, value || "(none)")));
 
-/** The chat that was asked for last: its stream can be joined. */
-let latestChat = "";
-
-function chatBegun(body = ""): void {
-  const { id } = parseJson(body) as { id?: unknown } ?? {};
-  latestChat = typeof id === "string" ? id : "";
-  for (const input of document.querySelectorAll<HTMLInputElement>("input.chat")) {
-    input.value = latestChat;
-  }
-}
-
 // One of the models, so that the form can be sent as it is.
 async function fillModel(input: HTMLInputElement): Promise<void> {
   const response = await fetch(at("/v1/models"), { headers: keyed({}) });
   if (!response.ok) return;
   const { data } = await response.json() as { data: { id: string }[] };
-  input.value ||= data[0]?.id ?? "";
-  input.dispatchEvent(new Event("input", { bubbles: true }));
+  fill(input, input.value || (data[0]?.id ?? ""));
 }
 
 function fieldOf(parameter: Parameter, path: string): Field {
   const { name, in: where, schema } = parameter;
-  const input = schema?.enum ? select("", ...schema.enum) : h("input", { class: "code", name });
-  if (where === "path") {
-    input.required = true;
-    if (path.startsWith("/streaming")) {
-      input.classList.add("stream");
-      input.value = latestId;
-    } else if (path.startsWith("/api/chat/")) {
-      input.classList.add("chat");
-      input.value = latestChat;
-    } else if (name === "model" && input instanceof HTMLInputElement) {
-      fillModel(input);
-    }
-  }
+  if (schema?.enum) return { ...parameter, input: select("", ...schema.enum) };
+  const input = h("input", { class: "code", name });
+  // Without it the path is another route's.
+  input.required = where === "path";
+  if (where === "path" && name === "model") fillModel(input);
+  else fillWithLatest(input, path, parameter);
   return { ...parameter, input };
 }
 
@@ -141,7 +122,6 @@ export function trial({ path, method, operation }: Route): HTMLElement {
       submit: (event) => {
         event.preventDefault();
         const asked = request();
-        if (path === "/api/chat") chatBegun(asked.body);
         attempt.begin({ ...asked, headers: keyed(asked.headers) });
       },
       input: snippets.update,

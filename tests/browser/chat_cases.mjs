@@ -1,0 +1,317 @@
+/** What the chat page makes of an answer, and what it says where there is none. */
+import assert from "node:assert/strict";
+import { after, before } from "node:test";
+import { startModel, startServer, statsOf, until } from "./harness.mjs";
+import { answered, ask, barriers, holds, note, openChat, person, textOf } from "./steps.mjs";
+
+const MARKDOWN = `# A semaphore
+
+At most **four** tasks run, the *others* wait in \`waiting\`.
+
+1. Make it.
+2. Use it:
+   - as a [function](https://example.com/a?b=c#d);
+   - with a signal.
+
+| approach | memory |
+|----------|-------:|
+| one | 48 |
+| \`all\` | **whole** |
+
+\`\`\`ts
+const long = "${"a line that is scrolled, ".repeat(8)}";
+\`\`\`
+
+> It is enough.`;
+
+/** What must be shown as text, soon, and make no element but those of text. */
+const HOSTILE = {
+  "addresses of scripts":
+    "[a](javascript:alert(1)) ![b](data:text/html,<script>) <javascript:alert(2)>",
+  "HTML":
+    `<img src=x onerror="alert(3)"><iframe srcdoc="<script>alert(4)</script>"><a href=x>y</a>`,
+  "a table in a table": "| <table><tr><td>| a |</td></tr></table> | b |",
+  "10,000 open brackets": "[".repeat(10_000),
+  "marks of direction": "a \u202eb\u2066c\u200f d",
+};
+
+const openPopover = (page) => page.getByRole("button", { name: "Chats", exact: true }).click();
+const hint = (page, text) => page.locator("#hint", { hasText: text }).waitFor();
+const gone = (page, selector) => page.locator(selector).waitFor({ state: "hidden" });
+
+/** On a runtime. */
+export function chatCases(runtime) {
+  let model, relay, echo, several;
+  before(async () => {
+    model = await startModel();
+    [relay, echo, several] = await Promise.all([
+      startServer(runtime, model.environment),
+      startServer(runtime, { TOKEN_DELAY_MS: "5" }),
+      startServer(runtime, {}, "tests/browser/several.ts"),
+    ]);
+  });
+  after(async () => {
+    model?.stop();
+    await Promise.all([relay, echo, several].map((server) => server?.stop()));
+  });
+
+  person("chat: markdown is elements, whose text is a click away", async (someone) => {
+    await someone.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    const page = await openChat(someone, relay);
+    const { say, end } = model.next();
+    await ask(page, "How?");
+    const middle = MARKDOWN.indexOf("| one");
+    await say(MARKDOWN.slice(0, middle));
+    await page.waitForSelector(".answer th");
+    // What is there stays there while more comes.
+    await page.evaluate(() => {
+      globalThis.removed = [];
+      const first = [...document.querySelector(".answer").children];
+      new MutationObserver((changes) =>
+        changes.forEach(({ removedNodes }) =>
+          globalThis.removed.push(...[...removedNodes].filter((node) => first.includes(node)))
+        )
+      ).observe(document.querySelector(".answer"), { childList: true });
+    });
+    await say(MARKDOWN.slice(middle));
+    await end();
+    await answered(page);
+    assert.equal(await page.evaluate(() => globalThis.removed.length), 0);
+    const shown = () =>
+      page.locator(".answer").evaluate((answer) =>
+        [...answer.querySelectorAll("h3, strong, em, ol > li > p, ul > li, a, th, td, pre code")]
+          .map((element) => `${element.localName} ${element.className} ${element.textContent}`)
+      );
+    const elements = await shown();
+    for (
+      const element of [
+        "h3  A semaphore",
+        "strong  four",
+        "em  others",
+        "p  Use it:",
+        "li  with a signal.",
+        "th right memory",
+        "td right whole",
+      ]
+    ) assert(elements.includes(element), `${element} in ${elements.join("\n")}`);
+    const link = page.locator(".answer a");
+    assert.equal(await link.getAttribute("href"), "https://example.com/a?b=c#d");
+    assert.match(await link.getAttribute("rel"), /noopener noreferrer/);
+    assert.equal(await link.getAttribute("target"), "_blank");
+    const code = await page.locator(".answer pre").evaluate((pre) => ({
+      scrolls: pre.scrollWidth > pre.clientWidth && getComputedStyle(pre).overflowX === "auto",
+      font: getComputedStyle(pre.firstChild).fontFamily,
+      fits: document.body.scrollWidth <= innerWidth,
+    }));
+    assert.deepEqual([code.scrolls, code.fits], [true, true]);
+    assert.match(code.font, /mono/);
+    const copied = async (name) => {
+      await page.locator(name).click();
+      await page.locator("#status", { hasText: "Copied." }).waitFor({ state: "attached" });
+      return await page.evaluate(() => navigator.clipboard.readText());
+    };
+    assert.match(await copied(".answer .bar button"), /^const long = ".*";$/);
+    assert.equal(await copied(".turn .tools button:nth-child(2)"), MARKDOWN);
+    await page.getByRole("button", { name: "Plain text" }).click();
+    assert.equal(await page.locator(".raw").textContent(), MARKDOWN);
+    await page.reload();
+    assert.deepEqual(await shown(), elements);
+    assert.deepEqual(await barriers(page), []);
+  });
+
+  person("chat: hostile markdown is text, and is so quickly", async (someone) => {
+    const page = await openChat(someone, relay);
+    const session = await someone.context.newCDPSession(page);
+    await session.send("Performance.enable");
+    const scriptTime = async () => {
+      const { metrics } = await session.send("Performance.getMetrics");
+      return metrics.find(({ name }) => name === "ScriptDuration").value;
+    };
+    for (const [name, text] of Object.entries(HOSTILE)) {
+      const { say, end } = model.next();
+      const before = await scriptTime();
+      await ask(page, name);
+      await say(text);
+      await end();
+      await answered(page, text);
+      await answered(page);
+      const took = await scriptTime() - before;
+      assert(took < 2, `${name}: ${took} s`);
+    }
+    const { say, end } = model.next();
+    await ask(page, "a fence that never ends");
+    await say(`\`\`\`\n${"x < y\n".repeat(2000)}`);
+    await end();
+    await answered(page);
+    assert.equal((await page.locator(".answer pre").textContent()).length, 6 * 2000 - 1);
+    const made = page.locator(".answer :is(img, script, iframe, svg, a, table, style, input)");
+    assert.equal(await made.count(), 0);
+    // A mark of direction ends with its paragraph, and turns nothing beside it.
+    const query = page.locator(".answer p").first();
+    assert.equal(await query.evaluate((e) => getComputedStyle(e).unicodeBidi), "plaintext");
+  });
+
+  person("chat: several models can be picked from, one cannot", async (someone) => {
+    const single = await openChat(someone, relay);
+    const page = await openChat(someone, several);
+    await page.waitForSelector("#model:not([hidden])");
+    assert.deepEqual(await page.locator("#model option").allTextContents(), ["small", "large"]);
+    await page.selectOption("#model", "large");
+    await ask(page, "Hello?");
+    await answered(page, "large: Hello?");
+    await page.locator(".tools", { hasText: "large" }).waitFor();
+    await page.reload();
+    await page.waitForSelector("#model:not([hidden])");
+    assert.equal(await page.locator("#model").inputValue(), "large");
+    await page.selectOption("#model", "small");
+    // What is asked again is asked of the model that it was asked of.
+    await ask(page, "fail");
+    await note(page, "Try again").waitFor();
+    await page.selectOption("#model", "large");
+    await page.getByRole("button", { name: "Try again" }).click();
+    await answered(page, "small: fail");
+    assert.deepEqual(await barriers(page), []);
+    assert.equal(await single.locator("#model").isVisible(), false);
+  }, { failing: true });
+
+  person(
+    "chat: it says what has no model behind it, and where nothing is said",
+    async (someone) => {
+      const page = await openChat(someone, echo);
+      await page.locator("#echo", { hasText: "the echo repeats what you send" }).waitFor();
+      assert.equal(await page.locator("#unmapped").count(), 0);
+      await page.goto(`${several.url}/`);
+      assert.equal(await page.locator(".notice").count(), 0);
+      await ask(page, "nothing");
+      await note(page, "The answer is empty.").waitFor();
+      assert.equal(await page.locator("#status").textContent(), "The answer is empty.");
+      // An application that reads an input of its own.
+      await page.goto(`${several.url}/own/`);
+      await page.locator("#unmapped", { hasText: "an input of its own" }).waitFor();
+      assert.deepEqual(await barriers(page), []);
+      await page.click("#unmapped a");
+      const article = page.locator("#op-stream");
+      await article.getByRole("textbox", { name: "Body", exact: true }).fill('{"question":"why"}');
+      await article.getByRole("button", { name: "Send", exact: true }).click();
+      await holds(page, () => document.querySelector(".Text").textContent === "WHY");
+    },
+  );
+
+  person("chat: what is sent while an answer comes waits for its end", async (someone) => {
+    const page = await openChat(someone, relay);
+    const field = page.locator("#query");
+    const first = model.next();
+    await ask(page, "one");
+    await first.say("uno");
+    await answered(page, "uno");
+    await ask(page, "two");
+    await hint(page, "It is sent when this answer ends.");
+    assert.equal(await field.inputValue(), "two", "it is still there");
+    await field.press("!");
+    assert.equal(await page.locator("#hint.next").count(), 0, "a change takes that back");
+    await field.press("Enter");
+    await hint(page, "It is sent when this answer ends.");
+    const second = model.next();
+    await first.end();
+    await second.say("due");
+    await answered(page, "due");
+    assert.deepEqual(await page.locator(".query").allTextContents(), ["one", "two!"]);
+    // After a failure it is for the reader to decide.
+    await ask(page, "three");
+    await second.fail();
+    await note(page, "The upstream ended").waitFor();
+    assert.equal(await field.inputValue(), "three");
+    assert.equal(await page.locator(".turn").count(), 2);
+    assert.equal(await page.locator("#hint.next").count(), 0);
+  });
+
+  person("chat: reasoning is open while it comes, and folded after", async (someone) => {
+    const page = await openChat(someone, relay);
+    const { think, say, end } = model.next();
+    await ask(page, "Why?");
+    await think("Because of");
+    const thoughts = page.locator(".reasoning");
+    await thoughts.getByText("Because of").waitFor();
+    await think(" the dam.");
+    await thoughts.getByText("Because of the dam.").waitFor();
+    await say("The");
+    await answered(page, "The");
+    assert.equal(await thoughts.getByText("Because").isVisible(), false, "it is folded");
+    await thoughts.locator("summary").click();
+    await say(" dam.");
+    await answered(page, "The dam.");
+    assert(await thoughts.getByText("Because").isVisible(), "who has opened it has it open");
+    await end();
+    await answered(page);
+    await page.reload();
+    await answered(page, "The dam.");
+    assert.equal(await thoughts.getByText("Because").isVisible(), false);
+  });
+
+  person("chat: conversations go on unseen, and none is deleted unasked", async (someone) => {
+    const other = await openChat(someone, relay);
+    const page = await openChat(someone, relay);
+    const first = model.next();
+    await ask(page, "first");
+    await first.say("begun");
+    await answered(page, "begun");
+    await page.click("#clear");
+    await page.waitForSelector("#welcome:not([hidden])");
+    const second = model.next();
+    await ask(page, "second");
+    await second.say("another");
+    await answered(page, "another");
+    await first.say(" and ended");
+    await first.end();
+    const titles = page.locator("#list li button:first-child");
+    await openPopover(page);
+    assert.deepEqual(await titles.allTextContents(), ["second", "first"]);
+    assert.deepEqual(await barriers(page), []);
+    await titles.nth(1).click();
+    await answered(page, "begun and ended");
+    assert.deepEqual(await page.locator(".query").allTextContents(), ["first"]);
+    // Neither Escape nor the first button deletes it.
+    for (const keep of [() => page.keyboard.press("Escape"), () => page.click("#keep")]) {
+      await openPopover(page);
+      await page.getByRole("button", { name: "Delete: second" }).click();
+      await page.getByRole("heading", { name: "Delete this chat?" }).waitFor();
+      assert.deepEqual(await barriers(page), []);
+      await keep();
+      await gone(page, "#sure");
+      assert.equal(await titles.count(), 2);
+    }
+    assert.equal((await statsOf(relay)).active.sources, 1, "Escape has closed the question alone");
+    await openPopover(page);
+    await page.getByRole("button", { name: "Delete: second" }).click();
+    await page.click("#delete");
+    await holds(other, () => document.querySelectorAll("#list li").length === 1);
+    await until(async () => (await statsOf(relay)).active.sources === 0, "it is stopped");
+    assert.equal(await textOf(page), "begun and ended", "the other is still shown");
+    await page.reload();
+    assert.deepEqual(await titles.allTextContents(), ["first"]);
+  });
+
+  person("chat: what is refused for a time can be tried again after that", async (someone) => {
+    await someone.context.clock.install();
+    const page = await openChat(someone, relay);
+    model.next(429, { "retry-after": "30" });
+    await ask(page, "Hello?");
+    const again = page.getByRole("button", { name: /^Try again/ });
+    await page.clock.fastForward(1000);
+    await holds(
+      page,
+      () => /^Try again in (29|28) s$/.test(document.querySelector(".note button")?.textContent),
+    );
+    assert(await again.isDisabled());
+    assert.deepEqual(await barriers(page), []);
+    await page.clock.fastForward(30_000);
+    await holds(page, () => document.querySelector(".note button").textContent === "Try again");
+    const { say, end } = model.next();
+    await again.click();
+    await say("Hello!");
+    await end();
+    await answered(page, "Hello!");
+    await answered(page);
+    assert.equal(await page.locator(".turn").count(), 1);
+  }, { failing: true });
+}
