@@ -3,9 +3,10 @@
  * out. Separate from `run.ts` because `pairs.ts` measures the same runs in another order.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { burst } from "./cases/burst.ts";
+import { capacity } from "./cases/capacity.ts";
 import type { Case, Run } from "./cases/case.ts";
 import { codec } from "./cases/codec.ts";
 import { fairness } from "./cases/fairness.ts";
@@ -17,11 +18,13 @@ import { redis } from "./cases/redis.ts";
 import { relay } from "./cases/relay.ts";
 import { replay } from "./cases/replay.ts";
 import { short } from "./cases/short.ts";
-import type { Figures } from "./load.ts";
-import { load, PROGRAMS, REDIS, ROOT, script, withServer } from "./server.ts";
+import type { Figures, Job } from "./job.ts";
+import { climb, isOnTime } from "./ladder.ts";
+import { load, PROGRAMS, REDIS, ROOT, script, type Where, withServer } from "./server.ts";
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 export const CASES: readonly Case[] = [
+  capacity,
   burst,
   short,
   paced,
@@ -52,9 +55,13 @@ export type Planned = { of: Case; runs: Run[] };
 
 function installPeers(): void {
   const folder = join(ROOT, "bench", "peers");
-  if (existsSync(join(folder, "node_modules"))) return;
+  const { dependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+  };
+  const isThere = (name: string) => existsSync(join(folder, "node_modules", name));
+  if (Object.keys(dependencies).every(isThere)) return;
   console.error("installing the peers ...");
-  const args = ["install", "--no-package-lock", "--no-audit", "--no-fund"];
+  const args = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"];
   execFileSync("npm", args, { cwd: folder, stdio: "inherit" });
 }
 
@@ -96,5 +103,13 @@ export function plan(choice: Choice): Planned[] {
 /** Carries a run out, with the subject's program of this checkout or of another. */
 export function measure(run: Run, checkout: string = ROOT): Promise<Figures> {
   if ("args" in run) return script(run.subject, run.args, checkout);
-  return withServer(run.subject, (where) => load({ ...run.job, ...where }), checkout, run.env);
+  const carryOut = (job: Omit<Job, keyof Where>) =>
+    withServer(run.subject, (where) => load({ ...job, ...where }), checkout, run.env);
+  if ("job" in run) return carryOut(run.job);
+  return climb(async (connections) => {
+    const figures = await carryOut({ ...run.ladder, connections });
+    const late = `p99 ${figures["p99"]} ms late`;
+    console.error(`  ${connections} streams: ${late}${isOnTime(figures) ? "" : ", too late"}`);
+    return figures;
+  });
 }

@@ -9,6 +9,7 @@ export type Runtime = "bun" | "deno" | "node" | "python" | "nginx";
 export type CaseName =
   | "burst"
   | "short"
+  | "capacity"
   | "paced"
   | "first"
   | "fairness"
@@ -40,7 +41,14 @@ export type Subject = {
 
 const ALL: readonly Shape[] = ["generator", "sync", "queue", "micro", "macro"];
 const PULLED: readonly Shape[] = ["generator", "sync"];
-const STREAMS: readonly CaseName[] = ["burst", "paced", "first", "fairness", "memory"];
+const STREAMS: readonly CaseName[] = [
+  "burst",
+  "capacity",
+  "paced",
+  "first",
+  "fairness",
+  "memory",
+];
 
 function on(
   runtimes: readonly Runtime[],
@@ -64,7 +72,13 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own", {
     cases: [...STREAMS, "short", "formats", "replay"],
   }),
-  ...on(NODE, "spillway", "spillway.ts", "own", { cases: BURSTS }),
+  ...on(NODE, "spillway", "spillway.ts", "own", { cases: [...BURSTS, "capacity"] }),
+  ...on(BOTH, "spillway memory log", "spillway_replay.ts", "own", { cases: ["capacity"] }),
+  ...on(BOTH, "spillway redis log", "spillway_redis.ts", "own", {
+    cases: ["capacity"],
+    redis: "writes",
+  }),
+  ...on(BOTH, "spillway sqlite log", "spillway_sqlite.ts", "own", { cases: ["capacity"] }),
   ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway handler", "spillway_handler.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway redis", "spillway_redis.ts", "own", { cases: ["redis"], redis: "writes" }),
@@ -76,14 +90,15 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "redis follower", "spillway_redis.ts", "own", { cases: ["redis"], redis: "follows" }),
   ...on(BOTH, "floor", "floor.ts", "floor", { cases: [...BURSTS, "first"] }),
   ...on(NODE, "floor", "floor.ts", "floor", { cases: BURSTS }),
-  ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
-  ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["paced"] }),
+  ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["capacity", "paced"] }),
+  ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["capacity", "paced"] }),
   ...on(BOTH, "prototype", "prototype.ts", "peer", { cases: [...STREAMS, "short"] }),
   ...on(NODE, "prototype", "prototype.ts", "peer", { cases: BURSTS }),
   ...on(BOTH, "bare", "bare.ts", "peer"),
   ...on(BUN, "direct", "direct.ts", "peer"),
   ...on(BUN, "async body", "async_body.ts", "peer", { shapes: ["generator"] }),
   ...on(BUN, "node:http", "node_http.ts", "peer"),
+  ...on(NODE, "node:http", "node_http.ts", "peer", { cases: ["capacity"] }),
   ...on(BOTH, "hono", "hono.ts", "peer", { shapes: ["generator", "sync", "micro", "macro"] }),
   ...on(BOTH, "hono unawaited", "hono_push.ts", "peer", { shapes: ["queue"], cases: ["memory"] }),
   ...on(BUN, "elysia", "elysia.ts", "peer", { shapes: PULLED, paths: { sync: "/sync" } }),
@@ -97,7 +112,7 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(["python"], "fastapi queue", "fastapi_app.py", "peer", {
     shapes: ["queue"],
     paths: { queue: "/queue", generator: "/queue", paced: "/queue", idle: "/queue" },
-    cases: ["burst", "paced", "first"],
+    cases: ["burst", "capacity", "paced", "first"],
   }),
   ...on(BOTH, "ceiling", "ceiling.ts", "peer", { shapes: ["sync"], cases: ["burst"] }),
   ...on(["nginx"], "ceiling", "", "peer", { shapes: ["sync"], cases: ["burst"] }),
