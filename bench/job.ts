@@ -11,14 +11,18 @@ import { coreNs, processorNs, residentBytes } from "./measure.ts";
 
 /** What the runner asks for. `path` comes without its `n`, which the mode knows. */
 export type Job = {
-  mode: "burst" | "paced" | "rung" | "first" | "fairness" | "idle" | "stall";
+  mode: "burst" | "paced" | "rung" | "first" | "fairness" | "idle" | "stall" | "gateway";
   port: number;
   /** The server's process, whose processor time and memory are read. */
   pid: number;
   /** Its Redis, whose writes are counted. */
   redisPort?: number;
-  /** Where the server expects the source of its paced streams. */
+  /** Where the server expects the source of its paced streams, or the upstream of a gateway. */
   pacerPort: number;
+  /** Headers that a gateway wants. */
+  headers?: Readonly<Record<string, string>>;
+  /** Asks the upstream, and not the gateway before it. */
+  asksUpstream?: boolean;
   path: string;
   payload: Payload;
   connections: number;

@@ -19,6 +19,7 @@ import {
   warm,
 } from "./job.ts";
 import { percentile, residentBytes } from "./measure.ts";
+import { gateway } from "./gateway.ts";
 import { paced, rung } from "./paced.ts";
 
 function check(connection: Connection, job: Job): void {
@@ -241,7 +242,7 @@ async function stall(job: Job): Promise<Figures> {
   };
 }
 
-const MODES = { burst, paced, rung, first: firstToken, fairness, idle, stall };
+const MODES = { burst, paced, rung, gateway, first: firstToken, fairness, idle, stall };
 
 if (import.meta.main) {
   const job = JSON.parse(process.argv[2]!) as Job;

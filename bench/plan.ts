@@ -12,6 +12,7 @@ import { codec } from "./cases/codec.ts";
 import { fairness } from "./cases/fairness.ts";
 import { firstToken } from "./cases/first_token.ts";
 import { formats } from "./cases/formats.ts";
+import { gateway } from "./cases/gateway.ts";
 import { memory } from "./cases/memory.ts";
 import { paced } from "./cases/paced.ts";
 import { redis } from "./cases/redis.ts";
@@ -32,6 +33,7 @@ export const CASES: readonly Case[] = [
   fairness,
   memory,
   relay,
+  gateway,
   codec,
   formats,
   replay,

@@ -24,6 +24,10 @@ const MAIN: Record<Job["mode"], readonly Main[]> = {
     { name: "streams", heading: "streams", better: "more" },
     less("usPerToken", "processor µs/token"),
   ],
+  gateway: [
+    less("firstTokenP50", "first token p50 ms"),
+    less("usPerRequest", "processor µs/request"),
+  ],
   first: [less("firstTokenP50", "first token p50 ms")],
   fairness: [less("worstWaitMs", "worst wait ms")],
   idle: [less("kbPerStream", "KB per idle stream")],

@@ -85,20 +85,23 @@ export function programOf({ file }: Pick<Subject, "file">, checkout: string): st
   return join(checkout, "bench", "peers", file);
 }
 
+type Program = Pick<Subject, "runtime" | "file" | "portArgument">;
+
 function command(
-  subject: Pick<Subject, "runtime" | "file">,
+  subject: Program,
   port: number,
   checkout: string,
 ): [string, string[]] {
   const program = PROGRAMS[subject.runtime];
   if (program === undefined) throw new Error(`${subject.runtime} is not installed`);
   const file = programOf(subject, checkout);
+  const argument = subject.portArgument === undefined ? [] : [`${subject.portArgument}${port}`];
   switch (subject.runtime) {
     case "bun":
     case "python":
       return [program, [file]];
     case "node":
-      return [program, ["--expose-gc", file]];
+      return [program, ["--expose-gc", file, ...argument]];
     case "deno":
       return [program, ["run", "-A", "--v8-flags=--expose-gc", file]];
     case "nginx":
@@ -207,7 +210,7 @@ async function withRedis<T>(use: (port: number) => Promise<T>): Promise<T> {
 }
 
 async function withProcess<T>(
-  subject: Pick<Subject, "name" | "runtime" | "file">,
+  subject: Program & Pick<Subject, "name">,
   core: number,
   env: Env,
   use: (where: Pick<Where, "port" | "pid">) => Promise<T>,

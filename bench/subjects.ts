@@ -15,6 +15,7 @@ export type CaseName =
   | "fairness"
   | "memory"
   | "relay"
+  | "gateway"
   | "codec"
   | "formats"
   | "replay"
@@ -35,6 +36,10 @@ export type Subject = {
   paths?: Partial<Record<Shape, string>>;
   /** Needs `upstream.ts`, which then runs beside the load generator; its URL is in `UPSTREAM`. */
   relays?: true;
+  /** Arguments of a program that takes its port there. */
+  portArgument?: string;
+  /** Headers of each request of the gateway case. */
+  headers?: Readonly<Record<string, string>>;
   /** Needs a Redis, which then runs beside the load generator; with `follows` also a process that makes its streams. */
   redis?: "writes" | "follows";
 };
@@ -67,6 +72,10 @@ const BUN: readonly Runtime[] = ["bun"];
 const NODE: readonly Runtime[] = ["node"];
 const ALL_RUNTIMES: readonly Runtime[] = [...BOTH, ...NODE];
 const BURSTS: readonly CaseName[] = ["burst", "short"];
+
+/** What relays and gateways are compared with: the client asks the upstream directly. */
+export const UPSTREAM_ITSELF = "upstream itself";
+const GATEWAY: Partial<Subject> = { cases: ["gateway"], payload: "chunk" };
 
 export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own", {
@@ -121,7 +130,10 @@ export const SUBJECTS: readonly Subject[] = [
     payload: "token",
     relays: true,
   }),
-  ...on(BUN, "upstream itself", "../upstream.ts", "floor", { cases: ["relay"], payload: "chunk" }),
+  ...on(BUN, UPSTREAM_ITSELF, "../upstream.ts", "floor", {
+    cases: ["relay", "gateway"],
+    payload: "chunk",
+  }),
   ...on(BOTH, "fetch piped through", "relay_fetch.ts", "floor", {
     cases: ["relay"],
     payload: "chunk",
@@ -130,6 +142,18 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "openai and hono", "relay_openai_hono.ts", "peer", {
     cases: ["relay"],
     relays: true,
+  }),
+  ...on(ALL_RUNTIMES, "spillway handler", "gateway_spillway.ts", "own", GATEWAY),
+  ...on(BOTH, "spillway relay()", "gateway_relay.ts", "own", GATEWAY),
+  ...on(BOTH, "fetch piped through", "gateway_fetch.ts", "floor", GATEWAY),
+  ...on(BOTH, "openai and hono", "gateway_openai_hono.ts", "peer", GATEWAY),
+  ...on(NODE, "portkey", "node_modules/@portkey-ai/gateway/build/start-server.js", "peer", {
+    ...GATEWAY,
+    portArgument: "--port=",
+    headers: {
+      "x-portkey-provider": "openai",
+      "x-portkey-custom-host": "{upstream}/v1",
+    },
   }),
   ...on(ALL_RUNTIMES, "spillway decoder", "codec_spillway.ts", "own", { cases: ["codec"] }),
   ...on(ALL_RUNTIMES, "eventsource-parser", "codec_eventsource_parser.ts", "peer", {
