@@ -11,7 +11,7 @@ import { StampReader } from "./paced.ts";
 
 /** From the first delta of a stream to its last. */
 const STREAM_SECONDS = (DELTAS - 1) * APART_MS / 1000;
-const WARM_UP_MS = 2000;
+const WARM_UP_MS = 1500;
 
 /** The request of a job, `{upstream}` in its headers replaced by where the upstream is. */
 function requestOf({ path, pacerPort, headers = {} }: Job, model: string): string {

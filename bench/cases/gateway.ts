@@ -7,6 +7,8 @@ import type { Case, Run } from "./case.ts";
 /** The upstream's base URL, for the programs of the gateways. */
 export const upstreamURL = (): string => `http://127.0.0.1:${process.env["PACER"]}/v1`;
 
+/** Bun's `fetch` has 256 connections at most unless it is told otherwise: further requests wait for one of them. */
+const BUN_CONNECTIONS = { BUN_CONFIG_MAX_HTTP_REQUESTS: "4096" };
 /** Beside 512 streams, as few as leave every gateway time: there, the delay is its own. */
 const VARIANTS = [
   { variant: "512 streams", connections: 512, n: DELTAS },
@@ -23,14 +25,15 @@ export const gateway: Case = {
       subjects.map((subject): Run => ({
         subject,
         variant,
+        env: BUN_CONNECTIONS,
         job: {
           mode: "gateway",
           path: "/v1/chat/completions",
           payload: subject.payload,
           connections,
           n,
-          warmMs: 1500,
-          ms: 4000,
+          warmMs: 700,
+          ms: 3500,
           headers: subject.headers ?? {},
           asksUpstream: subject.name === UPSTREAM_ITSELF,
         },
