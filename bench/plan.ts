@@ -47,7 +47,7 @@ export type Choice = {
   cases: string | undefined;
   /** Subjects by name, or by `name/runtime`. */
   only: string | undefined;
-  /** A part of the variant's name. */
+  /** The name of a variant, or a part of it. */
   variant: string | undefined;
   quick: boolean;
 };
@@ -95,11 +95,14 @@ export function plan(choice: Choice): Planned[] {
   if (unknown.length > 0) throw new RangeError(`No such case: ${unknown.join(", ")}`);
   const subjects = chosen(choice);
   if (subjects.some(({ kind }) => kind === "peer")) installPeers();
-  return CASES.filter(({ name }) => names?.includes(name) ?? true).map((of) => ({
-    of,
-    runs: of.runs(subjects.filter(({ cases }) => cases.includes(of.name)), { quick })
-      .filter((run) => variant === undefined || run.variant.includes(variant)),
-  }));
+  return CASES.filter(({ name }) => names?.includes(name) ?? true).map((of) => {
+    const runs = of.runs(subjects.filter(({ cases }) => cases.includes(of.name)), { quick });
+    const exact = runs.filter((run) => run.variant === variant);
+    if (variant === undefined || exact.length > 0) {
+      return { of, runs: exact.length > 0 ? exact : runs };
+    }
+    return { of, runs: runs.filter((run) => run.variant.includes(variant)) };
+  });
 }
 
 /** Carries a run out, with the subject's program of this checkout or of another. */

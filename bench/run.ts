@@ -18,11 +18,11 @@ import { output, PINNING, PROGRAMS, REDIS } from "./server.ts";
 const BENCH = fileURLToPath(new URL(".", import.meta.url));
 
 const HELP = `bun bench/run.ts [options]
-  --peers         measure the peers too; installs bench/peers/package.json where needed (about an hour for everything)
+  --peers         measure the peers too; installs bench/peers/package.json where needed (about three hours for everything)
   --quick         Spillway and the floor, burst only, under a minute
   --case NAME     only these cases (${CASES.map(({ name }) => name).join(", ")}), comma-separated
   --only NAME     only subjects whose name or "name/runtime" is given, comma-separated ("hono", "bare/deno")
-  --variant TEXT  only variants that contain the text ("generator text 64")
+  --variant TEXT  only the variant of that name ("generator text 64"), else those that contain the text
   --rounds N      interleaved rounds, 3 by default
   --out FILE      where the JSON goes, bench/results/latest.json by default
   --append        adds to what FILE has: rows that it has get further rounds, those that failed are replaced`;
