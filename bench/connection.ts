@@ -61,14 +61,19 @@ export class Connection {
     return connection;
   }
 
-  /** Sends a request; the previous response must have ended. */
+  /** Asks for an event stream; the previous response must have ended. */
   send(path: string): void {
+    this.sendRequest(
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n`,
+    );
+  }
+
+  /** The same with a request that is written out. */
+  sendRequest(request: string): void {
     this.#state = "head";
     this.#head = "";
     this.responseBytes = 0;
-    this.#socket.write(
-      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n`,
-    );
+    this.#socket.write(request);
   }
 
   pause(): void {

@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import type { Job } from "./load.ts";
+import type { Job } from "./job.ts";
 import { Connection } from "./connection.ts";
 import { percentile, processorNs, spread } from "./measure.ts";
 import { type Shape, TOKENS, type Tokens } from "./producers.ts";

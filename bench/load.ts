@@ -3,53 +3,24 @@
  * It takes its job as JSON in the first argument, prints one JSON line, and says how busy its own core was, so that
  * a figure limited by the client is never taken for the server's.
  */
-import { connect } from "node:net";
 import process from "node:process";
-import { type Payload, readBody } from "./body.ts";
-import { Connection, type Listener } from "./connection.ts";
+import { readBody } from "./body.ts";
+import type { Connection } from "./connection.ts";
 import { text } from "./inputs.ts";
-import { coreNs, Histogram, percentile, processorNs, residentBytes } from "./measure.ts";
-import { lateness, STAMP_LENGTH, startPacer } from "./pacer.ts";
-
-/** What the runner asks for. `path` comes without its `n`, which the mode knows. */
-export type Job = {
-  mode: "burst" | "paced" | "first" | "fairness" | "idle" | "stall";
-  port: number;
-  /** The server's process, whose processor time and memory are read. */
-  pid: number;
-  /** Its Redis, whose writes are counted. */
-  redisPort?: number;
-  /** Where the server expects the source of its paced streams. */
-  pacerPort: number;
-  path: string;
-  payload: Payload;
-  connections: number;
-  n: number;
-  warmMs: number;
-  ms: number;
-};
-
-/**
- * The figures of one run. `loadShare` is the part of its core that the load generator used in the window; `serverShare`
- * and `coreShare` what the server used of its own, and what was used in all: a gap is work in interrupts, or other processes.
- */
-export type Figures = Record<string, number>;
-
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-/** Opens connections a hundred at a time, so that no listen backlog overflows. */
-async function open(job: Job, listener: Listener): Promise<Connection[]> {
-  const connections: Connection[] = [];
-  while (connections.length < job.connections) {
-    const batch = Math.min(100, job.connections - connections.length);
-    const opened = Array.from({ length: batch }, () => Connection.open(job.port, listener));
-    connections.push(...await Promise.all(opened));
-  }
-  return connections;
-}
-
-const url = (job: Job, n = job.n, shape?: string) =>
-  `${shape === undefined ? job.path : job.path.replace(/shape=\w+/, `shape=${shape}`)}&n=${n}`;
+import {
+  failed,
+  type Figures,
+  type Job,
+  open,
+  settle,
+  sleep,
+  startWindow,
+  url,
+  warm,
+} from "./job.ts";
+import { percentile, residentBytes } from "./measure.ts";
+import { gateway } from "./gateway.ts";
+import { paced, rung } from "./paced.ts";
 
 function check(connection: Connection, job: Job): void {
   const whole = Buffer.concat(connection.kept);
@@ -67,51 +38,6 @@ function check(connection: Connection, job: Job): void {
         JSON.stringify(expected.slice(Math.max(0, at - 10), at + 20))
       }`,
   );
-}
-
-function failed(connections: Connection[]): string | undefined {
-  return connections.find((connection) => connection.failure !== undefined)?.failure;
-}
-
-/** The runner pins servers to this core. */
-const SERVER_CORE = 0;
-
-/** What a Redis has done so far: entries that were written, and scripts, which write and read them. */
-async function redisCalls(port: number | undefined): Promise<{ entries: number; scripts: number }> {
-  if (port === undefined) return { entries: 0, scripts: 0 };
-  const text = await new Promise<string>((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write("INFO commandstats\r\nQUIT\r\n"));
-    let reply = "";
-    socket.on("data", (data) => reply += data);
-    socket.on("close", () => resolve(reply));
-    socket.on("error", reject);
-  });
-  const calls = (name: string) =>
-    Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, "m").exec(text)?.[1] ?? 0);
-  return { entries: calls("xadd"), scripts: calls("eval") };
-}
-
-/** Processor shares over a window: starts when it resolves; `end()` returns what was used until it is called. */
-async function startWindow({ pid, redisPort }: Job) {
-  const before = await redisCalls(redisPort);
-  const [server, core] = [processorNs(pid), coreNs(SERVER_CORE)];
-  const [self, at] = [process.cpuUsage(), performance.now()];
-  return async () => {
-    const seconds = (performance.now() - at) / 1000;
-    const { user, system } = process.cpuUsage(self);
-    const serverNs = processorNs(pid) - server;
-    const coreShare = (coreNs(SERVER_CORE) - core) / seconds / 1e9;
-    const after = await redisCalls(redisPort);
-    return {
-      seconds,
-      serverNs,
-      coreShare,
-      serverShare: serverNs / seconds / 1e9,
-      loadShare: (user + system) / seconds / 1e6,
-      entries: after.entries - before.entries,
-      scripts: after.scripts - before.scripts,
-    };
-  };
 }
 
 /** Streams as fast as they come: every connection asks again as soon as its response is complete. */
@@ -145,7 +71,7 @@ async function burst(job: Job): Promise<Figures> {
   await sleep(job.ms);
   const ended = end();
   const received = sum("bytes") - before;
-  const { seconds, serverNs, entries, scripts, ...shares } = await ended;
+  const { seconds, serverNs, entries, scripts, loadCoreShare: _, ...shares } = await ended;
   running = false;
   const failure = failed(connections) ?? wrong;
   if (failure !== undefined) throw failure instanceof Error ? failure : new Error(String(failure));
@@ -162,73 +88,6 @@ async function burst(job: Job): Promise<Figures> {
     entriesPerToken: entries / tokens,
     scriptsPerToken: scripts / tokens,
     ...shares,
-  };
-}
-
-const AT = 0x40;
-
-/** Reads the stamps out of a paced stream, also one that is cut by a chunk's end. */
-class StampReader {
-  #carry: Uint8Array | undefined;
-
-  read(chunk: Uint8Array, each: (microseconds: number) => void): void {
-    let bytes = chunk;
-    if (this.#carry !== undefined) {
-      bytes = Buffer.concat([this.#carry, chunk]);
-      this.#carry = undefined;
-    }
-    for (let at = bytes.indexOf(AT); at >= 0; at = bytes.indexOf(AT, at + STAMP_LENGTH)) {
-      if (at + STAMP_LENGTH > bytes.length) {
-        this.#carry = bytes.slice(at);
-        return;
-      }
-      let value = 0;
-      for (let i = at + 1; i < at + STAMP_LENGTH; i++) value = value * 10 + (bytes[i]! - 0x30);
-      each(value);
-    }
-  }
-}
-
-/** Streams at 50 tokens a second: what a token costs the server, and how late it is at the client. */
-async function paced(job: Job): Promise<Figures> {
-  const readers = new Map<Connection, StampReader>();
-  const seconds = job.ms / 1000;
-  const endless = Math.ceil((job.warmMs / 1000 + seconds + 30) * 50);
-  let late = new Histogram();
-  let measuring = false;
-  await startPacer(job.pacerPort);
-  const connections = await open(job, {
-    data(connection, chunk) {
-      readers.get(connection)!.read(chunk, (sent) => {
-        if (measuring) late.add(lateness(sent));
-      });
-    },
-  });
-  for (const connection of connections) readers.set(connection, new StampReader());
-  for (const [index, connection] of connections.entries()) {
-    connection.send(url(job, endless));
-    if (index % 100 === 99) await sleep(5);
-  }
-  await sleep(job.warmMs);
-  late = new Histogram();
-  const end = await startWindow(job);
-  measuring = true;
-  await sleep(job.ms);
-  measuring = false;
-  const window = await end();
-  const failure = failed(connections);
-  if (failure !== undefined) throw new Error(failure);
-  return {
-    usPerToken: window.serverNs / 1000 / late.count,
-    entriesPerToken: window.entries / late.count,
-    scriptsPerToken: window.scripts / late.count,
-    deliveredShare: late.count / (job.connections * 50 * window.seconds),
-    p50: late.percentile(0.5),
-    p99: late.percentile(0.99),
-    p999: late.percentile(0.999),
-    serverShare: window.serverShare,
-    coreShare: window.coreShare,
-    loadShare: window.loadShare,
   };
 }
 
@@ -332,31 +191,6 @@ async function fairness(job: Job): Promise<Figures> {
   };
 }
 
-/** Asks the server to collect its garbage where it can, and lets its memory settle. */
-async function settle(job: Job): Promise<number> {
-  process.kill(job.pid, "SIGUSR2");
-  await sleep(400);
-  return residentBytes(job.pid);
-}
-
-/** Some streams to the end first, so that code, pools and heap have their size before memory is compared. */
-async function warm(job: Job): Promise<void> {
-  let left = 20;
-  let done = () => {};
-  const over = new Promise<void>((resolve) => done = resolve);
-  const connections = await open({ ...job, connections: 50 }, {
-    end(connection) {
-      if (left-- > 0) connection.send(url(job, 1000, "generator"));
-      else done();
-    },
-  });
-  for (const connection of connections) connection.send(url(job, 1000, "generator"));
-  await Promise.race([over, sleep(5000)]);
-  await sleep(200);
-  for (const connection of connections) connection.close();
-  await sleep(100);
-}
-
 /** Streams that sent one token and are silent: resident bytes of the server for each. */
 async function idle(job: Job): Promise<Figures> {
   await warm(job);
@@ -408,7 +242,7 @@ async function stall(job: Job): Promise<Figures> {
   };
 }
 
-const MODES = { burst, paced, first: firstToken, fairness, idle, stall };
+const MODES = { burst, paced, rung, gateway, first: firstToken, fairness, idle, stall };
 
 if (import.meta.main) {
   const job = JSON.parse(process.argv[2]!) as Job;

@@ -36,7 +36,7 @@ async function logs(runtime: Runtime): Promise<void> {
   const subject: Subject = {
     name: "logs",
     runtime,
-    file: "spillway_sqlite.ts",
+    file: "spillway_one_machine.ts",
     kind: "own",
     payload: "token",
     shapes: ["generator"],

@@ -7,7 +7,8 @@ import { createServer, type Socket } from "node:net";
 /** Characters of a token: `@` and the microseconds since the load generator's start, nine digits. */
 export const STAMP_LENGTH = 10;
 
-function stamp(): string {
+/** The time as a token. */
+export function stamp(): string {
   return `@${String(Math.floor(performance.now() * 1000)).padStart(STAMP_LENGTH - 1, "0")}`;
 }
 

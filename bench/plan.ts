@@ -3,25 +3,29 @@
  * out. Separate from `run.ts` because `pairs.ts` measures the same runs in another order.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { burst } from "./cases/burst.ts";
+import { capacity } from "./cases/capacity.ts";
 import type { Case, Run } from "./cases/case.ts";
 import { codec } from "./cases/codec.ts";
 import { fairness } from "./cases/fairness.ts";
 import { firstToken } from "./cases/first_token.ts";
 import { formats } from "./cases/formats.ts";
+import { gateway } from "./cases/gateway.ts";
 import { memory } from "./cases/memory.ts";
 import { paced } from "./cases/paced.ts";
 import { redis } from "./cases/redis.ts";
 import { relay } from "./cases/relay.ts";
 import { replay } from "./cases/replay.ts";
 import { short } from "./cases/short.ts";
-import type { Figures } from "./load.ts";
-import { load, PROGRAMS, REDIS, ROOT, script, withServer } from "./server.ts";
+import type { Figures, Job } from "./job.ts";
+import { climb, isOnTime } from "./ladder.ts";
+import { load, PROGRAMS, REDIS, ROOT, script, type Where, withServer } from "./server.ts";
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 export const CASES: readonly Case[] = [
+  capacity,
   burst,
   short,
   paced,
@@ -29,6 +33,7 @@ export const CASES: readonly Case[] = [
   fairness,
   memory,
   relay,
+  gateway,
   codec,
   formats,
   replay,
@@ -42,7 +47,7 @@ export type Choice = {
   cases: string | undefined;
   /** Subjects by name, or by `name/runtime`. */
   only: string | undefined;
-  /** A part of the variant's name. */
+  /** The name of a variant, or a part of it. */
   variant: string | undefined;
   quick: boolean;
 };
@@ -52,9 +57,13 @@ export type Planned = { of: Case; runs: Run[] };
 
 function installPeers(): void {
   const folder = join(ROOT, "bench", "peers");
-  if (existsSync(join(folder, "node_modules"))) return;
+  const { dependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+  };
+  const isThere = (name: string) => existsSync(join(folder, "node_modules", name));
+  if (Object.keys(dependencies).every(isThere)) return;
   console.error("installing the peers ...");
-  const args = ["install", "--no-package-lock", "--no-audit", "--no-fund"];
+  const args = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"];
   execFileSync("npm", args, { cwd: folder, stdio: "inherit" });
 }
 
@@ -86,15 +95,26 @@ export function plan(choice: Choice): Planned[] {
   if (unknown.length > 0) throw new RangeError(`No such case: ${unknown.join(", ")}`);
   const subjects = chosen(choice);
   if (subjects.some(({ kind }) => kind === "peer")) installPeers();
-  return CASES.filter(({ name }) => names?.includes(name) ?? true).map((of) => ({
-    of,
-    runs: of.runs(subjects.filter(({ cases }) => cases.includes(of.name)), { quick })
-      .filter((run) => variant === undefined || run.variant.includes(variant)),
-  }));
+  return CASES.filter(({ name }) => names?.includes(name) ?? true).map((of) => {
+    const runs = of.runs(subjects.filter(({ cases }) => cases.includes(of.name)), { quick });
+    const exact = runs.filter((run) => run.variant === variant);
+    if (variant === undefined || exact.length > 0) {
+      return { of, runs: exact.length > 0 ? exact : runs };
+    }
+    return { of, runs: runs.filter((run) => run.variant.includes(variant)) };
+  });
 }
 
 /** Carries a run out, with the subject's program of this checkout or of another. */
 export function measure(run: Run, checkout: string = ROOT): Promise<Figures> {
   if ("args" in run) return script(run.subject, run.args, checkout);
-  return withServer(run.subject, (where) => load({ ...run.job, ...where }), checkout, run.env);
+  const carryOut = (job: Omit<Job, keyof Where>) =>
+    withServer(run.subject, (where) => load({ ...job, ...where }), checkout, run.env);
+  if ("job" in run) return carryOut(run.job);
+  return climb(async (connections) => {
+    const figures = await carryOut({ ...run.ladder, connections });
+    const late = `p99 ${figures["p99"]} ms late`;
+    console.error(`  ${connections} streams: ${late}${isOnTime(figures) ? "" : ", too late"}`);
+    return figures;
+  });
 }

@@ -3,7 +3,7 @@
  * `pairs.ts`, which starts processes.
  */
 import type { Run } from "./cases/case.ts";
-import type { Figures, Job } from "./load.ts";
+import type { Figures, Job } from "./job.ts";
 import { isSaturated, medianInterval, spread } from "./measure.ts";
 
 /** One row measured with the code before and after the change, one right after the other. */
@@ -20,6 +20,14 @@ const MAIN: Record<Job["mode"], readonly Main[]> = {
     less("nsPerToken", "processor ns/token"),
   ],
   paced: [less("usPerToken", "processor µs/token"), less("p50", "late p50 ms")],
+  rung: [
+    { name: "streams", heading: "streams", better: "more" },
+    less("usPerToken", "processor µs/token"),
+  ],
+  gateway: [
+    less("firstTokenP50", "first token p50 ms"),
+    less("usPerRequest", "processor µs/request"),
+  ],
   first: [less("firstTokenP50", "first token p50 ms")],
   fairness: [less("worstWaitMs", "worst wait ms")],
   idle: [less("kbPerStream", "KB per idle stream")],
@@ -32,7 +40,8 @@ const CODEC = ["event", "16KiB", "64B", "encode"].map((name) =>
 
 /** The main figures of a run, the most telling first. */
 export function mainFigures(run: Run): readonly Main[] {
-  return "job" in run ? MAIN[run.job.mode] : CODEC;
+  if ("args" in run) return CODEC;
+  return MAIN[("job" in run ? run.job : run.ladder).mode];
 }
 
 /** What the pairs of a row say of one figure. */

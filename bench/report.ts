@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { chart } from "./chart.ts";
 import { isSaturated, type Spread, spread } from "./measure.ts";
 import type { Results, Sample } from "./results.ts";
+import { UPSTREAM_ITSELF } from "./subjects.ts";
 import { judge, type Mark } from "./targets.ts";
 
 const RATE: [name: string, heading: string, factor: number][] = [
@@ -30,6 +31,23 @@ const SHOWN: Record<string, [name: string, heading: string, factor: number][]> =
     ["firstTokenP99", "p99", 1],
     ["entriesPerToken", "entries/token", 1],
     ["scriptsPerToken", "scripts/token", 1],
+  ],
+  capacity: [
+    ["streams", "streams", 1],
+    ["usPerToken", "processor µs/token at 500", 1],
+    ["kbPerStream", "KB a stream", 1],
+    ["p50", "late p50 ms", 1],
+    ["p99", "p99", 1],
+    ["failedAt", "too late at", 1],
+  ],
+  gateway: [
+    ["addedFirstP50", "added to first token: p50 ms", 1],
+    ["addedFirstP99", "p99", 1],
+    ["addedTokenP50", "added to a token: p50 ms", 1],
+    ["addedTokenP99", "p99", 1],
+    ["requestsPerSecond", "requests/s", 1],
+    ["usPerRequest", "processor µs/request", 1],
+    ["serverShare", "core used %", 100],
   ],
   paced: [
     ["usPerToken", "processor µs/token", 1],
@@ -84,6 +102,33 @@ function groups<T>(items: readonly T[], key: (item: T) => string): Map<string, T
   const found = new Map<string, T[]>();
   for (const item of items) found.set(key(item), [...found.get(key(item)) ?? [], item]);
   return found;
+}
+
+/** What a gateway adds to the latency of its upstream, percentile by percentile, within a round. */
+const ADDED = {
+  addedFirstP50: "firstTokenP50",
+  addedFirstP99: "firstTokenP99",
+  addedTokenP50: "tokenP50",
+  addedTokenP99: "tokenP99",
+};
+
+/** The samples, those of a gateway with what it adds. */
+export function withAdded(samples: readonly Sample[]): Sample[] {
+  const gateways = samples.filter((sample) => sample.case === "gateway");
+  return samples.map((sample) => {
+    const upstream = gateways.find(({ subject, variant, round }) =>
+      subject === UPSTREAM_ITSELF && variant === sample.variant && round === sample.round
+    );
+    if (sample.case !== "gateway" || upstream === undefined) return sample;
+    const added = Object.entries(ADDED).flatMap(([name, of]) => {
+      const [its, least] = [sample.figures[of], upstream.figures[of]];
+      return its === undefined || least === undefined ? [] : [[name, its - least] as const];
+    });
+    const isGateway = sample !== upstream && sample.variant.endsWith("streams");
+    return isGateway
+      ? { ...sample, figures: { ...sample.figures, ...Object.fromEntries(added) } }
+      : sample;
+  });
 }
 
 function caseTables(of: string, samples: readonly Sample[]): string[] {
@@ -156,9 +201,10 @@ export function report({ samples, machine, versions, ...run }: Results): string 
     "",
     ...targetTable(samples),
   ];
-  // The price of a token at the pace of a model concerns everybody; bursts come second.
-  const cases = [...groups(samples, (sample) => sample.case)]
-    .sort(([a], [b]) => Number(b === "paced") - Number(a === "paced"));
+  // What a core holds, and the price of a token at the pace of a model, concern everybody; bursts come second.
+  const rank = (of: string) => ["paced", "capacity"].indexOf(of);
+  const cases = [...groups(withAdded(samples), (sample) => sample.case)]
+    .sort(([a], [b]) => rank(b) - rank(a));
   for (const [of, each] of cases) lines.push(...caseTables(of, each));
   return lines.join("\n");
 }

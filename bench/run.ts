@@ -8,23 +8,24 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { Figures } from "./load.ts";
+import type { Figures } from "./job.ts";
 import { isSaturated } from "./measure.ts";
 import { CASES, measure, plan } from "./plan.ts";
 import { report, writeReport } from "./report.ts";
-import type { Results, Sample } from "./results.ts";
+import { type Results, type Sample, withSample } from "./results.ts";
 import { output, PINNING, PROGRAMS, REDIS } from "./server.ts";
 
 const BENCH = fileURLToPath(new URL(".", import.meta.url));
 
 const HELP = `bun bench/run.ts [options]
-  --peers         measure the peers too; installs bench/peers/package.json where needed (about an hour for everything)
+  --peers         measure the peers too; installs bench/peers/package.json where needed (about three hours for everything)
   --quick         Spillway and the floor, burst only, under a minute
   --case NAME     only these cases (${CASES.map(({ name }) => name).join(", ")}), comma-separated
   --only NAME     only subjects whose name or "name/runtime" is given, comma-separated ("hono", "bare/deno")
-  --variant TEXT  only variants that contain the text ("generator text 64")
+  --variant TEXT  only the variant of that name ("generator text 64"), else those that contain the text
   --rounds N      interleaved rounds, 3 by default
-  --out FILE      where the JSON goes, bench/results/latest.json by default`;
+  --out FILE      where the JSON goes, bench/results/latest.json by default
+  --append        adds to what FILE has: rows that it has get further rounds, those that failed are replaced`;
 
 const { values } = parseArgs({
   options: {
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     variant: { type: "string" },
     rounds: { type: "string", default: "3" },
     out: { type: "string", default: join(BENCH, "results", "latest.json") },
+    append: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -76,7 +78,8 @@ function versions(): Record<string, string> {
   );
 }
 
-function describe(samples: Sample[], rounds: number): Results {
+/** All of a run but what it measured. */
+function describe(): Omit<Results, "rounds" | "samples"> {
   return {
     date: new Date().toISOString(),
     commit: output("git", "rev-parse", "--short", "HEAD") ?? "none",
@@ -92,8 +95,6 @@ function describe(samples: Sample[], rounds: number): Results {
       pinning: PINNING,
     },
     versions: versions(),
-    rounds,
-    samples,
   };
 }
 
@@ -108,14 +109,15 @@ async function main(): Promise<void> {
     quick: values.quick,
   });
   const total = cases.reduce((sum, { runs }) => sum + runs.length * rounds, 0);
-  const samples: Sample[] = [];
+  let done = 0;
   const started = Date.now();
-  const save = () => {
-    const results = describe(samples, rounds);
-    mkdirSync(dirname(values.out), { recursive: true });
-    writeFileSync(values.out, JSON.stringify(results, undefined, 1) + "\n");
-    return results;
-  };
+  const run = describe();
+  let results: Results = { ...run, rounds, samples: [] };
+  if (values.append && existsSync(values.out)) {
+    const { samples } = JSON.parse(readFileSync(values.out, "utf8")) as Results;
+    results = { ...run, rounds, samples };
+  }
+  mkdirSync(dirname(values.out), { recursive: true });
   for (const { of, runs } of cases) {
     console.error(`\n${of.name}: ${of.question}`);
     for (let round = 1; round <= rounds; round++) {
@@ -134,17 +136,17 @@ async function main(): Promise<void> {
         } catch (error) {
           sample.error = (error as Error).message;
         }
-        samples.push(sample);
+        // Saved at once: an end in mid-run loses one sample at most.
+        results = withSample(results, sample);
+        writeFileSync(values.out, JSON.stringify(results, undefined, 1) + "\n");
         const seconds = Math.round((Date.now() - started) / 1000);
         console.error(
-          `[${samples.length}/${total} ${seconds}s] round ${round} ${of.name} ${name}/${runtime} ${variant}: ` +
+          `[${++done}/${total} ${seconds}s] round ${round} ${of.name} ${name}/${runtime} ${variant}: ` +
             (sample.error === undefined ? brief(sample.figures) : `FAILED: ${sample.error}`),
         );
       }
     }
-    save();
   }
-  const results = save();
   writeReport(values.out, results);
   console.log(report(results));
   console.error(`results in ${values.out}`);

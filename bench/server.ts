@@ -10,13 +10,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { tokens } from "./inputs.ts";
-import type { Figures, Job } from "./load.ts";
+import { type Figures, type Job, LOAD_CORE, SERVER_CORE } from "./job.ts";
 import type { Runtime, Subject } from "./subjects.ts";
 
 /** The folder of this checkout: subjects are started from it, unless a caller names another checkout. */
 export const ROOT: string = fileURLToPath(new URL("..", import.meta.url));
-const SERVER_CORE = 0;
-const LOAD_CORE = cpus().length - 1;
 
 /** Output of a program, `undefined` if it cannot be run. */
 export function output(program: string, ...args: string[]): string | undefined {
@@ -59,7 +57,7 @@ function pinned(core: number, program: string, args: string[]): [string, string[
   return isPinned ? ["taskset", ["-c", String(core), program, ...args]] : [program, args];
 }
 
-/** Files that subjects read: the corpus for Python, the body and configuration for nginx. */
+/** Files of subjects: the corpus for Python, the body and configuration for nginx, what a log writes. */
 const folder = mkdtempSync(join(tmpdir(), "spillway-bench-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 const corpusFile = join(folder, "corpus.json");
@@ -87,20 +85,23 @@ export function programOf({ file }: Pick<Subject, "file">, checkout: string): st
   return join(checkout, "bench", "peers", file);
 }
 
+type Program = Pick<Subject, "runtime" | "file" | "portArgument">;
+
 function command(
-  subject: Pick<Subject, "runtime" | "file">,
+  subject: Program,
   port: number,
   checkout: string,
 ): [string, string[]] {
   const program = PROGRAMS[subject.runtime];
   if (program === undefined) throw new Error(`${subject.runtime} is not installed`);
   const file = programOf(subject, checkout);
+  const argument = subject.portArgument === undefined ? [] : [`${subject.portArgument}${port}`];
   switch (subject.runtime) {
     case "bun":
     case "python":
       return [program, [file]];
     case "node":
-      return [program, ["--expose-gc", file]];
+      return [program, ["--expose-gc", file, ...argument]];
     case "deno":
       return [program, ["run", "-A", "--v8-flags=--expose-gc", file]];
     case "nginx":
@@ -159,7 +160,7 @@ function start(core: number, program: string, args: string[], env: Env = {}, cwd
 }
 
 /** Where a subject runs, and its Redis if it has one. */
-type Where = Pick<Job, "port" | "pid" | "redisPort" | "pacerPort">;
+export type Where = Pick<Job, "port" | "pid" | "redisPort" | "pacerPort">;
 type Env = Record<string, string>;
 
 /**
@@ -209,7 +210,7 @@ async function withRedis<T>(use: (port: number) => Promise<T>): Promise<T> {
 }
 
 async function withProcess<T>(
-  subject: Pick<Subject, "name" | "runtime" | "file">,
+  subject: Program & Pick<Subject, "name">,
   core: number,
   env: Env,
   use: (where: Pick<Where, "port" | "pid">) => Promise<T>,
@@ -217,7 +218,7 @@ async function withProcess<T>(
 ): Promise<T> {
   const port = await freePort();
   const [program, args] = command(subject, port, checkout);
-  const its = { PORT: String(port), CORPUS: corpusFile, ...env };
+  const its = { PORT: String(port), CORPUS: corpusFile, FOLDER: folder, ...env };
   const server = start(core, program, args, its, checkout);
   return await whileItRuns(subject.name, server, port, (pid) => use({ port, pid }));
 }

@@ -9,11 +9,13 @@ export type Runtime = "bun" | "deno" | "node" | "python" | "nginx";
 export type CaseName =
   | "burst"
   | "short"
+  | "capacity"
   | "paced"
   | "first"
   | "fairness"
   | "memory"
   | "relay"
+  | "gateway"
   | "codec"
   | "formats"
   | "replay"
@@ -34,13 +36,24 @@ export type Subject = {
   paths?: Partial<Record<Shape, string>>;
   /** Needs `upstream.ts`, which then runs beside the load generator; its URL is in `UPSTREAM`. */
   relays?: true;
+  /** Arguments of a program that takes its port there. */
+  portArgument?: string;
+  /** Headers of each request of the gateway case. */
+  headers?: Readonly<Record<string, string>>;
   /** Needs a Redis, which then runs beside the load generator; with `follows` also a process that makes its streams. */
   redis?: "writes" | "follows";
 };
 
 const ALL: readonly Shape[] = ["generator", "sync", "queue", "micro", "macro"];
 const PULLED: readonly Shape[] = ["generator", "sync"];
-const STREAMS: readonly CaseName[] = ["burst", "paced", "first", "fairness", "memory"];
+const STREAMS: readonly CaseName[] = [
+  "burst",
+  "capacity",
+  "paced",
+  "first",
+  "fairness",
+  "memory",
+];
 
 function on(
   runtimes: readonly Runtime[],
@@ -60,11 +73,21 @@ const NODE: readonly Runtime[] = ["node"];
 const ALL_RUNTIMES: readonly Runtime[] = [...BOTH, ...NODE];
 const BURSTS: readonly CaseName[] = ["burst", "short"];
 
+/** What relays and gateways are compared with: the client asks the upstream directly. */
+export const UPSTREAM_ITSELF = "upstream itself";
+const GATEWAY: Partial<Subject> = { cases: ["gateway"], payload: "chunk" };
+
 export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "spillway", "spillway.ts", "own", {
     cases: [...STREAMS, "short", "formats", "replay"],
   }),
-  ...on(NODE, "spillway", "spillway.ts", "own", { cases: BURSTS }),
+  ...on(NODE, "spillway", "spillway.ts", "own", { cases: [...BURSTS, "capacity"] }),
+  ...on(BOTH, "spillway memory log", "spillway_replay.ts", "own", { cases: ["capacity"] }),
+  ...on(BOTH, "spillway redis log", "spillway_redis.ts", "own", {
+    cases: ["capacity"],
+    redis: "writes",
+  }),
+  ...on(BOTH, "spillway sqlite log", "spillway_sqlite.ts", "own", { cases: ["capacity"] }),
   ...on(BOTH, "spillway replay", "spillway_replay.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway handler", "spillway_handler.ts", "own", { cases: ["replay"] }),
   ...on(BOTH, "spillway redis", "spillway_redis.ts", "own", { cases: ["redis"], redis: "writes" }),
@@ -76,14 +99,15 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "redis follower", "spillway_redis.ts", "own", { cases: ["redis"], redis: "follows" }),
   ...on(BOTH, "floor", "floor.ts", "floor", { cases: [...BURSTS, "first"] }),
   ...on(NODE, "floor", "floor.ts", "floor", { cases: BURSTS }),
-  ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["paced"] }),
-  ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["paced"] }),
+  ...on(BUN, "raw socket", "raw_bun.ts", "floor", { cases: ["capacity", "paced"] }),
+  ...on(["deno"], "raw socket", "raw_net.ts", "floor", { cases: ["capacity", "paced"] }),
   ...on(BOTH, "prototype", "prototype.ts", "peer", { cases: [...STREAMS, "short"] }),
   ...on(NODE, "prototype", "prototype.ts", "peer", { cases: BURSTS }),
   ...on(BOTH, "bare", "bare.ts", "peer"),
   ...on(BUN, "direct", "direct.ts", "peer"),
   ...on(BUN, "async body", "async_body.ts", "peer", { shapes: ["generator"] }),
   ...on(BUN, "node:http", "node_http.ts", "peer"),
+  ...on(NODE, "node:http", "node_http.ts", "peer", { cases: ["capacity"] }),
   ...on(BOTH, "hono", "hono.ts", "peer", { shapes: ["generator", "sync", "micro", "macro"] }),
   ...on(BOTH, "hono unawaited", "hono_push.ts", "peer", { shapes: ["queue"], cases: ["memory"] }),
   ...on(BUN, "elysia", "elysia.ts", "peer", { shapes: PULLED, paths: { sync: "/sync" } }),
@@ -97,7 +121,7 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(["python"], "fastapi queue", "fastapi_app.py", "peer", {
     shapes: ["queue"],
     paths: { queue: "/queue", generator: "/queue", paced: "/queue", idle: "/queue" },
-    cases: ["burst", "paced", "first"],
+    cases: ["burst", "capacity", "paced", "first"],
   }),
   ...on(BOTH, "ceiling", "ceiling.ts", "peer", { shapes: ["sync"], cases: ["burst"] }),
   ...on(["nginx"], "ceiling", "", "peer", { shapes: ["sync"], cases: ["burst"] }),
@@ -106,7 +130,10 @@ export const SUBJECTS: readonly Subject[] = [
     payload: "token",
     relays: true,
   }),
-  ...on(BUN, "upstream itself", "../upstream.ts", "floor", { cases: ["relay"], payload: "chunk" }),
+  ...on(BUN, UPSTREAM_ITSELF, "../upstream.ts", "floor", {
+    cases: ["relay", "gateway"],
+    payload: "chunk",
+  }),
   ...on(BOTH, "fetch piped through", "relay_fetch.ts", "floor", {
     cases: ["relay"],
     payload: "chunk",
@@ -115,6 +142,18 @@ export const SUBJECTS: readonly Subject[] = [
   ...on(BOTH, "openai and hono", "relay_openai_hono.ts", "peer", {
     cases: ["relay"],
     relays: true,
+  }),
+  ...on(ALL_RUNTIMES, "spillway handler", "gateway_spillway.ts", "own", GATEWAY),
+  ...on(BOTH, "spillway relay()", "gateway_relay.ts", "own", GATEWAY),
+  ...on(BOTH, "fetch piped through", "gateway_fetch.ts", "floor", GATEWAY),
+  ...on(BOTH, "openai and hono", "gateway_openai_hono.ts", "peer", GATEWAY),
+  ...on(NODE, "portkey", "node_modules/@portkey-ai/gateway/build/start-server.js", "peer", {
+    ...GATEWAY,
+    portArgument: "--port=",
+    headers: {
+      "x-portkey-provider": "openai",
+      "x-portkey-custom-host": "{upstream}/v1",
+    },
   }),
   ...on(ALL_RUNTIMES, "spillway decoder", "codec_spillway.ts", "own", { cases: ["codec"] }),
   ...on(ALL_RUNTIMES, "eventsource-parser", "codec_eventsource_parser.ts", "peer", {

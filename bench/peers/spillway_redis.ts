@@ -35,7 +35,8 @@ serve(async (request) => {
   if (url.pathname === "/begin") return begin(request, url.searchParams.get("id")!);
   if (PRODUCER === undefined) {
     const own = url.pathname === "/memory" ? memory : log;
-    return sse(request, () => generate(query(request.url)), { format: "json", log: own });
+    const asked = query(request.url);
+    return sse(request, () => generate(asked), { format: asked.format as "json", log: own });
   }
   const streamId = `stream-${begun++}`;
   await fetch(`${PRODUCER}/begin${url.search}&id=${streamId}`);

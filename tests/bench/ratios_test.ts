@@ -1,7 +1,7 @@
 /** What pairs say about a change: no more than their interval allows. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Figures } from "../../bench/load.ts";
+import type { Figures } from "../../bench/job.ts";
 import { compare, type Main, mainFigures, type Pair } from "../../bench/ratios.ts";
 import { SUBJECTS } from "../../bench/subjects.ts";
 
