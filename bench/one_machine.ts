@@ -11,7 +11,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import type { Figures } from "./load.ts";
+import type { Figures } from "./job.ts";
 import { processorNs, spread } from "./measure.ts";
 import { load, PROGRAMS, ROOT, withServer } from "./server.ts";
 import { pathOf, type Runtime, type Subject } from "./subjects.ts";
