@@ -69,8 +69,7 @@ export class Admission {
    */
   async begin(owner: string | undefined, open: OpenFunction): Promise<Response> {
     this.#checkServing();
-    // Checking the input may take time, and a drain may have begun.
-    return await this.#admit(this.#begun.take(owner), open, () => this.#checkServing());
+    return await this.#admit(this.#begun.take(owner), open, true);
   }
 
   #checkServing(): void {
@@ -92,7 +91,7 @@ export class Admission {
    * @throws {StreamError} `too_many_streams` past a limit.
    */
   async join(owner: string | undefined, open: OpenFunction): Promise<Response> {
-    return await this.#admit(this.#joined.take(owner), open);
+    return await this.#admit(this.#joined.take(owner), open, false);
   }
 
   /**
@@ -110,25 +109,34 @@ export class Admission {
   }
 
   /** Opens a stream in a place that is taken; `free` gives the place back. */
-  async #admit(free: () => void, open: OpenFunction, check?: () => void): Promise<Response> {
-    let opened = false;
+  async #admit(free: () => void, open: OpenFunction, isNew: boolean): Promise<Response> {
+    const place = { isOpen: false };
     try {
-      return await open({
-        onOpen: (stream) => {
-          check?.();
-          opened = true;
-          this.#live.add(stream);
-        },
-        onEnd: (stream) => {
-          free();
-          this.#live.delete(stream);
-          if (this.#live.size > 0) return;
-          for (const drained of this.#drains) drained();
-        },
-      });
+      return await open(this.#observe(place, free, isNew));
     } finally {
-      if (!opened) free();
+      if (!place.isOpen) free();
     }
+  }
+
+  /**
+   * The observer of a stream. Made apart from what opens the stream, which an open one would hold
+   * otherwise: 0.5 KB on Bun.
+   */
+  #observe(place: { isOpen: boolean }, free: () => void, isNew: boolean): StreamObserver {
+    return {
+      onOpen: (stream) => {
+        // Checking the input may take time, and a drain may have begun.
+        if (isNew) this.#checkServing();
+        place.isOpen = true;
+        this.#live.add(stream);
+      },
+      onEnd: (stream) => {
+        free();
+        this.#live.delete(stream);
+        if (this.#live.size > 0) return;
+        for (const drained of this.#drains) drained();
+      },
+    };
   }
 
   /**

@@ -127,24 +127,14 @@ export class Streams {
     extras: RecordedExtras,
     streamId?: string,
   ): Promise<Response> {
-    const { options, schema, inputFrom, observe, rejected } = this.#init;
+    const { options, schema, inputFrom } = this.#init;
     const isBackground = route.isBackground?.(body) === true;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
-    const ended = observe(request, modelOf(route, body));
-    let hasEnded = false;
-    // A stream that fails before its headers has ended by then, and is counted as one.
-    const onReject = (error: unknown) => {
-      if (!hasEnded) rejected(error, request);
-    };
+    const { onReject, onClose } = this.#observe(request, modelOf(route, body));
     const written: CheckedOptions = {
       ...options,
       ...definedOf({ owner, chatId, streamId, format: route.format?.(body) }),
-      onClose(report) {
-        // Of a recorded stream the log tells, as soon as the reader is dropped.
-        if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
-        hasEnded = true;
-        ended(report);
-      },
+      onClose,
     };
     let input = read;
     if (!route.schema) input = await checkInput(schema, read, request.signal, route.invalidStatus);
@@ -152,6 +142,28 @@ export class Streams {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
     return respond(request, source, written, { ...extras, isBackground, input, onReject });
+  }
+
+  /** What is called at the ends of a stream, and holds nothing of its start but the request. */
+  #observe(
+    request: Request,
+    model: string | undefined,
+  ): { onReject: (error: unknown) => void; onClose: NonNullable<CheckedOptions["onClose"]> } {
+    const { observe, rejected } = this.#init;
+    const ended = observe(request, model);
+    let hasEnded = false;
+    return {
+      // A stream that fails before its headers has ended by then, and is counted as one.
+      onReject: (error) => {
+        if (!hasEnded) rejected(error, request);
+      },
+      onClose(report) {
+        // Of a recorded stream the log tells, as soon as the reader is dropped.
+        if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
+        hasEnded = true;
+        ended(report);
+      },
+    };
   }
 
   /**
