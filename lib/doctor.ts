@@ -4,7 +4,7 @@
  */
 import { type Diagnosis, examine } from "./doctor/examination.ts";
 import type { Measured } from "./doctor/findings.ts";
-import { DOCTOR_HELP, type Inquiry, readInquiry } from "./doctor/inquiry.ts";
+import { DOCTOR_HELP, type Inquiry, readInquiry, shown } from "./doctor/inquiry.ts";
 import { type Paper, printDiagnosis, progressOn } from "./doctor/report.ts";
 
 export type { Paper } from "./doctor/report.ts";
@@ -31,7 +31,7 @@ export async function doctor(args: readonly string[], paper: Paper): Promise<num
 }
 
 async function examineForPeople(inquiry: Inquiry, paper: Paper): Promise<Diagnosis> {
-  paper.print(`${inquiry.method} ${inquiry.url.href}\n`);
+  paper.print(`${inquiry.method} ${shown(inquiry.url)}\n`);
   const diagnosis = await examine(inquiry, progressOn(paper));
   printDiagnosis(diagnosis, paper);
   return diagnosis;
@@ -47,6 +47,6 @@ async function examineForPrograms(inquiry: Inquiry, { print }: Paper): Promise<D
     silence: (borneMs, triedMs) => void (measured["silence"] = { borneMs, triedMs }),
     connections: (served, tried) => void (measured["connections"] = { served, tried }),
   });
-  print(JSON.stringify({ ...diagnosis, url: inquiry.url.href, measured }, undefined, 2));
+  print(JSON.stringify({ ...diagnosis, url: shown(inquiry.url), measured }, undefined, 2));
   return diagnosis;
 }

@@ -23,6 +23,11 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** A plain value as text; `object` for any other one, which may have nothing that makes it text. */
+export function wordOf(value: unknown): string {
+  return isObject(value) ? "object" : String(value);
+}
+
 /** How an error message names a value of the wrong kind. */
 export function nameOf(value: unknown): string {
   if (value === null) return "null";

@@ -1,7 +1,7 @@
 /** What the measurements mean: what is to blame, and the line to change. */
 import { isObject, parseJson } from "../values.ts";
 import { type Proxy, proxyByPace, proxyOf, type Trouble } from "./proxies.ts";
-import type { Observation } from "./request.ts";
+import { isEventStream, type Observation } from "./request.ts";
 import type { Spacing } from "./spacing.ts";
 
 /** Something that is to blame. */
@@ -26,9 +26,8 @@ const HEARTBEAT_MS = 5000;
 
 /** What is wrong with the response headers, however the tokens arrive. */
 export function judgeHead({ headers }: Observation, accept: string): Finding[] {
-  const type = headers["content-type"] ?? "";
-  const isAsked = !accept.includes("text/event-stream") || type.startsWith("text/event-stream");
-  if (isAsked) return [];
+  if (!accept.includes("text/event-stream") || isEventStream(headers)) return [];
+  const type = headers["content-type"];
   return [{
     code: "content_type",
     verdict: `The response is ${type || "of no type"}: an EventSource accepts no other than ` +

@@ -76,7 +76,7 @@ export function readInquiry(args: readonly string[]): Inquiry | undefined {
     integerOf(`--${name}`, values[name], bounds);
   return {
     url,
-    method: (values.method ?? (body === undefined ? "GET" : "POST")).toUpperCase(),
+    method: methodOf(values.method ?? (body === undefined ? "GET" : "POST")),
     headers: headersOf(values.header ?? []),
     body,
     isPaced,
@@ -87,6 +87,18 @@ export function readInquiry(args: readonly string[]): Inquiry | undefined {
     timeoutMs: number("timeout-ms", [100, 600_000, 60_000]),
     json: values.json ?? false,
   };
+}
+
+/** The address without the credentials in it, to be shown. */
+export function shown(url: URL): string {
+  const bare = new URL(url);
+  bare.username = bare.password = "";
+  return bare.href;
+}
+
+function methodOf(text: string): string {
+  if (/^[\w!#$%&'*+.^`|~-]+$/.test(text)) return text.toUpperCase();
+  throw new TypeError(`--method is ${JSON.stringify(text)}, no name of a method`);
 }
 
 type Bounds = readonly [min: number, max: number, preset: number];
@@ -120,9 +132,12 @@ function objectOf(text: string | undefined): object {
 
 function headersOf(lines: readonly string[]): Record<string, string> {
   return Object.fromEntries(lines.map((line) => {
-    const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):\s*(.*?)\s*$/.exec(line) ?? [];
     // The line is not repeated: it may be a secret.
+    const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):\s*(.*?)\s*$/.exec(line) ?? [];
     if (name === undefined) throw new TypeError("--header is not like NAME:VALUE");
+    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value!)) {
+      throw new TypeError(`--header ${name} has characters that no header can have`);
+    }
     return [name.toLowerCase(), value!];
   }));
 }

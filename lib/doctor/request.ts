@@ -91,7 +91,7 @@ export function ask(call: Call, limitMs: number): Promise<Observation> {
 }
 
 function decompressed(response: IncomingMessage): Readable {
-  switch (response.headers["content-encoding"]) {
+  switch (response.headers["content-encoding"]?.toLowerCase()) {
     case "gzip":
       return response.pipe(createGunzip());
     case "deflate":
@@ -101,6 +101,11 @@ function decompressed(response: IncomingMessage): Readable {
     default:
       return response;
   }
+}
+
+/** Whether a response says that it is an event stream; capitals are as good. */
+export function isEventStream(headers: Observation["headers"]): boolean {
+  return /^text\/event-stream\b/i.test(headers["content-type"] ?? "");
 }
 
 /** What has arrived so far. */
@@ -132,15 +137,15 @@ class Reading {
     const atMs = this.#now();
     this.#firstMs ??= atMs;
     this.#lastMs = atMs;
-    if (this.#status === 200 && this.#headers["content-type"]?.startsWith("text/event-stream")) {
-      return this.#decode(chunk, atMs);
-    }
-    const text = this.#rest + this.#text.decode(chunk, { stream: true });
+    if (this.#status === 200 && isEventStream(this.#headers)) return this.#decode(chunk, atMs);
+    const text = this.#text.decode(chunk, { stream: true });
     if (this.#status !== 200) {
-      this.#rest = text.slice(0, MAX_TEXT);
+      if (this.#rest.length < MAX_TEXT) this.#rest = (this.#rest + text).slice(0, MAX_TEXT);
       return true;
     }
     const lines = text.split("\n");
+    // The rest is not searched again, so a long line in many chunks takes linear time.
+    lines[0] = this.#rest + lines[0];
     this.#rest = lines.pop()!;
     for (const data of lines) {
       const { event = "message" } = (parseJson(data) ?? {}) as { event?: string };

@@ -37,21 +37,29 @@ export interface AgUiFormat extends Format {
   with(options: AgUiFormatOptions): Format;
 }
 
-/** Events of the protocol that an item may be, as its name says. The framer writes all others. */
-const OWN_EVENTS: ReadonlySet<string | undefined> = new Set([
-  "STATE_SNAPSHOT",
-  "STATE_DELTA",
-  "MESSAGES_SNAPSHOT",
-  "ACTIVITY_SNAPSHOT",
-  "ACTIVITY_DELTA",
-  "STEP_STARTED",
-  "STEP_FINISHED",
-  "SUBAGENT_STARTED",
-  "SUBAGENT_FINISHED",
-  "SUBAGENT_ERROR",
-  "RAW",
-  "CUSTOM",
-]);
+/** What a member of an event has to be. */
+type Kind = "any" | "text" | "list";
+
+/**
+ * Events of the protocol that an item may be, as its name says, with the members that clients require.
+ * The framer writes all others.
+ */
+const OWN_EVENTS: ReadonlyMap<string | undefined, Readonly<Record<string, Kind>>> = new Map(
+  Object.entries({
+    STATE_SNAPSHOT: { snapshot: "any" },
+    STATE_DELTA: { delta: "list" },
+    MESSAGES_SNAPSHOT: { messages: "list" },
+    ACTIVITY_SNAPSHOT: { messageId: "text", activityType: "text", content: "any" },
+    ACTIVITY_DELTA: { messageId: "text", activityType: "text", patch: "list" },
+    STEP_STARTED: { stepName: "text" },
+    STEP_FINISHED: { stepName: "text" },
+    SUBAGENT_STARTED: { subagentRunId: "text", name: "text" },
+    SUBAGENT_FINISHED: { subagentRunId: "text" },
+    SUBAGENT_ERROR: { subagentRunId: "text", message: "text" },
+    RAW: { event: "any" },
+    CUSTOM: { name: "text", value: "any" },
+  }),
+);
 
 class RunFramer extends BlockFramer {
   readonly #options: AgUiFormatOptions;
@@ -128,8 +136,7 @@ class RunFramer extends BlockFramer {
     json: string,
     data: unknown,
   ): void {
-    if (OWN_EVENTS.has(event) && isObject(data) && !Array.isArray(data)) {
-      this.#follow(event!, data);
+    if (isOwn(event, data) && this.#follow(event!, data)) {
       // The type stands last: of two members with one name the last one counts.
       const members = json === "{}" ? "{" : `${json.slice(0, -1)},`;
       out.data(`${members}"type":"${event}"}`);
@@ -150,16 +157,21 @@ class RunFramer extends BlockFramer {
     });
   }
 
-  /** Keeps what the source has begun: a run must not end before it. */
-  #follow(event: string, data: object): void {
+  /**
+   * Keeps what the source has begun: a run must not end before it.
+   *
+   * @returns Whether it is in order: what begins has not begun, and what ends has.
+   */
+  #follow(event: string, data: Fields): boolean {
     const [what, verb] = event.split("_");
-    if (what !== "STEP" && what !== "SUBAGENT") return;
-    const { stepName, subagentRunId } = data as Record<string, unknown>;
+    if (what !== "STEP" && what !== "SUBAGENT") return true;
+    const { stepName, subagentRunId } = data;
     const key = JSON.stringify([what, stepName, subagentRunId]);
-    if (verb === "STARTED") {
-      this.keep(2 * key.length);
-      this.#begun.set(key, { type: `${what}_FINISHED`, stepName, subagentRunId });
-    } else this.#begun.delete(key);
+    if (verb !== "STARTED") return this.#begun.delete(key);
+    if (this.#begun.has(key)) return false;
+    this.keep(2 * key.length);
+    this.#begun.set(key, { type: `${what}_FINISHED`, stepName, subagentRunId });
+    return true;
   }
 
   protected finish(out: EventSink, end: End): void {
@@ -213,6 +225,19 @@ const FINISH_REASONS: Readonly<Record<FinishKind, string>> = {
   content_filter: "content_filter",
   other: "stop",
 };
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Whether an item is an event of the protocol that clients take. */
+function isOwn(event: string | undefined, data: unknown): data is Fields {
+  const members = OWN_EVENTS.get(event);
+  if (members === undefined || !isObject(data) || Array.isArray(data)) return false;
+  return Object.entries(members).every(([name, kind]) => {
+    const value = (data as Fields)[name];
+    if (kind === "text") return typeof value === "string";
+    return kind === "list" ? Array.isArray(value) : value !== undefined;
+  });
+}
 
 /** Writes an event; fields that are `undefined` are left out. */
 function write(out: EventSink, type: string, fields: object): void {
@@ -294,8 +319,8 @@ function variant(options: AgUiFormatOptions = {}): Format {
  * Text and reasoning become messages, and each text after another part a message of its own.
  * `tool_call` items become tool calls, of which up to 16 MiB are kept, and `tool_result` items their
  * results. A refusal is text, and the finish reason `content_filter`. Data whose event name is one of
- * the protocol's, such as `STATE_DELTA` or `STEP_STARTED`, is that event, and what is begun so is
- * ended at the latest with the run. Any other structured item becomes a `CUSTOM` event with its event
+ * the protocol's, such as `STATE_DELTA` or `STEP_STARTED`, is that event if it has the members that
+ * the protocol requires, and what is begun so is ended at the latest with the run. Any other structured item becomes a `CUSTOM` event with its event
  * name, or `item` without one. The usage is sent where the source has told it.
  *
  * To a client that sends `X-Run-Id`, as TanStack AI's does, each call without a result is offered at

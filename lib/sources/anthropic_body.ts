@@ -3,7 +3,7 @@
  * translated from the chat completions API.
  */
 import { type ChatMessage, originalOf, textOf } from "../chat.ts";
-import { isObject, parseJson } from "../values.ts";
+import { isObject, parseJson, wordOf } from "../values.ts";
 import {
   callsOf,
   cannotSend,
@@ -96,7 +96,7 @@ function exchangeOf(messages: readonly ChatMessage[]): Turn[] {
 function blocksOfUser(message: ChatMessage): Fields[] {
   const content = partsOf(message.content).map(blockOf);
   if (message.role !== "tool") return content;
-  return [{ type: "tool_result", tool_use_id: idOf(String(message["tool_call_id"])), content }];
+  return [{ type: "tool_result", tool_use_id: idOf(wordOf(message["tool_call_id"])), content }];
 }
 
 function blocksOfAssistant(message: ChatMessage): Fields[] {
@@ -128,9 +128,18 @@ function blockOf(part: ChatPart): Fields {
   const title = part.name === undefined ? {} : { title: part.name };
   const source = part.url === undefined ? { type: "file", file_id: part.id } : sourceOf(part.url);
   if (source["media_type"] !== "text/plain") return { type: "document", source, ...title };
-  const bytes = Uint8Array.from(atob(String(source["data"])), (char) => char.charCodeAt(0));
-  const text = { type: "text", media_type: "text/plain", data: new TextDecoder().decode(bytes) };
+  const text = { type: "text", media_type: "text/plain", data: decoded(String(source["data"])) };
   return { type: "document", source: text, ...title };
+}
+
+function decoded(base64: string): string {
+  let chars;
+  try {
+    chars = atob(base64);
+  } catch {
+    throw cannotSend("a text that is no base64"); // what the client sent is its own to see
+  }
+  return new TextDecoder().decode(Uint8Array.from(chars, (char) => char.charCodeAt(0)));
 }
 
 function sourceOf(url: string): Fields {
@@ -224,6 +233,6 @@ function mayThink(exchange: readonly Fields[]): boolean {
   );
   return contents.slice(begun + 1).every((content, at) =>
     exchange[begun + 1 + at]!["role"] === "user" ||
-    ["thinking", "redacted_thinking"].includes(String(content[0]?.["type"]))
+    ["thinking", "redacted_thinking"].includes(wordOf(content[0]?.["type"]))
   );
 }

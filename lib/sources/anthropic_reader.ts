@@ -4,7 +4,7 @@ import { byteCounter } from "../formats/codes.ts";
 import { isBroken, reasonOf } from "../formats/finish.ts";
 import type { Item, Summary } from "../item.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
-import { isObject } from "../values.ts";
+import { isObject, wordOf } from "../values.ts";
 import { type Fields, fieldsIn, isText } from "./chat_parts.ts";
 import { type AnswerReader, FAILED } from "./dialect.ts";
 import { EventFields, summaryOf } from "./event_fields.ts";
@@ -89,7 +89,7 @@ export class MessageReader implements AnswerReader {
     const { type, id, name, text, thinking, signature, data, citations } = start;
     const isCall = type === "tool_use";
     const call = isCall ? this.#calls++ : undefined;
-    const isKnown = KNOWN.includes(String(type));
+    const isKnown = KNOWN.includes(wordOf(type));
     const kept = isCall ? { type, input: start["input"] } : isKnown ? { type } : start;
     this.#keep(PART_BYTES + JSON.stringify([index, kept]).length);
     this.#blocks.set(index, { start: kept, call, hasInput: false, input: "", deltas: [] });
@@ -116,7 +116,7 @@ export class MessageReader implements AnswerReader {
 
   #delta(block: Block | undefined, delta: Fields): string | Item[] {
     const { type, text, thinking, signature, partial_json: json } = delta;
-    if (block !== undefined && !KNOWN.includes(String(block.start["type"]))) {
+    if (block !== undefined && !KNOWN.includes(wordOf(block.start["type"]))) {
       this.#keep(JSON.stringify(delta).length);
       if (type === "input_json_delta" && isText(json)) block.input += json;
       else block.deltas.push(delta);
@@ -147,7 +147,7 @@ export class MessageReader implements AnswerReader {
       if (!isWhole) return [];
       return [{ event: "tool_call", data: { index: call, arguments: JSON.stringify(input) } }];
     }
-    if (type === undefined || KNOWN.includes(String(type))) return [];
+    if (type === undefined || KNOWN.includes(wordOf(type))) return [];
     const read = json === "" ? {} : { input: this.#fields.parse(json) };
     const further = deltas.length === 0 ? {} : { content_block_deltas: deltas };
     return [{ event: "delta", data: { content_block: { ...start, ...read }, ...further } }];

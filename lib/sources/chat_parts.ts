@@ -4,7 +4,7 @@
  */
 import { type ChatMessage, type ChatTool, keptThoughts } from "../chat.ts";
 import { upstreamError } from "./codes.ts";
-import { isObject } from "../values.ts";
+import { isObject, wordOf } from "../values.ts";
 
 /** A value of untrusted JSON, whose members may be anything. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -60,7 +60,7 @@ function partOf(part: unknown): ChatPart[] {
     const held = isText(data) ? { url: data } : { id: String(id) };
     return [{ kind: "file", ...held, ...isText(name) ? { name } : {} }];
   }
-  throw cannotSend(`a part of the type ${String(type)}`);
+  throw cannotSend(`a part of the type ${wordOf(type)}`);
 }
 
 /** The error for what another API has no place for. */
@@ -83,8 +83,8 @@ export function callsOf({ tool_calls: calls }: ChatMessage): ChatCall[] {
     const named = fieldsIn(fieldsIn(call)[isCustom ? "custom" : "function"]);
     const input = named[isCustom ? "input" : "arguments"];
     return {
-      id: String(id),
-      name: String(named["name"]),
+      id: wordOf(id),
+      name: wordOf(named["name"]),
       input: typeof input === "string" ? input : JSON.stringify(input ?? {}),
       isCustom,
     };

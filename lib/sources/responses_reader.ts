@@ -4,6 +4,7 @@ import { byteCounter } from "../formats/codes.ts";
 import { isBroken, reasonOf } from "../formats/finish.ts";
 import type { Item, Summary } from "../item.ts";
 import type { ServerSentEvent } from "../sse/event.ts";
+import { wordOf } from "../values.ts";
 import { type Fields, fieldsIn, isText } from "./chat_parts.ts";
 import { type AnswerReader, FAILED } from "./dialect.ts";
 import { EventFields, summaryOf } from "./event_fields.ts";
@@ -60,7 +61,7 @@ export class ResponseReader implements AnswerReader {
     const fields = this.#fields.of(event);
     if (fields === undefined) return [];
     const { delta, output_index: at } = fields;
-    const type = String(fields["type"]);
+    const type = wordOf(fields["type"]);
     switch (type) {
       case "error":
       case "response.failed":
@@ -139,7 +140,7 @@ export class ResponseReader implements AnswerReader {
   #add(at: unknown, fields: Fields): Item[] {
     const id = idOf(fields);
     const item = this.#item(
-      String(fields["type"]),
+      wordOf(fields["type"]),
       at,
       (known) => known.isDone || isCall(fields) && isAnother(known.id, id),
     );
@@ -168,7 +169,7 @@ export class ResponseReader implements AnswerReader {
   #end(at: unknown, fields: Fields): Item[] {
     const id = idOf(fields);
     const item = this.#item(
-      String(fields["type"]),
+      wordOf(fields["type"]),
       at,
       (known) => (known.isDone || isCall(fields)) && isAnother(known.id, id),
     );
@@ -192,7 +193,7 @@ export class ResponseReader implements AnswerReader {
     }
     if (isCall(item)) {
       const begun = this.#begin(read, item);
-      const input = item[INPUTS[String(type)]!];
+      const input = item[INPUTS[wordOf(type)]!];
       if (read.hasPieces || !isText(input)) return begun;
       return [...begun, { event: "tool_call", data: { index: read.call, arguments: input } }];
     }
@@ -218,7 +219,7 @@ export class ResponseReader implements AnswerReader {
     // Some servers tell an item here alone.
     const counts = new Map<string, number>();
     return listOf(output).map(fieldsIn).flatMap((item) => {
-      const type = String(item["type"]);
+      const type = wordOf(item["type"]);
       const at = counts.get(type) ?? 0;
       counts.set(type, at + 1);
       return this.#complete(
@@ -232,7 +233,7 @@ export class ResponseReader implements AnswerReader {
 const INCOMPLETE: readonly unknown[] = ["incomplete", "cancelled"];
 
 function isCall({ type }: Fields): boolean {
-  return Object.hasOwn(INPUTS, String(type));
+  return Object.hasOwn(INPUTS, wordOf(type));
 }
 
 /** The id by which an item is told from another one. */

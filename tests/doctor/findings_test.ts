@@ -140,6 +140,7 @@ test("judgeLumps() names a missing header where it knows no proxy, else what any
 test("judgeHead() accepts what was asked for", () => {
   const headed = (type: string) => observation([], { headers: { "content-type": type } });
   assert.deepEqual(judgeHead(headed("text/event-stream; charset=utf-8"), "text/event-stream"), []);
+  assert.deepEqual(judgeHead(headed("Text/Event-Stream"), "text/event-stream"), []);
   assert.deepEqual(judgeHead(headed("application/x-ndjson"), "application/x-ndjson"), []);
   assert.deepEqual(codes(judgeHead(headed("text/html"), "text/event-stream")), ["content_type"]);
   assert.deepEqual(codes(judgeHead(observation([]), "text/event-stream")), ["content_type"]);

@@ -46,6 +46,10 @@ test("doctor names what is wrong with its command line in one line, and exits wi
       [["http://a.example", "http://b.example"], "more than one URL"],
       [["http://a.example", "--nope"], "--nope"],
       [["http://a.example", "--header", "secret"], "--header is not like NAME:VALUE"],
+      [["http://a.example", "--header", "X-A: 😀"], "--header X-A has characters"],
+      [["http://a.example", "--header", "X-A: a\0b"], "--header X-A has characters"],
+      [["http://a.example", "--method", "GE T"], '--method is "GE T", no name of a method'],
+      [["http://a.example", "--method", ""], '--method is ""'],
       [
         ["http://a.example", "--connections", "0"],
         '--connections is "0", not an integer from 1 to',
@@ -64,6 +68,18 @@ test("doctor names what is wrong with its command line in one line, and exits wi
     const [line] = lines as [string];
     assert.ok(line.startsWith("spillway doctor: ") && line.includes(named), line);
     assert.ok(!lines[0]!.includes("secret"));
+  }
+});
+
+test("doctor shows no credentials of the address", async () => {
+  // Port 9 is that of nobody.
+  const url = "http://user:secret@127.0.0.1:9/streaming";
+  for (const flags of [[], ["--json"]]) {
+    const lines: string[] = [];
+    const print = (line: string) => void lines.push(line);
+    assert.equal(await doctor([url, ...flags], { print, printError: print, colour: false }), 2);
+    assert.match(lines.join("\n"), /http:\/\/127\.0\.0\.1:9\/streaming/);
+    assert.doesNotMatch(lines.join("\n"), /user|secret/);
   }
 });
 

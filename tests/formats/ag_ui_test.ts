@@ -265,7 +265,7 @@ test("agUiFormat passes on the protocol's own events, and ends what they begin",
     ["STEP_STARTED", { stepName: "a", subagentRunId: "s" }],
     ["STEP_FINISHED", { stepName: "a" }],
     ["SUBAGENT_ERROR", { subagentRunId: "t", message: "No" }],
-    ["RAW", {}],
+    ["RAW", { event: {} }],
   ];
   const { others, notes } = await complete([
     ...own.map(([event, data]) => ({ event, data })),
@@ -273,6 +273,14 @@ test("agUiFormat passes on the protocol's own events, and ends what they begin",
     { event: "RUN_FINISHED", data: {} },
     { event: "TEXT_MESSAGE_START", data: { messageId: "m" } },
     { event: "STATE_DELTA", data: [] },
+    // Its clients fail at these.
+    { event: "STATE_DELTA", data: { delta: {} } },
+    { event: "MESSAGES_SNAPSHOT", data: {} },
+    { event: "CUSTOM", data: { value: 1 } },
+    { event: "RAW", data: {} },
+    { event: "STEP_STARTED", data: { stepName: "b" } },
+    { event: "STEP_FINISHED", data: { stepName: "c" } },
+    { event: "SUBAGENT_ERROR", data: { subagentRunId: "t", message: "No" } },
   ]);
   assert.deepEqual(others.slice(0, own.length), own.map(([type, data]) => ({ ...data, type })));
   assert.deepEqual(others.slice(own.length), [
@@ -284,6 +292,13 @@ test("agUiFormat passes on the protocol's own events, and ends what they begin",
     "RUN_FINISHED",
     "TEXT_MESSAGE_START",
     "STATE_DELTA",
+    "STATE_DELTA",
+    "MESSAGES_SNAPSHOT",
+    "CUSTOM",
+    "RAW",
+    "STEP_STARTED",
+    "STEP_FINISHED",
+    "SUBAGENT_ERROR",
   ]);
 });
 

@@ -295,7 +295,14 @@ test("a part that an API has no place for is refused by its name, and never sent
     assert.deepEqual([status, last.code], [422, "upstream_unprocessable"]);
     assert.match(last.detail, /input_audio/);
     assert.equal(mock.requests.length, count);
+    // What nothing makes text.
+    const odd = [{ role: "user", content: [{ type: { toString: 1 } }] }];
+    assert.equal((await told(name, "", { messages: () => odd })).status, 422);
   }
+  const file = { filename: "a.txt", file_data: "data:text/plain;base64,*" };
+  const messages = () => [{ role: "user", content: [{ type: "file", file }] }];
+  const { status, last } = await told("anthropic", "", { messages });
+  assert.deepEqual([status, last.code], [422, "upstream_unprocessable"]);
 });
 
 test("POST /v1/messages reaches anthropic() as the client sent it, unless it was changed", async () => {
@@ -702,6 +709,11 @@ const BROKEN: Record<Name, Record<string, [body: string, code: string]>> = {
     ],
     "an error": [
       event("response.output_text.delta", { output_index: 0, delta: "Hi" }) +
+      event("error", { message: KEY }),
+      "upstream_failed",
+    ],
+    "an item of a type that nothing makes text, and an error": [
+      event("response.output_item.done", { output_index: 0, item: { type: { toString: 1 } } }) +
       event("error", { message: KEY }),
       "upstream_failed",
     ],

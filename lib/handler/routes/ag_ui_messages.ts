@@ -3,7 +3,7 @@
  * only that one. What has no counterpart becomes text.
  */
 import type { ChatMessage } from "../../chat.ts";
-import { isObject } from "../../values.ts";
+import { isObject, wordOf } from "../../values.ts";
 import {
   assistantMessages,
   Content,
@@ -122,7 +122,7 @@ function contentOf(given: unknown): unknown {
     if (kind === "file" && isText(value)) {
       content.parts.push({ type: "file", file: { file_id: value } });
     } else if (url === undefined) content.text(textOfPart(part));
-    else if (type === "image" || String(mimeType).startsWith("image/")) {
+    else if (type === "image" || wordOf(mimeType).startsWith("image/")) {
       content.parts.push(imagePart(url));
     } else content.parts.push(filePart(url, isText(name) ? name : undefined));
   }

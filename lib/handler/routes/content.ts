@@ -4,7 +4,7 @@
  * because no API's own words matter here.
  */
 import { type ChatMessage, keepThoughts } from "../../chat.ts";
-import { isObject } from "../../values.ts";
+import { isObject, wordOf } from "../../values.ts";
 
 /** A part of a message of the chat completions API. */
 export type ContentPart =
@@ -203,7 +203,7 @@ export function pairCalls(messages: readonly ChatMessage[]): ChatMessage[] {
         while (places.length > 0 && places.at(-1)! < at) places.pop();
         const place = places.pop();
         if (place === undefined) {
-          return resultOf(String(id), "No result: the call was interrupted.");
+          return resultOf(wordOf(id), "No result: the call was interrupted.");
         }
         moved.add(place);
         return messages[place]!;

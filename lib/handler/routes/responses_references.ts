@@ -3,7 +3,7 @@
  * `store` is false. Separate from the translation because the log has to be asked.
  */
 import { StreamError } from "../../error.ts";
-import { isObject } from "../../values.ts";
+import { isObject, wordOf } from "../../values.ts";
 import { type Faults, InvalidInput } from "../schema.ts";
 import { responseIn } from "./responses_log.ts";
 import type { ResponsesItem } from "./responses_messages.ts";
@@ -20,7 +20,7 @@ const MAX_RESPONSES = 100;
  * The input without references. One to reasoning that the log does not have is left out: an answer can do
  * without.
  *
- * @throws {InvalidInput} If the log has no such item.
+ * @throws {InvalidInput} If the log has no such item, or one is referred to twice.
  */
 export async function withoutReferences(
   { request, owner }: Call,
@@ -34,8 +34,14 @@ export async function withoutReferences(
   const outputs = new Map<string, Promise<ResponsesItem[]>>();
   const faults: Faults = [];
   const items: ResponsesItem[] = [];
+  const seen = new Set<string>();
   for (const [at, item] of input.entries()) {
-    const id = String(item.id);
+    const id = wordOf(item.id);
+    if (isReference(item)) {
+      // A short request might stand for any length.
+      if (seen.has(id)) throw invalid([{ pointer: `/input/${at}/id`, detail: TWICE }]);
+      seen.add(id);
+    }
     const [, kind, streamId] = isReference(item) ? ITEM_ID.exec(id) ?? [] : [];
     if (streamId !== undefined && outputs.size < MAX_RESPONSES && !outputs.has(streamId)) {
       outputs.set(streamId, outputOf(asked, context, streamId));
@@ -45,10 +51,15 @@ export async function withoutReferences(
     if (found !== undefined) items.push(found);
     else if (kind !== "rs") faults.push({ pointer: `/input/${at}/id`, detail: MISSING });
   }
-  if (faults.length > 0) throw new InvalidInput(faults, "invalid_input", { status: 400 });
+  if (faults.length > 0) throw invalid(faults);
   return items;
 }
 
+function invalid(faults: Faults): InvalidInput {
+  return new InvalidInput(faults, "invalid_input", { status: 400 });
+}
+
+const TWICE = "The item is referred to twice";
 const MISSING = "No such item is kept here: send the item itself, as clients do with store: false";
 
 function isReference({ type }: ResponsesItem): boolean {

@@ -3,7 +3,7 @@
  * source has to know only that one. What has no counterpart becomes text.
  */
 import type { ChatMessage } from "../../chat.ts";
-import { isObject } from "../../values.ts";
+import { isObject, wordOf } from "../../values.ts";
 import { type Faults, InvalidInput } from "../schema.ts";
 import {
   assistantMessages,
@@ -149,7 +149,7 @@ function isTool({ type, toolName }: UIPart): boolean {
 }
 
 function nameOf({ type, toolName }: UIPart): string {
-  return type === "dynamic-tool" ? String(toolName) : type.slice("tool-".length);
+  return type === "dynamic-tool" ? wordOf(toolName) : type.slice("tool-".length);
 }
 
 /** What stands beside a call, as Gemini's signature: a front end keeps it as metadata of ours. */

@@ -361,6 +361,12 @@ test("a reference stands for its item while the log has it, and else is 400 that
     const { error } = await objectOf(await post(handler, PATH, asked), 400);
     assert.equal(error.param, "input[0].id");
   }
+  // A short request might stand for any length.
+  const twice = [input[1], input[1]];
+  const { error } = await objectOf(await post(handler, PATH, { ...body, input: twice }), 400);
+  assert.equal(error.param, "input[1].id");
+  const odd = [{ type: "item_reference", id: { toString: 1 } }];
+  await objectOf(await post(handler, PATH, { ...body, input: odd }), 400);
   await nothingLeft();
 });
 
