@@ -69,15 +69,16 @@ export interface Cutter {
   close(): void;
 }
 
-function startCutter(
-  to: number,
+/** Starts a proxy before one or several servers, of which each connection gets one. */
+export function startCutter(
+  to: readonly number[],
   seed: number,
   { sparesFirst, wholeShare = 0.15, cuts = CUTS }: CutterOptions,
 ): Promise<Cutter> {
   const chance = random(seed);
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
-    const upstream = connect(to, "127.0.0.1");
+    const upstream = connect(to.length === 1 ? to[0]! : pick(chance, to), "127.0.0.1");
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("error", () => {}); // a reset is what this is about
@@ -186,6 +187,52 @@ function tokensOf(query: string): string[] {
   });
 }
 
+/** The answer to a query, with a pause now and then. */
+export async function* answerTo(
+  query: string,
+  pauseMs: number,
+  seed = 1,
+): AsyncGenerator<string, void> {
+  const chance = random(seed);
+  for (const token of tokensOf(query)) {
+    yield token;
+    if (chance() < 0.2) {
+      await new Promise((resolve) => setTimeout(resolve, int(chance, pauseMs)));
+    }
+  }
+}
+
+/**
+ * Reads query after query, 50 at a time, until there were as many cuts. Each text is exact.
+ *
+ * @returns How many queries there were.
+ */
+export async function readThroughCuts(
+  cutter: Cutter,
+  cuts: number,
+  read: (query: string) => Promise<string>,
+): Promise<number> {
+  let next = 0;
+  let told = 0;
+  async function readOn(): Promise<void> {
+    while (cutter.cuts < cuts) {
+      const query = `run-${next++}`;
+      const text = await inTime(query, read(query));
+      const expected = tokensOf(query).join("");
+      assert(
+        text === expected,
+        `${query}: ${text.length} of ${expected.length} characters`,
+      );
+      if (cuts > 100 && cutter.cuts >= told + 100) {
+        told = cutter.cuts - cutter.cuts % 100;
+        console.log(`  ${told} of ${cuts} cuts, ${next} answers`);
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, readOn));
+  return next;
+}
+
 /**
  * Starts the server: the handler's routes; `/named/{name}`, where `sse` and `resume` serve a stream whose
  * name the reader knows before it has one byte; and `/sse/{query}`, where `sse` alone does it all.
@@ -205,15 +252,9 @@ export async function startCutScene(
     onError: (error: unknown) => void errors.push(error),
   };
 
-  async function* act(query: string) {
+  function act(query: string) {
     starts.set(query, (starts.get(query) ?? 0) + 1);
-    const chance = random(seed);
-    for (const token of tokensOf(query)) {
-      yield token;
-      if (chance() < 0.2) {
-        await new Promise((resolve) => setTimeout(resolve, int(chance, pauseMs)));
-      }
-    }
+    return answerTo(query, pauseMs, seed);
   }
 
   const handler = createHandler({
@@ -236,27 +277,10 @@ export async function startCutScene(
     return resume(request, { log, streamId: name });
   });
   const passage = await through?.(server.port);
-  const cutter = await startCutter(passage?.port ?? server.port, seed, { ...options, cuts });
+  const cutter = await startCutter([passage?.port ?? server.port], seed, { ...options, cuts });
 
   async function run(read: (query: string) => Promise<string>): Promise<void> {
-    let next = 0;
-    let told = 0;
-    async function readOn(): Promise<void> {
-      while (cutter.cuts < cuts) {
-        const query = `run-${next++}`;
-        const text = await inTime(query, read(query));
-        const expected = tokensOf(query).join("");
-        assert(
-          text === expected,
-          `${query}: ${text.length} of ${expected.length} characters`,
-        );
-        if (cuts > 100 && cutter.cuts >= told + 100) {
-          told = cutter.cuts - cutter.cuts % 100;
-          console.log(`  ${told} of ${cuts} cuts, ${next} answers`);
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: AT_ONCE }, readOn));
+    const next = await readThroughCuts(cutter, cuts, read);
     for (let at = 0; at < next; at++) {
       assert.equal(starts.get(`run-${at}`), 1, `run-${at}: starts`);
     }

@@ -47,6 +47,8 @@ const EVENTS: Record<string, Record<string, JsonSchema>> = {
   "response.reasoning_summary_part.done": { ...SUMMARY, part: OBJECT },
   "response.function_call_arguments.delta": { ...PLACE, delta: TEXT },
   "response.function_call_arguments.done": { ...PLACE, name: TEXT, arguments: TEXT },
+  "response.custom_tool_call_input.delta": { ...PLACE, delta: TEXT },
+  "response.custom_tool_call_input.done": { ...PLACE, input: TEXT },
   "response.output_item.done": ITEM,
   "response.completed": RESPONSE,
   "response.incomplete": RESPONSE,
