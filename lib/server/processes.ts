@@ -1,7 +1,7 @@
 /**
  * Workers as processes of Bun and Node, and their channel. Separate from what workers are told, so that
- * this is the only file that knows how each runtime starts one. Node's `cluster` hands connections to its
- * workers in turn; Bun's workers share the port, and the system chooses among them.
+ * this is the only file that knows how each runtime starts one. Node's `cluster` gives its workers one
+ * listener, from which each takes connections; Bun's workers share the port. The system chooses among them.
  */
 import process from "node:process";
 import { runtimeName } from "./listen.ts";
@@ -58,6 +58,9 @@ export async function workerStarter(environment: NodeJS.ProcessEnv): Promise<Sta
 async function forkerOf(environment: NodeJS.ProcessEnv): Promise<() => Forked> {
   if (runtimeName === "node") {
     const { default: cluster } = await import("node:cluster");
+    // By turns, a connection that is handed to a worker in the moment of its end is lost, and its client
+    // waits for ever.
+    cluster.schedulingPolicy = cluster.SCHED_NONE;
     return () => {
       const worker = cluster.fork(environment);
       return worker.process as Forked;
