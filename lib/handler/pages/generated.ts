@@ -163,6 +163,7 @@ export const CHAT: PageSource = {
     ".reasoning p{padding-left:1rem;border-left:3px solid var(--line);white-space:pre-wrap}",
     ".note{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1rem;margin-top:.6rem;color:var(--soft);font-size:.9rem;white-space:pre-wrap}",
     ".note.bad{padding:.6rem 1rem;border-radius:.7rem;background:var(--bad-tint);color:var(--bad)}",
+    ".note button:disabled{opacity:.85}",
     "#latest{position:absolute;inset:auto 0 .7rem;margin:auto;width:fit-content;border-radius:2rem;box-shadow:0 2px 12px #0003}",
     "footer{padding-block:.7rem max(.7rem,env(safe-area-inset-bottom));border-top:1px solid var(--line)}",
     "form{display:flex;gap:.6rem;align-items:flex-end}",
