@@ -13,6 +13,8 @@ const MAX_PENDING = 4000;
 /** So much of a block is read at once. */
 const MAX_LINE = 2000;
 const MAX_COLUMNS = 50;
+/** So many blocks have one parent: a browser looks at all of them when one of them grows. */
+const MAX_BLOCKS = 100;
 
 const DELIMITERS = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*){0,50}\|?\s*$/;
 /** The beginning of a line that may still become something else. */
@@ -104,6 +106,9 @@ function addRow(parent: Element, name: "th" | "td", cells: string[], classes: st
 /** Call `write` with each piece of the text, `flush` to show what has come, and `end` after the last. */
 export class Markdown {
   readonly #root: Element;
+  /** Where blocks go that are in no other, and how many have gone there. */
+  #part: Element;
+  #blocks = 0;
   #pending = "";
   /** Whether the rest of the line is text of the leaf. */
   #inText = false;
@@ -111,7 +116,7 @@ export class Markdown {
   #leaf: Leaf | undefined;
 
   constructor(root: Element) {
-    this.#root = root;
+    this.#root = this.#part = root;
   }
 
   write(text: string): void {
@@ -162,7 +167,13 @@ export class Markdown {
   }
 
   get #parent(): Element {
-    return this.#containers.at(-1)?.element ?? this.#root;
+    const container = this.#containers.at(-1);
+    if (container) return container.element;
+    if (this.#blocks++ === MAX_BLOCKS) {
+      this.#part = element(this.#root, "div", "part");
+      this.#blocks = 1;
+    }
+    return this.#part;
   }
 
   #append(text: string): void {

@@ -103,6 +103,24 @@ test("Markdown: what is shown stays the same element while more comes", () => {
   before.forEach((node, i) => assert.equal(paragraph!.childNodes[i], node as never));
 });
 
+test("Markdown: a browser never has to look at more than some hundred blocks at once", () => {
+  const root = createElement("div");
+  const markdown = new Markdown(root as unknown as Element);
+  for (let i = 0; i < 250; i++) {
+    markdown.write(`- item ${i}\n\n${i}\n\n`);
+    markdown.flush();
+  }
+  markdown.end();
+  const [blocks, parts] = [root.childNodes.slice(0, 100), root.childNodes.slice(100)];
+  assert.equal(written(blocks[99]!), "p(49)");
+  assert(blocks.every((block) => !written(block).startsWith("div")));
+  assert.equal(parts.length, 4);
+  assert.match(
+    parts.map(written).join(""),
+    /^div\.part\(ul\(li\(p\(item 50\)\)\)p\(50\).*p\(249\)\)$/,
+  );
+});
+
 const HOSTILE: Record<string, string> = {
   "a script's address":
     "[x](javascript:alert(1)) [y](data:text/html,1) [z](vbscript:a) ![i](//a/b)",
