@@ -10,7 +10,7 @@ import type { Results, Sample } from "./results.ts";
 
 const WIDTH = 420;
 const MARGIN = 12;
-const LABEL = 140;
+const LABEL = 144;
 /** Room for the figures behind the longest bar. */
 const FIGURES = 112;
 const ROW = 19;
@@ -54,7 +54,7 @@ const NAMES: Record<string, string> = {
 
 /** What names mean that are no library's, where the chart shows them. */
 const MEANINGS: readonly (readonly [name: string, meaning: string])[] = [
-  ["with MemoryLog", "with …Log: Spillway with that log: its streams can be resumed"],
+  ["with MemoryLog", "with …Log: Spillway with that log, so that clients resume"],
   ["prototype", "prototype: Spillway's first, a queue with bounds alone"],
   ["bare", "bare: a ReadableStream, one encode a token, as in tutorials"],
   ["direct", "direct, async body: Bun's own streams"],
@@ -87,7 +87,7 @@ const SECTIONS: readonly Section[] = [
   {
     title: "Streams that one core holds",
     note:
-      `50 tokens a second each, 99 of 100 at their client within 50 ms. Behind it the processor time of a token, with ${FIRST_RUNG} streams.`,
+      `50 tokens a second each; 99 of 100 arrive within 50 ms. Behind: processor time of a token, at ${FIRST_RUNG} streams.`,
     floor: "floor of the streams: a raw socket, ready-made chunks",
     holds: (sample) => sample.case === "capacity",
     figure: "streams",
@@ -99,8 +99,8 @@ const SECTIONS: readonly Section[] = [
     },
   },
   {
-    title: "Million tokens per second of one core, in bursts",
-    note: "64 streams of 1,000 tokens from an async generator, as fast as they come.",
+    title: "Million tokens a second, in bursts",
+    note: "Of one core; 64 streams of 1,000 tokens from a generator.",
     floor: "floor of the bursts: the tokens, concatenated as one body",
     holds: (sample) =>
       sample.case === "burst" && sample.subject !== "ceiling" &&
@@ -202,9 +202,9 @@ export function chart(results: Results): string {
     for (const runtime of RUNTIMES) {
       const panel = shown.filter((bar) => bar.runtime === runtime);
       if (panel.length === 0) continue;
-      y += 7;
+      y += 3;
       write("panel", RUNTIME_NAMES[runtime]!);
-      y += 6;
+      y += 8;
       for (const bar of panel) {
         parts.push(...row(bar, y, scale));
         y += ROW;

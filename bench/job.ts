@@ -116,7 +116,7 @@ export async function settle(job: Job): Promise<number> {
 }
 
 /** Some streams to the end first, so that code, pools and heap have their size before memory is compared. */
-export async function warm(job: Job): Promise<void> {
+export async function warm(job: Job, limitMs: number = 5000): Promise<void> {
   let left = 20;
   let done = () => {};
   const over = new Promise<void>((resolve) => done = resolve);
@@ -127,7 +127,7 @@ export async function warm(job: Job): Promise<void> {
     },
   });
   for (const connection of connections) connection.send(url(job, 1000, "generator"));
-  await Promise.race([over, sleep(5000)]);
+  await Promise.race([over, sleep(limitMs)]);
   await sleep(200);
   for (const connection of connections) connection.close();
   await sleep(100);

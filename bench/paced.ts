@@ -40,12 +40,16 @@ export class StampReader {
 
 /** Streams at 50 tokens a second: what a token costs the server, and how late it is at the client. */
 export async function paced(job: Job): Promise<Figures> {
+  await startPacer(job.pacerPort);
+  return await streams(job);
+}
+
+async function streams(job: Job): Promise<Figures> {
   const readers = new Map<Connection, StampReader>();
   const seconds = job.ms / 1000;
   const endless = Math.ceil((job.warmMs / 1000 + seconds + 30) * 50);
   let late = new Histogram();
   let measuring = false;
-  await startPacer(job.pacerPort);
   const connections = await open(job, {
     data(connection, chunk) {
       readers.get(connection)!.read(chunk, (sent) => {
@@ -84,11 +88,14 @@ export async function paced(job: Job): Promise<Figures> {
   };
 }
 
+const WARM_UP_MS = 2000;
+
 /** The same after a warm-up, with what the server's memory has grown by: garbage counts, for a machine has to hold it. */
 export async function rung(job: Job): Promise<Figures> {
-  await warm(job);
+  await startPacer(job.pacerPort); // a raw socket has no other source, and streams from it in the warm-up
+  await warm(job, WARM_UP_MS);
   const before = await settle(job);
-  const figures = await paced(job);
+  const figures = await streams(job);
   const grown = figures["residentMiB"]! * 2 ** 20 - before;
   return { ...figures, kbPerStream: grown / 1024 / job.connections };
 }

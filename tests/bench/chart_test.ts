@@ -44,7 +44,7 @@ test("chart() begins with capacity and a token's price, a panel per runtime, and
     assert.ok(index >= 0, part);
     return index;
   };
-  assert.ok(at("Streams that one core holds") < at("Million tokens per second"));
+  assert.ok(at("Streams that one core holds") < at("Million tokens a second"));
   assert.deepEqual(all.filter((text) => /^(Bun|Deno)$/.test(text)), ["Bun", "Deno", "Bun", "Deno"]);
   for (const part of ["3,000 · 12.3 µs", "3.00"]) assert.ok(all.includes(part), part);
 });
