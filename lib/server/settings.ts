@@ -265,6 +265,7 @@ const NEXT = [
   "API_KEYS",
   "ALLOWED_HOSTS",
   "CORS_",
+  "REPLAY_FILE",
   "REDIS_",
   "LOG",
   "MAX_",
