@@ -1,6 +1,6 @@
 /**
  * Spillway streams a language model's tokens to clients: Server-Sent Events from one
- * `Request -> Response` function, on Bun, Deno and every other runtime that has `fetch`.
+ * `Request -> Response` function, on Bun, Deno, Node and every other runtime that has `fetch`.
  *
  * @module
  */

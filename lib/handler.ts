@@ -110,8 +110,8 @@ export interface Handler {
    * Takes no new streams, waits for the live ones, and ends those that are left after `timeoutMs`
    * (0 or more, 25 000 by default) with `failed` and `shutting_down`. Meanwhile clients may still
    * resume streams and stop generations. Resolves when none is left and the log has written
-   * everything. With `delayMs` (0 or more, 0 by default) all that begins so much later, and until then
-   * only `GET /health` says that the server drains, for balancers that lag behind.
+   * everything. With `delayMs` (0 or more, 0 by default) all of this begins that much later. Until then
+   * only `GET /health` says that the server drains, so that balancers can notice.
    */
   readonly drain: (options?: { timeoutMs?: number; delayMs?: number }) => Promise<void>;
   /** Returns what is open in this process, and what this handler has done. */
@@ -288,7 +288,7 @@ function contextOf<Schema extends StandardSchema, Input>(
     settings: { builtInTools },
     rejected: (error, request) => metrics.rejected(error, request),
     observe(request, asked) {
-      // A name that nobody serves is its client's, and not counted by.
+      // A name that is not served comes from a stranger: no count may have it as a label.
       const model = asked !== undefined && sources.has(asked) ? asked : defaultModel(options);
       return (report) => {
         metrics.ended(report, { request, model });

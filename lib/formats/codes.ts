@@ -1,5 +1,5 @@
 /** What can go wrong when an answer is kept until its end. */
-import { type CodesOf, errorsOf, type StreamError, type StreamErrorOptions } from "../error.ts";
+import { type CodesOf, errorsOf } from "../error.ts";
 
 /** The codes of this part. */
 export type FormatCode = "answer_too_large";
@@ -10,16 +10,13 @@ export const FORMAT_CODES: CodesOf<FormatCode> = {
 };
 
 /** Makes an error with one of these codes. */
-export const formatError: (
-  code: FormatCode,
-  options?: StreamErrorOptions,
-) => StreamError = errorsOf(FORMAT_CODES);
+const formatError = errorsOf(FORMAT_CODES);
 
 /**
  * The most that may be kept of one response, in bytes: arguments of tool calls, and what is sent as
  * one document.
  */
-export const MAX_KEPT_BYTES: number = 16 * 1024 * 1024;
+const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 
 /**
  * Makes a function that counts bytes which are kept.

@@ -19,7 +19,7 @@ export interface End extends Summary {
 export interface FormatContext {
   /** The request that the stream responds to. */
   readonly request: Request;
-  /** The stream id: 128 random bits, base64url. */
+  /** The stream id: 128 random bits as base64url, or what the embedder chose. */
   readonly streamId: string;
 }
 

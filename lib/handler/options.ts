@@ -91,8 +91,8 @@ export interface HandlerOptions<
    */
   builtInTools?: "reject" | "drop";
   /**
-   * The sources under `/v1`, by the model's name; other names are 404 there. `/streaming` and
-   * `/api/chat` use `source`. @default {every name uses `source`}
+   * The sources under `/v1` and of the chat page, by the model's name; other names are 404 there. All
+   * other routes use `source`. @default {every name uses `source`}
    */
   models?: Readonly<Record<string, Source<Input>>>;
   /** The model name that `GET /v1/models` lists where there are no `models`. @default {"spillway"} */

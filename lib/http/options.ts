@@ -16,7 +16,7 @@ export type FormatName = "json" | "text" | "plain" | "ndjson";
 
 /** Options of {@linkcode sse}. */
 export interface SseOptions extends ReaderOptions, GenerationOptions, LoggedOptions {
-  /** The format of the stream. @default {`?format=`, else what `Accept` likes best, else `json`} */
+  /** The format of the stream. @default {`?format=`, else what `Accept` prefers, else `json`} */
   format?: FormatName | Format;
   /** Further response headers; they may not replace `content-type`. */
   headers?: HeaderFields;

@@ -18,7 +18,7 @@ export interface SourceContext<Input = unknown> {
   readonly queue: AsyncQueue<Item>;
   /** The request that the stream responds to. Its body may have been read. */
   readonly request: Request;
-  /** The stream id of this generation: 128 random bits, base64url. */
+  /** The stream id of this generation: 128 random bits as base64url, or what the embedder chose. */
   readonly streamId: string;
   /** What the client sent as `Last-Event-ID`, if anything. */
   readonly lastEventId: string | undefined;

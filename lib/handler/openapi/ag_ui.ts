@@ -78,7 +78,7 @@ const stream: ResponseObject = {
 /** The operation of `POST /ag-ui`. */
 const runOperation: Operation = {
   operationId: "runAgent",
-  summary: "Run for a client of AG-UI or TanStack AI",
+  summary: "Create a run for a client of AG-UI or TanStack AI",
   tags: ["ag-ui"],
   requestBody: jsonBody(ref("AgUiRequest")),
   responses: { 200: stream },
@@ -104,7 +104,10 @@ const joinRunOperation: Operation = {
     description: "Always -1, the start of the run.",
     schema: { const: "-1" },
   }],
-  responses: { 200: stream, 204: { description: "The run has ended and its end was read." } },
+  responses: {
+    200: stream,
+    204: { description: "The run has ended, and the client has read its end." },
+  },
   problems: ["bad_request", "not_found", "too_many_streams"],
   schemas,
   resumable: true,

@@ -102,7 +102,8 @@ const LAST_EVENT_ID: ParameterObject = {
 const RUN_ID: ParameterObject = {
   name: "X-Run-Id",
   in: "header",
-  description: "Names the stream: the same request again joins it and generates nothing.",
+  description:
+    "A name for the stream: the same request, sent again, joins it and generates nothing.",
   schema: RUN_ID_SCHEMA,
 };
 /** The error of a request whose name is that of another one. */

@@ -114,7 +114,7 @@ const modelSchemas: Record<string, JsonSchema> = {
   OpenAIError: openaiError,
   Model: {
     type: "object",
-    description: "A model in OpenAI's shape; from `type` on in Anthropic's.",
+    description: "A model in the shape of two APIs: OpenAI's, and from `type` on Anthropic's.",
     properties: {
       id: TEXT,
       object: { const: "model" },

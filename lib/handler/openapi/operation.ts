@@ -100,7 +100,7 @@ export function eventSchema(
 export const RUN_ID_SCHEMA: JsonSchema = {
   type: "string",
   pattern: "^[A-Za-z0-9_-]{1,128}$",
-  description: "22 characters or more where the server does not know its callers.",
+  description: "22 characters or more, unless the server asks for keys.",
 };
 
 /** A required JSON request body. */

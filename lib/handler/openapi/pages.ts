@@ -1,4 +1,4 @@
-/** The OpenAPI operations of the HTML pages, the chat and the reference, and of what the chat asks. */
+/** The OpenAPI operations of the two pages, the chat and the reference, and of `POST /`, which the chat asks. */
 import { pageChat } from "../pages/chat.ts";
 import {
   BODY_PROBLEMS,

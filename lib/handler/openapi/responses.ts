@@ -102,7 +102,7 @@ const createOperation: Operation = {
   responses: {
     200: {
       description: "An event stream where `stream` is true, else one JSON document. With " +
-        "`background` and without `stream` it is sent at once, and the response goes on.",
+        "`background` and without `stream` the document is sent at once, and the generation goes on.",
       content: {
         "text/event-stream": { itemSchema },
         "application/json": { schema: ref("Response") },
@@ -148,7 +148,7 @@ const retrieveOperation: Operation = {
   parameters: [id, {
     name: "stream",
     in: "query",
-    description: "`true` is its events, from the first one on.",
+    description: "`true` returns its events in place of it, from the first one on.",
     schema: { type: "boolean" },
   }, {
     name: "starting_after",
@@ -164,7 +164,7 @@ const retrieveOperation: Operation = {
         "application/json": { schema: ref("Response") },
       },
     },
-    204: { description: "The end was read, by `Last-Event-ID`." },
+    204: { description: "The client has read the end, as its `Last-Event-ID` says." },
   },
   problems: [...found.problems, "bad_request"],
   resumable: true,
@@ -175,7 +175,7 @@ const cancelOperation: Operation = {
   ...found,
   operationId: "cancelResponse",
   summary: "Cancel a response",
-  responses: { 200: jsonAnswer("The response as it has ended.", ref("Response")) },
+  responses: { 200: jsonAnswer("The response, which has ended.", ref("Response")) },
 };
 
 /** The operation of `DELETE /v1/responses/{id}`. */
@@ -184,7 +184,7 @@ const deleteOperation: Operation = {
   operationId: "deleteResponse",
   summary: "Stop and delete a response",
   responses: {
-    200: jsonAnswer("The response is gone.", {
+    200: jsonAnswer("The response was deleted.", {
       type: "object",
       properties: { id: TEXT, object: { const: "response" }, deleted: { const: true } },
       required: ["id", "object", "deleted"],

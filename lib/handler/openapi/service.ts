@@ -22,12 +22,12 @@ const healthOperation: Operation = {
   summary: "Health check",
   tags: ["service"],
   responses: {
-    200: jsonAnswer("It takes new streams; `degraded` while its log cannot be reached.", {
+    200: jsonAnswer("The server takes new streams; `degraded` while its log cannot be reached.", {
       type: "object",
       properties: { status: { enum: ["ok", "degraded"] } },
       required: ["status"],
     }),
-    503: jsonAnswer("It is draining and takes none.", {
+    503: jsonAnswer("The server is draining, and takes no new streams.", {
       type: "object",
       properties: { status: { const: "draining" } },
       required: ["status"],

@@ -119,12 +119,13 @@ const streamId: ParameterObject = {
 const positions: readonly ParameterObject[] = [{
   name: "lastEventId",
   in: "query",
-  description: "For clients that cannot send `Last-Event-ID`; the header takes precedence.",
+  description:
+    "As `Last-Event-ID`, for clients that cannot send headers; the header takes precedence.",
   schema: { type: "string" },
 }, {
   name: "tail",
   in: "query",
-  description: "Begins with the last so many events, where the format is `json` or `text`.",
+  description: "How many of the last events come first; only in `json` and `text`.",
   schema: { type: "integer", minimum: 1, maximum: 10_000 },
 }];
 
@@ -136,10 +137,10 @@ const resumeOperation: Operation = {
   parameters: [streamId, ...positions],
   responses: {
     200: {
-      description: "The events after that one, in the format that the stream was recorded in.",
+      description: "The events after the last one received, in the format of the stream.",
       content: { "text/event-stream": EVENTS },
     },
-    204: { description: "The stream has ended and its end was read." },
+    204: { description: "The stream has ended, and the client has read its end." },
   },
   problems: ["bad_request", "not_found", "too_many_streams"],
   schemas: streamSchemas,

@@ -21,7 +21,7 @@ export const PART: Schema = {
 };
 
 /** The schema of a message of the chat completions API. */
-export const MESSAGE: Schema = {
+const MESSAGE: Schema = {
   type: "object",
   required: ["role"],
   properties: {
