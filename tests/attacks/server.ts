@@ -17,7 +17,9 @@ const settings: AttackSettings = JSON.parse(process.env["ATTACK"] ?? "{}");
 const { keepMs = 500, stallMs = 60_000, bodyTimeoutMs = 400, keys = true, continueForMs = 0 } =
   settings;
 
-const memoryLog = settings.log === false ? undefined : new MemoryLog({ keepMs });
+const memoryLog = settings.log === false
+  ? undefined
+  : new MemoryLog({ keepMs, ...settings.logLimits });
 const state = emptyState();
 Object.defineProperty(state, "logBytes", { get: () => memoryLog?.bytes ?? 0, enumerable: true });
 

@@ -9,6 +9,8 @@ import { type ServerName, startVictim } from "../support/victim.ts";
 
 const KIB = 1024;
 const STALL_MS = 3000;
+/** All clients have one key, whose streams may have a quarter of the log: it takes all of them. */
+const LOG_LIMITS = { maxStreamBytes: 256 * KIB, maxBytes: 2 ** 31 };
 /** How much later than `STALL_MS` a reader may be dropped. */
 const GRACE_MS = 3000;
 /** The other readers' tokens, 20 ms apart. */
@@ -25,7 +27,13 @@ async function measure(
   server: ServerName,
   log: boolean,
 ): Promise<Measured> {
-  const settings = { stallMs: STALL_MS, keepMs: 0, bodyTimeoutMs: 10_000, log };
+  const settings = {
+    stallMs: STALL_MS,
+    keepMs: 0,
+    bodyTimeoutMs: 10_000,
+    log,
+    logLimits: LOG_LIMITS,
+  };
   const victim = await startVictim(runtime, settings, { server });
   const count = quick ? 50 : 1000;
   const stalled = new StalledClients(victim);

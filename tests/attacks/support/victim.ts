@@ -4,6 +4,7 @@ import { type Child, DENO_RUN, startChild, total } from "../../support/child.ts"
 import { until } from "../../support/serve.ts";
 import type { ActiveCounts } from "../../../lib/counters.ts";
 import type { HandlerLimits } from "../../../lib/handler.ts";
+import type { MemoryLogOptions } from "../../../lib/replay/memory.ts";
 
 /** A runtime whose server is attacked. */
 export type Runtime = "bun" | "deno" | "node";
@@ -19,6 +20,8 @@ export interface AttackSettings {
   limits?: HandlerLimits;
   /** Whether there is a log. @default {true} */
   log?: boolean;
+  /** Its limits. */
+  logLimits?: MemoryLogOptions;
   /** Where the ticks of `ticks` come from. */
   ticksPort?: number;
   /** The base URL of the model that the servers of the soak relay. */
