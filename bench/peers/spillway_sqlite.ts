@@ -55,9 +55,11 @@ const runtime = process as unknown as { getBuiltinModule(name: string): unknown 
 runtime.getBuiltinModule = timed(runtime.getBuiltinModule.bind(process));
 
 const madeMs = performance.now();
-const log = new SqliteLog(REPLAY_FILE);
+// Short, so that what has expired is deleted all the time.
+const keepMs = 1000;
+const log = new SqliteLog(REPLAY_FILE, { keepMs });
 const startMs = performance.now() - madeMs;
-const memory = new MemoryLog();
+const memory = new MemoryLog({ keepMs });
 
 serve((request) => {
   const { pathname } = new URL(request.url);

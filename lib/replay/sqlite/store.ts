@@ -19,7 +19,7 @@ import { loadModules } from "./database.ts";
 import { ReplayFile } from "./file.ts";
 import { Inbox } from "./inbox.ts";
 import type { Tables } from "./tables.ts";
-import { TURN_BYTES, Turns } from "./turns.ts";
+import { CALL_BYTES, TURN_BYTES, Turns } from "./turns.ts";
 
 /** How often it is looked for what is over, in ms; sooner where the last look did not get through. */
 const SWEEP_MS = 1000;
@@ -57,18 +57,19 @@ export class SqliteStore implements EventStore {
     this.#inbox = new Inbox(this.#file, clock);
   }
 
-  append(
+  async append(
     producer: Producer,
     appends: readonly StreamAppend[],
   ): Promise<readonly AppendResult[]> {
     this.#inbox.wait();
     this.#sweep();
-    let bytes = 0;
-    for (const { pieces } of appends) for (const { text } of pieces) bytes += text.length;
-    return this.#write((tables) => {
-      tables.renew(producer);
-      return appends.map((append) => tables.append(producer, append));
-    }, bytes);
+    const results = turnsOf(appends).map(({ appends, bytes }) =>
+      this.#write((tables) => {
+        tables.renew(producer);
+        return appends.map((append) => tables.append(producer, append));
+      }, bytes)
+    );
+    return (await Promise.all(results)).flat();
   }
 
   read(
@@ -154,4 +155,17 @@ export class SqliteStore implements EventStore {
     }
     this.#sweepMs = this.#clock.now() + (isOver ? SWEEP_MS : SWEEP_AGAIN_MS);
   }
+}
+
+/** Shares out appends among turns: each of them is in one. Without any there is a turn for the lease. */
+function turnsOf(appends: readonly StreamAppend[]): { appends: StreamAppend[]; bytes: number }[] {
+  let turn: { appends: StreamAppend[]; bytes: number } = { appends: [], bytes: 0 };
+  const turns = [turn];
+  for (const append of appends) {
+    if (turn.bytes >= TURN_BYTES) turns.push(turn = { appends: [], bytes: 0 });
+    turn.appends.push(append);
+    turn.bytes += CALL_BYTES;
+    for (const { text } of append.pieces) turn.bytes += text.length;
+  }
+  return turns;
 }
