@@ -63,7 +63,7 @@ export class SqliteStore implements EventStore {
   ): Promise<readonly AppendResult[]> {
     this.#inbox.wait();
     this.#sweep();
-    const results = turnsOf(appends).map(({ appends, bytes }) =>
+    const results = sharesOf(appends).map(({ appends, bytes }) =>
       this.#write((tables) => {
         tables.renew(producer);
         return appends.map((append) => tables.append(producer, append));
@@ -157,15 +157,21 @@ export class SqliteStore implements EventStore {
   }
 }
 
+/** What is appended in one turn. */
+interface Share {
+  readonly appends: StreamAppend[];
+  bytes: number;
+}
+
 /** Shares out appends among turns: each of them is in one. Without any there is a turn for the lease. */
-function turnsOf(appends: readonly StreamAppend[]): { appends: StreamAppend[]; bytes: number }[] {
-  let turn: { appends: StreamAppend[]; bytes: number } = { appends: [], bytes: 0 };
-  const turns = [turn];
+function sharesOf(appends: readonly StreamAppend[]): Share[] {
+  let share: Share = { appends: [], bytes: 0 };
+  const shares = [share];
   for (const append of appends) {
-    if (turn.bytes >= TURN_BYTES) turns.push(turn = { appends: [], bytes: 0 });
-    turn.appends.push(append);
-    turn.bytes += CALL_BYTES;
-    for (const { text } of append.pieces) turn.bytes += text.length;
+    if (share.bytes >= TURN_BYTES) shares.push(share = { appends: [], bytes: 0 });
+    share.appends.push(append);
+    share.bytes += CALL_BYTES;
+    for (const { text } of append.pieces) share.bytes += text.length;
   }
-  return turns;
+  return shares;
 }
