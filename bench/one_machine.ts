@@ -29,7 +29,8 @@ function tell(name: string, values: readonly number[], digits = 2): string {
   return `${name} ${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
 }
 
-type Holds = { startMs: number; openMs: number; count: number; p99: number; longest: number };
+type Times = { p50: number; p99: number; longest: number };
+type Holds = { startMs: number; openMs: number; count: number; wall: Times; thread: Times };
 
 /** One program with both logs, measured by turns. */
 async function logs(runtime: Runtime): Promise<void> {
@@ -84,11 +85,14 @@ async function logs(runtime: Runtime): Promise<void> {
           }, ${tell("µs a token", of("usPerToken"))}, ${tell("delivered", of("deliveredShare"))}`,
       );
     }
-    const of = (key: keyof Holds) => held.map((each) => each[key]);
+    const of = (key: "startMs" | "openMs" | "count") => held.map((each) => each[key]);
+    const times = (clock: "wall" | "thread") =>
+      (["p50", "p99", "longest"] as const)
+        .map((key) => tell(`${key} ms`, held.map((each) => each[clock][key]))).join(", ");
     console.log(
-      `${runtime} ${mode}: the log holds the loop for ${tell("p99 ms", of("p99"))}, ${
-        tell("longest ms", of("longest"))
-      } in ${tell("turns", of("count"), 0)}; ${tell("at the start ms", of("startMs"))}, ${
+      `${runtime} ${mode}: the log holds the loop for ${times("wall")}; in processor time ${
+        times("thread")
+      }; ${tell("turns", of("count"), 0)}, ${tell("at the start ms", of("startMs"))}, ${
         tell("to open a new file ms", of("openMs"))
       }`,
     );
