@@ -4,7 +4,7 @@
  *
  * - `SqliteLog` against `MemoryLog` in one program, by turns: bursts, and 1,000 paced streams. How long the log has
  *   held the event loop.
- * - The entry with `WORKERS=1` and `WORKERS=2`, on all cores, beside the load: bursts of 64 clients.
+ * - The entry with `WORKERS=1` and `WORKERS=2`, on all cores, beside the load: bursts, and paced streams.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -29,7 +29,8 @@ function tell(name: string, values: readonly number[], digits = 2): string {
   return `${name} ${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
 }
 
-type Holds = { startMs: number; openMs: number; count: number; p99: number; longest: number };
+type Times = { p50: number; p99: number; longest: number };
+type Holds = { startMs: number; openMs: number; count: number; wall: Times; thread: Times };
 
 /** One program with both logs, measured by turns. */
 async function logs(runtime: Runtime): Promise<void> {
@@ -84,18 +85,26 @@ async function logs(runtime: Runtime): Promise<void> {
           }, ${tell("µs a token", of("usPerToken"))}, ${tell("delivered", of("deliveredShare"))}`,
       );
     }
-    const of = (key: keyof Holds) => held.map((each) => each[key]);
+    const of = (key: "startMs" | "openMs" | "count") => held.map((each) => each[key]);
+    const times = (clock: "wall" | "thread") =>
+      (["p50", "p99", "longest"] as const)
+        .map((key) => tell(`${key} ms`, held.map((each) => each[clock][key]))).join(", ");
     console.log(
-      `${runtime} ${mode}: the log holds the loop for ${tell("p99 ms", of("p99"))}, ${
-        tell("longest ms", of("longest"))
-      } in ${tell("turns", of("count"), 0)}; ${tell("at the start ms", of("startMs"))}, ${
+      `${runtime} ${mode}: the log holds the loop for ${times("wall")}; in processor time ${
+        times("thread")
+      }; ${tell("turns", of("count"), 0)}, ${tell("at the start ms", of("startMs"))}, ${
         tell("to open a new file ms", of("openMs"))
       }`,
     );
   }
 }
 
-const CONNECTIONS = 64;
+/** What clients of the entry ask for: `everyMs` is the pace of a stream. */
+const LOADS = {
+  "bursts, 64": { connections: 64, everyMs: 0 },
+  "paced, 1000": { connections: 1000, everyMs: 20 },
+};
+type Load = keyof typeof LOADS;
 const TOKENS = 1000;
 const REQUEST = (() => {
   const body = JSON.stringify({ query: "t".repeat(TOKENS) });
@@ -107,9 +116,21 @@ const END = /"completed"[^\n]*\n\n(\r\n0\r\n\r\n)?$/;
 
 declare const Bun: { connect(options: object): Promise<{ write(text: string): number }> };
 
-/** Asks a port again and again on many connections. Returns how many responses came in the window, and its share. */
-async function ask(port: number, warmMs: number, ms: number): Promise<[number, number, number]> {
-  let responses = 0;
+/** What a token is on the wire, at the least. */
+const TOKEN = "data: {";
+
+/**
+ * Asks a port again and again on many connections. `edge` is called when the window begins and when it ends. Returns the
+ * tokens of the window, its seconds, and its own share of a core.
+ */
+async function ask(
+  port: number,
+  connections: number,
+  warmMs: number,
+  ms: number,
+  edge: () => void,
+): Promise<[number, number, number]> {
+  let tokens = 0;
   const connect = () => {
     let tail = "";
     return Bun.connect({
@@ -117,25 +138,33 @@ async function ask(port: number, warmMs: number, ms: number): Promise<[number, n
       port,
       socket: {
         data(socket: { write(text: string): number }, chunk: Uint8Array) {
-          tail = (tail + Buffer.from(chunk.subarray(-100)).toString("latin1")).slice(-100);
+          const text = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+          // A paced token is a chunk of its own; a burst's last one tells of all.
+          if (connections === LOADS["paced, 1000"].connections) {
+            for (let at = text.indexOf(TOKEN); at >= 0; at = text.indexOf(TOKEN, at + 1)) tokens++;
+          }
+          tail = (tail + text.subarray(-100).toString("latin1")).slice(-100);
           if (!END.test(tail)) return;
           tail = "";
-          responses++;
+          if (connections !== LOADS["paced, 1000"].connections) tokens += TOKENS;
           socket.write(REQUEST);
         },
         error() {},
       },
     });
   };
-  for (const socket of await Promise.all(Array.from({ length: CONNECTIONS }, connect))) {
-    socket.write(REQUEST);
+  for (let left = connections; left > 0; left -= 50) {
+    const some = await Promise.all(Array.from({ length: Math.min(50, left) }, connect));
+    for (const socket of some) socket.write(REQUEST);
   }
   await sleep(warmMs);
-  const [from, fromMs, self] = [responses, performance.now(), process.cpuUsage()];
+  edge();
+  const [from, fromMs, self] = [tokens, performance.now(), process.cpuUsage()];
   await sleep(ms);
+  edge();
   const seconds = (performance.now() - fromMs) / 1000;
   const { user, system } = process.cpuUsage(self);
-  return [responses - from, seconds, (user + system) / 1e6 / seconds];
+  return [tokens - from, seconds, (user + system) / 1e6 / seconds];
 }
 
 /** A process and its children. */
@@ -146,8 +175,13 @@ function family(pid: number): number[] {
   return [pid, ...children.map(Number)];
 }
 
-/** The load of one run, in a process of its own. */
-async function workers(runtime: Runtime, count: number, log: string): Promise<Figures> {
+/** The entry's figures under a load. */
+async function workers(
+  runtime: Runtime,
+  { connections, everyMs }: (typeof LOADS)[Load],
+  count: number,
+  log: string,
+): Promise<Figures> {
   const port = 18_900 + Math.floor(Math.random() * 90);
   const child = spawn(PROGRAMS[runtime]!, ["lib/server.ts"], {
     cwd: ROOT,
@@ -155,7 +189,7 @@ async function workers(runtime: Runtime, count: number, log: string): Promise<Fi
       ...process.env,
       PORT: `${port}`,
       WORKERS: `${count}`,
-      TOKEN_DELAY_MS: "0",
+      TOKEN_DELAY_MS: `${everyMs}`,
       LOG: "off",
       KEEP_MS: "5000",
       ...log === "file" ? { REPLAY_FILE: join(folder, `${runtime}-${count}-${port}.db`) } : {},
@@ -164,22 +198,26 @@ async function workers(runtime: Runtime, count: number, log: string): Promise<Fi
   });
   try {
     await new Promise<void>((resolve) => child.stdout!.once("data", () => resolve()));
-    const running = ask(port, 2000, 2500);
-    await sleep(2000);
-    const used = () => family(child.pid!).reduce((sum, pid) => sum + processorNs(pid), 0);
-    const [before, fromMs] = [used(), performance.now()];
-    const each = family(child.pid!).map(processorNs);
-    await sleep(2400);
-    const ns = used() - before;
-    const shares = family(child.pid!).map((pid, i) => processorNs(pid) - each[i]!);
-    const windowMs = performance.now() - fromMs;
-    const [responses, seconds, loadShare] = await running;
-    const tokensPerSecond = responses * TOKENS / seconds;
+    let windowMs = 0;
+    let each: number[] = [];
+    let fromMs = 0;
+    const used = () => family(child.pid!).map(processorNs);
+    const [tokens, seconds, loadShare] = await ask(port, connections, 2000, 2500, () => {
+      if (fromMs === 0) {
+        each = used();
+        fromMs = performance.now();
+      } else {
+        const now = used();
+        each = now.map((ns, i) => ns - each[i]!);
+        windowMs = performance.now() - fromMs;
+      }
+    });
+    const ns = each.reduce((sum, one) => sum + one);
     return {
-      tokensPerSecond,
-      nsPerToken: ns / (tokensPerSecond * windowMs / 1000),
+      tokensPerSecond: tokens / seconds,
+      nsPerToken: ns / tokens,
       serverShare: ns / 1e6 / windowMs,
-      busiest: Math.max(...shares) / 1e6 / windowMs,
+      busiest: Math.max(...each) / 1e6 / windowMs,
       loadShare,
     };
   } finally {
@@ -188,17 +226,17 @@ async function workers(runtime: Runtime, count: number, log: string): Promise<Fi
   }
 }
 
-async function allWorkers(runtime: Runtime): Promise<void> {
+async function allWorkers(runtime: Runtime, name: Load): Promise<void> {
   const kinds: [number, string][] = [[1, "none"], [1, "file"], [2, "file"]];
   const figures = kinds.map(() => [] as Figures[]);
   for (let round = 0; round < ROUNDS; round++) {
     const order = round % 2 === 0 ? [0, 1, 2] : [2, 1, 0];
-    for (const i of order) figures[i]!.push(await workers(runtime, ...kinds[i]!));
+    for (const i of order) figures[i]!.push(await workers(runtime, LOADS[name], ...kinds[i]!));
   }
   for (const [i, [count, log]] of kinds.entries()) {
     const of = (key: string) => figures[i]!.map((round) => round[key]!);
     console.log(
-      `${runtime} entry, ${count === 1 ? "1 worker" : "2 workers"}, ${
+      `${runtime} entry, ${name}, ${count === 1 ? "1 worker" : "2 workers"}, ${
         log === "none" ? "log in memory" : "replay file"
       }: ${tell("ns a token", of("nsPerToken"), 0)}, ${
         tell("million tokens a second", of("tokensPerSecond").map((each) => each / 1e6))
@@ -211,6 +249,9 @@ async function allWorkers(runtime: Runtime): Promise<void> {
 
 for (const runtime of ["bun", "deno", "node"] as const) {
   if (isWanted(`logs ${runtime}`)) await logs(runtime);
-  if (runtime !== "deno" && isWanted(`workers ${runtime}`)) await allWorkers(runtime);
+  if (runtime === "deno") continue;
+  for (const load of Object.keys(LOADS) as Load[]) {
+    if (isWanted(`workers ${runtime} ${load}`)) await allWorkers(runtime, load);
+  }
 }
 process.exit(0);

@@ -45,7 +45,7 @@ type Kind = "any" | "text" | "list";
  * The framer writes all others.
  */
 const OWN_EVENTS: ReadonlyMap<string | undefined, Readonly<Record<string, Kind>>> = new Map(
-  Object.entries({
+  Object.entries<Readonly<Record<string, Kind>>>({
     STATE_SNAPSHOT: { snapshot: "any" },
     STATE_DELTA: { delta: "list" },
     MESSAGES_SNAPSHOT: { messages: "list" },

@@ -19,7 +19,7 @@ import { loadModules } from "./database.ts";
 import { ReplayFile } from "./file.ts";
 import { Inbox } from "./inbox.ts";
 import type { Tables } from "./tables.ts";
-import { TURN_BYTES, Turns } from "./turns.ts";
+import { CALL_BYTES, TURN_BYTES, Turns } from "./turns.ts";
 
 /** How often it is looked for what is over, in ms; sooner where the last look did not get through. */
 const SWEEP_MS = 1000;
@@ -57,18 +57,19 @@ export class SqliteStore implements EventStore {
     this.#inbox = new Inbox(this.#file, clock);
   }
 
-  append(
+  async append(
     producer: Producer,
     appends: readonly StreamAppend[],
   ): Promise<readonly AppendResult[]> {
     this.#inbox.wait();
     this.#sweep();
-    let bytes = 0;
-    for (const { pieces } of appends) for (const { text } of pieces) bytes += text.length;
-    return this.#write((tables) => {
-      tables.renew(producer);
-      return appends.map((append) => tables.append(producer, append));
-    }, bytes);
+    const results = sharesOf(appends).map(({ appends, bytes }) =>
+      this.#write((tables) => {
+        tables.renew(producer);
+        return appends.map((append) => tables.append(producer, append));
+      }, bytes)
+    );
+    return (await Promise.all(results)).flat();
   }
 
   read(
@@ -154,4 +155,23 @@ export class SqliteStore implements EventStore {
     }
     this.#sweepMs = this.#clock.now() + (isOver ? SWEEP_MS : SWEEP_AGAIN_MS);
   }
+}
+
+/** What is appended in one turn. */
+interface Share {
+  readonly appends: StreamAppend[];
+  bytes: number;
+}
+
+/** Shares out appends among turns: each of them is in one. Without any there is a turn for the lease. */
+function sharesOf(appends: readonly StreamAppend[]): Share[] {
+  let share: Share = { appends: [], bytes: 0 };
+  const shares = [share];
+  for (const append of appends) {
+    if (share.bytes >= TURN_BYTES) shares.push(share = { appends: [], bytes: 0 });
+    share.appends.push(append);
+    share.bytes += CALL_BYTES;
+    for (const { text } of append.pieces) share.bytes += text.length;
+  }
+  return shares;
 }

@@ -7,10 +7,10 @@ import { isBusy } from "./faults.ts";
 import type { ReplayFile } from "./file.ts";
 import type { Tables } from "./tables.ts";
 
-/** What is done in one turn at most, in bytes: 1 to 3 ms. */
-export const TURN_BYTES: number = 256 * 1024;
-/** What a call counts as besides its bytes. */
-const CALL_BYTES = 2 * 1024;
+/** What is done in one turn at most, in bytes: 1 to 4 ms. */
+export const TURN_BYTES: number = 128 * 1024;
+/** What a call counts as besides its bytes, and each stream of it. */
+export const CALL_BYTES: number = 2 * 1024;
 /** The time between two turns in which others have the loop, in ms. */
 const PAUSE_MS = 1;
 /** How soon a turn is taken again that found the file locked, in ms, and for how long. */

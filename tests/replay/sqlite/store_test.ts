@@ -138,12 +138,21 @@ test("a call that is long is done in turns, and other calls come between", async
   const clock = new FakeClock();
   const store = new SqliteStore(newFile(), { maxFileBytes: Infinity, clock });
   const order: string[] = [];
-  const text = "x".repeat(200 * 1024);
+  const text = "x".repeat(100 * 1024);
   const writes = ["a", "b", "c"].map((id) =>
     store.append(producer, [ended(id, text)]).then(() => void order.push(id))
   );
   clock.setTimer(() => void order.push("timer"), 1);
   await clock.during(Promise.all(writes));
   assert.deepEqual(order, ["a", "b", "timer", "c"]);
+  // The streams of one call as well, also where there are many of them with little text.
+  clock.setTimer(() => void order.push("timer"), 1);
+  const many = Array.from({ length: 100 }, (_, i) => ended(`s${i}`, "x"));
+  const writing = store.append(producer, many).then((results) => {
+    order.push("many");
+    assert.equal(results.length, 100);
+  });
+  await clock.during(writing);
+  assert.deepEqual(order.slice(4), ["timer", "many"]);
   await store.close();
 });
