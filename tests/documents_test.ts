@@ -315,6 +315,11 @@ test("every link and every anchor of the documents leads somewhere", () => {
   assert.deepEqual(broken, []);
 });
 
+test("no table has a second line below its head, as a merge may leave it", () => {
+  const broken = documents.filter(({ text }) => /^\| -{3}.*\n\| -{3}/m.test(text));
+  assert.deepEqual(broken.map(({ path }) => path), []);
+});
+
 test("README links to every page of docs", () => {
   const { text } = guides[0]!;
   const unlinked = guides.slice(1).map(({ path }) => path)

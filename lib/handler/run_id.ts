@@ -15,7 +15,7 @@ export function checkRunId(runId: string, owner: string | undefined): string {
   const detail = !RUN_ID.test(runId)
     ? "The run id is not 1 to 128 of A-Z a-z 0-9 _ -"
     : owner === undefined && runId.length < SECRET_LENGTH
-    ? `The run id has fewer than ${SECRET_LENGTH} characters, and this server does not know its callers`
+    ? `The run id has fewer than ${SECRET_LENGTH} characters: without keys it must be hard to guess`
     : undefined;
   if (detail !== undefined) throw new StreamError("bad_request", { detail });
   return runId;

@@ -46,7 +46,7 @@ const OWNER_SHARE = 4;
 const OWNER_FULL = {
   status: 429,
   retryAfter: 1,
-  detail: "Your streams have all the room that one owner may have",
+  detail: "Your streams fill the share of the log that one owner may have",
 };
 
 /** Events of the recordings for a log that builds on this one. */

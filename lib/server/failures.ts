@@ -39,7 +39,7 @@ export function listenReason(error: unknown, hostname: string): string {
   if (known !== undefined) return known;
   // Bun has no code of its own for a name that does not resolve.
   const isName = !/^[\d.]+$|:/.test(hostname) && hostname !== "localhost";
-  return isName ? "is HOST a name of this machine?" : (error as Error).message;
+  return isName ? "set HOST to a name or address of this machine" : (error as Error).message;
 }
 
 /** Why the file of `OPENAI_FALLBACK` cannot be read, and what to do. */
@@ -86,10 +86,10 @@ export async function redisFailure(
     ],
     [
       /SILENT|Socket closed|Failed to read|Invalid response|INVALID_RESPONSE|Protocol error/i,
-      `${place} accepts connections and does not talk as Redis ${
+      `${place} accepts connections but does not speak Redis ${
         isTls
-          ? "over TLS; without TLS it is redis:// in"
-          : "without TLS; with TLS it is rediss:// in"
+          ? "over TLS; if it has none, set redis:// in"
+          : "without TLS; if it has TLS, set rediss:// in"
       } REDIS_URL`,
     ],
     [

@@ -333,7 +333,7 @@ function readFlags(args: readonly string[], startedBy: StartedBy): Map<string, s
     const [, flag = "", joined] = /^(--[^=]+)(?:=([^]*))?$/.exec(args[i]!) ?? [];
     const secret = settings.find((setting) => setting.secret && flagOf(setting) === flag);
     if (secret) {
-      throw new RangeError(`${flag} is no flag, for others could read it: ${secret.name}`);
+      throw new RangeError(`${flag} is no flag, because others could read it; set ${secret.name}`);
     }
     if (isFlagOfDeno(flag) && !known.has(flag)) {
       const given = joined ?? args[i + 1] ?? "";

@@ -65,7 +65,9 @@ function partOf(part: unknown): ChatPart[] {
 
 /** The error for what another API has no place for. */
 export function cannotSend(what: string): Error {
-  return upstreamError("upstream_unprocessable", { detail: `Its API cannot be sent ${what}` });
+  return upstreamError("upstream_unprocessable", {
+    detail: `The upstream's API does not take ${what}`,
+  });
 }
 
 /** The media type and the base64 of a data URL; `undefined` if it is none. */

@@ -23,7 +23,7 @@ test("listenReason() says what to set, whatever the runtime calls the failure", 
   const bun = coded("ENOTTY", "inappropriate ioctl");
   assert.equal(
     listenReason(bun, "no.example"),
-    "is HOST a name of this machine?",
+    "set HOST to a name or address of this machine",
   );
 });
 
@@ -55,7 +55,7 @@ test("redisFailure() says what is wrong with a Redis, and what to do", async () 
   );
   assert.match(await sentence(coded("ENOTFOUND")), /^No host has the name a\.example; correct/);
   assert.match(await sentence(new Error("ETIMEDOUT")), /^a\.example:6380 cannot be reached/);
-  assert.match(await sentence(), /without TLS; with TLS it is rediss:\/\//);
+  assert.match(await sentence(), /without TLS; if it has TLS, set rediss:\/\//);
   assert.match(await sentence(undefined, "rediss://a.example"), /^a\.example:6379 .*over TLS/);
   const noPassword = await sentenceOf(new Error("NOAUTH Authentication required."));
   assert.match(noPassword, /wants a password; set it in REDIS_URL/);

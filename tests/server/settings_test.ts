@@ -94,7 +94,7 @@ test("readSettings() takes keys from the environment alone, and never repeats on
   const keys = { OPENAI_API_KEY: "sk-0123", API_KEYS: " a-key ,,another," };
   const { openaiApiKey, apiKeys } = read([], keys)!;
   assert.deepEqual([openaiApiKey, apiKeys], ["sk-0123", ["a-key", "another"]]);
-  const message = "--api-keys is no flag, for others could read it: API_KEYS";
+  const message = "--api-keys is no flag, because others could read it; set API_KEYS";
   for (const args of [["--api-keys", "sk-0123"], ["--api-keys=sk-0123"], ["--api-keys"]]) {
     assert.throws(() => read(args), { name: "RangeError", message });
   }
