@@ -19,8 +19,9 @@ const RENEW_MS = 10_000;
 const BEGUN_MS = 1000;
 /** A message that was not read for so long never will be. */
 const MESSAGE_MS = 10_000;
-/** The most rows that one sweep deletes of each table: a MiB or two of events. */
-const SWEEP_ROWS = 100;
+/** So many rows of a table are deleted at a time, a MiB of events at most, and for so long, in ms. */
+const SWEEP_ROWS = 10;
+const SWEEP_MS = 2;
 /** Pieces are read so many at a time, because how long they are is seen only then. */
 const READ_ROWS = 8;
 
@@ -244,23 +245,32 @@ export class Tables {
   /** Deletes some of what is over. Returns whether there may be more. */
   sweep(): boolean {
     const nowMs = this.#now();
-    const counts = [
-      "delete from pieces where id in (select pieces.id from streams join pieces on " +
-      "pieces.stream = streams.id where streams.until <= ? limit ",
-      "delete from chats where (chat, stream) in (select chat, stream from infos join streams on " +
-      "streams.id = stream where streams.until <= ? and chat is not null limit ",
-      "delete from infos where stream in (select id from streams where until <= ? " +
-      "and not exists (select 1 from chats where chats.chat = infos.chat and chats.stream = id) limit ",
-      "delete from streams where id in (select id from streams as over where until <= ? and not exists " +
-      "(select 1 from pieces where stream = over.id) and not exists " +
-      "(select 1 from infos where stream = over.id) limit ",
-      "delete from leases where process in (select process from leases where until <= ? limit ",
-      "delete from messages where id in (select id from messages where until <= ? limit ",
-    ].map((sql) => {
-      const { changes } = this.statement(`${sql}${SWEEP_ROWS})`).run(nowMs) as { changes: number };
-      return Number(changes);
-    });
-    return counts.some((count) => count >= SWEEP_ROWS);
+    let isMore = false;
+    for (
+      const sql of [
+        "delete from pieces where id in (select pieces.id from streams join pieces on " +
+        "pieces.stream = streams.id where streams.until <= ? limit ",
+        "delete from chats where (chat, stream) in (select chat, stream from infos join streams on " +
+        "streams.id = stream where streams.until <= ? and chat is not null limit ",
+        "delete from infos where stream in (select id from streams where until <= ? " +
+        "and not exists (select 1 from chats where chats.chat = infos.chat and chats.stream = id) limit ",
+        "delete from streams where id in (select id from streams as over where until <= ? and not exists " +
+        "(select 1 from pieces where stream = over.id) and not exists " +
+        "(select 1 from infos where stream = over.id) limit ",
+        "delete from leases where process in (select process from leases where until <= ? limit ",
+        "delete from messages where id in (select id from messages where until <= ? limit ",
+      ]
+    ) {
+      let count: number;
+      do {
+        const { changes } = this.statement(`${sql}${SWEEP_ROWS})`).run(nowMs) as {
+          changes: number;
+        };
+        count = Number(changes);
+      } while (count >= SWEEP_ROWS && this.#now() - nowMs < SWEEP_MS);
+      isMore ||= count >= SWEEP_ROWS;
+    }
+    return isMore;
   }
 
   #held(name: string): Held | undefined {
