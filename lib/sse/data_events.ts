@@ -47,9 +47,10 @@ export class DataEvents {
     const view = this.#view;
     const lastWord = bytes.length - WORD_BYTES;
     const began = from;
+    let near = NEAR_BYTES;
     while (at < lastWord && view.getInt32(at, true) === DATA && bytes[at + 4] === COLON) {
       let end = at + VALUE;
-      const stop = Math.min(at + NEAR_BYTES, lastWord);
+      const stop = Math.min(at + near, lastWord);
       for (; end <= stop; end += WORD_BYTES) {
         const word = view.getInt32(end, true);
         // The highest bit of the first byte that is below 0x0e, as LF is, or above 0x7f; bits above
@@ -61,11 +62,13 @@ export class DataEvents {
       }
       let to = from + end - at;
       if (bytes[end] !== LF) {
-        const near = to;
-        to = text.indexOf("\n", near);
+        const searched = to;
+        to = text.indexOf("\n", searched);
         // A character, also one in place of bytes that are none, has one byte or more.
-        end = firstBreak(bytes, end + to - near);
+        end = firstBreak(bytes, end + to - searched);
       }
+      // Behind a long line comes another.
+      near = end - at > NEAR_BYTES ? 0 : NEAR_BYTES;
       if (bytes[end + 1] !== LF) break;
       const value = from + VALUE + (bytes[at + VALUE] === SPACE ? 1 : 0);
       // V8 compiles this into the loop, and `push` not.
