@@ -49,15 +49,17 @@ export class DataEvents {
     const began = from;
     let near = NEAR_BYTES;
     while (at < lastWord && view.getInt32(at, true) === DATA && bytes[at + 4] === COLON) {
-      let end = at + VALUE;
+      const head = bytes[at + VALUE] === SPACE ? VALUE + 1 : VALUE;
+      let end = at + head;
       const stop = Math.min(at + near, lastWord);
       for (; end <= stop; end += WORD_BYTES) {
         const word = view.getInt32(end, true);
         // The highest bit of the first byte that is below 0x0e, as LF is, or above 0x7f; bits above
-        // it may be wrong.
+        // it may be wrong. Comparisons are faster here than `clz32`.
         const found = ((word - 0x0e0e0e0e) | word) & HIGH;
         if (found === 0) continue;
-        end += (31 - Math.clz32(found & -found)) >> 3;
+        if ((found & 0x8080) !== 0) end += (found & 0x80) === 0 ? 1 : 0;
+        else end += (found & 0x800000) === 0 ? 3 : 2;
         break;
       }
       let to = from + end - at;
@@ -70,9 +72,8 @@ export class DataEvents {
       // Behind a long line comes another.
       near = end - at > NEAR_BYTES ? 0 : NEAR_BYTES;
       if (bytes[end + 1] !== LF) break;
-      const value = from + VALUE + (bytes[at + VALUE] === SPACE ? 1 : 0);
       // V8 compiles this into the loop, and `push` not.
-      events[events.length] = { event: "message", data: text.slice(value, to), lastEventId };
+      events[events.length] = { event: "message", data: text.slice(from + head, to), lastEventId };
       from = to + 2;
       at = end + 2;
     }
