@@ -7,12 +7,22 @@ import {
   type RequestListener,
   type ServerResponse,
 } from "node:http";
-import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
+import {
+  connect as connectHttp2,
+  createServer as createHttp2Server,
+} from "node:http2";
 import { type AddressInfo, connect } from "node:net";
 import nodeTest, { type TestContext } from "node:test";
+import { inspect } from "node:util";
 import { createHandler, MemoryLog, resume, sse } from "../mod.ts";
 import { type NodeFetch, toNodeListener } from "../lib/node.ts";
-import { bodyOf, DEPARTURES, rawRequest, runtimeName, until } from "./support/serve.ts";
+import {
+  bodyOf,
+  DEPARTURES,
+  rawRequest,
+  runtimeName,
+  until,
+} from "./support/serve.ts";
 
 const skip = runtimeName !== "node" && "Node's HTTP servers are the subject";
 const test = (name: string, run: (t: TestContext) => Promise<void> | void) =>
@@ -104,12 +114,21 @@ for (const how of DEPARTURES) {
 test("toNodeListener() lets a handler count what makes no Request", async (t) => {
   const errors: unknown[] = [];
   const onError = (error: unknown) => errors.push(error);
-  const handler = createHandler({ source: "a", headers: { "x-own": "1" }, onError });
-  for (const listener of [toNodeListener(handler), toNodeListener(handler.fetch)]) {
+  const handler = createHandler({
+    source: "a",
+    headers: { "x-own": "1" },
+    onError,
+  });
+  for (
+    const listener of [toNodeListener(handler), toNodeListener(handler.fetch)]
+  ) {
     const { port } = listen(t, listener);
     const before = handler.stats();
     for (const to of [{ path: "*" }, { host: "a/b" }]) {
-      const raw = await rawRequest(port, { ...to, headers: { connection: "close" } });
+      const raw = await rawRequest(port, {
+        ...to,
+        headers: { connection: "close" },
+      });
       await until(() => raw.ended, 2000, "a response");
       assert.match(raw.received, /^HTTP\/1\.1 400 /);
       assert.match(raw.received, /"code":"bad_request"/);
@@ -158,7 +177,8 @@ test("toNodeListener() goes on when a full connection drains", async (t) => {
   const { url } = serve(t, () =>
     new Response(
       new ReadableStream({
-        pull: (controller) => left-- > 0 ? controller.enqueue(chunk.slice()) : controller.close(),
+        pull: (controller) =>
+          left-- > 0 ? controller.enqueue(chunk.slice()) : controller.close(),
       }, { highWaterMark: 0 }),
     ));
   const bytes = await (await fetch(url)).arrayBuffer();
@@ -310,11 +330,20 @@ test("toNodeListener() makes a 500 of a body that fails before its first chunk",
 });
 
 test("toNodeListener() makes a 500 of a header that Node does not send", async (t) => {
-  for (const body of ["whole", bodyThat("is silent").body, bodyThat("is silent", "a").body]) {
+  for (
+    const body of [
+      "whole",
+      bodyThat("is silent").body,
+      bodyThat("is silent", "a").body,
+    ]
+  ) {
     const headers = { "x-wrong": "a\x01b" };
     const { url, errors } = serve(t, () => new Response(body, { headers }));
     const response = await fetch(url);
-    assert.deepEqual([response.status, response.statusText], [500, "Internal Server Error"]);
+    assert.deepEqual([response.status, response.statusText], [
+      500,
+      "Internal Server Error",
+    ]);
     assert.equal(JSON.parse(await response.text()).code, "internal");
     assert.match(String(errors), /x-wrong/);
   }
@@ -334,7 +363,10 @@ for (const chunk of ["é", { a: 1 }, 5, new ArrayBuffer(1)]) {
     const response = await fetch(url);
     assert.equal(response.status, 500);
     await response.text();
-    assert.match(String(errors), /TypeError: Cannot respond: a chunk of the body is /);
+    assert.match(
+      String(errors),
+      /TypeError: Cannot respond: a chunk of the body is /,
+    );
   });
 }
 
@@ -358,7 +390,9 @@ test("toNodeListener() sends one length, that of the body", async (t) => {
 test("toNodeListener() resets the connection where a body without a length fails", async (t) => {
   const { port } = serve(t, () => new Response(bodyThat("fails", "one").body));
   const socket = connect(port, "127.0.0.1");
-  const error = new Promise<NodeJS.ErrnoException>((resolve) => socket.on("error", resolve));
+  const error = new Promise<NodeJS.ErrnoException>((resolve) =>
+    socket.on("error", resolve)
+  );
   socket.resume().write("GET / HTTP/1.0\r\n\r\n");
   assert.equal((await error).code, "ECONNRESET");
 });
@@ -488,7 +522,9 @@ test("toNodeListener() gives the body as it comes, with backpressure", async (t)
     async pull(controller) {
       controller.enqueue(encode(`${sent++}`));
       // The next one is sent when this one is there.
-      while (seen.length < sent) await new Promise((resolve) => setTimeout(resolve, 5));
+      while (seen.length < sent) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
       if (sent === 3) controller.close();
     },
   });
@@ -552,9 +588,16 @@ test("toNodeListener() keeps the connection of a body that was read in part", as
     for await (const _ of request.body!) break;
     return new Response("enough");
   });
-  const raw = await rawRequest(port, { method: "POST", body: "x".repeat(2_000_000) });
+  const raw = await rawRequest(port, {
+    method: "POST",
+    body: "x".repeat(2_000_000),
+  });
   raw.socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-  await until(() => raw.received.includes("enough") && raw.received.includes("next"), 2000, "both");
+  await until(
+    () => raw.received.includes("enough") && raw.received.includes("next"),
+    2000,
+    "both",
+  );
   raw.socket.destroy();
 });
 
@@ -727,6 +770,35 @@ test("on Node, a short stream can be read, copied and changed before it is sent"
   }
 });
 
+test("on Node, a short stream has every member of a Response, as a real one has it", async (t) => {
+  const members = Object.keys(
+    Object.getOwnPropertyDescriptors(Response.prototype),
+  );
+  const faults: string[] = [];
+  const { url, errors } = serve(t, async (request) => {
+    const response = await sse(request, ["a"]);
+    const real = new Response("a");
+    assert(response instanceof Response);
+    for (const name of members as (keyof Response)[]) {
+      const [given, wanted] = [response[name], real[name]] as unknown[];
+      const isAlike = typeof wanted === "object" || typeof wanted === "function"
+        ? given?.constructor === wanted?.constructor
+        : given === wanted;
+      if (!isAlike) faults.push(name);
+    }
+    const copy = new Response(response.clone().body, response);
+    assert.equal(
+      copy.headers.get("content-type"),
+      response.headers.get("content-type"),
+    );
+    // What it prints as is the runtime's affair, but it prints.
+    assert.match(inspect(response), /Response/);
+    return copy;
+  });
+  assert.match(await (await fetch(url)).text(), /^:\ndata: /);
+  assert.deepEqual([faults, errors], [[], []]);
+});
+
 test("on Node, a request without a body is a Request in every way", async (t) => {
   const { url } = serve(t, (request) => {
     assert(request instanceof Request);
@@ -758,7 +830,9 @@ test("toNodeListener() serves HTTP/2", async (t) => {
       ? new Response(cancelled.body)
       : new Response(`${request.method} ${request.url}`)
   );
-  const server = createHttp2Server((req, res) => listener(req as never, res as never)).listen(0);
+  const server = createHttp2Server((req, res) =>
+    listener(req as never, res as never)
+  ).listen(0);
   const { port } = server.address() as AddressInfo;
   const client = connectHttp2(`http://127.0.0.1:${port}`);
   t.after(() => {

@@ -5,8 +5,12 @@
 
 import type { ResponseBody } from "../http/response.ts";
 
+/** A `Response` that is none inside: to make one takes longer than to answer for it. */
+const Unmade = function () {} as unknown as new () => Response;
+(Unmade as { prototype: Response }).prototype = Response.prototype;
+
 /** A response whose bytes the exchange sends as they are. */
-export class BytesResponse extends Response {
+export class BytesResponse extends Unmade {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   #head: Record<string, string> | Headers;
   /** Made when the body is asked for. */
@@ -14,7 +18,7 @@ export class BytesResponse extends Response {
 
   /** Makes a response of the bytes, which nobody else may change. */
   constructor(bytes: Uint8Array<ArrayBuffer>, head: Record<string, string> | Headers) {
-    super(null);
+    super();
     this.#bytes = bytes;
     this.#head = head;
   }
@@ -27,6 +31,30 @@ export class BytesResponse extends Response {
   /** The headers as they were given; absent if somebody has asked for them, and may have changed them. */
   get givenHead(): Record<string, string> | undefined {
     return this.#head instanceof Headers ? undefined : this.#head;
+  }
+
+  override get status(): number {
+    return 200;
+  }
+
+  override get ok(): boolean {
+    return true;
+  }
+
+  override get statusText(): string {
+    return "";
+  }
+
+  override get type(): ResponseType {
+    return "default";
+  }
+
+  override get url(): string {
+    return "";
+  }
+
+  override get redirected(): boolean {
+    return false;
   }
 
   override get headers(): Headers {
