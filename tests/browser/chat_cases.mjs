@@ -1,7 +1,7 @@
 /** What the chat page makes of an answer, and what it says where there is none. */
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { startModel, startServer, statsOf, until } from "./harness.mjs";
+import test, { after, before } from "node:test";
+import { launch, profile, startModel, startServer, statsOf, until } from "./harness.mjs";
 import { answered, ask, barriers, holds, note, openChat, person, textOf } from "./steps.mjs";
 
 const MARKDOWN = `# A semaphore
@@ -34,6 +34,27 @@ const HOSTILE = {
   "10,000 open brackets": "[".repeat(10_000),
   "marks of direction": "a \u202eb\u2066c\u200f d",
 };
+
+const SECTIONS = 2128;
+/** 100,000 tokens, in 10,600 blocks. */
+const ENDLESS = `## A section of it\n
+It is \`short\`, and says *little* of what there is to say.\n
+- one **bold** item\n- and another\n
+\`\`\`ts\nconst x = 1;\n\`\`\`\n
+`.repeat(SECTIONS).match(/\s*\S{1,3}/g);
+
+const TASKS = ["toplevel"];
+
+/** The longest task of a renderer in a trace, in milliseconds of processor time. */
+function longestTask(trace) {
+  const { traceEvents } = JSON.parse(trace);
+  const threads = traceEvents.filter(({ args }) => args?.name === "CrRendererMain");
+  const tasks = traceEvents.filter(({ name, pid, tid }) =>
+    name === "ThreadControllerImpl::RunTask" &&
+    threads.some((thread) => thread.pid === pid && thread.tid === tid)
+  );
+  return Math.max(...tasks.map(({ tdur = 0 }) => tdur)) / 1000;
+}
 
 const openPopover = (page) => page.getByRole("button", { name: "Chats", exact: true }).click();
 const hint = (page, text) => page.locator("#hint", { hasText: text }).waitFor();
@@ -149,6 +170,44 @@ export function chatCases(runtime) {
     // A mark of direction ends with its paragraph, and turns nothing beside it.
     const query = page.locator(".answer p").first();
     assert.equal(await query.evaluate((e) => getComputedStyle(e).unicodeBidi), "plaintext");
+  });
+
+  test("chat: 100,000 tokens at once leave the page its frames", { timeout: 60_000 }, async () => {
+    const isAtEnd = () => {
+      const { scrollHeight, scrollTop, clientHeight } = document.querySelector("#log");
+      return scrollHeight - scrollTop - clientHeight < 2;
+    };
+    // A browser takes one trace at a time, and the runtimes share the other one.
+    const browser = await launch();
+    let longest = Infinity;
+    try {
+      for (let runs = 0; runs < 3 && longest > 50; runs++) {
+        const someone = await profile(browser);
+        const page = await openChat(someone, relay);
+        model.answer = (response) => {
+          response.writeHead(200, { "content-type": "text/event-stream" });
+          response.write(ENDLESS.map((content) => model.chunk({ content })).join(""));
+          response.end(`${model.chunk({}, "stop")}data: [DONE]\n\n`);
+        };
+        await browser.startTracing(page, { categories: TASKS });
+        await ask(page, "Everything?");
+        await page.waitForSelector(".live");
+        await answered(page);
+        await holds(page, isAtEnd);
+        longest = Math.min(longest, longestTask(await browser.stopTracing()));
+        assert.equal(await page.locator(".answer pre").count(), SECTIONS);
+        // Whoever scrolls up is left there, and can come back.
+        await page.hover("#log");
+        await page.mouse.wheel(0, -20_000);
+        await page.locator("#latest").click();
+        await holds(page, isAtEnd);
+        assert.deepEqual(someone.faults, []);
+        await someone.close();
+      }
+    } finally {
+      await browser.close();
+    }
+    assert(longest <= 50, `the longest task took ${longest} ms`);
   });
 
   person("chat: several models can be picked from, one cannot", async (someone) => {

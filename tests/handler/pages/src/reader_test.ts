@@ -94,3 +94,23 @@ test("readEvents() lets go of the body when its reader throws", async () => {
   await new Promise((resolve) => setTimeout(resolve, 0));
   assert(cancelled);
 });
+
+test("readEvents() reads a long piece in turns, and no further once it is aborted", async () => {
+  const piece = () => arriving([new TextEncoder().encode("data: a\n\n".repeat(100))]);
+  let events = 0;
+  const work = () => {
+    events++;
+    const end = performance.now() + 1;
+    while (performance.now() < end);
+  };
+  let turns = 0;
+  const others = setInterval(() => turns++, 0);
+  await readEvents(piece(), work, () => {}).finally(() => clearInterval(others));
+  assert.equal(events, 100);
+  assert(turns > 0, "a timer had its turn");
+
+  events = 0;
+  const aborted = readEvents(piece(), work, () => {}, AbortSignal.abort());
+  await assert.rejects(aborted, { name: "AbortError" });
+  assert(events < 100, `${events} events`);
+});

@@ -98,10 +98,15 @@ async function read(turn: Turn, response: Response, alive: () => void): Promise<
   };
   heard();
   try {
-    await readEvents(response, (event) => {
-      if (!turn.end) take(turn, event);
-      alive();
-    }, heard);
+    await readEvents(
+      response,
+      (event) => {
+        if (!turn.end) take(turn, event);
+        alive();
+      },
+      heard,
+      connection?.signal,
+    );
   } finally {
     clearTimeout(silence);
   }

@@ -236,13 +236,18 @@ export function addThought(turn: Turn, text: string): void {
 // Whoever has scrolled up is left there. To ask where the end is takes a layout: once a frame.
 let following = true;
 let lastTop = 0;
+let lastHeight = 0;
 let frame: number | undefined;
 
 function follow(): void {
   frame ??= requestAnimationFrame(() => {
     frame = undefined;
-    if (following) log.scrollTop = log.scrollHeight;
+    const { scrollHeight } = log;
+    if (following) log.scrollTop = scrollHeight;
     $("latest").hidden = following;
+    // What comes into view may have another height than was taken for it.
+    if (scrollHeight !== lastHeight) follow();
+    lastHeight = scrollHeight;
   });
 }
 
@@ -255,8 +260,9 @@ export function followLatest(): void {
 log.addEventListener("scroll", () => {
   const { scrollTop, scrollHeight, clientHeight } = log;
   if (scrollHeight - scrollTop - clientHeight < 40) following = true;
-  else if (scrollTop < lastTop) following = false;
+  else if (scrollTop < lastTop && scrollHeight >= lastHeight) following = false;
   lastTop = scrollTop;
+  lastHeight = scrollHeight;
   $("latest").hidden = following;
 });
 $("latest").addEventListener("click", followLatest);

@@ -153,10 +153,15 @@ export class Attempt {
 
   async #readEvents(response: Response): Promise<void> {
     let ended = false;
-    await readEvents(response, (event) => {
-      if (event.id) this.#lastEventId = event.id;
-      if (this.#take(event).isEnd) ended = true;
-    }, (piece) => this.results.bytes(piece));
+    await readEvents(
+      response,
+      (event) => {
+        if (event.id) this.#lastEventId = event.id;
+        if (this.#take(event).isEnd) ended = true;
+      },
+      (piece) => this.results.bytes(piece),
+      this.#connection?.signal,
+    );
     if (!ended && this.#streamId) throw new Error("the connection is lost");
   }
 
