@@ -120,6 +120,17 @@ test("connect() reads each format, to its end", async () => {
   const openai = chunk({ role: "assistant" }) + chunk({ content: "Hel" }) +
     chunk({ content: "lo" }) + 'data: {"choices":[],"usage":{}}\n\ndata: [DONE]\n\n';
   assert.equal(await play([() => part(openai)], { format: "openai" }).connection.text(), "Hello");
+  // Mistral's, which thinks beside its text.
+  const thought = { type: "thinking", thinking: [{ type: "text", text: "hm" }] };
+  const ofParts = chunk({ content: [thought] }) +
+    chunk({ content: [thought, { type: "text", text: "H" }, { type: "text", text: "el" }] }) +
+    chunk({ content: [{ type: "reference", reference_ids: [1] }, { type: "text", text: "lo" }] }) +
+    chunk({ content: [{ type: "note", text: "no" }] }) + "data: [DONE]\n\n";
+  const { connection } = play([() => part(ofParts)], { format: "openai" });
+  const tokens: string[] = [];
+  for await (const token of connection.tokens()) tokens.push(token);
+  assert.deepEqual(tokens, ["Hel", "lo"]);
+  assert.equal(await play([() => part(ofParts)], { format: "openai" }).connection.text(), "Hello");
 
   const parts = [{ type: "start" }, { type: "text-delta", id: "1", delta: "Hel" }, {
     type: "reasoning-delta",
@@ -413,7 +424,8 @@ test("connect() says what went wrong in the words of a model API's error", async
 test("connect() takes nothing but text for a token", async () => {
   const delta = (content: unknown) =>
     `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
-  const wire = `${delta("a")}${delta(["b"])}${delta(5)}${delta(null)}${delta("c")}data: [DONE]\n\n`;
+  const noTokens = [["b"], 5, null, [5, null], [{ type: "text", text: 5 }], { text: "b" }];
+  const wire = `${delta("a")}${noTokens.map(delta).join("")}${delta("c")}data: [DONE]\n\n`;
   assert.equal(await play([() => part(wire)], { format: "openai" }).connection.text(), "ac");
   const ui = 'data: {"type":"text-delta","id":"1","delta":7}\n\ndata: [DONE]\n\n';
   assert.equal(await play([() => part(ui)], { format: "ui-message" }).connection.text(), "");

@@ -172,8 +172,10 @@ export class Connection<F extends ClientFormat = "json">
     });
     const { ok, status } = response;
     if (ok || isGone(response)) return ok;
-    const code = `http_${status}`;
-    throw link.errorOf("refused", `The server returned ${status}`, { code, status });
+    throw link.errorOf("refused", `The server returned ${status}`, {
+      code: `http_${status}`,
+      status,
+    });
   }
 
   #token(item: unknown): string {

@@ -88,7 +88,7 @@ export class ClientDecoder {
     const { event = "message", data } = JSON.parse(line);
     events.push({
       event,
-      data: data === undefined ? line : JSON.stringify(data),
+      data: JSON.stringify(data) ?? line,
       lastEventId: "",
     });
   }

@@ -25,8 +25,8 @@ export interface ChatCompletionChunk {
     delta: {
       /** The role, in the first chunk. */
       role?: string;
-      /** Text. */
-      content?: string | null;
+      /** Text; or parts of it and of other things, as Mistral's reasoning models send it. */
+      content?: string | { type: string; text?: string }[] | null;
       /** Reasoning, by the name that most servers have for it. */
       reasoning_content?: string | null;
       /** A refusal's text. */
@@ -124,7 +124,12 @@ const isLast = ({ data }: ServerSentEvent) => data === "[DONE]";
 
 const openai: FormatReader = {
   item: ({ data }) => JSON.parse(data),
-  token: ({ choices }: ChatCompletionChunk) => choices?.[0]?.delta?.content,
+  token: ({ choices }: ChatCompletionChunk) => {
+    const content = choices?.[0]?.delta?.content;
+    return Array.isArray(content)
+      ? content.map((part) => part?.type === "text" && part.text).filter(isText).join("")
+      : content;
+  },
   isEnd: isLast,
   // Most events have no such member, and are not parsed twice for it. In a text its quotes are escaped.
   failure: ({ data }) => data.includes('"error"') && objectIn(data).error,

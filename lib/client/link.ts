@@ -158,8 +158,10 @@ export class Link {
     const fault = faultOf(response, mediaType, this.streamId);
     if (!fault) return this.#begin(response);
     discard(response);
-    const kind = fault === "other_stream" ? "gone" : "refused";
-    this.#fail(kind, MESSAGES[fault]!, { code: fault, status });
+    this.#fail(fault === "other_stream" ? "gone" : "refused", MESSAGES[fault]!, {
+      code: fault,
+      status,
+    });
   }
 
   /** Begins to read a response. */
@@ -180,8 +182,12 @@ export class Link {
     const isUnsent = status === 429 || status === 503;
     if (isUnsent || isSafe && (status >= 500 || status === 408)) {
       discard(response);
-      const retryAfterMs = retryAfterMsOf(response);
-      throw { reason: `http_${status}`, isUnsent, retryAfterMs, status } satisfies Break;
+      throw {
+        reason: `http_${status}`,
+        isUnsent,
+        retryAfterMs: retryAfterMsOf(response),
+        status,
+      } satisfies Break;
     }
     const text = await this.#guard(response.text(), MAX_PROBLEM_MS).catch(() => "");
     const problem = objectIn(text);

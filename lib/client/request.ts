@@ -26,8 +26,7 @@ export class Requests {
     if (init.body != null && this.method === "GET") {
       throw new TypeError("Cannot connect: GET with a body");
     }
-    const isOnce = Object(init.body).getReader;
-    this.#isByAddress = !!(init.streamId || init.streamUrl || isOnce);
+    this.#isByAddress = !!(init.streamId || init.streamUrl || Object(init.body).getReader);
   }
 
   /**
@@ -49,16 +48,19 @@ export class Requests {
     }
     if (position) {
       // As the standard has it: UTF-8, which a header carries as one character a byte.
-      const bytes = new TextEncoder().encode(position);
-      headers.set("last-event-id", String.fromCharCode(...bytes));
+      headers.set("last-event-id", String.fromCharCode(...new TextEncoder().encode(position)));
     } else if (runId !== undefined) headers.set("x-run-id", runId);
     const method = isAddressed ? "GET" : this.method;
     let input: string | Request = isAddressed ? this.addressOf(streamId) : this.#url;
     // The tail is where a client begins, and not where it goes on.
     if (position) input = input.replace(/([?&])tail=\d+&?/, "$1");
     if (!isAddressed && Object(this.#input).body) input = this.#input as Request;
-    const init = { method, headers, signal, body: isAddressed ? undefined : body };
-    const response = await this.#fetch(input, init as FetchInit);
+    const response = await this.#fetch(input, {
+      method,
+      headers,
+      signal,
+      body: isAddressed ? undefined : body,
+    } as FetchInit);
     // A `fetch` that ignores its signal.
     if (signal.aborted) discard(response);
     return { response, isSafe: method === "GET" || !!position || runId !== undefined };
@@ -66,8 +68,10 @@ export class Requests {
 
   /** Asks the server to end a generation. */
   async stop(streamId: string): Promise<Response> {
-    const init = { method: "DELETE", headers: await this.headers() };
-    const response = await this.#fetch(this.addressOf(streamId), init);
+    const response = await this.#fetch(this.addressOf(streamId), {
+      method: "DELETE",
+      headers: await this.headers(),
+    });
     discard(response);
     return response;
   }
@@ -94,9 +98,15 @@ export class Requests {
   async #fetch(input: string | Request, init: FetchInit): Promise<Response> {
     // `keepalive: false` is the default everywhere but in Bun, where it keeps a request from a pooled
     // connection that is broken: Bun 1.4 fails a POST for that, which may not be sent again.
-    const own = { body: undefined, signal: undefined, ...init };
-    // The options have what is `fetch`'s as well, and it ignores the rest.
-    const all = { keepalive: false, duplex: "half", ...this.#init, ...own };
+    const all = {
+      keepalive: false,
+      duplex: "half",
+      // The options have what is `fetch`'s as well, and it ignores the rest.
+      ...this.#init,
+      body: undefined,
+      signal: undefined,
+      ...init,
+    };
     if (init.method === "GET" || this.#init.redirect) return this.#send(input, all);
     const response = await this.#send(input, { ...all, redirect: "manual" });
     if (response.status !== 307 && response.status !== 308) return response;

@@ -37,13 +37,14 @@ export function faultOf(
 
 /** A time in ms that the server tells of itself, as `heartbeat`; nothing if that is malformed. */
 export function settingOf({ headers }: Response, name: string): number | undefined {
+  // Of no header it reads "null", which is no setting.
   const setting = new RegExp(`(?:^|,) *${name}=(\\d{1,6}) *(?:,|$)`);
-  return Number(setting.exec(headers.get("x-stream-settings") ?? "")?.[1]) || undefined;
+  return Number(setting.exec(headers.get("x-stream-settings")!)?.[1]) || undefined;
 }
 
 /** The wait that the server asks for, in ms; 0 if it asks for none. */
 export function retryAfterMsOf({ headers }: Response): number {
-  const after = headers.get("retry-after") ?? "";
+  const after = headers.get("retry-after")!;
   // A number of seconds, or a date.
   return Number(after) * 1000 || Date.parse(after) - Date.now() || 0;
 }

@@ -5,10 +5,15 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { test } from "node:test";
+import { HttpAgent } from "@ag-ui/client";
+import { Client } from "@langchain/langgraph-sdk";
 import { fetchEventSource } from "@microsoft/fetch-event-source";
-import { readUIMessageStream, type UIMessageChunk } from "ai";
+import { createTRPCUntypedClient, httpSubscriptionLink } from "@trpc/client";
+import { DefaultChatTransport, readUIMessageStream, type UIMessageChunk } from "ai";
 import { EventSource } from "eventsource";
 import { createEventSource } from "eventsource-client";
+// @ts-expect-error: it has no types
+import { EventSource as LaunchDarklySource } from "launchdarkly-eventsource";
 import OpenAI from "openai";
 import { connect, type ConnectError, type ConnectionState } from "../../lib/client.ts";
 import { createHandler, decodeEvents, MemoryLog } from "../../mod.ts";
@@ -100,19 +105,42 @@ async function errorOf(promise: Promise<unknown>): Promise<ConnectError> {
   return await promise.then(() => assert.fail("no error"), (error) => error);
 }
 
-test("a POST whose stream breaks is generated again by fetch-event-source, not by connect()", async () => {
-  const turns: Turn[] = [{ text: data("Hel"), then: "break" }, { text: data("Hel") + DONE }];
-  await withTurns(turns, async ({ url, asked }) => {
-    let text = "";
-    await fetchEventSource(url, {
-      ...POST,
-      openWhenHidden: true,
-      onerror: () => 1,
-      onmessage: ({ event, data }) => void (event === "" && (text += tokenIn(data))),
-    });
-    assert.equal(text, "HelHel");
-    assert.equal(asked.filter(isAgain).length, 2);
-  });
+test("a POST whose stream breaks is generated again by others, not by connect()", async () => {
+  const turns: Turn[] = [
+    { text: `retry: 1\n${data("Hel")}`, then: "break" },
+    { text: data("Hel"), then: "silence" },
+  ];
+  const readers: Record<string, (url: string, onData: (data: string) => void) => () => unknown> = {
+    "fetch-event-source": (url, onData) => {
+      const abort = new AbortController();
+      const { signal } = abort;
+      const onmessage = ({ data }: { data: string }) => onData(data);
+      const onerror = () => 1;
+      void fetchEventSource(url, { ...POST, openWhenHidden: true, signal, onerror, onmessage });
+      return () => abort.abort();
+    },
+    "eventsource-client": (url, onData) => {
+      const source = createEventSource({ url, ...POST, onMessage: ({ data }) => onData(data) });
+      return () => source.close();
+    },
+    "launchdarkly-eventsource": (url, onData) => {
+      const source = new LaunchDarklySource(url, { ...POST, initialRetryDelayMillis: 1 });
+      source.onmessage = ({ data }: { data: string }) => onData(data);
+      source.onerror = () => {}; // without a listener it throws
+      return () => source.close();
+    },
+  };
+  await Promise.all(
+    Object.entries(readers).map(([name, read]) =>
+      withTurns(turns, async ({ url, asked }) => {
+        let text = "";
+        const close = read(url, (data) => void (text += tokenIn(data)));
+        await until(() => text === "HelHel", 5000, `${name} gives a text twice`);
+        assert.deepEqual(asked.map(isAgain), [true, true], name);
+        await close();
+      })
+    ),
+  );
   await withTurns(turns, async ({ url, asked }) => {
     const error = await errorOf(connect(url, { ...POST, clock: QUICK }).text());
     assert.deepEqual([error.kind, error.code, error.text], ["gave-up", "not_resumable", "Hel"]);
@@ -187,6 +215,32 @@ test("a token that expires keeps others out for good, connect() makes a new one"
     assert(asked.every(({ head }) => /^authorization: old$/im.test(head)));
     source.close();
   });
+  // tRPC takes a function for its options, and yet the EventSource in it comes back with the old ones.
+  const opened = { ...turns[0], text: "retry: 1\nevent: connected\ndata: {}\n\n" } as Turn;
+  await withTurns([opened, turns[1]!], async ({ url, asked }) => {
+    let authorization = "old";
+    const link = httpSubscriptionLink({
+      url,
+      EventSource,
+      eventSourceOptions: () => {
+        const headers = { accept: "text/event-stream", authorization };
+        return { fetch: (url, init) => fetch(url, { ...init, headers }) };
+      },
+    });
+    let message = "";
+    const client = createTRPCUntypedClient({ links: [link] });
+    const subscription = client.subscription("tokens", undefined, {
+      onConnectionStateChange: ({ state }) => {
+        if (state === "pending") authorization = "new";
+      },
+      onError: (error) => message = error.message,
+    });
+    await until(() => message !== "", 5000, "tRPC gives up");
+    subscription.unsubscribe();
+    assert.match(message, /401/);
+    assert.equal(authorization, "new");
+    assert(asked.every(({ head }) => /^authorization: old$/im.test(head)));
+  });
   await withTurns(turns, async ({ url, asked }) => {
     const connection = connect(url, {
       ...POST,
@@ -201,11 +255,37 @@ test("a token that expires keeps others out for good, connect() makes a new one"
 
 test("a stream that freezes is waited for without end, connect() comes back after three heartbeats", async () => {
   const headers = { ...named, "x-stream-settings": "heartbeat=500" };
-  const turns: Turn[] = [
-    { text: `retry: 1\n${data("Hel", "s.1")}`, then: "silence", headers },
+  const turns = [
+    (head: string): Turn => {
+      const text = head.includes("/chat") ? 'data: {"type":"start"}\n\n' : data("Hel", "s.1");
+      return { text: `retry: 1\n${text}`, then: "silence", headers };
+    },
     { text: data("lo", "s.2") + DONE, headers },
   ];
   const readers: Record<string, (url: string) => () => unknown> = {
+    "the AI SDK": (url) => {
+      const abort = new AbortController();
+      const transport = new DefaultChatTransport({ api: `${url}chat` });
+      const reading = transport.sendMessages({
+        chatId: "c",
+        messages: [],
+        trigger: "submit-message",
+        messageId: undefined,
+        abortSignal: abort.signal,
+      }).then(async (stream) => {
+        for await (const _ of stream);
+      });
+      reading.catch(() => {}); // it is aborted
+      return () => abort.abort();
+    },
+    // It comes back only from a silence after heartbeats that it has seen.
+    "LangGraph": (url) => {
+      const abort = new AbortController();
+      const { runs } = new Client({ apiUrl: url.slice(0, -1), apiKey: null });
+      const events = runs.stream(null, "agent", { input: {}, signal: abort.signal });
+      events.next().then(() => events.next()).catch(() => {}); // it is aborted
+      return () => abort.abort();
+    },
     "eventsource": (url) => {
       const source = new EventSource(url);
       return () => source.close();
@@ -374,14 +454,26 @@ test("the rest of a UI message stream breaks the AI SDK's reader, connect() give
   });
 });
 
-test("AG-UI's events have no client that resumes, connect() reads them through a break", async () => {
+test("AG-UI's agent takes a cut for the end and cannot join again, connect() reads on", async () => {
   const part = (id: number, event: object) => `id: s.${id}\ndata: ${JSON.stringify(event)}\n\n`;
   const content = (id: number, delta: string) =>
     part(id, { type: "TEXT_MESSAGE_CONTENT", messageId: "m", delta });
+  const run = { threadId: "t", runId: "r" };
+  const head = part(1, { type: "RUN_STARTED", ...run }) +
+    part(2, { type: "TEXT_MESSAGE_START", messageId: "m", role: "assistant" });
+  const tail = part(5, { type: "TEXT_MESSAGE_END", messageId: "m" }) +
+    part(6, { type: "RUN_FINISHED", ...run });
   const turns: Turn[] = [
-    { text: part(1, { type: "RUN_STARTED" }) + content(2, "Hel"), then: "break", headers: named },
-    { text: content(3, "lo") + part(4, { type: "RUN_FINISHED" }), headers: named },
+    { text: head + content(3, "Hel"), headers: named },
+    { text: content(4, "lo") + tail, headers: named },
   ];
+  await withTurns(turns, async ({ url, asked }) => {
+    const agent = new HttpAgent({ url });
+    const { newMessages } = await agent.runAgent(run);
+    assert.deepEqual(newMessages.map(({ content }) => content), ["Hel"], "and no error");
+    assert.deepEqual((await agent.connectAgent(run)).newMessages, []);
+    assert.equal(asked.length, 1, "nor a request");
+  });
   await withTurns(turns, async ({ url, asked }) => {
     let text = "";
     const isEnd = ({ data }: { data: string }) => JSON.parse(data).type === "RUN_FINISHED";
