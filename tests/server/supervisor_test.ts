@@ -32,7 +32,8 @@ function report(tokens: number, streams: number, health: Report["health"] = "ok"
     stats: { ...stats, tokens, active: { ...stats.active, streams } },
     text: text.replace(/^(spillway_tokens_total) \d+$/m, `$1 ${tokens}`)
       .replace(/^(spillway_active\{kind="streams"\}) \d+$/m, `$1 ${streams}`)
-      .replace(/^(spillway_log_up) \d+$/m, `$1 ${health === "degraded" ? 0 : 1}`),
+      .replace(/^(spillway_log_up) \d+$/m, `$1 ${health === "degraded" ? 0 : 1}`)
+      .replace(/^(spillway_draining) \d+$/m, `$1 ${health === "draining" ? 1 : 0}`),
   };
 }
 
@@ -257,4 +258,9 @@ test("one degraded worker degrades all, and one that leaves alone does not", asy
   await clock.advance(100);
   first.events.message({ type: "report", report: report(0, 0, "draining") });
   assert.deepEqual(second.received.at(-1), { type: "health", health: "ok" });
+  const sum = sumFor(started, second, [report(0, 1, "draining"), report(0, 0)]);
+  assert.equal(sum.health, "ok");
+  assert.match(sum.text, /^spillway_draining 0$/m);
+  const last = sumFor(started, second, [report(0, 1, "draining"), report(0, 0, "draining")]);
+  assert.match(last.text, /^spillway_draining 1$/m);
 });
