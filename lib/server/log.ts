@@ -1,5 +1,5 @@
 /** The replay log, as the settings choose it. */
-import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { accessSync, constants, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MemoryLog } from "../replay/memory.ts";
@@ -21,12 +21,15 @@ export function checkLog({ replayFile, redisUrl }: Settings): void {
   if (redisUrl) {
     throw new RangeError("REPLAY_FILE and REDIS_URL are both set, and one log is used");
   }
+  let isFolder: boolean | undefined;
   try {
     accessSync(replayFile.replace(/[^/\\]*$/, "") || ".", constants.W_OK);
+    isFolder = statSync(replayFile, { throwIfNoEntry: false })?.isDirectory();
   } catch (error) {
     const { code } = error as { code?: unknown };
     throw new RangeError(`REPLAY_FILE: cannot write to its folder (${code})`);
   }
+  if (isFolder) throw new RangeError("REPLAY_FILE is a folder, not a file");
 }
 
 /** A file for the streams of workers whose settings name no log. */

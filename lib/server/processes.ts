@@ -17,8 +17,13 @@ export interface WorkerProcess {
 /** What is told of a worker. */
 export interface WorkerEvents {
   message(message: FromWorker): void;
-  /** It has ended, for whichever reason; called once. */
-  ended(): void;
+  /**
+   * It has ended; called once, and not before it is returned.
+   *
+   * @param fault What ended it from outside: a signal, or that it could not be started. Without a fault it
+   * has ended by itself, and has said why.
+   */
+  ended(fault?: string): void;
 }
 
 /** Starts a worker: the program of this process, with its arguments. */
@@ -31,27 +36,40 @@ export interface Parent {
   listen(events: { message(message: ToWorker): void; gone(): void }): void;
 }
 
-/** What is used of a child process. */
+/** What is used of a child process. One that could not be started has no `pid`, and may have no channel. */
 interface Forked {
-  send(message: ToWorker, done: (error: Error | null) => void): unknown;
+  readonly pid?: number;
+  send?(message: ToWorker, done: (error: Error | null) => void): unknown;
   kill(signal: "SIGKILL"): unknown;
   on(event: "message", listener: (message: unknown) => void): unknown;
-  on(event: "error", listener: () => void): unknown;
-  once(event: "exit", listener: () => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  once(event: "exit", listener: (code: number | null, signal: string | null) => void): unknown;
 }
 
 /** What starts workers, with `environment` as their variables. */
 export async function workerStarter(environment: NodeJS.ProcessEnv): Promise<StartWorker> {
   const start = await forkerOf(environment);
   return (events) => {
-    const child = start();
-    child.on("message", (message) => events.message(message as FromWorker));
-    child.on("error", () => {}); // it could not be started or reached, and `exit` follows
-    child.once("exit", () => events.ended());
-    return {
-      send: (message) => void child.send(message, () => {}), // one that has ended needs nothing
-      kill: () => void child.kill("SIGKILL"),
-    };
+    try {
+      return started(start(), events);
+    } catch (error) {
+      // Where memory is short, and the like.
+      setTimeout(() => events.ended((error as Error).message), 0);
+      return { send() {}, kill() {} };
+    }
+  };
+}
+
+function started(child: Forked, events: WorkerEvents): WorkerProcess {
+  child.on("message", (message) => events.message(message as FromWorker));
+  child.on("error", ({ message }) => {
+    // Of one that runs, it could not be reached. Only that one has an exit.
+    if (child.pid === undefined) events.ended(message);
+  });
+  child.once("exit", (_, signal) => events.ended(signal ?? undefined));
+  return {
+    send: (message) => void child.send?.(message, () => {}), // one that has ended needs nothing
+    kill: () => void child.kill("SIGKILL"),
   };
 }
 
@@ -63,6 +81,7 @@ async function forkerOf(environment: NodeJS.ProcessEnv): Promise<() => Forked> {
     cluster.schedulingPolicy = cluster.SCHED_NONE;
     return () => {
       const worker = cluster.fork(environment);
+      worker.on("error", () => {}); // its process says the same
       return worker.process as Forked;
     };
   }

@@ -341,7 +341,7 @@ async function serveInWorkers({ settings, streamLog, workers, start }: Setup): P
   supervisor.over.then(() => process.exit(exitCode));
   const address = await supervisor.start();
   if (address === undefined) {
-    exitCode = 1; // The worker has said why it could not begin.
+    exitCode = 1; // It was said why the worker could not begin.
     return { hostname, port };
   }
   streamLog.listening(start(address));

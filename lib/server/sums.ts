@@ -7,10 +7,10 @@ import type { Stats } from "../handler/metrics.ts";
 
 /** From the best to the worst. */
 const HEALTHS: readonly Health[] = ["ok", "degraded", "draining"];
-/** The states among the gauges: of these the worst counts, and not the sum. */
+/** The states among the gauges, of which no sum is made: one log that is down counts, one that leaves not. */
 const STATES: Readonly<Record<string, (a: number, b: number) => number>> = {
   spillway_log_up: Math.min,
-  spillway_draining: Math.max,
+  spillway_draining: Math.min,
 };
 
 /** The worst of several; `ok` without any. */
@@ -55,7 +55,7 @@ function textOf(families: Iterable<Family>): string {
   return lines.map((line) => `${line}\n`).join("");
 }
 
-/** Prometheus text with the sum of each counter, histogram and gauge, and the worst of each state. */
+/** Prometheus text with the sum of each counter, histogram and gauge, and the states of all. */
 function sumOfTexts([first = "", ...others]: readonly string[]): string {
   const families = familiesIn(first);
   for (const text of others) {

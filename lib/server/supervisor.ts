@@ -75,11 +75,12 @@ export class Supervisor {
 
   /**
    * Starts all workers. Resolves with where they listen, or with nothing if one of them has ended before
-   * it did: it has said why.
+   * it did: it was said why.
    */
   start(): Promise<Address | undefined> {
     const begun = new Promise<Address | undefined>((resolve) => this.#begun = resolve);
-    for (let i = 0; i < this.#options.workers; i++) this.#startWorker();
+    // The others follow once it listens: what all of them would fail at is said once.
+    this.#startWorker();
     return begun;
   }
 
@@ -100,7 +101,7 @@ export class Supervisor {
   #startWorker(): void {
     const process = this.#options.start({
       message: (message) => this.#receive(worker, message),
-      ended: () => this.#end(worker),
+      ended: (fault) => this.#end(worker, fault),
     });
     const worker: Started = {
       process,
@@ -126,7 +127,9 @@ export class Supervisor {
     worker.process.send({ type: "health", health: this.#health });
     // It began while the others were told to end.
     if (this.#state === "draining") worker.process.send({ type: "drain", how: "all" });
-    if (this.#state !== "starting" || this.#listening.length < this.#options.workers) return;
+    if (this.#state !== "starting") return;
+    while (this.#running.size < this.#options.workers) this.#startWorker();
+    if (this.#listening.length < this.#options.workers) return;
     this.#state = "serving";
     this.#begun(address);
   }
@@ -148,7 +151,8 @@ export class Supervisor {
     });
   }
 
-  #end(worker: Started): void {
+  #end(worker: Started, fault: string | undefined): void {
+    const what = `A worker has ended${fault === undefined ? "" : ` (${fault})`}`;
     this.#running.delete(worker);
     for (const scrape of this.#scrapes.values()) this.#arrived(scrape, worker);
     if (worker.report !== undefined) {
@@ -160,10 +164,13 @@ export class Supervisor {
       return;
     }
     if (this.#state === "starting") {
+      if (fault !== undefined) this.#options.onError(new Error(what));
       this.#begun(undefined);
       return this.drain("now");
     }
-    if (!worker.isLeaving) this.#options.onError(new Error("A worker has ended, and is replaced"));
+    if (!worker.isLeaving || fault !== undefined) {
+      this.#options.onError(new Error(`${what}, and is replaced`));
+    }
     this.#replace(worker);
     this.#tellHealth();
   }

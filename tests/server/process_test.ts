@@ -10,14 +10,14 @@ import test from "node:test";
 import {
   type Child,
   type Entry,
+  fileOf,
   listening,
-  root,
   RUNTIMES,
   startChild,
   startEntry,
 } from "../support/child.ts";
 import { freePort } from "../support/free_port.ts";
-import { runtimeName, until } from "../support/serve.ts";
+import { until } from "../support/serve.ts";
 
 const JSON_TYPE = { "content-type": "application/json" };
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -30,7 +30,7 @@ const post = (url: string, query: string) =>
 
 /** The entry's command in a shell. */
 function shellCommand(runtime: (typeof RUNTIMES)[number], port: number): string {
-  const file = runtime === runtimeName ? process.execPath : `${root}node_modules/.bin/${runtime}`;
+  const file = fileOf(runtime);
   return runtime === "deno"
     ? `${file} serve -A --no-check --host 127.0.0.1 --port ${port} lib/server.ts`
     : `${file} lib/server.ts`;

@@ -46,6 +46,7 @@ for (const runtime of RUNTIMES) {
     const REPLAY_FILE = pathOf(newFolder(), "missing", "replay.db");
     const started = [
       [{ REPLAY_FILE }, /^spillway: REPLAY_FILE: cannot write to its folder \(ENOENT\)\n$/],
+      [{ REPLAY_FILE: newFolder() }, /^spillway: REPLAY_FILE is a folder, not a file\n$/],
       [
         { REPLAY_FILE: newFile(), REDIS_URL: "redis://127.0.0.1:1" },
         /^spillway: REPLAY_FILE and REDIS_URL are both set, and one log is used\n$/,

@@ -32,7 +32,8 @@ function report(tokens: number, streams: number, health: Report["health"] = "ok"
     stats: { ...stats, tokens, active: { ...stats.active, streams } },
     text: text.replace(/^(spillway_tokens_total) \d+$/m, `$1 ${tokens}`)
       .replace(/^(spillway_active\{kind="streams"\}) \d+$/m, `$1 ${streams}`)
-      .replace(/^(spillway_log_up) \d+$/m, `$1 ${health === "degraded" ? 0 : 1}`),
+      .replace(/^(spillway_log_up) \d+$/m, `$1 ${health === "degraded" ? 0 : 1}`)
+      .replace(/^(spillway_draining) \d+$/m, `$1 ${health === "draining" ? 1 : 0}`),
   };
 }
 
@@ -65,6 +66,11 @@ function supervised(count = 2) {
 
 const listens = ({ events }: Fake) => events.message({ type: "listening", address: ADDRESS });
 
+/** Each listens, with those that are started meanwhile. */
+function allListen(started: readonly Fake[]): void {
+  for (const fake of started) listens(fake);
+}
+
 /** The sum that a worker gets when it asks for it and every worker reports. */
 function sumFor(started: readonly Fake[], asking: Fake, reports: readonly Report[]): Report {
   asking.events.message({ type: "sum", asked: 7 });
@@ -79,13 +85,14 @@ function sumFor(started: readonly Fake[], asking: Fake, reports: readonly Report
   return sum.report;
 }
 
-test("Supervisor says where the workers listen once all of them do", async () => {
+test("Supervisor starts the others once one worker listens, and says where when all do", async () => {
   const { supervisor, started } = supervised();
   const address = supervisor.start();
   let isSaid = false;
   address.then(() => isSaid = true);
-  assert.equal(started.length, 2);
+  assert.equal(started.length, 1);
   listens(started[0]!);
+  assert.equal(started.length, 2);
   await new Promise((resolve) => setTimeout(resolve, 0));
   assert.equal(isSaid, false);
   listens(started[1]!);
@@ -104,10 +111,30 @@ test("Supervisor ends the others if one of the first workers ends before it list
   assert.deepEqual([started.length, errors], [2, []]);
 });
 
+test("Supervisor says what has ended a worker that could not say so", async () => {
+  const starting = supervised();
+  const address = starting.supervisor.start();
+  starting.started[0]!.events.ended("SIGKILL");
+  assert.equal(await address, undefined);
+  assert.deepEqual(starting.errors, ["A worker has ended (SIGKILL)"]);
+
+  const { supervisor, started, errors, clock } = supervised();
+  supervisor.start();
+  allListen(started);
+  started[0]!.events.message({ type: "leaving" });
+  await clock.advance(100);
+  started[0]!.events.ended("SIGKILL");
+  started[1]!.events.ended();
+  assert.deepEqual(errors, [
+    "A worker has ended (SIGKILL), and is replaced",
+    "A worker has ended, and is replaced",
+  ]);
+});
+
 test("Supervisor replaces a worker that has ended, and waits longer each time", async () => {
   const { supervisor, started, errors, clock } = supervised();
   supervisor.start();
-  started.forEach(listens);
+  allListen(started);
   const pauses: number[] = [];
   for (let i = 0; i < 9; i++) {
     const before = started.length;
@@ -132,7 +159,7 @@ test("Supervisor replaces a worker that has ended, and waits longer each time", 
 test("Supervisor drains all, and is over with the last of them", async () => {
   const { supervisor, started, clock } = supervised();
   supervisor.start();
-  started.forEach(listens);
+  allListen(started);
   let isOver = false;
   supervisor.over.then(() => isOver = true);
   supervisor.drain("all");
@@ -151,7 +178,7 @@ test("Supervisor drains all, and is over with the last of them", async () => {
 test("a worker that has SIGTERM for itself drains alone, and one that has it with all does not", async () => {
   const { supervisor, started, errors, clock } = supervised();
   supervisor.start();
-  started.forEach(listens);
+  allListen(started);
   started[0]!.events.message({ type: "leaving" });
   await clock.advance(100);
   assert.deepEqual(started[0]!.received.at(-1), { type: "drain", how: "alone" });
@@ -167,7 +194,7 @@ test("a worker that has SIGTERM for itself drains alone, and one that has it wit
 test("the only worker that serves leaves when another one does", async () => {
   const { supervisor, started, clock } = supervised();
   supervisor.start();
-  started.forEach(listens);
+  allListen(started);
   started[1]!.events.ended();
   started[0]!.events.message({ type: "leaving" });
   await clock.advance(500);
@@ -180,7 +207,7 @@ test("the only worker that serves leaves when another one does", async () => {
 test("Supervisor adds up what workers count, and what those had counted that have ended", async () => {
   const { supervisor, started, clock } = supervised();
   supervisor.start();
-  started.forEach(listens);
+  allListen(started);
   const [first, second] = started as [Fake, Fake];
   const sum = sumFor(started, first, [report(5, 2), report(7, 1)]);
   assert.deepEqual([sum.stats.tokens, sum.stats.active.streams], [12, 3]);
@@ -204,7 +231,7 @@ test("Supervisor adds up what workers count, and what those had counted that hav
 test("a worker that does not report in time counts with its report before", async () => {
   const { supervisor, started, clock } = supervised();
   supervisor.start();
-  started.forEach(listens);
+  allListen(started);
   const [first, second] = started as [Fake, Fake];
   second.events.message({ type: "report", report: report(7, 1) });
   first.events.message({ type: "sum", asked: 1 });
@@ -221,7 +248,7 @@ test("a worker that does not report in time counts with its report before", asyn
 test("one degraded worker degrades all, and one that leaves alone does not", async () => {
   const { supervisor, started, clock } = supervised();
   supervisor.start();
-  started.forEach(listens);
+  allListen(started);
   const [first, second] = started as [Fake, Fake];
   first.events.message({ type: "report", report: report(0, 0, "degraded") });
   assert.deepEqual(second.received.at(-1), { type: "health", health: "degraded" });
@@ -231,4 +258,9 @@ test("one degraded worker degrades all, and one that leaves alone does not", asy
   await clock.advance(100);
   first.events.message({ type: "report", report: report(0, 0, "draining") });
   assert.deepEqual(second.received.at(-1), { type: "health", health: "ok" });
+  const sum = sumFor(started, second, [report(0, 1, "draining"), report(0, 0)]);
+  assert.equal(sum.health, "ok");
+  assert.match(sum.text, /^spillway_draining 0$/m);
+  const last = sumFor(started, second, [report(0, 1, "draining"), report(0, 0, "draining")]);
+  assert.match(last.text, /^spillway_draining 1$/m);
 });

@@ -52,6 +52,13 @@ for (const runtime of ["bun", "node"] as const) {
     }
   });
 
+  test(`${runtime}: what all workers would fail at is said once`, async () => {
+    const child = startEntry(runtime, settings({ REPLAY_FILE: ":memory:" }));
+    await until(() => child.exit !== undefined, 5000, "an exit");
+    assert.deepEqual([child.exit, child.output], [1, ""]);
+    assert.match(child.errors, /^spillway: REPLAY_FILE: [^\n]*\n$/);
+  });
+
   for (const log of ["REPLAY_FILE", "REDIS_URL"]) {
     test(
       `${runtime}: two workers with ${log} tell as one, resume and stop each other's streams, and drain`,

@@ -37,17 +37,18 @@ const UNSET = {
 /** The runtimes that start a file of `lib/`. */
 export const RUNTIMES = ["bun", "deno", "node"] as const;
 
+/** The program of a runtime. */
+export function fileOf(runtime: (typeof RUNTIMES)[number]): string {
+  return runtime === runtimeName ? process.execPath : `${root}node_modules/.bin/${runtime}`;
+}
+
 /** Starts `command` with `args`. */
 export function startChild(
   command: "bun" | "deno" | "node" | "npm" | "sh",
   args: string[],
   environment: Record<string, string> = {},
 ): Child {
-  const file = command === runtimeName
-    ? process.execPath
-    : command === "bun" || command === "deno" || command === "node"
-    ? `${root}node_modules/.bin/${command}`
-    : command;
+  const file = command === "npm" || command === "sh" ? command : fileOf(command);
   const child = spawn(file, args, {
     cwd: root,
     env: { ...process.env, ...UNSET, NO_COLOR: "1", ...environment },
