@@ -7,22 +7,13 @@ import {
   type RequestListener,
   type ServerResponse,
 } from "node:http";
-import {
-  connect as connectHttp2,
-  createServer as createHttp2Server,
-} from "node:http2";
+import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, connect } from "node:net";
 import nodeTest, { type TestContext } from "node:test";
 import { inspect } from "node:util";
 import { createHandler, MemoryLog, resume, sse } from "../mod.ts";
 import { type NodeFetch, toNodeListener } from "../lib/node.ts";
-import {
-  bodyOf,
-  DEPARTURES,
-  rawRequest,
-  runtimeName,
-  until,
-} from "./support/serve.ts";
+import { bodyOf, DEPARTURES, rawRequest, runtimeName, until } from "./support/serve.ts";
 
 const skip = runtimeName !== "node" && "Node's HTTP servers are the subject";
 const test = (name: string, run: (t: TestContext) => Promise<void> | void) =>
@@ -177,8 +168,7 @@ test("toNodeListener() goes on when a full connection drains", async (t) => {
   const { url } = serve(t, () =>
     new Response(
       new ReadableStream({
-        pull: (controller) =>
-          left-- > 0 ? controller.enqueue(chunk.slice()) : controller.close(),
+        pull: (controller) => left-- > 0 ? controller.enqueue(chunk.slice()) : controller.close(),
       }, { highWaterMark: 0 }),
     ));
   const bytes = await (await fetch(url)).arrayBuffer();
@@ -390,9 +380,7 @@ test("toNodeListener() sends one length, that of the body", async (t) => {
 test("toNodeListener() resets the connection where a body without a length fails", async (t) => {
   const { port } = serve(t, () => new Response(bodyThat("fails", "one").body));
   const socket = connect(port, "127.0.0.1");
-  const error = new Promise<NodeJS.ErrnoException>((resolve) =>
-    socket.on("error", resolve)
-  );
+  const error = new Promise<NodeJS.ErrnoException>((resolve) => socket.on("error", resolve));
   socket.resume().write("GET / HTTP/1.0\r\n\r\n");
   assert.equal((await error).code, "ECONNRESET");
 });
@@ -830,9 +818,7 @@ test("toNodeListener() serves HTTP/2", async (t) => {
       ? new Response(cancelled.body)
       : new Response(`${request.method} ${request.url}`)
   );
-  const server = createHttp2Server((req, res) =>
-    listener(req as never, res as never)
-  ).listen(0);
+  const server = createHttp2Server((req, res) => listener(req as never, res as never)).listen(0);
   const { port } = server.address() as AddressInfo;
   const client = connectHttp2(`http://127.0.0.1:${port}`);
   t.after(() => {
