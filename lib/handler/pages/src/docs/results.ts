@@ -14,8 +14,8 @@ const NONE = "–";
 /** How many pieces of a text are kept, and how many gaps are drawn. */
 const MAX_PIECES = 64;
 const MAX_BARS = 150;
-/** Replayed tokens come closer together than this. */
-const REPLAY_MS = 5;
+/** A page does not wait so long for replayed tokens, however long it takes to read them. */
+const REPLAY_MS = 20;
 
 function seconds(ms: number | undefined): string {
   if (ms === undefined) return NONE;
@@ -50,6 +50,8 @@ export class Results {
   #sentMs = 0;
   #firstMs: number | undefined;
   #lastMs: number | undefined;
+  /** When the latest bytes came. */
+  #cameMs = 0;
   /** What was said before comes again, at once. */
   #isReplay = false;
   #tookMs: number | undefined;
@@ -110,6 +112,7 @@ export class Results {
   }
 
   bytes(text: string): void {
+    this.#cameMs = performance.now();
     append(this.#wire, text);
   }
 
@@ -117,7 +120,7 @@ export class Results {
     if (token === "") return;
     const now = performance.now();
     this.#firstMs ??= now - this.#sentMs;
-    if (this.#isReplay && this.#lastMs !== undefined && now - this.#lastMs > REPLAY_MS) {
+    if (this.#isReplay && this.#lastMs !== undefined && this.#cameMs - this.#lastMs > REPLAY_MS) {
       this.#isReplay = false;
     } else if (!this.#isReplay && this.#lastMs !== undefined) {
       this.#gaps.push(now - this.#lastMs);
