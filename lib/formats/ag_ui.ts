@@ -70,7 +70,7 @@ class RunFramer extends BlockFramer {
   #message: string | undefined;
   /** The latest message of reasoning. */
   #reasoning: string | undefined;
-  /** What ends each step and subagent that the source has begun. */
+  /** The end of each part that the source has begun itself. */
   readonly #begun = new Map<string, object>();
   #isStopped = false;
 
