@@ -36,12 +36,31 @@ interface Dispatcher {
   dispatch(options: object, handler: unknown): boolean;
 }
 
+/** As much of Deno as is used here. */
+interface DenoFetch {
+  createHttpClient?(options: { poolIdleTimeout: number }): object;
+}
+
 /**
- * The options of `fetch` that lift the runtimes' own limits: Bun 1.3 gives up after 5 minutes without a
- * byte, Node after as long without the headers or between two chunks. A model may think longer.
+ * How long Deno keeps a connection that is idle, in ms. Its default of 90 s is more than servers have:
+ * node:http and uvicorn, which vLLM runs on, close an idle connection after 5 s, and a request that
+ * crosses that close fails. 4 s is Node's default.
  */
-function withoutLimits(): object {
-  const standard = (globalThis as { [NODE_DISPATCHER]?: Dispatcher })[NODE_DISPATCHER];
+const IDLE_MS = 4000;
+let denoClient: object | undefined;
+
+/**
+ * The options of `fetch` for each runtime. They lift its own limits: Bun 1.3 gives up after 5 minutes
+ * without a byte, Node after as long without the headers or between two chunks. A model may think
+ * longer.
+ */
+function ofRuntime(): object {
+  const { Deno: deno, [NODE_DISPATCHER]: standard } = globalThis as {
+    Deno?: DenoFetch;
+    [NODE_DISPATCHER]?: Dispatcher;
+  };
+  denoClient ??= deno?.createHttpClient?.({ poolIdleTimeout: IDLE_MS });
+  if (denoClient !== undefined) return { client: denoClient };
   if (standard === undefined) return { timeout: false };
   return {
     dispatcher: {
@@ -82,7 +101,7 @@ export async function connect(
       // An option of Bun's: it would unpack a compression bomb for 100 ms although the response is
       // rejected.
       decompress: false,
-      ...withoutLimits(),
+      ...ofRuntime(),
       body,
       signal: deadline.signal,
     } as RequestInit);

@@ -158,7 +158,7 @@ export function docsCases(runtime) {
     const { bars, figures } = await joined.seen(HALF);
     assert.equal(bars, "");
     assert.match(figures, /Tokens per second\s+–/);
-    model.release();
+    await model.release();
     await joined.seen(LONG);
     assert.equal(await article.locator(".problem").isVisible(), false);
   });

@@ -145,7 +145,7 @@ describe("examples of connect()", { skip: chromiumIsMissing }, () => {
       it.wire.cut();
       await it.says("waiting cut");
       await it.says("open ");
-      model.release();
+      await model.release();
       await it.shows(QUERY);
       await it.says("done completed");
       assert.equal(it.generations(), 1);

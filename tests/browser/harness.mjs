@@ -96,7 +96,9 @@ export async function startModel() {
         fail: async () => (await begun).end(),
       };
     },
-    release: () => waiting.forEach((go) => go()),
+    /** Lets the answer go on that waits in its middle, or the next one that will. */
+    release: () =>
+      until(() => waiting.size > 0, "an answer waits").then(() => waiting.forEach((go) => go())),
     environment: {},
     stop: () => {
       server.closeAllConnections();
@@ -117,15 +119,20 @@ export async function startModel() {
     const say = (some) => response.write(some.map((content) => chunk({ content })).join(""));
     say(characters.slice(0, middle));
     if (model.holds) {
+      let go;
       await new Promise((resolve) => {
-        waiting.add(resolve);
-        response.once("close", resolve);
-      }).finally(() => waiting.clear());
+        go = resolve;
+        waiting.add(go);
+        response.once("close", go);
+      });
+      waiting.delete(go);
     }
     if (response.destroyed) return void model.abandoned++;
     say(characters.slice(middle));
     response.end(`${chunk({}, "stop")}data: [DONE]\n\n`);
   });
+  // A request after a pause would cross the close of an idle connection.
+  server.keepAliveTimeout = 0;
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   model.environment = {
@@ -216,5 +223,19 @@ export async function profile(browser, { failing = false, ...options } = {}) {
     const { hostname, protocol } = new URL(request.url());
     if (hostname !== "127.0.0.1" && protocol !== "data:") faults.push(`asked ${request.url()}`);
   });
-  return { context, faults, open: () => context.newPage(), close: () => context.close() };
+  return {
+    context,
+    faults,
+    open: () => context.newPage(),
+    /** What its pages show, for whoever has to find out why a test has failed. */
+    async seen() {
+      const texts = await Promise.all(
+        context.pages().map((page) =>
+          page.evaluate(() => document.body.innerText.slice(0, 4_000)).catch(String)
+        ),
+      );
+      return `\nfaults: ${faults.join("\n")}\nits pages:\n${texts.join("\n---\n")}`;
+    },
+    close: () => context.close(),
+  };
 }

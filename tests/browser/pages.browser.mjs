@@ -70,7 +70,7 @@ function streams(runtime) {
       assert.equal(await textOf(page), HALF, "what had come is there at once");
       await page.waitForSelector(".live");
     }
-    model.release();
+    await model.release();
     await answered(page, LONG);
     await answered(page);
     assert.deepEqual((await statsOf(relay)).ended, { ...ended, completed: ended.completed + 1 });
@@ -85,7 +85,7 @@ function streams(runtime) {
     await answered(second, HALF);
     const third = await openChat(someone, relay);
     await answered(third, HALF);
-    model.release();
+    await model.release();
     for (const page of [first, second, third]) {
       await answered(page, LONG);
       await answered(page);
@@ -126,7 +126,7 @@ function streams(runtime) {
       await page.evaluate(() => document.querySelector(".note button")?.click());
       await until(async () => (await statsOf(relay)).active.readers === 1, "it reads again");
       wire.cut();
-      model.release();
+      await model.release();
       await answered(page, LONG);
       await answered(page);
       const { announced } = await observed(page);
@@ -184,7 +184,7 @@ function streams(runtime) {
           if (opens === 1) await holds(page, (half) => globalThis.seen.text === half, HALF);
           wire.cut();
         }
-        model.release();
+        await model.release();
         // It is not closed at the end: it comes again, and is told that there is nothing more.
         await holds(page, () => globalThis.seen.state() === EventSource.CLOSED);
         const { text, opens } = await observed(page);
@@ -211,7 +211,7 @@ function streams(runtime) {
     assert.doesNotMatch(early.wire, /event: done/);
     assert.match(early.bars, /^(M[\d.]+ 60V[\d.]+){5}/);
     assert.match(early.figures, /200 OK\s+State\s+streaming/);
-    model.release();
+    await model.release();
     await seen(LONG);
     await until(() => button("Send").isEnabled(), "the end");
     const late = await seen(LONG);
@@ -235,7 +235,7 @@ function streams(runtime) {
       await button("Resume").click();
       await article.getByText("streaming", { exact: true }).waitFor();
     }
-    model.release();
+    await model.release();
     await seen(LONG);
     await until(() => button("Send").isEnabled(), "the end");
     assert(await button("Resume").isDisabled() && await button("Stop").isDisabled());
@@ -257,7 +257,7 @@ function streams(runtime) {
     await answered(page, HALF);
     assert.equal(await page.locator("#keys").isVisible(), false);
     await page.reload();
-    model.release();
+    await model.release();
     await answered(page, LONG);
     const other = await openChat(someone, closed);
     const kept = await other.evaluate(() => JSON.stringify([localStorage, sessionStorage]));
@@ -277,7 +277,7 @@ function streams(runtime) {
     assert.match(await snippet.textContent(), /'Authorization: Bearer '"\$API_KEY"/);
     await button("Send").click();
     await seen(HALF);
-    model.release();
+    await model.release();
     await seen(LONG);
     const everything = await page.evaluate(() =>
       JSON.stringify([localStorage, sessionStorage, document.cookie]) +
@@ -428,7 +428,7 @@ function looks() {
     await page.mouse.wheel(0, -600);
     await page.locator("#latest").waitFor();
     const top = await page.evaluate(() => document.querySelector("#log").scrollTop);
-    model.release();
+    await model.release();
     await answered(page, lines);
     assert.equal(await page.evaluate(() => document.querySelector("#log").scrollTop), top);
     await page.click("#latest");
@@ -569,11 +569,11 @@ function looks() {
     await page.keyboard.type("and next");
     await page.keyboard.press("Enter");
     await page.locator("#hint.next").waitFor();
-    model.release();
+    await model.release();
     // The next message is sent by itself, and its answer waits in its middle.
     await answered(page, "and ");
     assert.equal(await page.locator(".answer strong").textContent(), "first");
-    model.release();
+    await model.release();
     await answered(page, "and next");
     await page.click("#clear");
     await page.waitForSelector("#welcome:not([hidden])");

@@ -27,6 +27,9 @@ export function person(name, act, options = {}) {
     try {
       await act(someone);
       assert.deepEqual(someone.faults, []);
+    } catch (error) {
+      error.message += await someone.seen();
+      throw error;
     } finally {
       await someone.close();
     }
@@ -90,7 +93,11 @@ export function tryOf(page, id) {
     snippet: box("Snippet"),
     wire: () => box("Wire").textContent(),
     text: () => box("Text").textContent(),
-    open: () => article.getByText("Try it").click(),
+    /** Its form is made when it is opened. */
+    async open() {
+      await article.getByText("Try it").click();
+      await article.locator("form").waitFor();
+    },
     /** Waits until this text is there, and says what is seen at that moment. */
     async seen(text) {
       const handle = await holds(page, ([id, text]) => {

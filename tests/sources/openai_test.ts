@@ -3,13 +3,24 @@
  * was, at any split, the typed items, the summary. The broken answers are in `openai_faults_test.ts`.
  */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
 import test, { after, before } from "node:test";
 import type { SourceContext } from "../../lib/pipeline/pump.ts";
 import { openai, type OpenAIOptions } from "../../lib/sources/openai.ts";
 import { Completion, cut, DONE } from "../support/upstream/completion.ts";
 import { reasoning, toolCalls } from "../support/upstream/faults.ts";
 import { type Mock, startMock } from "../support/upstream/mock.ts";
-import { assertNoLeak, assertNothingLeft, KEY, read, relay, TEXT } from "../support/relay.ts";
+import {
+  assertNoLeak,
+  assertNothingLeft,
+  KEY,
+  read,
+  relay,
+  sleep,
+  TEXT,
+} from "../support/relay.ts";
 
 let mock: Mock;
 before(async () => {
@@ -348,4 +359,35 @@ test("openai() relays nothing of the upstream's head", async () => {
   const answer = await read(await relay(mock, "mock"));
   assertNoLeak(answer);
   assert.equal(answer.headers.get("content-type"), "text/event-stream; charset=utf-8");
+});
+
+test("openai() asks anew on a connection that has been idle for 4 s, but for Bun", async () => {
+  const used = new Set<Socket>();
+  const server = createServer((request, response) => {
+    used.add(request.socket);
+    request.resume();
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    const choices = [{ index: 0, delta: { content: TEXT }, finish_reason: "stop" }];
+    response.end(`data: ${JSON.stringify({ choices })}\n\n${DONE}`);
+  });
+  server.keepAliveTimeout = 5000;
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    const { port } = server.address() as AddressInfo;
+    const source = openai({
+      baseURL: `http://127.0.0.1:${port}/v1`,
+      model: "m",
+      messages: () => [],
+    });
+    for (const idleMs of [0, 4300, 0]) {
+      await sleep(idleMs);
+      assert.deepEqual(await Array.fromAsync(source({} as never)), [TEXT]);
+    }
+    // Bun has no such limit.
+    assert.equal(used.size, "Bun" in globalThis ? 1 : 2);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });
