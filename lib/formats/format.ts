@@ -46,7 +46,7 @@ export interface EventSink {
 export interface Position {
   /** The stream id, as in {@linkcode FormatContext}. */
   readonly streamId: string;
-  /** Number of the last event that the reader has, from 1; 0 if it has none, or events have no ids. */
+  /** Number of the last event that the reader has, from 1; 0 if it has none, or nothing counts them. */
   readonly lastEvent: number;
 }
 
@@ -62,6 +62,8 @@ export interface Framer {
    * for all tokens that follow each other.
    */
   readonly frame?: Frame | undefined;
+  /** Number of events so far, of a format that numbers them itself: a log counts them by their ids. */
+  readonly events?: number;
   /**
    * Writes a token, which is never empty. Always called for a token that ends in CR or in half a
    * surrogate pair.
@@ -107,7 +109,7 @@ export interface Format {
   /**
    * Writes a heartbeat to one reader, which is sent after a silence and not logged. A format with
    * this function is an event stream: it opens with a comment, and can be resumed. Without it there
-   * is neither. Without a log the position is the context that `open` was called with, as an object.
+   * is neither.
    */
   readonly heartbeat?: (out: EventSink, position: Position) => void;
   /**

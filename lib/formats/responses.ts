@@ -2,7 +2,7 @@
 import type { Problem } from "../error.ts";
 import { commentHeartbeat, documentFormat, eventStreamFormat, type Format } from "./format.ts";
 import { errorBody as openaiErrorBody } from "./openai_error.ts";
-import { eventsOf, ResponseFramer, WholeResponse } from "./responses_framer.ts";
+import { ResponseFramer, WholeResponse } from "./responses_framer.ts";
 import { responseId, secondsNow } from "./responses_object.ts";
 import { isObject } from "../values.ts";
 import { checkOptionNames } from "../option_names.ts";
@@ -38,17 +38,15 @@ export interface ResponsesFormat extends Format {
  * last event once more: it is not logged, and every reader counts alike.
  */
 function heartbeatOf(model: string): NonNullable<Format["heartbeat"]> {
-  return (out, position) => {
-    const { streamId, lastEvent } = position;
-    const events = lastEvent || eventsOf(position);
+  return (out, { streamId, lastEvent }) => {
     // Nothing may come before `response.created`.
-    if (events === 0) return commentHeartbeat(out);
+    if (lastEvent === 0) return commentHeartbeat(out);
     const type = "response.in_progress";
     const identity = { id: responseId(streamId), object: "response", created_at: secondsNow() };
     const response = { ...identity, status: "in_progress", model, output: [] };
     out.event({
       event: type,
-      data: JSON.stringify({ type, response, sequence_number: events - 1 }),
+      data: JSON.stringify({ type, response, sequence_number: lastEvent - 1 }),
     });
   };
 }

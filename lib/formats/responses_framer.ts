@@ -35,14 +35,6 @@ type Item = SpeechItem | CallItem;
  * may have 1 MiB.
  */
 const MAX_EARLY = 32 * 1024;
-/** The framers of streams that have no event ids, by what their heartbeats are given. */
-const framers = new WeakMap<object, ResponseFramer>();
-
-/** Number of events so far of a stream without event ids, by what its heartbeats are given. */
-export function eventsOf(context: object): number {
-  return framers.get(context)?.events ?? 0;
-}
-
 /** Writes a response as events. */
 export class ResponseFramer extends PartFramer {
   readonly #response: ResponseObject;
@@ -69,10 +61,8 @@ export class ResponseFramer extends PartFramer {
     this.#toolKinds = toolKinds(init.request);
     this.#wantsEncrypted = Array.isArray(include) && include.includes(ENCRYPTED);
     this.#streamId = context.streamId;
-    framers.set(context, this);
   }
 
-  /** Number of events so far. */
   get events(): number {
     return this.#events;
   }

@@ -4,7 +4,7 @@
  */
 import { active } from "../counters.ts";
 import { callSafely, problemOf, publicError, report, StreamError } from "../error.ts";
-import type { Format, FormatContext, Framer, Position } from "../formats/format.ts";
+import type { Format, Framer, Position } from "../formats/format.ts";
 import type { Item } from "../item.ts";
 import type { EventIds } from "../sse/event_ids.ts";
 import { createStreamId } from "../stream_id.ts";
@@ -70,12 +70,16 @@ export interface GenerationInit {
  */
 export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   readonly queue: AsyncQueue<Item>;
-  readonly #init: GenerationInit;
+  /** What the source's context is made of, until it starts. Its request is held no longer than that. */
+  #init: GenerationInit | undefined;
+  readonly #options: GenerationOptions;
+  readonly #format: Format;
   readonly #sink: Sink;
   readonly #encoder: ItemEncoder;
-  readonly #opening: Opening;
   readonly #pump: Pump;
   readonly #resumable: boolean;
+  /** Whether an `EventSource` that asks again after the end is told to stop, by the id of the end. */
+  readonly #marksEnd: boolean;
   /** The queue that is read: the context's, or the source's own. */
   #read: AsyncQueue<Item>;
   #state: "created" | "running" | "settled" = "created";
@@ -98,22 +102,26 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
    * @param ids Gives each event an id of its own, so that a client can come back.
    */
   constructor(init: GenerationInit, sink: Sink, ids?: EventIds) {
+    const { request, source, format, options } = init;
     this.#init = init;
-    this.#clock = init.options.clock ?? systemClock;
+    this.#options = options;
+    this.#format = format;
+    this.#clock = options.clock ?? systemClock;
     this.#startMs = this.#clock.now();
     this.#sink = sink;
     this.#resumable = ids !== undefined;
     this.#id = init.streamId;
-    this.queue = this.#read = new AsyncQueue<Item>(init.options);
-    this.#pump = new Pump(init.source, this.queue, this);
-    this.#opening = new Opening(this, init.request);
-    this.#encoder = new ItemEncoder(this.#openFormat(), init, sink, this);
+    this.queue = this.#read = new AsyncQueue<Item>(options);
+    this.#pump = new Pump(source, this.queue, this);
+    this.#encoder = new ItemEncoder(this.#openFormat(init), init, sink, this);
     if (ids !== undefined) this.#encoder.out.identify(ids);
+    const { heartbeat, ids: hasIds = true } = format;
+    this.#marksEnd = ids === undefined && request.method === "GET" && !!heartbeat && hasIds;
   }
 
-  #openFormat(): Framer {
+  #openFormat({ request, format }: GenerationInit): Framer {
     try {
-      return this.#init.format.open(this.#opening);
+      return format.open({ request, streamId: this.streamId });
     } catch (error) {
       this.#pump.cancel();
       throw error;
@@ -133,9 +141,11 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     this.#run();
     this.queue.attach(this.#encoder);
     // A log writes the opening comment for each of its readers.
-    if (!this.#resumable && this.#init.format.heartbeat) this.#encoder.out.comment("");
+    if (!this.#resumable && this.#format.heartbeat) this.#encoder.out.comment("");
     this.#encoder.start();
-    this.#pump.run(contextOf(this, this.#init));
+    const init = this.#init!;
+    this.#init = undefined;
+    this.#pump.run(contextOf(this, init));
   }
 
   #run(): void {
@@ -151,7 +161,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
 
   /** The phase of its bytes. A buffered document is `starting` until its end, and never half sent. */
   get phase(): ProducerPhase {
-    const { buffered } = this.#init.format;
+    const { buffered } = this.#format;
     if (!this.over) return this.#ttftMs === undefined || buffered ? "starting" : "running";
     if (!this.#hasFailed) return "ended";
     if (buffered || (this.#ttftMs === undefined && this.#endEvent === undefined)) return "rejected";
@@ -181,6 +191,10 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   get #hasFailed(): boolean {
     const { state } = this.#read;
     return state === "failed" || (state === "cancelled" && !this.#isStopped);
+  }
+
+  get #position(): Position {
+    return { streamId: this.streamId, lastEvent: this.#encoder.lastEvent };
   }
 
   get #isStopped(): boolean {
@@ -227,10 +241,11 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     if (this.#ttftMs === undefined && this.#encoder.hasItems) {
       this.#ttftMs = this.#clock.now() - this.#startMs;
     }
-    if (this.#read.state === "failed" && isOverflow(this.#read.error)) {
+    const { state, error } = this.#read;
+    if (state === "failed" && error instanceof StreamError && error.code === "overflow") {
       // The producer is notified at once; the reader still gets what waits.
-      if (this.#read !== this.queue) this.queue.cancel(this.#read.error);
-      this.#settle("failed", this.#read.error);
+      if (this.#read !== this.queue) this.queue.cancel(error);
+      this.#settle("failed", error);
     }
     this.#sink.wake();
   }
@@ -245,7 +260,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   }
 
   report(error: unknown): void {
-    report(this.#init.options.onError, error);
+    report(this.#options.onError, error);
   }
 
   // What the sink calls.
@@ -271,7 +286,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
       else this.#read.failAfterClose(error);
       this.#beginEnd();
     }
-    if (this.#hasFailed) this.#encoder.fail(problemOf(this.#read.error), this.#opening);
+    if (this.#hasFailed) this.#encoder.fail(problemOf(this.#read.error), this.#position);
     return true;
   }
 
@@ -279,9 +294,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   #beginEnd(): void {
     const { out } = this.#encoder;
     this.#endEvent = out.events + 1;
-    const { request: { method }, format: { heartbeat, ids = true } } = this.#init;
-    // An `EventSource` that asks again after the end is told to stop by this id.
-    if (!this.#resumable && method === "GET" && heartbeat && ids) out.mark(`${this.streamId}.end`);
+    if (this.#marksEnd) out.mark(`${this.streamId}.end`);
   }
 
   /** Takes the bytes that wait, for a sink that may transfer them. */
@@ -292,7 +305,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   }
 
   heartbeat(): void {
-    this.#init.format.heartbeat?.(this.#encoder.out, this.#opening);
+    this.#format.heartbeat?.(this.#encoder.out, this.#position);
   }
 
   /** Lends the bytes that wait to one call that copies them. */
@@ -337,7 +350,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     this.#pump.cancel();
     const code = outcome === "completed" ? undefined : publicError(error).code;
     if (outcome === "failed" && code !== "shutting_down") this.report(error);
-    const { onClose } = this.#init.options;
+    const { onClose } = this.#options;
     if (onClose === undefined) return;
     const report: StreamReport = {
       streamId: this.streamId,
@@ -374,26 +387,3 @@ const SIGNAL: PropertyDescriptor & ThisType<SourceContext> = {
     return this.queue.signal;
   },
 };
-
-/** What a format gets of its generation, without the rest of it. */
-class Opening implements FormatContext, Position {
-  readonly request: Request;
-  readonly #generation: Generation;
-
-  constructor(generation: Generation, request: Request) {
-    this.request = request;
-    this.#generation = generation;
-  }
-
-  get streamId(): string {
-    return this.#generation.streamId;
-  }
-
-  get lastEvent(): number {
-    return this.#generation.events;
-  }
-}
-
-function isOverflow(error: unknown): boolean {
-  return error instanceof StreamError && error.code === "overflow";
-}

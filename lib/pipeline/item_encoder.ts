@@ -96,6 +96,11 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     return this.#tokens;
   }
 
+  /** Number of the last event, by its id or as the format counts; 0 if neither has a number. */
+  get lastEvent(): number {
+    return this.out.events || this.#framer.events || 0;
+  }
+
   /** Whether the format can write a failure; if not, the body has to be broken off. */
   get canFail(): boolean {
     return this.#canFail;
