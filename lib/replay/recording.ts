@@ -295,7 +295,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
 
   /** Called with what the generation lends. */
   borrow(bytes: Uint8Array, length: number): void {
-    this.#trim(this.pages.append(bytes, this.#generation!.events, length));
+    const { events, over } = this.#generation!;
+    this.#trim(this.pages.append(bytes, events, length, over));
   }
 
   /** Drops the oldest pages if the stream holds too much, or all streams do. */
