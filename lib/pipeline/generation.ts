@@ -7,6 +7,7 @@ import { callSafely, problemOf, publicError, report, StreamError } from "../erro
 import type { Format, Framer, Position } from "../formats/format.ts";
 import type { Item } from "../item.ts";
 import type { EventIds } from "../sse/event_ids.ts";
+import type { Borrower } from "../sse/utf8.ts";
 import { createStreamId } from "../stream_id.ts";
 import type { ByteProducer, ProducerPhase, ReaderOutcome, Sink } from "./byte_producer.ts";
 import { type EncoderOwner, ItemEncoder } from "./item_encoder.ts";
@@ -308,12 +309,12 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
     this.#format.heartbeat?.(this.#encoder.out, this.#position);
   }
 
-  /** Lends the bytes that wait to one call that copies them. */
-  lend(borrow: (bytes: Uint8Array) => void): void {
+  /** Lends the bytes that wait to a borrower. */
+  lend(borrower: Borrower): void {
     const { out } = this.#encoder;
     this.#bytes += out.length;
     this.#takenEvents = out.events;
-    out.lend(borrow);
+    out.lend(borrower);
   }
 
   /** Called when the bytes that were taken are gone: senders that wait for room go on. */

@@ -3,7 +3,7 @@
  * at about once a second, and only where a log has little room: a look at the clock with each token
  * costs 0.4 µs on Deno.
  */
-import type { Subscriber } from "./recording_owner.ts";
+import type { Readers } from "./readers.ts";
 
 /** After so many ms in which no reader takes anything, readers have stalled. */
 const STALLED_MS = 5000;
@@ -12,11 +12,7 @@ const STALLED_MS = 5000;
 export class ReaderProgress {
   /** What all readers together had taken at the last look, in bytes, and when that had changed. */
   #taken = -1;
-  #takenMs: number;
-
-  constructor(nowMs: number) {
-    this.#takenMs = nowMs;
-  }
+  #takenMs = NaN;
 
   /** Since when no reader takes anything, in ms. */
   get sinceMs(): number {
@@ -31,13 +27,13 @@ export class ReaderProgress {
    * - `stalled`: none has for 5 s, or there is none.
    */
   look(
-    readers: ReadonlySet<Subscriber>,
+    readers: Readers,
     bytes: number,
     nowMs: number,
   ): "taking" | "idle" | "stalled" {
     let taken = 0;
     let hasAll = false;
-    for (const { position } of readers) {
+    for (const { position } of readers.all) {
       taken += position;
       if (position >= bytes) hasAll = true;
     }

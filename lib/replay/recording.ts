@@ -8,6 +8,7 @@ import { publicError, StreamError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 import type { ProducerPhase } from "../pipeline/byte_producer.ts";
 import type { Generation } from "../pipeline/generation.ts";
+import type { Borrower } from "../sse/utf8.ts";
 import { sweeperOf, type Swept } from "../pipeline/heartbeat.ts";
 import { catchUp, enter, leave, PER_REQUEST, schedule, type Task } from "../pipeline/scheduler.ts";
 import type {
@@ -21,6 +22,7 @@ import type {
 import { EventPages, PAGE_BYTES, type PagesOwner } from "./event_pages.ts";
 import type { RecordingOwner, Subscriber } from "./recording_owner.ts";
 import { ReaderProgress } from "./reader_progress.ts";
+import { Readers } from "./readers.ts";
 import { CHUNK_BYTES, RecordingReader, type ServedStream } from "./recording_reader.ts";
 import { countLogWrite } from "../totals.ts";
 
@@ -45,7 +47,7 @@ const STALLED_BYTES = 128 * 1024;
  * full. A source that cannot wait trims the log's oldest events; a reader that still needs those
  * fails with `lagged`.
  */
-export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwner {
+export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwner, Borrower {
   /** Whether this recording waits for its turn. Written by the scheduler alone. */
   due = false;
   readonly shortestMs = 1000;
@@ -60,20 +62,19 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
   notifyAt = 0;
   #options: Omit<RecordOptions, "format">;
   readonly #owner: RecordingOwner<Recording>;
-  readonly #readers = new Set<Subscriber>();
+  readonly #readers = new Readers();
   #state: "live" | "ended" | "discarded" = "live";
   /** Whether a client got a response, so that it knows the stream's id. */
   #isServed = false;
   #generation: Generation | undefined;
   #blocked = false;
-  /** The reader that is furthest ahead. */
-  #fastest: Subscriber | undefined;
   /** How the last reader went. */
   #lastLeft: "disconnected" | "stalled" = "disconnected";
   #graceTimer: unknown;
   /** The most that the stream holds, in bytes: less than its limit while it has given up events. */
   #maxBytes: number;
-  readonly #progress: ReaderProgress;
+  /** Made when it is first asked for. */
+  #progress: ReaderProgress | undefined;
   #endEvent: number | undefined;
   /** When events were last written. */
   #writtenMs = NaN;
@@ -86,7 +87,6 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     this.#options = options;
     this.#owner = owner;
     this.#maxBytes = owner.maxStreamBytes;
-    this.#progress = new ReaderProgress(owner.clock.now());
     this.pages = new EventPages(this);
   }
 
@@ -181,23 +181,16 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     this.#readers.add(subscriber);
     if (this.isOver) return;
     this.#disarm();
-    this.#compare(subscriber);
+    this.#readers.compare(subscriber);
     this.#repace();
   }
 
   /** Called when a reader has taken something. */
   moved(subscriber: Subscriber): void {
     if (this.isOver) return;
-    this.#compare(subscriber);
+    this.#readers.compare(subscriber);
     // A running source does not wait for readers.
     if (this.#blocked) this.#repace();
-  }
-
-  #compare(subscriber: Subscriber): void {
-    const { position } = subscriber;
-    if (this.#fastest === undefined || position > this.#fastest.position) {
-      this.#fastest = subscriber;
-    }
   }
 
   /**
@@ -208,9 +201,8 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
    */
   leave(subscriber: Subscriber, isUnread = false, hasStalled = false): void {
     if (!this.#readers.delete(subscriber) || this.isOver) return;
-    if (subscriber === this.#fastest) {
-      this.#fastest = undefined;
-      for (const other of this.#readers) this.#compare(other);
+    if (subscriber === this.#readers.fastest) {
+      this.#readers.compareAll();
       this.#repace();
     }
     if (this.#readers.size > 0) return;
@@ -233,10 +225,11 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
    */
   stalledSince(nowMs: number): number | undefined {
     if (this.isOver) return undefined;
-    const state = this.#progress.look(this.#readers, this.pages.bytes, nowMs);
+    const progress = this.#progress ??= new ReaderProgress();
+    const state = progress.look(this.#readers, this.pages.bytes, nowMs);
     if (state === "taking") this.#maxBytes = this.#owner.maxStreamBytes;
     const canGiveUp = state === "stalled" && this.pages.holdsMoreThan(STALLED_BYTES);
-    return canGiveUp ? this.#progress.sinceMs : undefined;
+    return canGiveUp ? progress.sinceMs : undefined;
   }
 
   /** Whether the stream holds less than its limit because it has given up events. */
@@ -249,8 +242,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     this.#maxBytes = STALLED_BYTES;
     this.pages.dropTo(STALLED_BYTES);
     // Readers that are behind are told now, because each would keep the page that it stands on.
-    this.#fastest = undefined;
-    for (const reader of this.#readers) this.#compare(reader);
+    this.#readers.compareAll();
   }
 
   // What the generation calls.
@@ -271,10 +263,10 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
   run(): void {
     const generation = this.#generation;
     if (generation === undefined || this.#state !== "live") return;
-    if (generation.phase === "rejected" && !this.#isServed) {
-      return this.#failBeforeHeaders(generation);
-    }
     if (generation.over) {
+      if (generation.phase === "rejected" && !this.#isServed) {
+        return this.#failBeforeHeaders(generation);
+      }
       generation.conclude();
       this.#endEvent = generation.endEvent;
       if (generation.phase === "broken") this.#failure = publicError(generation.error);
@@ -282,23 +274,29 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
       this.#end(generation);
     } else this.#write();
     // Directly to the readers: a second hop would double the delay of a paced token.
-    for (const reader of this.#readers) reader.run();
+    this.#readers.run();
   }
 
   #write(): void {
     const generation = this.#generation!;
     if (generation.waiting > 0) {
-      const lastEvent = generation.events;
       const nowMs = this.#owner.clock.now();
-      countLogWrite(nowMs - this.#writtenMs, generation.waiting, lastEvent - this.lastEvent);
+      const events = generation.events - this.lastEvent;
+      countLogWrite(nowMs - this.#writtenMs, generation.waiting, events);
       this.#writtenMs = nowMs;
-      generation.lend((bytes) => this.#trim(this.pages.append(bytes, lastEvent)));
+      generation.lend(this);
       if (this.pages.bytes >= this.notifyAt) {
         this.notifyAt = Infinity;
         this.#owner.appended?.(this);
       }
     }
     this.#repace();
+  }
+
+  /** Called with what the generation lends. */
+  borrow(bytes: Uint8Array, length: number): void {
+    const { events, over } = this.#generation!;
+    this.#trim(this.pages.append(bytes, events, length, over));
   }
 
   /** Drops the oldest pages if the stream holds too much, or all streams do. */
@@ -322,7 +320,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
   }
 
   #mustWait(): boolean {
-    const fastest = this.#fastest;
+    const { fastest } = this.#readers;
     if (fastest !== undefined) {
       const ahead = this.pages.bytes - fastest.position;
       if (ahead === 0) return false;
@@ -347,7 +345,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     this.#options.onEnd();
     // Only the events are kept: the generation, its readers and its options may hold a lot.
     this.#generation = undefined;
-    this.#fastest = undefined;
+    this.#readers.forgetFastest();
     this.#options = ENDED;
   }
 
@@ -365,7 +363,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     this.#state = "discarded";
     this.#disarm();
     this.#leave();
-    for (const reader of this.#readers) reader.run();
+    this.#readers.run();
     generation.end("completed");
     this.discard();
   }

@@ -145,9 +145,16 @@ export class RecordingReader implements Followed {
       last = last.after;
       size += last.length;
     }
+    const { length } = this.#lead;
+    if (page !== undefined && last === page && length === 0) {
+      const taken = page.bytes.slice(this.#position! - page.start, page.length);
+      this.#position! += size;
+      this.#event = page.next - 1;
+      return taken;
+    }
     const taken = new Uint8Array(size);
     taken.set(this.#lead);
-    let at = this.#lead.length;
+    let at = length;
     this.#lead = NOTHING;
     for (; page !== undefined; page = page === last ? undefined : page.after) {
       const part = page.bytes.subarray(this.#position! - page.start, page.length);

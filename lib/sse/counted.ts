@@ -12,16 +12,19 @@ const NINE = 0x39;
 export class CountedText {
   readonly line: Constant;
   /** Offset of the number in the line. */
-  readonly #digits: number;
-  /** Number of bytes after it. */
-  readonly #after: number;
+  #digits: number;
+  readonly #after: string;
 
-  /** Makes the text with the number 0. */
+  /**
+   * Makes the text with the number 0.
+   *
+   * @param after ASCII only.
+   */
   constructor(before: string, after: string) {
     // Room for as many digits as an integer can have.
     this.line = new Constant(`${before}${Number.MAX_SAFE_INTEGER}${after}`);
     this.#digits = utf8Length(before);
-    this.#after = utf8Length(after);
+    this.#after = after;
     this.count(0);
   }
 
@@ -29,7 +32,7 @@ export class CountedText {
   next(): void {
     const { line } = this;
     const { bytes } = line;
-    const end = line.length - this.#after;
+    const end = line.length - this.#after.length;
     let at = end - 1;
     while (bytes[at] === NINE) at--;
     if (at < this.#digits) return this.count(10 ** (end - this.#digits));
@@ -40,11 +43,25 @@ export class CountedText {
   /** Moves to a number. */
   count(number: number): void {
     const { line } = this;
-    const digits = String(number);
-    const end = this.#digits + digits.length;
-    line.bytes.copyWithin(end, line.length - this.#after, line.length);
-    let at = this.#digits;
-    for (const digit of digits) line.bytes[at++] = digit.charCodeAt(0);
-    line.length = end + this.#after;
+    const { bytes } = line;
+    let end = this.#digits + 1;
+    for (let rest = number; rest >= 10; rest /= 10) end++;
+    for (let at = end, rest = number; at > this.#digits; rest = Math.floor(rest / 10)) {
+      bytes[--at] = ZERO + rest % 10;
+    }
+    line.length = end + put(bytes, end, this.#after);
   }
+
+  /** Puts another text before the number, after its first `kept` bytes; no longer than the first. */
+  rename(kept: number, text: string, number: number): void {
+    this.#digits = kept + put(this.line.bytes, kept, text);
+    this.count(number);
+  }
+}
+
+/** Writes ASCII text to `at`, and returns its length. */
+function put(bytes: Uint8Array, at: number, text: string): number {
+  const { length } = text;
+  for (let i = 0; i < length; i++) bytes[at + i] = text.charCodeAt(i);
+  return length;
 }

@@ -74,10 +74,7 @@ export class EventWriter extends ByteWriter {
       if (this.#mark) this.write(ID, this.#mark);
       return;
     }
-    if (!ids.isHidden) {
-      ids.next();
-      this.raw(ids.line);
-    }
+    if (!ids.isHidden) this.raw(ids.next());
     if (++this.#events === 1) this.raw(ids.retry);
   }
 

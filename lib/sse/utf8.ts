@@ -151,6 +151,12 @@ export function jsonFrame(head: string, tail: string): Frame {
   return frameOf(head, JSON_STRING, tail);
 }
 
+/** Copies bytes that are lent to it. */
+export interface Borrower {
+  /** Copies the first `length` bytes: the others are of other streams. */
+  borrow(bytes: Uint8Array, length: number): void;
+}
+
 /**
  * Collects bytes; {@linkcode ByteWriter.take} returns them and starts anew. An empty writer holds
  * no memory, so that ten thousand idle streams do not hold ten thousand buffers.
@@ -184,9 +190,9 @@ export class ByteWriter {
     return taken;
   }
 
-  /** Lends the bytes to one call that copies them, and starts anew. */
-  lend(borrow: (bytes: Uint8Array) => void): void {
-    borrow(this.#scratch.bytes.subarray(0, this.#length));
+  /** Lends the bytes to a borrower, and starts anew. */
+  lend(borrower: Borrower): void {
+    borrower.borrow(this.#scratch.bytes, this.#length);
     this.truncate(0);
   }
 

@@ -85,7 +85,9 @@ class Scene {
   /** Takes what waits, as an outlet does. */
   take(): string {
     let taken = "";
-    this.generation.lend((bytes) => taken = decoder.decode(bytes));
+    this.generation.lend({
+      borrow: (bytes, length) => void (taken = decoder.decode(bytes.subarray(0, length))),
+    });
     this.generation.drained();
     this.written += taken;
     return taken;

@@ -48,10 +48,6 @@ class Hand implements ByteProducer {
     return encoder.encode(this.pieces.shift()) as Uint8Array<ArrayBuffer>;
   }
 
-  lend(borrow: (bytes: Uint8Array) => void): void {
-    borrow(this.take());
-  }
-
   heartbeat(): void {
     this.pieces.push(":\n");
   }
