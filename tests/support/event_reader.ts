@@ -171,7 +171,7 @@ export class Reading {
 
   /** The body without its heartbeats. */
   get written(): string {
-    assert(this.body.startsWith(":\n"), JSON.stringify(this.body.slice(0, 20)));
+    assert(this.body.startsWith(":\n"), JSON.stringify(this.body.slice(0, 300)));
     return this.body.replaceAll(/^:\n/gm, "");
   }
 

@@ -169,8 +169,8 @@ export interface EventStore {
    * one that could not be written.
    *
    * @returns `undefined` if the stream is not held; it is looked up again then, up to three times in
-   * 200 ms, because its first append may be on its way. `null` says that no stream has begun within
-   * the last second, and that it need not be looked up again.
+   * 200 ms, because its first append may be on its way. `null` says that no append has begun a stream
+   * within the last second: it is looked up once more, at the end of that time.
    */
   find(streamId: string): Promise<StoredStream | undefined | null>;
   /** Finds the id of the latest stream of a chat. */

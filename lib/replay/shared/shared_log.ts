@@ -185,12 +185,13 @@ export class SharedLog extends BaseLog {
     const mine = await this.#memory.find(streamId);
     if (mine !== undefined) return mine;
     let stored = await this.#stored(streamId);
-    // A client may resume sooner than its first event was written.
-    for (let tries = 0; stored === undefined && tries < FIND_TRIES; tries++) {
+    // A client may resume sooner than its stream was written, and that stream may be the first for
+    // long: where the store says that none has begun, one more look at the end will do.
+    for (let tries = 1; !stored && tries <= FIND_TRIES; tries++) {
       await this.#sleep(FIND_AGAIN_MS);
-      stored = await this.#stored(streamId);
+      if (stored === undefined || tries === FIND_TRIES) stored = await this.#stored(streamId);
     }
-    if (stored === undefined || stored === null) {
+    if (!stored) {
       // It may be a stream that could not be written.
       if (!this.#link.isUp) throw replayError("log_unavailable", { retryAfter: 1 });
       return undefined;

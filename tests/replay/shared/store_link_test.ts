@@ -1,6 +1,7 @@
 /** The way to a store by itself: how often it is tried while it is away, and what a late result is worth. */
 import assert from "node:assert/strict";
 import test from "node:test";
+import type { Clock } from "../../../lib/pipeline/scheduler.ts";
 import type { EventStore, Producer } from "../../../lib/replay/shared/event_store.ts";
 import { StoreLink } from "../../../lib/replay/shared/store_link.ts";
 import { times, totals } from "../../../lib/totals.ts";
@@ -9,7 +10,10 @@ import { FakeClock } from "../../support/fake_clock.ts";
 const producer: Producer = { id: "one", leaseMs: 10_000, liveMs: 60_000, keepMs: 60_000 };
 
 /** A link to a store that answers as `respond` does, and what it has told. */
-function linkTo(respond: (method: string) => Promise<unknown>, clock = new FakeClock()) {
+function linkTo<C extends Clock = FakeClock>(
+  respond: (method: string) => Promise<unknown>,
+  clock: C = new FakeClock() as Clock as C,
+) {
   const told: string[] = [];
   const store = {
     latest: () => respond("latest"),
@@ -151,4 +155,27 @@ test("StoreLink counts calls with their time, and outages", async () => {
   assert.equal(totals.storeOutages - before.outages, 1);
   assert.equal(Math.round((times.storeCall.sum - before.sum) * 1000), 60);
   link.close();
+});
+
+test("StoreLink takes no store for lost because its own process was held up", async () => {
+  const clock = new FakeClock();
+  let heldUpMs = 0;
+  const late = {
+    now: () => clock.now() + heldUpMs,
+    setTimer: (run: () => void, ms: number) => clock.setTimer(run, ms),
+    clearTimer: (timer: unknown) => clock.clearTimer(timer),
+  };
+  let respond = (_value: string) => {};
+  const { link, told, call } = linkTo(() => new Promise((resolve) => respond = resolve), late);
+  const first = call();
+  heldUpMs = 3000;
+  await clock.advance(2000);
+  respond("here");
+  assert.equal(await first, "here");
+  assert.equal(link.isUp, true);
+  // A store that does not respond after that either is lost.
+  const second = assert.rejects(call(), unavailable);
+  for (heldUpMs of [6000, 9000]) await clock.advance(2000);
+  await second;
+  assert.deepEqual(told, ["The store did not respond within 2000 ms"]);
 });
