@@ -36,7 +36,7 @@ export async function tried(name: string, run: (again: number) => Promise<void>)
       return await run(again);
     } catch (error) {
       if (again === 2) throw error;
-      console.error(`Tried again: ${name}: ${error}`);
+      console.error(`Tried again: ${name}: ${`${error}`.split("\n", 1)}`);
       // The next try does not begin with what this one has left.
       const isOver = () => Object.values(active).every((count) => count === 0);
       await until(isOver, 5000, "nothing left").catch(() => {});
