@@ -53,7 +53,13 @@ const BUN_TEST = ["bun", "test", "--timeout", "60000"];
 const BUN_PATIENT = ["bun", "test", "--timeout", "120000"];
 const BUN_LONG = ["bun", "test", "--timeout", "240000"];
 const DENO_TEST = ["deno", "test", "-A", "--no-check"];
-const NODE_TEST = ["node", "--test", "--test-reporter=tap", "--test-timeout=120000"];
+const NODE_TEST = [
+  "node",
+  "--import=./tests/support/node_end.mjs",
+  "--test",
+  "--test-reporter=tap",
+  "--test-timeout=120000",
+];
 /** A process a file, two at a time: each waits more than it works. */
 const NODE_PAIRS = [...NODE_TEST, "--test-concurrency=2"];
 const NODE_ONE = [...NODE_TEST, "--test-concurrency=1"];

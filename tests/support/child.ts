@@ -45,6 +45,13 @@ export function fileOf(runtime: (typeof RUNTIMES)[number]): string {
   return runtime === runtimeName ? process.execPath : `${root}node_modules/.bin/${runtime}`;
 }
 
+const running = new Set<number>();
+
+// A test that failed may have left them.
+process.on("exit", () => {
+  for (const pid of running) process.kill(pid, "SIGKILL");
+});
+
 /** Starts `command` with `args`. */
 export function startChild(
   command: "bun" | "deno" | "node" | "npm" | "sh",
@@ -74,6 +81,8 @@ export function startChild(
   child.stdout.setEncoding("utf8").on("data", (data) => started.output += data);
   child.stderr.setEncoding("utf8").on("data", (data) => started.errors += data);
   child.on("error", (error) => started.errors += error.message);
+  if (child.pid !== undefined) running.add(child.pid);
+  child.on("exit", () => running.delete(child.pid!));
   child.on("close", (code, signal) => started.exit = code ?? signal ?? "error");
   return started;
 }
