@@ -1,7 +1,14 @@
 /** The command `spillway`, on every runtime: what the server entry does, and that it listens by itself. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type Child, DENO_RUN, listening, RUNTIMES, startChild } from "./support/child.ts";
+import {
+  type Child,
+  DENO_RUN,
+  listening,
+  PATIENCE_MS,
+  RUNTIMES,
+  startChild,
+} from "./support/child.ts";
 import { rawRequest, until } from "./support/serve.ts";
 
 function startCli(runtime: typeof RUNTIMES[number], flags: string[], environment = {}): Child {
@@ -12,7 +19,7 @@ function startCli(runtime: typeof RUNTIMES[number], flags: string[], environment
 for (const runtime of RUNTIMES) {
   test(`${runtime}: spillway --help names the command and its flags`, async () => {
     const child = startCli(runtime, ["--help"]);
-    await until(() => child.exit !== undefined, 10_000, "an exit");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "an exit");
     assert.deepEqual([child.exit, child.errors], [0, ""]);
     assert.match(child.output, /^ {2}npx spillway \[flags\]$/m);
     assert.match(child.output, /^ {2}npx spillway doctor URL /m);
@@ -31,7 +38,7 @@ for (const runtime of RUNTIMES) {
       const text = await response.text();
       assert.match(text, /event: done\n/);
       assert.equal(text.match(/"token"/g)?.length, 7);
-      await until(() => entry.child.exit !== undefined, 3000, "an exit");
+      await until(() => entry.child.exit !== undefined, PATIENCE_MS, "an exit");
       assert.deepEqual([entry.child.exit, entry.child.errors], [0, ""]);
     } finally {
       await entry.child.stop();
@@ -43,10 +50,10 @@ for (const runtime of RUNTIMES) {
     const other = startCli(runtime, ["--port", String(entry.port)]);
     try {
       const foreign = await rawRequest(entry.port, { path: "/health", host: "a.example" });
-      await until(() => foreign.received.includes("\r\n\r\n"), 2000, "a response");
+      await until(() => foreign.received.includes("\r\n\r\n"), 20_000, "a response");
       assert.match(foreign.received, /^HTTP\/1\.1 421 /);
       foreign.socket.destroy();
-      await until(() => other.exit !== undefined, 10_000, "an exit");
+      await until(() => other.exit !== undefined, PATIENCE_MS, "an exit");
       assert.equal(other.exit, 1);
       const line = `spillway: cannot listen on 127.0.0.1:${entry.port}: the port is taken; ` +
         "set another with PORT or --port, 0 is any free one\n";
@@ -58,7 +65,7 @@ for (const runtime of RUNTIMES) {
 
   test(`${runtime}: spillway says of what is no command that it is none`, async () => {
     const child = startCli(runtime, ["serve"]);
-    await until(() => child.exit !== undefined, 10_000, "an exit");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "an exit");
     assert.deepEqual([child.exit, child.output], [1, ""]);
     assert.match(child.errors, /^spillway: "serve" is no flag here; --help lists them\n$/);
   });
@@ -84,7 +91,7 @@ test("spillway doctor judges the path of a running server, and exits with what i
   ];
   try {
     for (const [exit, printed, child] of asked) {
-      await until(() => child.exit !== undefined, 15_000, "an exit");
+      await until(() => child.exit !== undefined, PATIENCE_MS, "an exit");
       assert.equal(child.errors, "");
       assert.equal(child.exit, exit, child.output);
       assert.match(child.output, printed);

@@ -11,6 +11,7 @@ import type { StreamReport } from "../lib/pipeline/generation.ts";
 import { FakeClock } from "../lib/testing/fake_clock.ts";
 import { total } from "./support/child.ts";
 import { until } from "./support/serve.ts";
+import { timed } from "./support/timing.ts";
 
 const TUTORIAL = "Streaming responseのテスト";
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -383,7 +384,7 @@ test("limits: streams that are asked for at once count as well", async () => {
   assert.equal(total(active), 0);
 });
 
-test("limits: a body that never comes", async () => {
+timed("limits: a body that never comes", async () => {
   const handler = createHandler({ source: generator, limits: { bodyTimeoutMs: 50 } });
   let cancelled = false;
   const body = new ReadableStream<Uint8Array>({
@@ -472,7 +473,7 @@ test("drain() with nothing live resolves, and turns new streams away", async () 
   assert.equal((await ask(handler, "/metrics")).status, 200);
 });
 
-test("drain() waits for live streams and resolves when they end", async () => {
+timed("drain() waits for live streams and resolves when they end", async () => {
   const { source, stop } = lasting();
   const reports: StreamReport[] = [];
   const handler = createHandler({ source, onClose: (report) => reports.push(report) });
@@ -490,7 +491,7 @@ test("drain() waits for live streams and resolves when they end", async () => {
   assert.deepEqual(reports.map(({ outcome }) => outcome), ["completed"]);
 });
 
-test("drain() ends what is left after timeoutMs with shutting_down", async () => {
+timed("drain() ends what is left after timeoutMs with shutting_down", async () => {
   const errors: unknown[] = [];
   const reports: StreamReport[] = [];
   const handler = createHandler({
@@ -534,7 +535,7 @@ test("drain() also ends a stream that nobody reads and one that has not begun", 
   assert.match(text, /shutting_down/);
 });
 
-test("drain() again, while it waits, resolves as well", async () => {
+timed("drain() again, while it waits, resolves as well", async () => {
   const { source, stop } = lasting();
   const handler = createHandler({ source });
   const response = await post(handler, "");

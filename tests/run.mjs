@@ -1,7 +1,7 @@
 /**
  * `npm test`: every check of the project, with progress and one closing line; `--long` in front of a
  * check's name runs what takes too long to be one of them. Most suites wait more than they work, so
- * four lanes run side by side on two cores, and what measures time runs when they have ended, in two.
+ * five lanes run side by side on two cores, and what measures time runs when they have ended, in two.
  * It is plain JavaScript so that a machine with only Node and npm can start it; the three runtimes
  * come from npm.
  */
@@ -53,7 +53,13 @@ const BUN_TEST = ["bun", "test", "--timeout", "60000"];
 const BUN_PATIENT = ["bun", "test", "--timeout", "120000"];
 const BUN_LONG = ["bun", "test", "--timeout", "240000"];
 const DENO_TEST = ["deno", "test", "-A", "--no-check"];
-const NODE_TEST = ["node", "--test", "--test-reporter=tap", "--test-timeout=120000"];
+const NODE_TEST = [
+  "node",
+  "--import=./tests/support/node_end.mjs",
+  "--test",
+  "--test-reporter=tap",
+  "--test-timeout=120000",
+];
 /** A process a file, two at a time: each waits more than it works. */
 const NODE_PAIRS = [...NODE_TEST, "--test-concurrency=2"];
 const NODE_ONE = [...NODE_TEST, "--test-concurrency=1"];
@@ -101,8 +107,10 @@ const TIMED = named(
 );
 /** Likewise, with the real packages: the upstream learns of a departure within 150 ms. */
 const TIMED_INTEROP = [`./${INTEROP}/recipes.interop.ts`];
+/** It waits, and does nothing else, for 12 s: beside everything else from the start. */
+const SILENT = named("behaviour/silence");
 const suites = filesOf("tests", "_test.ts");
-const apart = [...COMMANDS, ...PROCESSES, ...TIMED];
+const apart = [...COMMANDS, ...PROCESSES, ...TIMED, ...SILENT];
 const unknown = apart.filter((file) => !suites.includes(file));
 // A runner would leave out in silence what it does not find.
 if (unknown.length > 0) throw new Error(`There is no file ${unknown.join(", ")}`);
@@ -186,6 +194,11 @@ const lanes = [
     ],
     // Some seconds of them; `npm run test:attacks` has all.
     ["attacks on each runtime", ["node", "tests/attacks/run.ts", "--quick"], attackCounts],
+  ],
+  [
+    ["silent tests on Bun", [...BUN_TEST, ...SILENT], bunCounts],
+    ["silent tests on Deno", [...DENO_TEST, ...SILENT], denoCounts],
+    ["silent tests on Node", [...NODE_ONE, ...SILENT], nodeCounts],
   ],
 ];
 
@@ -274,7 +287,7 @@ async function runCheck(check) {
   passed += good;
   // A runner that died before it could count has failed all the same.
   failed += code === 0 ? bad : Math.max(bad, 1);
-  const [, runtime] = /^(?:timed )?tests on (\w+)$/.exec(name) ?? [];
+  const [, runtime] = /^(?:timed |silent )?tests on (\w+)$/.exec(name) ?? [];
   if (runtime) printed[runtime] = (printed[runtime] ?? "") + output;
   const seconds = ((Date.now() - begun) / 1000).toFixed(1);
   const isGood = code === 0 && bad === 0;

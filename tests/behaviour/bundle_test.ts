@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { root, startChild } from "../support/child.ts";
+import { PATIENCE_MS, root, startChild } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 
 /** What only this format's code holds. */
@@ -27,7 +27,7 @@ async function bundleFrom(file: string, names: string[]): Promise<Uint8Array> {
     const from = JSON.stringify(`${root}${file}`);
     await writeFile(entry, `export { ${names.join(", ")} } from ${from};\n`);
     const child = startChild("bun", ["build", "--minify", entry, "--outfile", outfile]);
-    await until(() => child.exit !== undefined, 20_000, "bun build ended");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "bun build ended");
     assert.equal(child.exit, 0, child.errors);
     return await readFile(outfile);
   } finally {

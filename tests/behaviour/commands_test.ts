@@ -9,7 +9,7 @@ import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { type Child, listening, root, startChild } from "../support/child.ts";
+import { type Child, listening, PATIENCE_MS, root, startChild } from "../support/child.ts";
 import { allGuides } from "../support/documents.ts";
 import { until } from "../support/serve.ts";
 
@@ -59,7 +59,7 @@ function processesWith(variable: string): { id: number; command: string }[] {
 /** Ends a server as whoever started it does. */
 async function end(child: Child): Promise<void> {
   child.kill("SIGTERM");
-  await until(() => child.exit !== undefined, 5000, "an end");
+  await until(() => child.exit !== undefined, PATIENCE_MS, "an end");
 }
 
 for (const [command, [program, args]] of Object.entries(COMMANDS)) {
@@ -73,14 +73,14 @@ for (const [command, [program, args]] of Object.entries(COMMANDS)) {
     try {
       const { url } = await listening(child);
       if (hasCurl) {
-        await until(() => child.output.includes("/streaming\n"), 1000, "the line");
+        await until(() => child.output.includes("/streaming\n"), PATIENCE_MS, "the line");
         const line = child.output.slice(child.output.indexOf("curl -N"));
         // The documents print the same one.
         const spaces = /\s+/g;
         const printed = line.trim().replaceAll(spaces, " ").replace(url, "http://127.0.0.1:8000");
         assert(allGuides.replaceAll(spaces, " ").includes(printed), printed);
         const curl = startChild("sh", ["-c", line]);
-        await until(() => curl.exit !== undefined, 5000, "an answer");
+        await until(() => curl.exit !== undefined, PATIENCE_MS, "an answer");
         assert.equal(curl.exit, 0, curl.errors);
         const tokens = [...curl.output.matchAll(/^data: (.*)$/gm)].map(([, data]) =>
           JSON.parse(data!)
@@ -90,9 +90,12 @@ for (const [command, [program, args]] of Object.entries(COMMANDS)) {
       }
       await end(child);
       // What npm has started must not outlive it: it is given a moment.
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      const left = () => processesWith(`SPILLWAY_TEST=${mark}`);
+      for (let i = 0; i < 20 && left().length > 0; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      assert.deepEqual(left(), []);
       await assert.rejects(fetch(`${url}/health`), "nobody listens any more");
-      assert.deepEqual(processesWith(`SPILLWAY_TEST=${mark}`), []);
     } finally {
       await child.stop();
       for (const { id } of processesWith(`SPILLWAY_TEST=${mark}`)) process.kill(id, "SIGKILL");

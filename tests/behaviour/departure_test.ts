@@ -9,7 +9,7 @@ import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
 import { sse } from "../../lib/http/sse.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
-import { type SceneServer, startScenes, total } from "../support/child.ts";
+import { PATIENCE_MS, type SceneServer, startScenes, total } from "../support/child.ts";
 import { Probe, type Scene, scenes } from "../support/child/departure_sources.ts";
 import { int, pick, random } from "../support/random.ts";
 import {
@@ -20,6 +20,7 @@ import {
   serve,
   until,
 } from "../support/serve.ts";
+import { least } from "../support/timing.ts";
 
 type Departure = typeof DEPARTURES[number];
 
@@ -79,8 +80,8 @@ async function depart(scene: Scene, how: Departure): Promise<number> {
       assert.equal(probe.finished, false);
       probe.release();
       await sleep(1);
-    } else await sleep(0);
-    assert.equal(probe.finished, true);
+    }
+    await until(() => probe.finished, WITHIN_MS, "its finally");
     const { pulled } = probe;
     await sleep(20);
     assert.equal(probe.pulled, pulled);
@@ -101,9 +102,7 @@ const zero = Object.fromEntries(Object.keys(active).map((name) => [name, 0]));
 for (const [moment, scene] of Object.entries(scenes)) {
   for (const how of DEPARTURES) {
     test(`sse() lets go of a reader that leaves by ${how} ${moment}`, async () => {
-      let tookMs = await depart(scene, how);
-      // The machine may have been busy with something else, once.
-      if (tookMs > WITHIN_MS) tookMs = await depart(scene, how);
+      const tookMs = await least(WITHIN_MS, () => depart(scene, how));
       assert(tookMs <= WITHIN_MS, `${tookMs.toFixed(1)} ms`);
     });
   }
@@ -135,14 +134,13 @@ for (const how of DEPARTURES) {
       for (;;) {
         const report = await server.report();
         const tookMs = performance.now() - leftMs;
-        if (total(report.active) > 0 && tookMs < 5000) continue;
+        if (total(report.active) > 0 && tookMs < PATIENCE_MS) continue;
         raw.socket.destroy();
         assert.equal(report.aborted, aborted + 1);
         return tookMs;
       }
     };
-    let tookMs = await depart();
-    if (tookMs > WITHIN_MS) tookMs = await depart();
+    const tookMs = await least(WITHIN_MS, depart);
     assert(tookMs <= WITHIN_MS, `${tookMs.toFixed(1)} ms`);
   });
 }
@@ -150,16 +148,23 @@ for (const how of DEPARTURES) {
 test("one burst that never ends does not starve the other requests", async () => {
   const raw = await rawRequest(server.port, { path: "/scene?name=in%20mid-burst" });
   await until(() => raw.received.length > 50_000, 5000, "the burst");
-  const tookMs: number[] = [];
-  for (let i = 0; i < 5; i++) {
-    const fromMs = performance.now();
-    await server.text("/hello");
-    tookMs.push(Math.round(performance.now() - fromMs));
-  }
+  const middle = async () => {
+    const tookMs: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const fromMs = performance.now();
+      await server.text("/hello");
+      tookMs.push(performance.now() - fromMs);
+    }
+    return tookMs.sort((a, b) => a - b)[2]!;
+  };
+  const tookMs = await least(250, middle);
   raw.socket.destroy();
-  tookMs.sort((a, b) => a - b);
-  assert(tookMs[2]! < 250, `answers took ${tookMs} ms`);
+  assert(tookMs <= 250, `responses took ${tookMs.toFixed()} ms`);
 });
+
+/** What the server says when every stream has ended, and every source that was told to. */
+const settled = () =>
+  server.reported(({ active, aborted, finished }) => total(active) === 0 && finished === aborted);
 
 test("1,000 readers that leave, 50 at a time, leave nothing behind and no growth", async () => {
   const seed = 20261123;
@@ -185,14 +190,15 @@ test("1,000 readers that leave, 50 at a time, leave nothing behind and no growth
         }
       }));
     }
+    // What was not read yet may still come.
     await sleep(250);
+    await settled();
     await server.text("/collect");
     const report = await server.report();
     assert.equal(total(report.active), 0, `seed ${seed}: ${JSON.stringify(report.active)}`);
     return report;
   };
-  await sleep(250); // whatever the tests before this one left
-  const before = await server.report();
+  const before = await settled(); // whatever the tests before this one left
   const warm = await leaveSome(200);
   const cold = await leaveSome(1000);
   assert.equal(departed, 1000);
@@ -206,7 +212,7 @@ test("1,000 readers that leave, 50 at a time, leave nothing behind and no growth
   const counted = (of: typeof cold) => of.closes["cancelled disconnected"] ?? 0;
   const gone = counted(cold) - counted(before);
   // A reader may reset its connection before the server has read its request.
-  assert(gone > 900 && gone <= 1000, `${gone} were served`);
+  assert(gone > 800 && gone <= 1000, `${gone} were served`);
   assert.deepEqual(Object.keys(cold.closes).sort(), ["cancelled disconnected", "completed"]);
   assert.equal(cold.aborted - before.aborted, gone);
   assert.equal(cold.finished - before.finished, gone);
@@ -230,14 +236,15 @@ test("a process that readers have left serves the next one and exits with 0", as
       );
     }
   }
-  await sleep(100);
-  const after = await server.report();
   const count = Object.keys(scenes).length * DEPARTURES.length;
+  const after = await server.reported(({ active, finished }) =>
+    total(active) === 0 && finished - before.finished >= count
+  );
   assert.equal(after.finished - before.finished, count);
   assert.equal(total(after.active), 0);
   assert.match(await server.text("/hello"), /event: done/);
   await server.text("/exit");
-  await until(() => server.child.exit !== undefined, 2000, "the server exited");
+  await until(() => server.child.exit !== undefined, PATIENCE_MS, "the server exited");
   assert.equal(server.child.exit, 0);
   assert.equal(server.child.errors, "");
 });

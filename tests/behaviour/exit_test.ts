@@ -4,11 +4,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, before } from "node:test";
-import { DENO_RUN, startChild } from "../support/child.ts";
+import { DENO_RUN, PATIENCE_MS, startChild } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 
 const SCRIPT = "tests/support/child/exit.ts";
-const WITHIN_MS = 2000;
+/** Before that, something of a stream or of its log would end by itself. */
+const WITHIN_MS = 4000;
 
 let folder: string;
 before(async () => {
@@ -19,7 +20,7 @@ before(async () => {
     SCRIPT,
     `--outfile=${join(folder, "exit.mjs")}`,
   ]);
-  await until(() => build.exit !== undefined, 10_000, "the build for Node");
+  await until(() => build.exit !== undefined, PATIENCE_MS, "the build for Node");
   assert.equal(build.exit, 0, build.errors);
 });
 after(() => rm(folder, { recursive: true }));
@@ -36,7 +37,7 @@ for (const [runtime, args] of Object.entries(commands)) {
       const child = startChild(runtime as keyof typeof commands, [...args(), way]);
       try {
         // The start of a runtime on a busy machine is no business of ours.
-        await until(() => /last line/.test(child.output), 10_000, `an end: ${child.errors}`);
+        await until(() => /last line/.test(child.output), PATIENCE_MS, `an end: ${child.errors}`);
         await until(() => child.exit !== undefined, WITHIN_MS, `${runtime} exited by itself`);
         assert.equal(child.exit, 0, child.errors);
         if (["read", "fail", "replay", "file"].includes(way)) {

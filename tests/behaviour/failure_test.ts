@@ -12,7 +12,7 @@ import type { Source, SourceContext } from "../../lib/pipeline/pump.ts";
 import { EventDecoder } from "../../lib/sse/decode.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
 import { collect, fail, pause, script } from "../../lib/testing.ts";
-import { startScenes, total } from "../support/child.ts";
+import { PATIENCE_MS, startScenes, total } from "../support/child.ts";
 import { bodyOf, rawRequest, serve, until } from "../support/serve.ts";
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -414,11 +414,13 @@ test("an async listener that awaits send after its reader left ends no process",
     for (const how of ["end", "destroy", "resetAndDestroy"] as const) {
       const raw = await rawRequest(server.port, { path: "/chatter" });
       raw.socket.on("error", () => {}); // a reset may come back to us
-      await until(() => raw.received.includes("token "), 3000, "a token");
+      await until(() => raw.received.includes("token "), 20_000, "a token");
       raw.socket[how]();
       if (how === "end") setTimeout(() => raw.socket.destroy(), 100);
     }
-    await sleep(200);
+    await server.reported(({ active, aborted, answers }) =>
+      total(active) === 0 && aborted === 3 && answers.false > 10
+    );
     assert.match(await server.text("/hello"), /event: done/);
     const report = await server.report();
     assert.equal(total(report.active), 0);
@@ -427,7 +429,7 @@ test("an async listener that awaits send after its reader left ends no process",
     assert(report.answers.false > 10, "it went on sending");
     assert.deepEqual(report.reported, []);
     await server.text("/exit");
-    await until(() => server.child.exit !== undefined, 2000, "the server exited");
+    await until(() => server.child.exit !== undefined, PATIENCE_MS, "the server exited");
     assert.equal(server.child.exit, 0, server.child.errors);
     assert.equal(server.child.errors, "");
   } finally {

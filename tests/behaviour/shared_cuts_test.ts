@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import test from "node:test";
 import { decodeEvents } from "../../mod.ts";
+import { GIVES_UP_MS } from "../support/cutting_proxy.ts";
 import { startSharedCutScene } from "../support/shared_cuts.ts";
 
 const cuts = Number(process.env.CUTS ?? 20);
@@ -14,7 +15,8 @@ const post = { method: "POST", headers: { "content-type": "application/json" } }
 
 /** Asks until an answer has come to its end. A process may not have heard yet of what the other has begun. */
 async function readOn(ask: () => Promise<Response>, take: (data: string, id: string) => boolean) {
-  for (let unknown = 0;;) {
+  const fromMs = performance.now();
+  for (let unknown = 0; performance.now() - fromMs < GIVES_UP_MS;) {
     try {
       const response = await ask();
       if (response.status !== 200) {
@@ -31,6 +33,7 @@ async function readOn(ask: () => Promise<Response>, take: (data: string, id: str
     }
     await new Promise((go) => setTimeout(go, 10));
   }
+  throw new Error("It gives up");
 }
 
 async function readResponse(url: string, query: string): Promise<string> {

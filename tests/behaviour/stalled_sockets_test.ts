@@ -43,7 +43,7 @@ async function freed(server: Served, withinMs: number): Promise<number> {
     })));
   try {
     for (const { socket } of clients) socket.on("error", () => {});
-    await until(() => active.readers === COUNT, 5000, "the streams");
+    await until(() => active.readers === COUNT, 20_000, "the streams");
     const held = descriptors();
     await until(() => active.readers === 0, 20_000, "all are dropped");
     let gone = 0;
@@ -97,7 +97,7 @@ for (const [name, start] of Object.entries(SERVERS)) {
       skip: !existsSync("/proc/self/fd") || (runtimeName === "bun" && name === NODE_HTTP),
     },
     async () => {
-      const gone = await freed(start(), isFreed ? 6000 : 500);
+      const gone = await freed(start(), isFreed ? 30_000 : 500);
       // Idle connections of before may go as well.
       if (isFreed) assert(gone >= COUNT, `${gone} of ${COUNT}`);
       else assert(gone < COUNT, "it lets us after all: docs/runtimes.md says that it does not");

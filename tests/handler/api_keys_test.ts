@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { apiKeyAuth } from "../../lib/handler/api_keys.ts";
-import { type Entry, listening, startEntry } from "../support/child.ts";
+import { type Entry, listening, PATIENCE_MS, startEntry } from "../support/child.ts";
 import { Reading } from "../support/event_reader.ts";
 import { until } from "../support/serve.ts";
 import { ROUTES } from "../support/handler_requests.ts";
@@ -119,7 +119,7 @@ for (const runtime of ["bun", "deno"] as const) {
         assert.equal(metrics.status, 200);
       }
     }
-    await until(() => entry.child.output.includes("completed"), 1000, "lines");
+    await until(() => entry.child.output.includes("completed"), PATIENCE_MS, "lines");
     silent();
   });
 
@@ -140,7 +140,7 @@ for (const runtime of ["bun", "deno"] as const) {
   test(`API_KEYS on ${runtime}: one that cannot be sent stops the start, and is not shown`, async () => {
     for (const wrong of [",", `${FIRST},two words`]) {
       const child = startEntry(runtime, { API_KEYS: wrong });
-      await until(() => child.exit !== undefined, 10_000, "an exit");
+      await until(() => child.exit !== undefined, PATIENCE_MS, "an exit");
       assert.equal(child.exit, 1);
       assert.match(child.errors, /^spillway: API_KEYS is not [^\n]*\n$/);
       assert(!child.errors.includes(FIRST) && child.output === "");

@@ -12,6 +12,7 @@ import { StreamError } from "../../lib/error.ts";
 import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "../support/relay.ts";
 import { DEPARTURES, rawRequest, serve, until } from "../support/serve.ts";
 import { type Mock, SECRET, startMock } from "../support/upstream/mock.ts";
+import { timed } from "../support/timing.ts";
 
 interface Recipe {
   default: { fetch(request: Request): Promise<Response> };
@@ -148,7 +149,7 @@ for (const name of RECIPES) {
       "mock:endless",
     ]
   ) {
-    test(`${name} stops when its reader leaves: ${model}`, async () => {
+    timed(`${name} stops when its reader leaves: ${model}`, async () => {
       const { fetch } = await load(name, model);
       const server = serve(fetch);
       try {

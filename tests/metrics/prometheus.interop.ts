@@ -13,7 +13,7 @@ import { createHandler } from "../../lib/handler.ts";
 import { SharedLog } from "../../lib/replay/shared/shared_log.ts";
 import type { SourceContext } from "../../lib/pipeline/pump.ts";
 import { openai } from "../../lib/sources/openai.ts";
-import { startChild } from "../support/child.ts";
+import { PATIENCE_MS, startChild } from "../support/child.ts";
 import { FakeServer, FakeStore } from "../support/fake_store.ts";
 import { dashboardQueries, pageConfig, pageQueries } from "../support/metrics_docs.ts";
 import { freePort } from "../support/free_port.ts";
@@ -208,7 +208,7 @@ test(
       assert.equal(checked.status, 0, String(checked.stderr) + String(checked.stdout));
     } finally {
       prometheus.kill("SIGTERM");
-      await until(() => prometheus.exit !== undefined, 20_000, "Prometheus has ended");
+      await until(() => prometheus.exit !== undefined, PATIENCE_MS, "Prometheus has ended");
       await handler.drain({ timeoutMs: 0 });
       await log.close();
       await server.close();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Task } from "../../lib/pipeline/scheduler.ts";
-import { startScript } from "../support/child.ts";
+import { PATIENCE_MS, startScript } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 
 const throwing = () => {
@@ -56,7 +56,7 @@ for (
 test("a stream has turns and timers of its own where they belong to a request", async () => {
   const child = startScript("tests/support/child/edge.ts");
   try {
-    await until(() => child.exit !== undefined, 20_000, "an end");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "an end");
     assert.equal(child.exit, 0, child.errors);
     assert.deepEqual(JSON.parse(child.output), {
       alone: ["Hello you", "Hello you"],

@@ -14,6 +14,7 @@ import type {
 import { type ReaderOptions, TokenStream } from "../../lib/pipeline/stream.ts";
 import { total } from "../support/child.ts";
 import { until } from "../support/serve.ts";
+import { timed } from "../support/timing.ts";
 
 const encoder = new TextEncoder();
 const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
@@ -176,7 +177,7 @@ test("the head leaves with the first item, and its timer goes", async () => {
   assert.equal(active.timers, 0);
 });
 
-test("the head leaves after commitAfterMs of silence, or at once where that is 0", async () => {
+timed("the head leaves after commitAfterMs of silence, or at once where that is 0", async () => {
   for (const commitAfterMs of [0, 40]) {
     const fromMs = performance.now();
     const scene = open({ commitAfterMs });
@@ -246,7 +247,7 @@ test("a start that throws is the answer, and is told to the producer", async () 
 
 // Readers that leave
 
-test("a reader that has left before the start is noticed in the first turn", async () => {
+timed("a reader that has left before the start is noticed in the first turn", async () => {
   const scene = open({ isGone: true });
   const fromMs = performance.now();
   const opened = await scene.opened;
@@ -412,20 +413,23 @@ test("breaking off comes one read after the last text", async () => {
 
 // Silence and stalls
 
-test("silence is broken by heartbeats, and only where the reader waits for something", async () => {
-  const scene = open({ heartbeatMs: 100, stallMs: 0 });
-  give(scene, "one");
-  const reader = await readerOf(scene);
-  // It has not taken the first chunk: nothing more is written.
-  await sleep(250);
-  assert.equal(await textOf(reader), "one");
-  assert.equal(await textOf(reader), ":\n");
-  assert.equal(await textOf(reader), ":\n");
-  give(scene, "two");
-  assert.equal(await textOf(reader), "two");
-  finish(scene, "end");
-  assert.equal(await textOf(reader), "end");
-});
+timed(
+  "silence is broken by heartbeats, and only where the reader waits for something",
+  async () => {
+    const scene = open({ heartbeatMs: 100, stallMs: 0 });
+    give(scene, "one");
+    const reader = await readerOf(scene);
+    // It has not taken the first chunk: nothing more is written.
+    await sleep(250);
+    assert.equal(await textOf(reader), "one");
+    assert.equal(await textOf(reader), ":\n");
+    assert.equal(await textOf(reader), ":\n");
+    give(scene, "two");
+    assert.equal(await textOf(reader), "two");
+    finish(scene, "end");
+    assert.equal(await textOf(reader), "end");
+  },
+);
 
 test("a reader that takes nothing for stallMs is dropped, and its body is broken off", async () => {
   const scene = open({ heartbeatMs: 0, stallMs: 100 });
@@ -439,7 +443,7 @@ test("a reader that takes nothing for stallMs is dropped, and its body is broken
   }, (error) => error === scene.hand.reason);
 });
 
-test("a reader that waits is never dropped, nor is any where stallMs is 0", async () => {
+timed("a reader that waits is never dropped, nor is any where stallMs is 0", async () => {
   const waiting = open({ heartbeatMs: 0, stallMs: 100 });
   const patient = open({ heartbeatMs: 0, stallMs: 0 });
   for (const scene of [waiting, patient]) give(scene, "one");

@@ -21,9 +21,11 @@ import {
   type Limits,
   type Made,
   PATIENCE_MS,
+  type RuleOptions,
   Scene,
   turn,
 } from "./contract/rule.ts";
+import { tried } from "../support/timing.ts";
 
 export type { Limits, Made };
 
@@ -36,10 +38,10 @@ export function contract(
   function rule(
     title: string,
     run: (scene: Scene) => Promise<void>,
-    limits: Limits = {},
+    { isTimed = false, ...limits }: RuleOptions = {},
     skip = false,
   ): void {
-    test(`${name}: ${title}`, { skip, timeout: 6 * PATIENCE_MS }, async () => {
+    const follow = async () => {
       const unhandled: unknown[] = [];
       const note = (error: unknown) => void unhandled.push(error);
       process.on("unhandledRejection", note);
@@ -55,7 +57,12 @@ export function contract(
         await made.close();
         process.off("unhandledRejection", note);
       }
-    });
+    };
+    test(
+      `${name}: ${title}`,
+      { skip, timeout: 6 * PATIENCE_MS },
+      () => isTimed ? tried(`${name}: ${title}`, follow) : follow(),
+    );
   }
 
   eventsRules(rule);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { StreamError } from "../../lib/error.ts";
 import { fileReason, listenReason, redisFailure } from "../../lib/server/failures.ts";
-import { RUNTIMES, startEntry } from "../support/child.ts";
+import { PATIENCE_MS, RUNTIMES, startEntry } from "../support/child.ts";
 import { freePort } from "../support/free_port.ts";
 import { until } from "../support/serve.ts";
 
@@ -75,7 +75,7 @@ for (const runtime of RUNTIMES) {
     const port = await freePort();
     const child = startEntry(runtime, { REDIS_URL: `redis://:hunter2@127.0.0.1:${port}` });
     try {
-      await until(() => child.errors.includes("\n"), 10_000, "a line");
+      await until(() => child.errors.includes("\n"), PATIENCE_MS, "a line");
       assert.match(
         child.errors,
         new RegExp(`^\\S+ {2}log_unavailable {2}Nothing listens on 127.0.0.1:${port}; [^\n]*\n`),

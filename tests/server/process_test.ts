@@ -3,8 +3,9 @@
  * that is several signals, a balancer that lags behind, a log that nobody reads, too few open files.
  */
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { join } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import {
@@ -12,11 +13,13 @@ import {
   type Entry,
   fileOf,
   listening,
+  PATIENCE_MS,
   RUNTIMES,
   startChild,
   startEntry,
 } from "../support/child.ts";
 import { freePort } from "../support/free_port.ts";
+import { newFolder } from "../support/replay_file.ts";
 import { until } from "../support/serve.ts";
 
 const JSON_TYPE = { "content-type": "application/json" };
@@ -38,7 +41,7 @@ function shellCommand(runtime: (typeof RUNTIMES)[number], port: number): string 
 
 /** Waits until the entry that a shell has started serves. */
 async function serves(url: string, child: Child): Promise<void> {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 600; i++) {
     const isUp = await fetch(`${url}/health`).then((response) => response.ok, () => false);
     if (isUp) return;
     await sleep(50);
@@ -47,7 +50,7 @@ async function serves(url: string, child: Child): Promise<void> {
 }
 
 async function exits(child: Child): Promise<void> {
-  await until(() => child.exit !== undefined, 5000, "an exit");
+  await until(() => child.exit !== undefined, PATIENCE_MS, "an exit");
   assert.equal(child.exit, 0, child.errors);
 }
 
@@ -93,15 +96,15 @@ for (const runtime of RUNTIMES) {
   });
 
   test(`${runtime}: DRAIN_DELAY_MS takes streams for a balancer that lags behind`, async () => {
-    await started({ DRAIN_DELAY_MS: "1000", TOKEN_DELAY_MS: "0" }, async ({ url, child }) => {
+    await started({ DRAIN_DELAY_MS: "2000", TOKEN_DELAY_MS: "0" }, async ({ url, child }) => {
       // A balancer keeps its connection; `deno serve` takes no other one after a signal.
       const first = await fetch(`${url}/health`);
       assert.equal((await first.json()).status, "ok");
       const open = runtime === "deno" ? undefined : await post(url, "ab");
       child.kill("SIGTERM");
-      await sleep(200);
       if (open !== undefined) {
-        assert.equal((await fetch(`${url}/health`)).status, 503);
+        const health = async () => (await fetch(`${url}/health`)).status;
+        while (await health() !== 503) await sleep(10);
         assert.match(await (await post(url, "ab")).text(), /event: done\n/);
         await open.text();
       }
@@ -115,11 +118,12 @@ for (const runtime of RUNTIMES) {
     async () => {
       const port = await freePort();
       const url = `http://127.0.0.1:${port}`;
-      // Both outputs are a pipe that is full before the server starts, and that is read after a while.
+      // Both outputs are a pipe that is full before the server starts, and that is read when a file is there.
       const server = `echo $$ >&2; head -c 65536 /dev/zero; exec ${
         shellCommand(runtime, port)
       } 2>&1`;
-      const command = `sh -c '${server}' | { sleep 4; cat; }`;
+      const file = join(newFolder(), "read");
+      const command = `sh -c '${server}' | { until [ -e ${file} ]; do sleep 0.1; done; cat; }`;
       const environment = { PORT: String(port), TOKEN_DELAY_MS: "0", LOG: "json" };
       const child = startChild("sh", ["-c", command], environment);
       try {
@@ -132,14 +136,15 @@ for (const runtime of RUNTIMES) {
         assert.equal((await fetch(`${url}/health`)).status, 200);
         assert.equal(child.output, "", "nothing was read yet");
         // Then somebody reads, and finds all of it.
-        await until(() => child.output.split("\n").length > 21, 8000, "the log");
+        writeFileSync(file, "");
+        await until(() => child.output.split("\n").length > 21, PATIENCE_MS, "the log");
         const events = child.output.replaceAll("\0", "").trim().split("\n").map((line) =>
           JSON.parse(line).event
         );
         assert.deepEqual(events, ["listening", ...Array.from({ length: 20 }, () => "closed")]);
       } finally {
         process.kill(Number(child.errors), "SIGTERM");
-        await until(() => child.exit !== undefined, 8000, "an exit");
+        await until(() => child.exit !== undefined, PATIENCE_MS, "an exit");
       }
     },
   );
@@ -153,7 +158,7 @@ for (const runtime of RUNTIMES) {
       const port = await freePort();
       const url = `http://127.0.0.1:${port}`;
       const command = `ulimit -n 200; exec ${shellCommand(runtime, port)}`;
-      const environment = { PORT: String(port), TOKEN_DELAY_MS: "100" };
+      const environment = { PORT: String(port), TOKEN_DELAY_MS: "60" };
       const child = startChild("sh", ["-c", command], environment);
       const idle: Socket[] = [];
       try {
@@ -173,7 +178,6 @@ for (const runtime of RUNTIMES) {
         assert.match(text, /event: done\n/);
         assert.equal(text.match(/"token"/g)?.length, 40);
         for (const socket of idle) socket.destroy();
-        await sleep(600);
         await serves(url, child);
         assert.equal(child.exit, undefined, child.errors);
       } finally {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { fileOf, startChild } from "../support/child.ts";
+import { fileOf, PATIENCE_MS, startChild } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 
 /** What takes away that a worker is started with. */
@@ -21,18 +21,22 @@ for (const runtime of ["bun", "node"] as const) {
         import { workerStarter } from "./lib/server/processes.ts";
         process.argv[1] = "lib/server.ts";
         const start = await workerStarter(process.env);
-        const ended = [];
-        process.on("exit", () => process.stdout.write(JSON.stringify(ended)));
+        const faults = [];
+        const ended = (fault) => {
+          faults.push(fault);
+          setTimeout(() => process.exit(), 200);
+        };
+        process.on("exit", () => process.stdout.write(JSON.stringify(faults)));
         process.stdout.write("");
-        setTimeout(() => process.exit(), 500);
+        setTimeout(() => process.exit(), 20_000);
         ${hinder}
-        const worker = start({ message() {}, ended: (fault) => ended.push(fault) });
+        const worker = start({ message() {}, ended });
         worker.send({ type: "health", health: "ok" });
         worker.kill();`;
       const flags = runtime === "node" ? ["--input-type=module", "-e"] : ["-e"];
       const command = `ulimit -n 200; exec "$0" "$@"`;
       const child = startChild("sh", ["-c", command, fileOf(runtime), ...flags, program]);
-      await until(() => child.exit !== undefined, 10_000, "an exit");
+      await until(() => child.exit !== undefined, PATIENCE_MS, "an exit");
       assert.deepEqual([child.exit, child.errors], [0, ""]);
       const [fault, ...more] = JSON.parse(child.output) as unknown[];
       assert.match(String(fault), /ENOENT|EMFILE/);

@@ -31,7 +31,13 @@ import {
   readBack,
   type Told,
 } from "../support/upstream/dialects/readers.ts";
-import { assertQuiet, type Scripted, startScripted } from "../support/upstream/dialects/server.ts";
+import {
+  assertQuiet,
+  GAPS_MS,
+  type Scripted,
+  startScripted,
+} from "../support/upstream/dialects/server.ts";
+import { tried } from "../support/timing.ts";
 import type { Mock } from "../support/upstream/mock.ts";
 
 const CASES = [...ENDS, ...TEXTS, ...CALLS];
@@ -136,12 +142,20 @@ async function assertReported({ end, reason }: Case): Promise<void> {
 
 for (const given of CASES) {
   const { name, body, bodyEnd, end, onlyOpenAI } = given;
-  scripts.set(name, { pieces: [body], ...bodyEnd ? { end: bodyEnd } : {} });
+  /** Checks one format; where the body is broken off, which may overtake what went ahead, perhaps again. */
+  const checked = (format: FormatName, check: () => Promise<void>) => {
+    const attempt = async (again: number) => {
+      report = undefined;
+      const broken = bodyEnd && { end: bodyEnd, gapMs: GAPS_MS[again]! };
+      scripts.set(name, { pieces: [body], ...broken });
+      await within(format, check);
+    };
+    return bodyEnd === undefined ? attempt(0) : tried(`${name}, ${format}`, attempt);
+  };
 
   test(`openai(): ${name}`, async () => {
     for (const [format, ask] of Object.entries(ROUTES) as [FormatName, Ask][]) {
-      await within(format, async () => {
-        report = undefined;
+      await checked(format, async () => {
         const response = await ask(handler, name);
         if (end === "rate_limited") assert.equal(response.status, 429);
         assertTold(format, await readBack(format, response), given);
@@ -154,8 +168,7 @@ for (const given of CASES) {
 
   test(`relay(): ${name}`, async () => {
     for (const [format, value] of Object.entries(FORMATS) as [FormatName, Format][]) {
-      await within(format, async () => {
-        report = undefined;
+      await checked(format, async () => {
         const upstream = fetch(`${mock.url}/chat/completions`, {
           method: "POST",
           body: JSON.stringify({ model: name, stream: true }),

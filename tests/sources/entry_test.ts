@@ -7,7 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, before } from "node:test";
-import { listening, RUNTIMES, startEntry } from "../support/child.ts";
+import { listening, PATIENCE_MS, RUNTIMES, startEntry } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 import { type Mock, startMock } from "../support/upstream/mock.ts";
 import { answer, reply, startScripted } from "../support/upstream/scripted.ts";
@@ -82,7 +82,7 @@ for (const runtime of RUNTIMES) {
         const answer = await ask(TEXT);
         assert.deepEqual([answer.status, answer.last.code], [status, code]);
         assertNoLeak(answer);
-        await until(() => child.errors.includes(code), 1000, "the log");
+        await until(() => child.errors.includes(code), PATIENCE_MS, "the log");
         assert.match(child.errors, new RegExp(`^[\\d:]{8}  ${code}  [^\n]+\n$`));
         assert(!`${child.output}${child.errors}`.includes(KEY), child.errors);
         assert.deepEqual(mock.other.requests, []);
@@ -98,7 +98,7 @@ for (const runtime of RUNTIMES) {
       OPENAI_API_KEY: `${KEY}\u3042`,
       OPENAI_MODEL: "mock",
     });
-    await until(() => child.exit !== undefined, 10_000, "the end");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "the end");
     assert.equal(child.exit, 1);
     assert.match(child.errors, /^spillway: .*\n$/);
     assert(!`${child.output}${child.errors}`.includes(KEY));
@@ -163,7 +163,7 @@ for (const runtime of RUNTIMES) {
       assert.equal(headers.authorization, "Bearer sk-another");
       const { model, seed } = body as Record<string, unknown>;
       assert.deepEqual([model, seed], ["other", 7]);
-      await until(() => child.errors.includes("\n"), 1000, "the log");
+      await until(() => child.errors.includes("\n"), PATIENCE_MS, "the log");
       assert.match(
         child.errors,
         /^[\d:]{8} {2}bad_upstream {2}The upstream \S+, model mock:401, failed: [^\n]*\(401\)[^\n]*\n$/,
@@ -207,7 +207,7 @@ for (const runtime of RUNTIMES) {
         OPENAI_MODEL: "mock",
         OPENAI_FALLBACK: path,
       });
-      await until(() => child.exit !== undefined, 10_000, "the end");
+      await until(() => child.exit !== undefined, PATIENCE_MS, "the end");
       assert.deepEqual([child.exit, child.errors], [
         1,
         `spillway: ${message.replace("PATH", JSON.stringify(path))}\n`,

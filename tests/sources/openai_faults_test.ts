@@ -20,6 +20,7 @@ import {
   TEXT,
 } from "../support/relay.ts";
 import { ALL_CODES } from "../../lib/handler/openapi/all_codes.ts";
+import { timed } from "../support/timing.ts";
 
 let mock: Mock;
 before(async () => {
@@ -159,7 +160,7 @@ async function fail(name: string, commitAfterMs: number) {
 
 for (const [name, { code, text, limits, finishReason = "stop" }] of Object.entries(expected)) {
   for (const gate of ["status", "in-band"] as const) {
-    test(`openai() ${name}: ${faults[name]} (${gate})`, async () => {
+    timed(`openai() ${name}: ${faults[name]} (${gate})`, async () => {
       const { answer, errors, reports, tookMs, requests } = await fail(
         name,
         gate === "status" ? 5000 : 0,
@@ -263,7 +264,7 @@ test("openai() counts lines and events by its own limits", async () => {
   await assertNothingLeft(mock, 100);
 });
 
-test("openai() gives the first token its own limit, also after a role", async () => {
+timed("openai() gives the first token its own limit, also after a role", async () => {
   const slow = "mock:plain?firstMs=300";
   const patient = { firstTokenTimeoutMs: 5000, tokenTimeoutMs: 100 };
   const waited = await read(await relay(mock, slow, { source: patient }));
@@ -276,7 +277,7 @@ test("openai() gives the first token its own limit, also after a role", async ()
   await assertNothingLeft(mock, 100);
 });
 
-test("openai() times each limit on its own", async () => {
+timed("openai() times each limit on its own", async () => {
   const limits = { headTimeoutMs: 150, firstTokenTimeoutMs: 150, tokenTimeoutMs: 150 };
   const model = "mock:slow?headMs=80&delayMs=80&tokens=5";
   const slow = await read(await relay(mock, model, { source: limits }));
@@ -297,7 +298,7 @@ test("openai() times each limit on its own", async () => {
   await assertNothingLeft(mock, 100);
 });
 
-test("openai() does not take a slow reader of ours for a late upstream", async () => {
+timed("openai() does not take a slow reader of ours for a late upstream", async () => {
   const response = await relay(mock, "mock:endless?bytes=2000000", {
     source: { tokenTimeoutMs: 150 },
   });
@@ -337,7 +338,7 @@ for (const how of ["503", "429", "500", "rst", "fin"]) {
   });
 }
 
-test("openai() waits as long as Retry-After says before it asks again", async () => {
+timed("openai() waits as long as Retry-After says before it asks again", async () => {
   const model = failing("429", 1, "&retryAfter=1");
   const beganMs = performance.now();
   const answer = await read(await relay(mock, model, { source: { retries: 1 } }));
@@ -380,7 +381,7 @@ test("openai() asks once where the head is late", async () => {
   assert.deepEqual([answer.last.code, askedFor(model)], ["upstream_timeout", 1]);
 });
 
-test("openai() asks no more when the reader leaves while it waits to ask again", async () => {
+timed("openai() asks no more when the reader leaves while it waits to ask again", async () => {
   const model = failing("429", 1, "&retryAfter=1");
   const errors: unknown[] = [];
   const onError = (error: unknown) => errors.push(error);

@@ -18,6 +18,7 @@ import {
   startScripted,
   STREAM,
 } from "../support/upstream/scripted.ts";
+import { timed } from "../support/timing.ts";
 
 const REST = answer("lo").slice(STREAM.length);
 
@@ -53,7 +54,7 @@ async function ask(reply: ScriptedReply, source: Partial<OpenAIOptions<undefined
 
 const FIRST = `${STREAM}${chunk({ content: "Hel" })}`;
 
-test("openai() takes comments and empty events for signs of life", async () => {
+timed("openai() takes comments and empty events for signs of life", async () => {
   const limits = { firstTokenTimeoutMs: 450, tokenTimeoutMs: 450 };
   // https://github.com/QuackbackIO/quackback/pull/456
   const signs = [": keep-alive\n\n", ":\n", "data:\n\n", chunk({ content: "" })];
@@ -68,7 +69,7 @@ test("openai() takes comments and empty events for signs of life", async () => {
   ));
 });
 
-test("openai() ends an answer that never ends, whatever signs of life it gives", async () => {
+timed("openai() ends an answer that never ends, whatever signs of life it gives", async () => {
   for (const begin of [STREAM, FIRST]) {
     const beganMs = performance.now();
     const { last, causes } = await ask(living(begin, ": x\n\n"), { answerTimeoutMs: 200 });
@@ -78,7 +79,7 @@ test("openai() ends an answer that never ends, whatever signs of life it gives",
   }
 });
 
-test("openai() ends an answer that comes without a pause at answerTimeoutMs", async () => {
+timed("openai() ends an answer that comes without a pause at answerTimeoutMs", async () => {
   const flood = (socket: Socket) => {
     socket.write(STREAM);
     const timer = setInterval(() => socket.write(chunk({ content: "x" })), 1);
@@ -89,7 +90,7 @@ test("openai() ends an answer that comes without a pause at answerTimeoutMs", as
   assert(text.length > 0);
 });
 
-test("openai() tells the operator which limit has passed", async () => {
+timed("openai() tells the operator which limit has passed", async () => {
   const hang = (text: string) => (socket: Socket) => void socket.write(text);
   for (
     const [limit, begin] of [
@@ -104,7 +105,7 @@ test("openai() tells the operator which limit has passed", async () => {
   }
 });
 
-test("openai() does not count the time that a slow client takes", async () => {
+timed("openai() does not count the time that a slow client takes", async () => {
   const upstream = await startScripted((socket) => {
     socket.write(`${STREAM}${chunk({ content: "x".repeat(200_000) }).repeat(5)}`);
     setTimeout(() => socket.end(REST), 1500);
@@ -118,22 +119,25 @@ test("openai() does not count the time that a slow client takes", async () => {
   await upstream.close();
 });
 
-test("openai() waits 10 minutes for the headers, and as long for the first token, by default", async () => {
-  for (const begin of ["", STREAM]) {
-    const upstream = await startScripted((socket) => void socket.write(begin));
-    const clock = new FakeClock();
-    const source = openai({ baseURL: upstream.url, model: "m", messages: () => [], clock });
-    const queue = source({ report: () => {} } as never);
-    await until(() => upstream.requests.length === 1, 1000, "the request");
-    await sleep(50);
-    await clock.advance(599_000);
-    assert.equal(queue.state, "open");
-    await clock.advance(2000);
-    await until(() => queue.state === "failed", 1000, "the end");
-    assert.equal((queue.error as StreamError).code, "upstream_timeout");
-    await upstream.close();
-  }
-});
+timed(
+  "openai() waits 10 minutes for the headers, and as long for the first token, by default",
+  async () => {
+    for (const begin of ["", STREAM]) {
+      const upstream = await startScripted((socket) => void socket.write(begin));
+      const clock = new FakeClock();
+      const source = openai({ baseURL: upstream.url, model: "m", messages: () => [], clock });
+      const queue = source({ report: () => {} } as never);
+      await until(() => upstream.requests.length === 1, 1000, "the request");
+      await sleep(50);
+      await clock.advance(599_000);
+      assert.equal(queue.state, "open");
+      await clock.advance(2000);
+      await until(() => queue.state === "failed", 1000, "the end");
+      assert.equal((queue.error as StreamError).code, "upstream_timeout");
+      await upstream.close();
+    }
+  },
+);
 
 const DISPATCHER = Symbol.for("undici.globalDispatcher.1");
 interface Dispatcher {
@@ -143,7 +147,7 @@ const runtime = globalThis as { [DISPATCHER]?: Dispatcher };
 
 // https://github.com/openai/openai-node/issues/2153
 // https://github.com/thecodacus/understory/issues/32
-test("openai() waits past the limits of Node's fetch, which are 5 minutes", async (context) => {
+timed("openai() waits past the limits of Node's fetch, which are 5 minutes", async (context) => {
   new Headers(); // Node loads its fetch when it is first asked for.
   const standard = runtime[DISPATCHER];
   if (standard === undefined) return context.skip("not Node");
@@ -199,36 +203,39 @@ test("openai() sends its request with a Content-Length, in bytes", async () => {
   await upstream.close();
 });
 
-test("openai() sends its request once when the connection breaks, new or used before", async () => {
-  const whole = answer("hi").replace(/^.*\r\n/, "HTTP/1.1 200 OK\r\n")
-    .replace("connection: close\r\n", "");
-  const end = whole.indexOf("\r\n\r\n") + 4;
-  const kept = whole.replace("\r\n\r\n", `\r\ncontent-length: ${whole.length - end}\r\n\r\n`);
-  const breaks: Record<string, (socket: Socket) => void> = {
-    reset: (socket) => void socket.resetAndDestroy(),
-    end: (socket) => void socket.end(),
-    "half a head": (socket) => void socket.end("HTTP/1.1 200 OK\r\ncontent-ty"),
-  };
-  for (const [how, broken] of Object.entries(breaks)) {
-    let replies = 0;
-    // The second request comes on the connection of the first one.
-    const upstream = await startScripted((socket) => {
-      if (++replies === 1) socket.write(kept);
-      else broken(socket);
-    });
-    const first = await read(await relay(upstream as never, "m"));
-    assert.equal(first.end, "done");
-    for (const requests of [2, 3]) {
-      const { last } = await read(
-        await relay(upstream as never, "m", { stream: { commitAfterMs: 5000 } }),
-      );
-      assert.equal(last.code, "bad_upstream");
-      await sleep(50);
-      assert.equal(upstream.requests.length, requests, how);
+timed(
+  "openai() sends its request once when the connection breaks, new or used before",
+  async () => {
+    const whole = answer("hi").replace(/^.*\r\n/, "HTTP/1.1 200 OK\r\n")
+      .replace("connection: close\r\n", "");
+    const end = whole.indexOf("\r\n\r\n") + 4;
+    const kept = whole.replace("\r\n\r\n", `\r\ncontent-length: ${whole.length - end}\r\n\r\n`);
+    const breaks: Record<string, (socket: Socket) => void> = {
+      reset: (socket) => void socket.resetAndDestroy(),
+      end: (socket) => void socket.end(),
+      "half a head": (socket) => void socket.end("HTTP/1.1 200 OK\r\ncontent-ty"),
+    };
+    for (const [how, broken] of Object.entries(breaks)) {
+      let replies = 0;
+      // The second request comes on the connection of the first one.
+      const upstream = await startScripted((socket) => {
+        if (++replies === 1) socket.write(kept);
+        else broken(socket);
+      });
+      const first = await read(await relay(upstream as never, "m"));
+      assert.equal(first.end, "done");
+      for (const requests of [2, 3]) {
+        const { last } = await read(
+          await relay(upstream as never, "m", { stream: { commitAfterMs: 5000 } }),
+        );
+        assert.equal(last.code, "bad_upstream");
+        await sleep(50);
+        assert.equal(upstream.requests.length, requests, how);
+      }
+      await upstream.close();
     }
-    await upstream.close();
-  }
-});
+  },
+);
 
 test("openai() waits for room between the items of one chunk, as between chunks", async () => {
   const annotations = Array.from({ length: 60_000 }, (_, at) => at);

@@ -8,7 +8,7 @@ import { active } from "../../lib/counters.ts";
 import { sse } from "../../lib/http/sse.ts";
 import { openai } from "../../lib/sources/openai.ts";
 import type { StreamReport } from "../../lib/pipeline/generation.ts";
-import { type Child, startScript, total } from "../support/child.ts";
+import { type Child, PATIENCE_MS, startScript, total } from "../support/child.ts";
 import {
   DEPARTURES,
   type RawRequest,
@@ -20,6 +20,7 @@ import {
 import { type Mock, type MockRequest, startMock } from "../support/upstream/mock.ts";
 import type { Report } from "../support/child/relay.ts";
 import { assertNothingLeft, KEY, sleep, TEXT } from "../support/relay.ts";
+import { timed } from "../support/timing.ts";
 
 const MIB = 2 ** 20;
 const WITHIN_MS = 100;
@@ -79,27 +80,30 @@ const phases: Record<string, Phase> = {
 
 for (const [name, { model, commitAfterMs, ready }] of Object.entries(phases)) {
   for (const how of DEPARTURES) {
-    test(`openai() closes the upstream's connection when the reader leaves: ${name}, ${how}`, async () => {
-      reports.length = errors.length = 0;
-      const seen = mock.requests.length;
-      const raw = await rawRequest(relaying.port, { path: asking(model, commitAfterMs) });
-      const request = await nextRequest(seen);
-      await until(() => ready(raw), 2000, "the moment came");
-      await sleep(20);
-      assert.deepEqual([request.state, active.streams], ["open", 1]);
-      const leftMs = Date.now();
-      raw.socket[how]();
-      await until(() => request.state !== "open", 1000, "the upstream sees it");
-      assert.equal(request.state, "left");
-      const tookMs = request.closedByClientAt! - leftMs;
-      assert(tookMs <= WITHIN_MS, `${tookMs} ms`);
-      await assertNothingLeft(mock, 100);
-      await until(() => reports.length > 0, 100, "onClose");
-      const ends = reports.map(({ outcome, code }) => `${outcome} ${code}`);
-      assert.deepEqual([ends, errors], [["cancelled disconnected"], []]);
-      assert.equal(mock.requests.length, seen + 1);
-      raw.socket.destroy();
-    });
+    timed(
+      `openai() closes the upstream's connection when the reader leaves: ${name}, ${how}`,
+      async () => {
+        reports.length = errors.length = 0;
+        const seen = mock.requests.length;
+        const raw = await rawRequest(relaying.port, { path: asking(model, commitAfterMs) });
+        const request = await nextRequest(seen);
+        await until(() => ready(raw), 2000, "the moment came");
+        await sleep(20);
+        assert.deepEqual([request.state, active.streams], ["open", 1]);
+        const leftMs = Date.now();
+        raw.socket[how]();
+        await until(() => request.state !== "open", 1000, "the upstream sees it");
+        assert.equal(request.state, "left");
+        const tookMs = request.closedByClientAt! - leftMs;
+        assert(tookMs <= WITHIN_MS, `${tookMs} ms`);
+        await assertNothingLeft(mock, 100);
+        await until(() => reports.length > 0, 100, "onClose");
+        const ends = reports.map(({ outcome, code }) => `${outcome} ${code}`);
+        assert.deepEqual([ends, errors], [["cancelled disconnected"], []]);
+        assert.equal(mock.requests.length, seen + 1);
+        raw.socket.destroy();
+      },
+    );
   }
 }
 
@@ -112,27 +116,30 @@ async function standstill(request: MockRequest): Promise<number> {
   return request.bytesWritten;
 }
 
-test("openai() holds the upstream back while its own reader stalls, and lets it go on after", async () => {
-  const seen = mock.requests.length;
-  // Longer tokens: of short ones the upstream sends ten bytes for one of ours, of these three.
-  const path = asking("mock:endless?size=2001");
-  const raw = await rawRequest(relaying.port, { path, paused: true });
-  const request = await nextRequest(seen);
-  try {
-    const stood = await standstill(request);
-    assert.deepEqual([request.state, request.paused], ["open", true]);
-    // What the kernel's buffers of two connections take, and a few chunks of ours, the reader's
-    // counted by what the upstream sends for them.
-    assert(stood < 48 * MIB, `${stood} bytes were written`);
-    await sleep(500);
-    assert.equal(request.bytesWritten, stood);
-    raw.read();
-    await until(() => request.bytesWritten > stood + 4 * MIB, 5000, "it goes on");
-  } finally {
-    raw.socket.destroy();
-  }
-  await assertNothingLeft(mock, 100);
-});
+timed(
+  "openai() holds the upstream back while its own reader stalls, and lets it go on after",
+  async () => {
+    const seen = mock.requests.length;
+    // Longer tokens: of short ones the upstream sends ten bytes for one of ours, of these three.
+    const path = asking("mock:endless?size=2001");
+    const raw = await rawRequest(relaying.port, { path, paused: true });
+    const request = await nextRequest(seen);
+    try {
+      const stood = await standstill(request);
+      assert.deepEqual([request.state, request.paused], ["open", true]);
+      // What the kernel's buffers of two connections take, and a few chunks of ours, the reader's
+      // counted by what the upstream sends for them.
+      assert(stood < 48 * MIB, `${stood} bytes were written`);
+      await sleep(500);
+      assert.equal(request.bytesWritten, stood);
+      raw.read();
+      await until(() => request.bytesWritten > stood + 4 * MIB, 20_000, "it goes on");
+    } finally {
+      raw.socket.destroy();
+    }
+    await assertNothingLeft(mock, 100);
+  },
+);
 
 // --- memory ---
 
@@ -145,7 +152,7 @@ interface Relay {
 
 async function startRelay(): Promise<Relay> {
   const child = startScript("tests/support/child/relay.ts", mock.url);
-  await until(() => /^port \d+$/m.test(child.output), 10_000, `a relay: ${child.errors}`);
+  await until(() => /^port \d+$/m.test(child.output), PATIENCE_MS, `a relay: ${child.errors}`);
   const port = Number(/^port (\d+)$/m.exec(child.output)?.[1]);
   const ask = async (path: string) => await (await fetch(`http://127.0.0.1:${port}${path}`)).text();
   const report = async () => JSON.parse(await ask("/report")) as Report;
@@ -163,7 +170,7 @@ async function growth(scene: (relay: Relay) => Promise<void>): Promise<[high: nu
   try {
     const before = (await relay.report()).nowBytes;
     await scene(relay);
-    await until(() => mock.open === 0, 1000, "the connections closed");
+    await until(() => mock.open === 0, 5000, "the connections closed");
     const { highestBytes, nowBytes, active } = await relay.report();
     assert.equal(total(active), 0);
     return [(highestBytes - before) / MIB, (nowBytes - before) / MIB];

@@ -15,6 +15,7 @@ import { type Mock, startMock } from "../support/upstream/mock.ts";
 import { assertNoLeak, assertNothingLeft, KEY, read, TEXT } from "../support/relay.ts";
 import { relay } from "../../lib/sources/relay.ts";
 import { uiMessageFormat } from "../../lib/formats/ui_message.ts";
+import { timed } from "../support/timing.ts";
 
 let mock: Mock;
 let first: Served;
@@ -101,7 +102,7 @@ const failures: Record<string, [code: string, text: "none" | "some" | "all"]> = 
 };
 for (const [name, [code, text]] of Object.entries(failures)) {
   for (const commit of ["5000", "0"]) {
-    test(`two hops tell of ${name}, committed after ${commit} ms`, async () => {
+    timed(`two hops tell of ${name}, committed after ${commit} ms`, async () => {
       const answer = await read(await ask(`mock:${name}`, { commit }));
       const isStatus = text === "none" && commit === "5000";
       assert.equal(answer.status, isStatus ? 502 : 200);
@@ -119,7 +120,7 @@ for (const [name, [code, text]] of Object.entries(failures)) {
 }
 
 for (const how of DEPARTURES) {
-  test(`two hops close the upstream's connection when the reader leaves: ${how}`, async () => {
+  timed(`two hops close the upstream's connection when the reader leaves: ${how}`, async () => {
     errors.length = 0;
     for (const [model, commit] of [["mock:hang-head", "5000"], ["mock:endless", "0"]] as const) {
       const seen = mock.requests.length;
@@ -138,28 +139,31 @@ for (const how of DEPARTURES) {
   });
 }
 
-test("a Response is let go when the reader leaves, though its fetch was given no signal", async () => {
-  for (const model of ["mock:hang-middle", "mock:endless"]) {
-    const body = JSON.stringify({
-      model,
-      stream: true,
-      messages: [{ role: "user", content: TEXT }],
-    });
-    const careless = serve((request) =>
-      sse(request, () => relay(fetch(`${mock.url}/chat/completions`, { method: "POST", body })))
-    );
-    try {
-      const raw = await rawRequest(careless.port);
-      await until(() => raw.received.includes("chatcmpl"), 2000, "tokens");
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      raw.socket.destroy();
-      await assertNothingLeft(mock, 100);
-      assert.equal(mock.requests.at(-1)!.state, "left");
-    } finally {
-      await careless.close();
+timed(
+  "a Response is let go when the reader leaves, though its fetch was given no signal",
+  async () => {
+    for (const model of ["mock:hang-middle", "mock:endless"]) {
+      const body = JSON.stringify({
+        model,
+        stream: true,
+        messages: [{ role: "user", content: TEXT }],
+      });
+      const careless = serve((request) =>
+        sse(request, () => relay(fetch(`${mock.url}/chat/completions`, { method: "POST", body })))
+      );
+      try {
+        const raw = await rawRequest(careless.port);
+        await until(() => raw.received.includes("chatcmpl"), 2000, "tokens");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        raw.socket.destroy();
+        await assertNothingLeft(mock, 100);
+        assert.equal(mock.requests.at(-1)!.state, "left");
+      } finally {
+        await careless.close();
+      }
     }
-  }
-});
+  },
+);
 
 // --- one hop, by hand ---
 

@@ -11,6 +11,7 @@ import {
   StreamError,
 } from "../../mod.ts";
 import { chunks, HOSTILE, hostile, int, pick, random } from "../support/random.ts";
+import { processorTime } from "../support/timing.ts";
 
 interface Vector {
   name: string;
@@ -420,11 +421,11 @@ test("EventDecoder takes linear time for a long line in one-byte chunks", () => 
     let best = Infinity;
     for (let run = 0; run < runs; run++) {
       const decoder = new EventDecoder({ maxLineBytes: size + 16, maxEventBytes: size + 16 });
-      const beganMs = performance.now();
+      const usedMs = processorTime();
       decoder.feed(bytes("data: "));
       for (let i = 0; i < size; i++) decoder.feed(byte);
       const [event] = decoder.feed(bytes("\n\n"));
-      best = Math.min(best, performance.now() - beganMs);
+      best = Math.min(best, usedMs());
       assert.equal(event?.data.length, size);
     }
     return best;
@@ -437,10 +438,10 @@ test("EventDecoder takes linear time for a long line in one-byte chunks", () => 
 
 test("EventDecoder takes linear time for many data lines and for many events in one chunk", () => {
   const many = bytes("data: x\n".repeat(100_000) + "\n");
-  const beganMs = performance.now();
+  const usedMs = processorTime();
   assert.equal(decode([many])[0]?.data.length, 199_999);
   assert.equal(decode([bytes("data: x\n\n".repeat(100_000))]).length, 100_000);
-  assert.ok(performance.now() - beganMs < 2000);
+  assert.ok(usedMs() < 2000);
 });
 
 /** A byte stream that gives what it is told to and remembers what became of it. */
@@ -608,8 +609,8 @@ test("decodeEvents() ends with a byte stream that closes while it is read", asyn
 
 test("EventDecoder takes linear time for CR lines beside a wide character", () => {
   const lines = new TextEncoder().encode(`data: é\r${":\r".repeat(256 * 1024)}\r`);
-  const begun = performance.now();
+  const usedMs = processorTime();
   const events = new EventDecoder().feed(lines);
   assert.equal(events[0]?.data, "é");
-  assert.ok(performance.now() - begun < 1000, "quadratic");
+  assert.ok(usedMs() < 1000, "quadratic");
 });

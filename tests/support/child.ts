@@ -11,6 +11,9 @@ import { runtimeName, until } from "./serve.ts";
 /** The project's root, with a slash at its end. */
 export const root: string = fileURLToPath(new URL("../..", import.meta.url));
 
+/** How long a process may take for what it does not promise to do in time. */
+export const PATIENCE_MS = 30_000;
+
 /** A process that was started. */
 export interface Child {
   readonly pid: number;
@@ -42,6 +45,13 @@ export function fileOf(runtime: (typeof RUNTIMES)[number]): string {
   return runtime === runtimeName ? process.execPath : `${root}node_modules/.bin/${runtime}`;
 }
 
+const running = new Set<number>();
+
+// A test that failed may have left them.
+process.on("exit", () => {
+  for (const pid of running) process.kill(pid, "SIGKILL");
+});
+
 /** Starts `command` with `args`. */
 export function startChild(
   command: "bun" | "deno" | "node" | "npm" | "sh",
@@ -65,12 +75,14 @@ export function startChild(
     },
     stop: async () => {
       started.kill("SIGKILL");
-      await until(() => started.exit !== undefined, 5000, `${command} ended`);
+      await until(() => started.exit !== undefined, PATIENCE_MS, `${command} ended`);
     },
   };
   child.stdout.setEncoding("utf8").on("data", (data) => started.output += data);
   child.stderr.setEncoding("utf8").on("data", (data) => started.errors += data);
   child.on("error", (error) => started.errors += error.message);
+  if (child.pid !== undefined) running.add(child.pid);
+  child.on("exit", () => running.delete(child.pid!));
   child.on("close", (code, signal) => started.exit = code ?? signal ?? "error");
   return started;
 }
@@ -120,7 +132,7 @@ const LISTENS = /(?:listens on |"event":"listening","url":")(http:\/\/127\.0\.0\
 export async function listening(child: Child): Promise<Entry> {
   await until(
     () => LISTENS.test(child.output) || child.exit !== undefined,
-    10_000,
+    PATIENCE_MS,
     `a start-up line: ${child.output} ${child.errors}`,
   );
   const [, url, port] = LISTENS.exec(child.output) ?? [];
@@ -152,6 +164,10 @@ export interface SceneServer {
   readonly port: number;
   readonly child: Child;
   report(): Promise<Report>;
+  /** What it says as soon as it says that `holds`, or after a while. */
+  reported(holds: (report: Report) => boolean): Promise<Report>;
+  /** What it says when no stream is left. */
+  emptied(): Promise<Report>;
   /** Fetches a path and answers its text. */
   text(path: string): Promise<string>;
 }
@@ -159,7 +175,7 @@ export interface SceneServer {
 /** Starts `tests/support/child/server.ts` and warms it up. */
 export async function startScenes(): Promise<SceneServer> {
   const child = startScript("tests/support/child/server.ts");
-  await until(() => /^port \d+$/m.test(child.output), 10_000, `a server: ${child.errors}`);
+  await until(() => /^port \d+$/m.test(child.output), PATIENCE_MS, `a server: ${child.errors}`);
   const port = Number(/^port (\d+)$/m.exec(child.output)?.[1]);
   const text = async (path: string) =>
     await (await fetch(`http://127.0.0.1:${port}${path}`)).text();
@@ -168,6 +184,16 @@ export async function startScenes(): Promise<SceneServer> {
     child,
     text,
     report: async () => JSON.parse(await text("/report")) as Report,
+    reported: async (holds) => {
+      let report = await server.report();
+      for (const fromMs = performance.now(); !holds(report);) {
+        if (performance.now() - fromMs > PATIENCE_MS) break;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        report = await server.report();
+      }
+      return report;
+    },
+    emptied: () => server.reported(({ active }) => total(active) === 0),
   };
   for (let i = 0; i < 20; i++) await text("/hello");
   return server;

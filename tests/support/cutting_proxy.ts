@@ -30,6 +30,8 @@ const ANSWER_BYTES = 12_000;
 
 /** How long one answer may take, all its cuts included, before a reader is said to hang. */
 const HANGS_MS = 45_000;
+/** When a reader stops to come back: by then it has been said to hang. */
+export const GIVES_UP_MS: number = HANGS_MS + 1000;
 
 /** What who has nothing yet is given at least, for without it there is nothing to come back with. */
 const SPARED: Record<"head" | "event", RegExp> = {
@@ -327,7 +329,7 @@ export async function readAll(
 ): Promise<string> {
   let lastEventId: string | undefined;
   let text = "";
-  for (;;) {
+  for (const fromMs = performance.now(); performance.now() - fromMs < GIVES_UP_MS;) {
     try {
       const response = await ask(lastEventId);
       if (response.status === 204) return text;
@@ -350,6 +352,7 @@ export async function readAll(
     }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+  throw new Error("It gives up");
 }
 
 /** An answer that no connection is to blame for. */

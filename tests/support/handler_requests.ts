@@ -129,7 +129,7 @@ export async function assertLeaves(path: string, body: unknown): Promise<void> {
   });
   await until(() => active.sources === 1, 1000, "the source runs");
   abort.abort();
-  await until(() => seen.aborted, 100, "the source was told");
+  await until(() => seen.aborted, 1000, "the source was told");
   await (await asked).body?.cancel().catch(() => {});
   await nothingLeft();
 }
@@ -169,7 +169,7 @@ export class Puppet {
 
 /** Every counter is back to zero, soon. */
 export async function assertNothingLeft(): Promise<void> {
-  await until(() => total(active) === 0, 200, "nothing left").catch((error) => {
+  await until(() => total(active) === 0, 2000, "nothing left").catch((error) => {
     throw new Error(`${error.message}: ${JSON.stringify(active)}`);
   });
 }

@@ -3,7 +3,7 @@
  * Separate from the scene of one process, whose server is in the test's own.
  */
 import assert from "node:assert/strict";
-import { type Child, startScript, total } from "./child.ts";
+import { type Child, PATIENCE_MS, startScript, total } from "./child.ts";
 import { type Cutter, readThroughCuts, startCutter } from "./cutting_proxy.ts";
 import { newFile } from "./replay_file.ts";
 import { until } from "./serve.ts";
@@ -60,6 +60,6 @@ export async function startSharedCutScene(seed: number, cuts: number): Promise<S
 
 async function portOf(child: Child): Promise<number> {
   const said = /^port (\d+)$/m;
-  await until(() => said.test(child.output), 10_000, `a server: ${child.errors}`);
+  await until(() => said.test(child.output), PATIENCE_MS, `a server: ${child.errors}`);
   return Number(said.exec(child.output)![1]);
 }

@@ -1,6 +1,6 @@
 /** What happens to the process itself: a blocked loop, a clock that jumps, descriptors, signals. */
 import type { Socket } from "node:net";
-import { listening, startEntry } from "../../support/child.ts";
+import { listening, PATIENCE_MS, startEntry } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 import { ask, open, read, readExact, slowText } from "../support/clients.ts";
 import { type Context, sleep } from "../support/context.ts";
@@ -84,7 +84,7 @@ export async function sigterm({ runtime, quick }: Context): Promise<string> {
     const answers = await Promise.all(streams);
     const broken = answers.filter(({ end, text }) => end !== "done" || text !== query);
     if (broken.length > 0) throw new Error(`${broken.length} broken: ${JSON.stringify(broken[0])}`);
-    await until(() => child.exit !== undefined, 5000, "the process has ended");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "the process has ended");
     // Deno ends itself by the signal that it was sent.
     const good = runtime === "deno" ? [0, 143, "SIGTERM"] : [0];
     if (!good.includes(child.exit!)) throw new Error(`exit ${child.exit}: ${child.errors}`);

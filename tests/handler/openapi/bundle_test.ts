@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { root, startChild } from "../../support/child.ts";
+import { PATIENCE_MS, root, startChild } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 
 const MAIN = "mod.ts";
@@ -22,7 +22,7 @@ async function bundleOf(path: string, ...names: string[]): Promise<string> {
     const code = `export { ${names.join(", ")} } from ${JSON.stringify(root + path)};`;
     writeFileSync(entry, code);
     const child = startChild("bun", ["build", entry, "--minify", "--outfile", out]);
-    await until(() => child.exit !== undefined, 10_000, "the bundle");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "the bundle");
     assert.equal(child.exit, 0, child.errors);
     const bundle = readFileSync(out, "utf8");
     console.log(`${(bundle.length / 1024).toFixed(1)} KB: ${names.join(", ")} of ${path}`);

@@ -5,7 +5,7 @@ import test from "node:test";
 import { StreamError } from "../../../lib/error.ts";
 import { createHandler } from "../../../lib/full_handler.ts";
 import type { Handler } from "../../../lib/handler.ts";
-import { root, startChild } from "../../support/child.ts";
+import { PATIENCE_MS, root, startChild } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 
 const PAGES = { chat: "/", docs: "/docs" };
@@ -190,7 +190,7 @@ test("the pages are the same on Bun and on Deno", async () => {
     startChild("deno", ["eval", code]),
   ];
   for (const child of children) {
-    await until(() => child.exit !== undefined, 10_000, "both pages");
+    await until(() => child.exit !== undefined, PATIENCE_MS, "both pages");
     assert.equal(child.exit, 0, child.errors);
   }
   const [bun, deno] = children.map(({ output }) => output);

@@ -6,9 +6,10 @@ import { Reading } from "../../support/event_reader.ts";
 import { DEPARTURES, rawRequest, serve, until } from "../../support/serve.ts";
 import { assertNothingLeft } from "../../support/handler_requests.ts";
 import { get, stage, started } from "./setup.ts";
+import { timed } from "../../support/timing.ts";
 
 for (const departure of DEPARTURES) {
-  test(`a generation goes on for its grace and no longer: ${departure}`, async () => {
+  timed(`a generation goes on for its grace and no longer: ${departure}`, async () => {
     const graceMs = 250;
     const set = stage({ disconnect: { continueForMs: graceMs } });
     const server = serve(set.handler.fetch);
@@ -44,7 +45,7 @@ for (const departure of DEPARTURES) {
   });
 }
 
-test("a reload within the grace goes on where it was, and the grace begins anew", async () => {
+timed("a reload within the grace goes on where it was, and the grace begins anew", async () => {
   const set = stage({ disconnect: { continueForMs: 250 } });
   const server = serve(set.handler.fetch);
   const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -84,7 +85,7 @@ test("a reload within the grace goes on where it was, and the grace begins anew"
   }
 });
 
-test("while one of two readers stays there is no grace to run out", async () => {
+timed("while one of two readers stays there is no grace to run out", async () => {
   const set = stage({ disconnect: { continueForMs: 50 } });
   const first = await started(set, ["one "]);
   const second = await get(set.handler, `/streaming/${first.streamId}`);

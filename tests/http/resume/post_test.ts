@@ -13,13 +13,14 @@ import {
   ROUTES,
 } from "../../support/handler_requests.ts";
 import { from, get, OPENAI, stage, started, texts } from "./setup.ts";
+import { timed } from "../../support/timing.ts";
 
 for (const route of ROUTES) {
   const { path, body, format, shape, textOf } = route;
   const textIn = (blocks: readonly Block[]) =>
     blocks.map(({ data }) => textOf(data) ?? "").join("");
 
-  test(`POST ${path} is resumable as ${format}, by POST and by GET`, async () => {
+  timed(`POST ${path} is resumable as ${format}, by POST and by GET`, async () => {
     const set = stage();
     const first = await started(set, ["one ", "two "], route);
     assert.match(first.streamId, /^[\w-]{22}$/);
@@ -134,45 +135,48 @@ for (const route of ROUTES) {
     } else await refusal(response, 406, shape);
   });
 
-  test(`POST ${path}: a stop is the normal end of ${format}, for every reader at once`, async () => {
-    const set = stage();
-    const first = await started(set, ["one "], route);
-    const url = `/streaming/${first.streamId}`;
-    const readers = [first, await get(set.handler, url), await get(set.handler, url)];
-    const fromMs = performance.now();
-    const stopped = await ask(set.handler, url, { method: "DELETE" });
-    assert.deepEqual([stopped.status, await stopped.text()], [204, ""]);
-    await Promise.all(readers.map((reading) => reading.rest()));
-    assert(performance.now() - fromMs < 100, `${performance.now() - fromMs} ms`);
-    assert.equal(set.puppet.reason, "stopped");
-    const ends: Record<string, [string, string]> = {
-      json: ['{"reason":"cancelled","tokens":1}', '{"reason":"cancelled","tokens":1}'],
-      text: ['{"reason":"cancelled","tokens":1}', '{"reason":"cancelled","tokens":1}'],
-      openai: ['"finish_reason":"stop"', "[DONE]"],
-      anthropic: ['"stop_reason":"end_turn"', '{"type":"message_stop"}'],
-      "ui-message": ['{"type":"abort"', "[DONE]"],
-      "ag-ui": [
-        '{"type":"TEXT_MESSAGE_END"',
-        '{"type":"RUN_FINISHED","threadId":"thread-1","runId":"run-1",' +
-        '"outcome":{"type":"cancelled"},"metadata":{"tanstack":{"finishReason":"stop"}}}',
-      ],
-    };
-    const [before, last] = ends[format]!;
-    for (const { blocks, end } of readers) {
-      assert.equal(end, "whole");
-      assert.equal(blocks.at(-1)!.data, last);
-      assert(blocks.slice(-2).some(({ data }) => data.includes(before)), texts(blocks));
-      assert.equal(texts(blocks), texts(first.blocks));
-    }
-    assert.deepEqual(set.reports.map(({ outcome, code }) => [outcome, code]), [
-      ["cancelled", "stopped"],
-    ]);
-    await assertNothingLeft();
-    const again = await ask(set.handler, url, { method: "DELETE" });
-    assert.equal(again.status, 204);
-    assert.equal(
-      (await get(set.handler, url, from(first.streamId, first.last.number!))).status,
-      204,
-    );
-  });
+  timed(
+    `POST ${path}: a stop is the normal end of ${format}, for every reader at once`,
+    async () => {
+      const set = stage();
+      const first = await started(set, ["one "], route);
+      const url = `/streaming/${first.streamId}`;
+      const readers = [first, await get(set.handler, url), await get(set.handler, url)];
+      const fromMs = performance.now();
+      const stopped = await ask(set.handler, url, { method: "DELETE" });
+      assert.deepEqual([stopped.status, await stopped.text()], [204, ""]);
+      await Promise.all(readers.map((reading) => reading.rest()));
+      assert(performance.now() - fromMs < 100, `${performance.now() - fromMs} ms`);
+      assert.equal(set.puppet.reason, "stopped");
+      const ends: Record<string, [string, string]> = {
+        json: ['{"reason":"cancelled","tokens":1}', '{"reason":"cancelled","tokens":1}'],
+        text: ['{"reason":"cancelled","tokens":1}', '{"reason":"cancelled","tokens":1}'],
+        openai: ['"finish_reason":"stop"', "[DONE]"],
+        anthropic: ['"stop_reason":"end_turn"', '{"type":"message_stop"}'],
+        "ui-message": ['{"type":"abort"', "[DONE]"],
+        "ag-ui": [
+          '{"type":"TEXT_MESSAGE_END"',
+          '{"type":"RUN_FINISHED","threadId":"thread-1","runId":"run-1",' +
+          '"outcome":{"type":"cancelled"},"metadata":{"tanstack":{"finishReason":"stop"}}}',
+        ],
+      };
+      const [before, last] = ends[format]!;
+      for (const { blocks, end } of readers) {
+        assert.equal(end, "whole");
+        assert.equal(blocks.at(-1)!.data, last);
+        assert(blocks.slice(-2).some(({ data }) => data.includes(before)), texts(blocks));
+        assert.equal(texts(blocks), texts(first.blocks));
+      }
+      assert.deepEqual(set.reports.map(({ outcome, code }) => [outcome, code]), [
+        ["cancelled", "stopped"],
+      ]);
+      await assertNothingLeft();
+      const again = await ask(set.handler, url, { method: "DELETE" });
+      assert.equal(again.status, 204);
+      assert.equal(
+        (await get(set.handler, url, from(first.streamId, first.last.number!))).status,
+        204,
+      );
+    },
+  );
 }

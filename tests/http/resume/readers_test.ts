@@ -6,6 +6,7 @@ import { MemoryLog } from "../../../lib/replay/memory.ts";
 import { type Block, blocksOf, Reading, same, textOf } from "../../support/event_reader.ts";
 import { bodyOf, rawRequest, serve, until } from "../../support/serve.ts";
 import { assertNothingLeft } from "../../support/handler_requests.ts";
+import { least } from "../../support/timing.ts";
 import { stage } from "./setup.ts";
 
 const MIB = 1024 * 1024;
@@ -65,7 +66,7 @@ for (
       // A body that is over before its head has left may come with its length, and not in chunks.
       const isWhole = () => full.received.length < 4096 && bodyOf(full).whole;
       const isOver = () => isGone() || isWhole() || full.received.endsWith("\r\n0\r\n\r\n");
-      await until(isOver, 10_000, "the end");
+      await until(isOver, 20_000, "the end");
       if (!isGone()) assert.equal(assertExact(blocksOf(bodyOf(full).text).blocks), end);
       full.socket.destroy();
       await assertNothingLeft();
@@ -79,9 +80,7 @@ test("a stop ends the generation and every reader of it within 100 ms, over real
   const set = stage();
   const server = serve(set.handler.fetch);
   try {
-    let tookMs = Infinity;
-    // The machine may have been busy with something else, once.
-    for (let tries = 0; tries < 2 && tookMs > 100; tries++) {
+    const tookMs = await least(100, async () => {
       const headers = { "content-type": "application/json" };
       const ask = { method: "POST", headers, body: '{"query":""}' };
       const first = new Reading(await fetch(`${server.url}/streaming`, ask));
@@ -94,13 +93,14 @@ test("a stop ends the generation and every reader of it within 100 ms, over real
       const fromMs = performance.now();
       assert.equal((await fetch(url, { method: "DELETE" })).status, 204);
       await Promise.all(readers.map((reading) => reading.rest()));
-      tookMs = Math.max(performance.now(), set.puppet.abortedMs) - fromMs;
+      const tookMs = Math.max(performance.now(), set.puppet.abortedMs) - fromMs;
       assert.equal(set.puppet.reason, "stopped");
       for (const { text, end, last } of readers) {
         assert.deepEqual([text, end], ["one two", "whole"]);
         assert.deepEqual(JSON.parse(last.data), { reason: "cancelled", tokens: 2 });
       }
-    }
+      return tookMs;
+    });
     assert(tookMs <= 100, `${tookMs} ms`);
     await assertNothingLeft();
   } finally {

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { AsyncQueue, type Item, type Source, sse, StreamError } from "../../../mod.ts";
 import { collect } from "../../../lib/testing.ts";
 import { assertProblem, counting, get, post, recorded, tick } from "./setup.ts";
+import { timed } from "../../support/timing.ts";
 
 const failures: Record<string, (error: unknown) => Source<undefined>> = {
   "a function that throws": (error) => () => {
@@ -163,7 +164,7 @@ test("sse() commits after commitAfterMs of silence, and then fails in the stream
   }
 });
 
-test("sse() commits after 250 ms by default, and cannot be hurried by heartbeats", async () => {
+timed("sse() commits after 250 ms by default, and cannot be hurried by heartbeats", async () => {
   const beganMs = performance.now();
   const response = await sse(post(), () => {}, { heartbeatMs: 100 });
   const waitedMs = performance.now() - beganMs;
@@ -172,7 +173,7 @@ test("sse() commits after 250 ms by default, and cannot be hurried by heartbeats
   assert.ok(waitedMs >= 240 && waitedMs < 1000, `${waitedMs} ms`);
 });
 
-test("sse() waits commitAfterMs before it commits", async () => {
+timed("sse() waits commitAfterMs before it commits", async () => {
   const opened = counting();
   const beganMs = performance.now();
   const source = async ({ queue }: { queue: AsyncQueue }) => {

@@ -28,7 +28,7 @@ export function counting(): () => Partial<typeof active> {
 export function soon<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout>;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Not within 1000 ms: ${what}`)), 1000);
+    timer = setTimeout(() => reject(new Error(`Not within 10 s: ${what}`)), 10_000);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

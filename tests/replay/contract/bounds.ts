@@ -27,7 +27,7 @@ export function boundsRules(rule: Rule, { limitedInAll, outlastsExpiry = true }:
     await live.rest();
     await scene.ended(live);
     same((await (await scene.join(live)).rest()).written, live.written);
-  }, { keepMs: 300 });
+  }, { keepMs: 300, isTimed: true });
 
   rule(
     "a reader who is there when a stream is forgotten has it to its end",

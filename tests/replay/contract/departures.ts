@@ -80,6 +80,7 @@ export function departuresRules(rule: Rule): void {
       await scene.ended(saved.first);
       assert.equal((await (await scene.join(saved.first)).rest()).text, "ab");
     },
+    { isTimed: true },
   );
 
   rule("a reader that had left before it asked leaves nothing behind", async (scene) => {
@@ -122,6 +123,7 @@ export function departuresRules(rule: Rule): void {
       assert(performance.now() - leftMs >= 95);
       assert.deepEqual(scene.errors, []);
     },
+    { isTimed: true },
   );
 
   rule("a reader that leaves before the head leaves the generation its grace", async (scene) => {
@@ -146,7 +148,7 @@ export function departuresRules(rule: Rule): void {
     }
     assert.deepEqual(await scene.closed(2), ["cancelled disconnected", "cancelled disconnected"]);
     assert.deepEqual(scene.errors, []);
-  });
+  }, { isTimed: true });
 
   rule("a generation that ends within the grace is complete", async (scene) => {
     const counter = new Counter(20, 100);

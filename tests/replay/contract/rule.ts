@@ -27,6 +27,11 @@ export interface Limits {
   keepMs?: number;
 }
 
+/** Limits, and whether the rule is about what happens in time. */
+export interface RuleOptions extends Limits {
+  isTimed?: boolean;
+}
+
 /** A log under test. */
 export interface Made {
   /** Where generations are recorded. */
@@ -267,6 +272,6 @@ export function assertContiguous({ blocks }: Reading): void {
 export type Rule = (
   title: string,
   run: (scene: Scene) => Promise<void>,
-  limits?: Limits,
+  limits?: RuleOptions,
   skip?: boolean,
 ) => void;

@@ -144,7 +144,7 @@ function content(body: string): string {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 400 && !condition(); turn++) {
+  for (let turn = 0; turn < 4000 && !condition(); turn++) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   assert.ok(condition());
@@ -310,7 +310,7 @@ const checks: Record<string, Check | [AskOptions, Check]> = {
   "hang-head": [left, async ({ raw, end, request }) => {
     assert.deepEqual([raw, end], ["", "left"]);
     await until(() => request.state === "left");
-    assert.ok(Date.now() - (request.closedByClientAt ?? 0) < 1000);
+    assert.ok(Date.now() - (request.closedByClientAt ?? 0) < 10_000);
   }],
   "hang-body": [left, ({ head, body, end }) => {
     assert.match(head, /^HTTP\/1.1 200 /);
@@ -555,7 +555,7 @@ test("startMock() notices a fetch that leaves, and counts what is open back to z
   const at = Date.now();
   await reader?.cancel();
   await until(() => request?.state === "left");
-  assert.ok((request?.closedByClientAt ?? Infinity) - at < 500);
+  assert.ok((request?.closedByClientAt ?? Infinity) - at < 5000);
   await until(() => mock.open === 0);
 });
 

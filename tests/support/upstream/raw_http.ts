@@ -230,6 +230,15 @@ export class Reply {
     });
   }
 
+  /**
+   * Waits as `sleep` does, but in so many turns: a reader in the same process has one in each of them, however
+   * busy the machine is.
+   */
+  async turns(ms: number): Promise<boolean> {
+    for (let left = ms; left > 0 && await this.sleep(1);) left--;
+    return this.request.state === "open";
+  }
+
   #turn(): Promise<boolean> {
     this.#sinceTurn = 0;
     return this.#park((wake) => {

@@ -138,7 +138,7 @@ export class Scene {
    * all of it, and every client that polls may see a RST before it has read what came ahead.
    */
   gap(): Promise<boolean> {
-    return this.reply.sleep(this.number("gapMs", 20));
+    return this.reply.turns(this.number("gapMs", 20));
   }
 
   async fin(): Promise<void> {

@@ -14,7 +14,12 @@ export interface Scripted {
   end?: BodyEnd;
   /** How long it waits before each piece. @default {0} */
   pauseMs?: number;
+  /** How long it waits before it breaks off. @default {20} */
+  gapMs?: number;
 }
+
+/** What a break is preceded by, each time that it is tried again. */
+export const GAPS_MS: readonly number[] = [20, 100, 500];
 
 /** Starts a mock that sends what `scripts` has for the model that is asked for. */
 export function startScripted(scripts: ReadonlyMap<string, Scripted>): Promise<Mock> {
@@ -28,7 +33,10 @@ export function startScripted(scripts: ReadonlyMap<string, Scripted>): Promise<M
   });
 }
 
-async function send(reply: Reply, { pieces, end = "clean", pauseMs = 0 }: Scripted): Promise<void> {
+async function send(
+  reply: Reply,
+  { pieces, end = "clean", pauseMs = 0, gapMs = 20 }: Scripted,
+): Promise<void> {
   const type = { "content-type": "text/event-stream; charset=utf-8" };
   const size = pieces.reduce((all, piece) => all + Buffer.byteLength(piece), 0);
   // A byte more than will come.
@@ -39,7 +47,7 @@ async function send(reply: Reply, { pieces, end = "clean", pauseMs = 0 }: Script
   }
   if (end === "clean") return reply.end();
   // When the break comes with what went ahead, Bun's fetch throws away up to all of it.
-  await reply.sleep(20);
+  await reply.turns(gapMs);
   if (end === "rst") reply.rst();
   else reply.fin();
 }

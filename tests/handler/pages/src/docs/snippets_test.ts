@@ -65,7 +65,7 @@ async function printed(command: string, args: string[], key = ""): Promise<strin
   child.stdout.setEncoding("utf8").on("data", (text) => output += text);
   child.stderr.setEncoding("utf8").on("data", (text) => errors += text);
   child.on("close", (code) => exit = code);
-  await until(() => exit !== undefined, 10_000, `${command} ended`);
+  await until(() => exit !== undefined, 30_000, `${command} ended`);
   assert.equal(exit, 0, errors);
   return output;
 }
