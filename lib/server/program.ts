@@ -182,7 +182,10 @@ async function createProgram(
 
 /** Its shell takes the signals that npm hands on for itself, and leaves the server behind. */
 function followShell(parentEnded: () => void): void {
-  if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) onOrphaned(parentEnded);
+  const script = process.env.npm_lifecycle_script ?? "";
+  const isCommand = /(?<![\w./-])spillway(?![\w./-])/.test(script);
+  // Those commands start what is to stay.
+  if (isCommand && !/\b(?:nohup|setsid)\b/.test(script)) onOrphaned(parentEnded);
 }
 
 /**
