@@ -26,6 +26,7 @@ import { startOf } from "./start.ts";
 import { createStreamLog, droppedLine, type Start, type StreamLog } from "./stream_log.ts";
 import { Supervisor } from "./supervisor.ts";
 import { sourceOf, upstreamsOf } from "./upstreams.ts";
+import { VERSION } from "./version.ts";
 import { Worker } from "./worker.ts";
 import { workersOf } from "./workers.ts";
 
@@ -164,7 +165,7 @@ async function createProgram(
     log,
     ...together ? { [TOGETHER]: together } : {},
     source,
-    info: { description: DESCRIPTION },
+    info: { version: VERSION, description: DESCRIPTION },
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,
