@@ -35,7 +35,8 @@ const HOSTILE = {
   "marks of direction": "a \u202eb\u2066c\u200f d",
 };
 
-const SECTIONS = 2128;
+const TURNS = 19;
+const SECTIONS = TURNS * 112;
 /** 100,000 tokens, in 10,600 blocks. */
 const ENDLESS = `## A section of it\n
 It is \`short\`, and says *little* of what there is to say.\n
@@ -179,7 +180,7 @@ export function chatCases(runtime) {
       const { scrollHeight, scrollTop, clientHeight } = document.querySelector("#log");
       return scrollHeight - scrollTop - clientHeight < 2;
     };
-    const { length } = ENDLESS.join("");
+    const text = ENDLESS.join("");
     const hasAll = (all) => document.querySelectorAll(".answer pre").length === all;
     // A browser takes one trace at a time, and the runtimes share the other one.
     const browser = await launch();
@@ -210,17 +211,6 @@ export function chatCases(runtime) {
         await page.mouse.wheel(0, -20_000);
         await page.locator("#latest").click();
         await holds(page, isAtEnd);
-        await someone.context.addInitScript(() =>
-          addEventListener("DOMContentLoaded", () => {
-            globalThis.atOnce = document.querySelector(".answer").textContent.length;
-          })
-        );
-        await traced("reloaded", async () => {
-          await page.reload();
-          // What is formatted is shorter: it has no marks.
-          const atOnce = await page.evaluate(() => globalThis.atOnce);
-          assert(atOnce > 0.75 * length, `at once there were ${atOnce} of ${length} characters`);
-        });
         // A heading stands off from what is before it, also where the blocks begin another part.
         const gaps = await page.evaluate(() =>
           [...document.querySelectorAll(".answer h4")].slice(-20).map((heading) => {
@@ -232,6 +222,28 @@ export function chatCases(runtime) {
           })
         );
         assert.deepEqual([...new Set(gaps)].sort(), ["first 22.4", "within 22.4"]);
+        // The same as a long conversation, which was kept.
+        await page.evaluate(([text, turns]) => {
+          const [key] = Object.keys(localStorage);
+          const kept = JSON.parse(localStorage.getItem(key));
+          const length = text.length / turns;
+          for (let turn = 0; turn < turns; turn++) {
+            const part = text.slice(turn * length, (turn + 1) * length);
+            localStorage.setItem(`${key}${turn || ""}`, JSON.stringify({ ...kept, text: part }));
+          }
+        }, [text, TURNS]);
+        await someone.context.addInitScript(() =>
+          addEventListener("DOMContentLoaded", () => {
+            globalThis.atOnce = document.querySelector("#log").textContent.length;
+          })
+        );
+        await traced("reloaded", async () => {
+          await page.reload();
+          // What is formatted is shorter: it has no marks.
+          const atOnce = await page.evaluate(() => globalThis.atOnce);
+          const { length } = text;
+          assert(atOnce > 0.75 * length, `at once there were ${atOnce} of ${length} characters`);
+        });
         assert.deepEqual(someone.faults, []);
         await someone.close();
       }
