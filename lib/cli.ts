@@ -5,11 +5,14 @@
  */
 import { doctor } from "./doctor.ts";
 import { commandLine, endWith, hasColours, serve } from "./server/program.ts";
+import { VERSION } from "./server/version.ts";
 
 const [command, ...args] = commandLine();
 if (command === "doctor") {
   const { log: print, error: printError } = console;
   endWith(await doctor(args, { print, printError, colour: hasColours() }));
+} else if (command === "--version") {
+  console.log(VERSION);
 } else {
   await serve("spillway", commandLine());
 }

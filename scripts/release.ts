@@ -27,9 +27,14 @@ export interface Project {
   };
   /** `CHANGELOG.md`. */
   changelog: string;
+  /** `lib/server/version.ts`: what the server says of itself. */
+  source: string;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** The file of the sources that has the version. */
+const SOURCE = "lib/server/version.ts";
 
 function textOf(path: string): string {
   return readFileSync(join(root, path), "utf8");
@@ -42,6 +47,7 @@ export function readProject(): Project {
     manifest: JSON.parse(textOf("package.json")),
     deno: JSON.parse(textOf("deno.json")),
     changelog: textOf("CHANGELOG.md"),
+    source: textOf(SOURCE),
   };
 }
 
@@ -63,7 +69,7 @@ function newestOf(changelog: string): string | undefined {
 
 /** Where the files say different things; none at any commit. */
 export function contradictions(project: Project): string[] {
-  const { manifest, deno, changelog } = project;
+  const { manifest, deno, changelog, source } = project;
   const { name, version, repository } = wanted(project);
   const faults: string[] = [];
   if (deno.version !== version) faults.push(`deno.json: version is not ${version}`);
@@ -71,6 +77,7 @@ export function contradictions(project: Project): string[] {
   if (JSON.stringify(manifest.repository) !== JSON.stringify(repository)) {
     faults.push(`package.json: repository is not ${repository.url}`);
   }
+  if (!source.includes(`VERSION = "${version}"`)) faults.push(`${SOURCE}: it is not ${version}`);
   const newest = newestOf(changelog);
   // Before the first release there is none.
   if (newest !== undefined && newest !== version) {
@@ -109,6 +116,8 @@ function write(project: Project): void {
     writeFileSync(join(root, path), `${JSON.stringify(value, null, 2)}\n`);
   save("package.json", { ...project.manifest, repository });
   save("deno.json", { ...project.deno, name, version });
+  const source = project.source.replace(/VERSION = ".*"/, `VERSION = "${version}"`);
+  writeFileSync(join(root, SOURCE), source);
 }
 
 if (import.meta.main) {

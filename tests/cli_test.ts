@@ -1,11 +1,14 @@
 /** The command `spillway`, on every runtime: what the server entry does, and that it listens by itself. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import {
   type Child,
   DENO_RUN,
   listening,
   PATIENCE_MS,
+  root,
   RUNTIMES,
   startChild,
 } from "./support/child.ts";
@@ -24,6 +27,13 @@ for (const runtime of RUNTIMES) {
     assert.match(child.output, /^ {2}npx spillway \[flags\]$/m);
     assert.match(child.output, /^ {2}npx spillway doctor URL /m);
     assert.match(child.output, /--port NUMBER +PORT +8000/);
+  });
+
+  test(`${runtime}: spillway --version prints the version of the package`, async () => {
+    const child = startCli(runtime, ["--version"]);
+    await until(() => child.exit !== undefined, 10_000, "an exit");
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    assert.deepEqual([child.exit, child.output, child.errors], [0, `${version}\n`, ""]);
   });
 
   test(`${runtime}: spillway streams, and drains`, async () => {

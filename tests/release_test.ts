@@ -24,6 +24,7 @@ function project(change: (project: Project) => void = () => {}): Project {
     },
     changelog:
       "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-01-02\n\n## [1.2.2] - 2026-01-01\n",
+    source: 'export const VERSION = "1.2.3";',
   };
   change(ready);
   return ready;
@@ -64,6 +65,7 @@ test("obstacles() of a project that is ready are none", () => {
 for (
   const [what, change] of Object.entries<(project: Project) => void>({
     "deno.json: version is not 1.2.3": ({ deno }) => deno.version = "1.2.2",
+    "lib/server/version.ts: it is not 1.2.3": (project) => project.source = 'VERSION = "1.2.2"',
     "deno.json: name is not @somebody/spillway": ({ deno }) => deno.name = "@placeholder/spillway",
     "package.json: repository is not git+https://code.example/spillway.git": ({ manifest }) =>
       delete manifest.repository,

@@ -26,6 +26,7 @@ import { startOf } from "./start.ts";
 import { createStreamLog, droppedLine, type Start, type StreamLog } from "./stream_log.ts";
 import { Supervisor } from "./supervisor.ts";
 import { sourceOf, upstreamsOf } from "./upstreams.ts";
+import { VERSION } from "./version.ts";
 import { Worker } from "./worker.ts";
 import { workersOf } from "./workers.ts";
 
@@ -164,7 +165,7 @@ async function createProgram(
     log,
     ...together ? { [TOGETHER]: together } : {},
     source,
-    info: { description: DESCRIPTION },
+    info: { version: VERSION, description: DESCRIPTION },
     ...settings.openaiBaseUrl ? { model: settings.openaiModel } : {},
     heartbeatMs: settings.heartbeatMs,
     commitAfterMs: settings.commitAfterMs,
@@ -182,7 +183,10 @@ async function createProgram(
 
 /** Its shell takes the signals that npm hands on for itself, and leaves the server behind. */
 function followShell(parentEnded: () => void): void {
-  if (/^['"]?spillway\b/.test(process.env.npm_lifecycle_script ?? "")) onOrphaned(parentEnded);
+  const script = process.env.npm_lifecycle_script ?? "";
+  const isCommand = /(?<![\w./-])spillway(?![\w./-])/.test(script);
+  // Those commands start what is to stay.
+  if (isCommand && !/\b(?:nohup|setsid)\b/.test(script)) onOrphaned(parentEnded);
 }
 
 /**

@@ -50,9 +50,10 @@ export interface Settings {
   corsCredentials: boolean;
 }
 
-/** The other command of `spillway`, for the help. */
-const DOCTOR =
-  "  npx spillway doctor URL [flags]   what makes tokens come in lumps; --help has its flags\n";
+/** What else `spillway` does, for the help. */
+const OTHERS =
+  "  npx spillway doctor URL [flags]   what makes tokens come in lumps; --help has its flags\n" +
+  "  npx spillway --version            the version\n";
 
 /** How the server was started, with the command for the help. */
 const COMMANDS = {
@@ -317,7 +318,7 @@ export function help(startedBy: StartedBy): string {
   return `Streams a language model's tokens over Server-Sent Events.
 
   ${COMMANDS[startedBy]} [flags]
-${startedBy === "spillway" ? DOCTOR : ""}
+${startedBy === "spillway" ? OTHERS : ""}
 ${lines.join("\n")}
 
 A flag beats its variable. --help prints this.`;

@@ -43,6 +43,7 @@ export function docsCases(runtime) {
     // The entry's own API is described as well.
     await page.goto(`${echo.url}/docs`);
     await page.getByText("A language model's answers as streams of tokens").waitFor();
+    assert.match(await page.locator("header h1").innerText(), /^Spillway\n\d+\.\d+\.\d+$/);
   });
 
   person("docs: a search leaves what has the words, under its headings", async (someone) => {

@@ -181,9 +181,11 @@ for (const [i, [runtime, file]] of Object.entries(MAPS).entries()) {
   });
 }
 
-test("npx spillway ends with npm", async () => {
-  assert(await endsWithNpm(["exec", "spillway"], { cwd: project, env, port: PORT }));
-});
+for (const args of [["exec", "spillway"], ["exec", "-c", "true && LOG=off spillway"]]) {
+  test(`npm ${args.join(" ")} ends with npm`, async () => {
+    assert(await endsWithNpm(args, { cwd: project, env, port: PORT }));
+  });
+}
 
 test("npx spillway doctor judges a server from the package", async () => {
   const command = join(project, "node_modules/spillway/dist/lib/cli.js");

@@ -1,7 +1,7 @@
 /** The conversation as it is shown: its turns, what each says of itself, and where the view is scrolled to. */
 import { $, appendText, copyText } from "../dom.ts";
+import { AnswerView } from "./answer_view.ts";
 import type { Kept } from "./kept.ts";
-import { Markdown } from "./markdown.ts";
 
 /**
  * A query and its answer. A turn has no phase before it runs here; then it is "asking", "streaming",
@@ -20,10 +20,7 @@ export interface Turn extends Kept {
   /** What "Try again" does. */
   readonly again: (turn: Turn) => void;
   readonly article: HTMLElement;
-  readonly answer: HTMLElement;
-  readonly markdown: Markdown;
-  /** More has come than is shown. */
-  isDrawing?: boolean;
+  readonly answer: AnswerView;
   /** The answer as it came, once somebody has asked for that. */
   raw?: HTMLElement;
   readonly thoughts: HTMLDetailsElement;
@@ -75,12 +72,10 @@ export function button(text: string, act: () => void): HTMLButtonElement {
 /** Adds a turn to the end of its conversation. */
 export function add(id: string, fields: Partial<Kept>, again: Turn["again"]): Turn {
   const kept = { chat: id, query: "", text: "", reasoning: "", ...fields, id };
-  const answer = element("div", "answer");
   const turn: Turn = {
     ...kept,
     again,
-    answer,
-    markdown: new Markdown(answer),
+    answer: new AnswerView(kept.text, follow),
     article: element("article", "turn"),
     thoughts: element("details", "reasoning"),
     thought: element("p", "", kept.reasoning),
@@ -91,7 +86,7 @@ export function add(id: string, fields: Partial<Kept>, again: Turn["again"]): Tu
   turn.thoughts.append(element("summary", "", "Reasoning"), turn.thought);
   turn.tools.append(
     button("Plain text", () => toggleRaw(turn)),
-    button("Copy", () => copyText(turn.raw ?? answer, turn.text)),
+    button("Copy", () => copyText(turn.raw ?? turn.answer.element, turn.text)),
     element("span", "", kept.model),
   );
   turn.article.append(
@@ -99,12 +94,10 @@ export function add(id: string, fields: Partial<Kept>, again: Turn["again"]): Tu
     element("p", "query", turn.query),
     element("h2", "unseen", "Answer"),
     turn.thoughts,
-    answer,
+    turn.answer.element,
     turn.tools,
     turn.foot,
   );
-  turn.markdown.write(kept.text);
-  turn.markdown.flush();
   conversation.set(id, turn);
   if (turn.chat === shown.chat) log.append(turn.article);
   show(turn);
@@ -117,10 +110,10 @@ function toggleRaw(turn: Turn): void {
     turn.raw = element("pre", "raw", turn.text);
     turn.raw.tabIndex = 0;
     turn.raw.hidden = true;
-    turn.answer.after(turn.raw);
+    turn.answer.element.after(turn.raw);
   }
   turn.raw.hidden = !turn.raw.hidden;
-  turn.answer.hidden = !turn.raw.hidden;
+  turn.answer.element.hidden = !turn.raw.hidden;
   turn.tools.firstElementChild!.textContent = turn.raw.hidden ? "Plain text" : "Formatted";
 }
 
@@ -128,6 +121,7 @@ function toggleRaw(turn: Turn): void {
 export function remove(turn: Turn): void {
   conversation.delete(turn.id);
   turn.end ??= { kind: "stopped" };
+  turn.answer.discard();
   leave(turn);
   turn.article.remove();
   show(turn);
@@ -151,7 +145,7 @@ export function showChat(chat: string): void {
 /** Shows the state of a turn, and what it means for the page. */
 export function show(turn: Turn): void {
   const { end, phase, foot, countdown } = turn;
-  if (end) turn.markdown.end();
+  if (end) turn.answer.end();
   turn.article.classList.toggle("live", isBusy(turn) && phase !== "locked");
   turn.article.ariaBusy = String(isBusy(turn));
   turn.thoughts.hidden = turn.reasoning === "";
@@ -205,7 +199,7 @@ function count({ countdown, dueMs = 0 }: Turn): void {
 }
 setInterval(() => shownTurns().filter(({ dueMs }) => dueMs).forEach(count), 500);
 
-/** Adds to an answer. What comes together is shown together. */
+/** Adds to an answer. */
 export function addText(turn: Turn, text: string): void {
   if (turn.text === "") {
     turn.tools.hidden = false;
@@ -213,15 +207,8 @@ export function addText(turn: Turn, text: string): void {
     turn.thoughts.open = false;
   }
   turn.text += text;
-  turn.markdown.write(text);
+  turn.answer.write(text);
   if (turn.raw) appendText(turn.raw, text);
-  if (turn.isDrawing) return;
-  turn.isDrawing = true;
-  queueMicrotask(() => {
-    turn.isDrawing = false;
-    if (!turn.end) turn.markdown.flush();
-    follow();
-  });
 }
 
 /** Adds to what was thought before the answer. It is open while it comes. */
