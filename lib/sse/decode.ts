@@ -220,10 +220,16 @@ export class EventDecoder {
       // Line by line, so that what came before the invalid line is returned first.
       return this.#readMeasured(bytes, events);
     }
-    const isAscii = text.length === bytes.length;
     let isFresh = this.#isFresh;
-    let lf = -1;
+    let lf = indexOf(text, "\n", 0);
     let cr = indexOf(text, "\r", 0);
+    if (isFresh && lf === text.length - 2 && cr > lf && isData(bytes, 0)) {
+      // One event alone, as models send them (benchmark case: codec, a chunk an event).
+      const data = text.slice(valueAt(text, DATA_LENGTH), lf);
+      events.push({ event: "message", data, lastEventId: this.lastEventId });
+      return;
+    }
+    const isAscii = text.length === bytes.length;
     let fast = cr === text.length ? DataEvents.of(text, bytes) : undefined;
     // Where a line begins, in the text and in the bytes.
     for (let from = 0, at = 0; from < text.length;) {
@@ -243,8 +249,7 @@ export class EventDecoder {
       let next = cr + 1 === lf ? lf + 1 : to + 1;
       const after = text.charCodeAt(next);
       if (isFresh && (after === LF || after === CR) && isData(bytes, at)) {
-        // One line of data and nothing else, as nearly every event of a model is (benchmark case:
-        // codec).
+        // One of several such events (benchmark case: codec, 64 B).
         const data = text.slice(valueAt(text, from + DATA_LENGTH), to);
         events.push({ event: "message", data, lastEventId: this.lastEventId });
         next += after === CR && text.charCodeAt(next + 1) === LF ? 2 : 1;
