@@ -114,7 +114,11 @@ const REQUEST = (() => {
 /** A response is chunked, or, where it was made in one turn, of a known length. */
 const END = /"completed"[^\n]*\n\n(\r\n0\r\n\r\n)?$/;
 
-declare const Bun: { connect(options: object): Promise<{ write(text: string): number }> };
+interface Socket {
+  write(text: string): number;
+  terminate(): void;
+}
+declare const Bun: { connect(options: object): Promise<Socket> };
 
 /** What a token is on the wire, at the least. */
 const TOKEN = "data: {";
@@ -137,7 +141,7 @@ async function ask(
       hostname: "127.0.0.1",
       port,
       socket: {
-        data(socket: { write(text: string): number }, chunk: Uint8Array) {
+        data(socket: Socket, chunk: Uint8Array) {
           const text = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
           // A paced token is a chunk of its own; a burst's last one tells of all.
           if (connections === LOADS["paced, 1000"].connections) {
@@ -153,9 +157,11 @@ async function ask(
       },
     });
   };
+  const sockets: Socket[] = [];
   for (let left = connections; left > 0; left -= 50) {
     const some = await Promise.all(Array.from({ length: Math.min(50, left) }, connect));
     for (const socket of some) socket.write(REQUEST);
+    sockets.push(...some);
   }
   await sleep(warmMs);
   edge();
@@ -164,6 +170,7 @@ async function ask(
   edge();
   const seconds = (performance.now() - fromMs) / 1000;
   const { user, system } = process.cpuUsage(self);
+  for (const socket of sockets) socket.terminate();
   return [tokens - from, seconds, (user + system) / 1e6 / seconds];
 }
 
@@ -192,6 +199,7 @@ async function workers(
       TOKEN_DELAY_MS: `${everyMs}`,
       LOG: "off",
       KEEP_MS: "5000",
+      DRAIN_TIMEOUT_MS: "100",
       ...log === "file" ? { REPLAY_FILE: join(folder, `${runtime}-${count}-${port}.db`) } : {},
     },
     stdio: ["ignore", "pipe", "inherit"],
@@ -239,7 +247,7 @@ async function allWorkers(runtime: Runtime, name: Load): Promise<void> {
       `${runtime} entry, ${name}, ${count === 1 ? "1 worker" : "2 workers"}, ${
         log === "none" ? "log in memory" : "replay file"
       }: ${tell("ns a token", of("nsPerToken"), 0)}, ${
-        tell("million tokens a second", of("tokensPerSecond").map((each) => each / 1e6))
+        tell("million tokens a second", of("tokensPerSecond").map((each) => each / 1e6), 3)
       }, ${tell("cores of the server", of("serverShare"))}, ${
         tell("of its busiest process", of("busiest"))
       }, ${tell("of the load", of("loadShare"))}`,

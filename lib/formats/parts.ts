@@ -37,6 +37,8 @@ export abstract class PartFramer implements Framer {
   readonly #assembler: ToolCallAssembler;
   /** Ids of calls that have their result, or were taken back. */
   readonly #settled = new Set<unknown>();
+  /** Number of calls when the last step was taken back. */
+  #takenBack = 0;
 
   /**
    * Creates a framer for one stream.
@@ -136,7 +138,8 @@ export abstract class PartFramer implements Framer {
       this.result(out, data as ToolResult);
       this.#settled.add(id);
     } else if (event === "reset_step") {
-      for (const { id } of this.calls) this.#settled.add(id);
+      for (const { id } of this.calls.slice(this.#takenBack)) this.#settled.add(id);
+      this.#takenBack = this.calls.length;
       this.reset(out);
     } else this.other(out, event, json, data);
   }

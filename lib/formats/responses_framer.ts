@@ -48,6 +48,8 @@ export class ResponseFramer extends PartFramer {
   readonly #output: object[] = [];
   /** The items that have not ended, in their order. */
   readonly #open = new Set<Item>();
+  /** Those of them that are calls with whole arguments, since the last turn. */
+  readonly #completeCalls = new Set<CallItem>();
   readonly #callItems = new Map<ToolCall, CallItem>();
   /** The text that goes on. */
   #block: Block | undefined;
@@ -135,8 +137,9 @@ export class ResponseFramer extends PartFramer {
 
   protected callWent(out: EventSink, call: ToolCall, fragment: string): void {
     if (fragment === "") return;
-    const { place, events } = this.#callItems.get(call)!;
-    this.write(out, `${events}.delta`, { ...place, delta: fragment });
+    const item = this.#callItems.get(call)!;
+    this.write(out, `${item.events}.delta`, { ...item.place, delta: fragment });
+    if (call.isComplete) this.#completeCalls.add(item);
   }
 
   #addWhole(out: EventSink, { added, done }: WholeItem): void {
@@ -188,17 +191,17 @@ export class ResponseFramer extends PartFramer {
 
   /** Called when another item begins: ends those that cannot go on. */
   #turn(out: EventSink): void {
-    this.#endBlockAtTurn(out);
-    for (const item of this.#open) {
-      const isOver = item instanceof SpeechItem || item.call.isComplete;
-      if (isOver && item.length <= MAX_EARLY) this.#end(out, item, "completed");
+    const item = this.#item;
+    if (item !== undefined && item.length <= MAX_EARLY) {
+      this.#endBlock(out);
+      this.#end(out, item, "completed");
     }
-  }
-
-  #endBlockAtTurn(out: EventSink): void {
-    if (this.#item !== undefined && this.#item.length <= MAX_EARLY) this.#endBlock(out);
     this.#item = undefined;
     this.#block = undefined;
+    for (const call of this.#completeCalls) {
+      if (call.length <= MAX_EARLY) this.#end(out, call, "completed");
+    }
+    this.#completeCalls.clear();
   }
 
   /** Ends a text. */

@@ -74,6 +74,7 @@ export class EventDecoder {
   /** The smaller of both limits: shorter input needs no measuring. */
   readonly #maxBytes: number;
   readonly #text: TextDecoder;
+  readonly #isFatal: boolean;
 
   /** The bytes of the unfinished line, and of a short chunk that is read together with it. */
   #line = new Uint8Array(256);
@@ -103,7 +104,8 @@ export class EventDecoder {
     this.#maxLineBytes = limit("maxLineBytes", options.maxLineBytes);
     this.#maxEventBytes = limit("maxEventBytes", options.maxEventBytes);
     this.#maxBytes = Math.min(this.#maxLineBytes, this.#maxEventBytes);
-    this.#text = new TextDecoder("utf-8", { ignoreBOM: true, fatal: options.fatal ?? false });
+    this.#isFatal = options.fatal ?? false;
+    this.#text = new TextDecoder("utf-8", { ignoreBOM: true, fatal: this.#isFatal });
     this.#id = this.lastEventId;
   }
 
@@ -117,6 +119,16 @@ export class EventDecoder {
    * @throws {TypeError} If the bytes are not UTF-8 and `fatal` was set.
    */
   feed(chunk: Uint8Array, events: ServerSentEvent[] = []): ServerSentEvent[] {
+    if (this.#isEvents(chunk)) {
+      // Nearly always it is one, of one line of data (benchmark case: codec, a chunk an event).
+      const text = this.#text.decode(chunk);
+      const end = text.length - 2;
+      if (text.indexOf("\n") === end && !text.includes("\r")) {
+        const data = text.slice(valueAt(text, DATA_LENGTH), end);
+        events.push({ event: "message", data, lastEventId: this.lastEventId });
+      } else this.#readText(text, chunk, events);
+      return events;
+    }
     let from = 0;
     if (this.#afterCr && chunk.length > 0) {
       this.#afterCr = false;
@@ -132,6 +144,17 @@ export class EventDecoder {
     else this.#feedInPlace(chunk, from, events);
     if (this.#data !== undefined) this.#copyData(this.#data, chunk.length);
     return events;
+  }
+
+  /**
+   * Whether a chunk is whole events that need no measuring, of which the first begins with data. With
+   * `fatal` it may hold what has to be returned before an error.
+   */
+  #isEvents(chunk: Uint8Array): boolean {
+    const { length } = chunk;
+    return chunk[length - 1] === LF && chunk[length - 2] === LF && isData(chunk, 0) &&
+      this.#lineBytes === 0 && !this.#afterCr && length <= this.#maxBytes && this.#isFresh &&
+      !this.#isFatal;
   }
 
   /** Reads a short chunk and the rest of a line as one (benchmark case: codec, 64 B). */
@@ -220,6 +243,11 @@ export class EventDecoder {
       // Line by line, so that what came before the invalid line is returned first.
       return this.#readMeasured(bytes, events);
     }
+    this.#readText(text, bytes, events);
+  }
+
+  /** Reads complete lines that need no measuring, by their text. */
+  #readText(text: string, bytes: Uint8Array, events: ServerSentEvent[]): void {
     const isAscii = text.length === bytes.length;
     let isFresh = this.#isFresh;
     let lf = -1;
@@ -244,7 +272,7 @@ export class EventDecoder {
       const after = text.charCodeAt(next);
       if (isFresh && (after === LF || after === CR) && isData(bytes, at)) {
         // One line of data and nothing else, as nearly every event of a model is (benchmark case:
-        // codec).
+        // codec, 64 B).
         const data = text.slice(valueAt(text, from + DATA_LENGTH), to);
         events.push({ event: "message", data, lastEventId: this.lastEventId });
         next += after === CR && text.charCodeAt(next + 1) === LF ? 2 : 1;

@@ -9,6 +9,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { ToolCallAssembler } from "../../lib/formats/tool_calls.ts";
 import { openaiFormat } from "../../lib/formats/openai.ts";
+import { responsesFormat } from "../../lib/formats/responses.ts";
 import { createHandler } from "../../lib/handler.ts";
 import { sse } from "../../lib/http/sse.ts";
 import { openai } from "../../lib/sources/openai.ts";
@@ -124,6 +125,21 @@ test("ToolCallAssembler takes linear time for arguments in small fragments", () 
   assert.equal(text, "0123456789".repeat(40_000));
   assert.equal(assembler.calls[0]?.arguments, `{"a":"${text}`);
   assert(usedMs() < 2000, "quadratic");
+});
+
+test("responsesFormat takes linear time for calls that never end", async () => {
+  const COUNT = 40_000;
+  function* items() {
+    for (let index = 0; index < COUNT; index++) {
+      yield { event: "tool_call", data: { index, id: `call_${index}`, name: "f", arguments: "{" } };
+    }
+  }
+  const begun = process.cpuUsage();
+  const format = responsesFormat.with({ buffered: true });
+  const response = await sse(new Request("http://localhost/"), items, { format });
+  const { output } = await response.json();
+  assert.equal(output.length, COUNT);
+  assert(process.cpuUsage(begun).user < 2_000_000, "quadratic");
 });
 
 test("a buffered response takes linear time for deltas in small pieces", async () => {

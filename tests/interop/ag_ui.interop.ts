@@ -149,6 +149,33 @@ test("ChatClient: the parts of a message, and the page's own tool is run", async
   await assertNothingLeft();
 });
 
+test("ChatClient: where the server keeps no conversations, it begins empty", async () => {
+  const asked: [string, number][] = [];
+  const errors: Error[] = [];
+  const chat = new ChatClient({
+    threadId: "t",
+    persistence: true,
+    connection: fetchServerSentEvents(route(server.url), {
+      fetchClient: (async (input: string, init?: RequestInit) => {
+        const response = await fetch(input, init);
+        asked.push([`${init?.method} ${new URL(input).search}`, response.status]);
+        return response;
+      }) as typeof fetch,
+    }),
+    onError: (error) => errors.push(error),
+  });
+  chat.attach();
+  const startMs = performance.now();
+  while (asked.length === 0 && performance.now() - startMs < 2000) {
+    await new Promise((go) => setTimeout(go, 10));
+  }
+  assert.deepEqual(asked, [["GET ?threadId=t", 400]]);
+  await chat.sendMessage("Hello?");
+  assert.equal(chat.getMessages()[1]!.role, "assistant");
+  assert.deepEqual([asked[1], errors], [["POST ", 200], []]);
+  await assertNothingLeft();
+});
+
 /** A handler whose answers end after so many bytes: with an error, or as if that were all. */
 function cutting(handler: Handler) {
   const next: { bytes: number; breaks: boolean }[] = [];

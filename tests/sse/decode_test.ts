@@ -576,6 +576,10 @@ test("EventDecoder with fatal refuses invalid UTF-8 after the events before it, 
     }, TypeError);
     assert.deepEqual(events.map(({ data }) => data), ["é"], `split at ${at}`);
   }
+  const begun = new EventDecoder({ fatal: true });
+  const events = begun.feed(bytes("data: a\n\n"));
+  assert.throws(() => begun.feed(all, events), TypeError);
+  assert.deepEqual(events.map(({ data }) => data), ["a", "é"]);
   const valid = bytes("data: é\r\n\r\ndata: テ\r\n\r\n");
   for (let at = 0; at <= valid.length; at++) {
     const decoder = new EventDecoder({ fatal: true });
