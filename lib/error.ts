@@ -95,16 +95,16 @@ export class StreamError extends Error {
    * more.
    */
   constructor(code: string, options: StreamErrorOptions = {}) {
-    const [status, title] = Object.hasOwn(CODES, code) ? CODES[code]! : [500, "The stream failed"];
-    super(options.detail ?? options.title ?? title, options);
+    const known = Object.hasOwn(CODES, code) ? CODES[code]! : [500, "The stream failed"] as const;
+    const { status = known[0], title = known[1], detail, retryAfter } = options;
+    super(detail ?? title, options);
     this.code = code;
-    this.status = options.status ?? status;
-    this.title = options.title ?? title;
-    this.detail = options.detail;
-    this.retryAfter = options.retryAfter;
-    const { retryAfter = 0 } = this;
-    const isGood = Number.isInteger(this.status) && this.status >= 400 && this.status < 600 &&
-      retryAfter >= 0 && retryAfter < Infinity;
+    this.status = status;
+    this.title = title;
+    this.detail = detail;
+    this.retryAfter = retryAfter;
+    const isGood = Number.isInteger(status) && status >= 400 && status < 600 &&
+      (retryAfter === undefined || (retryAfter >= 0 && retryAfter < Infinity));
     if (!isGood) {
       throw new RangeError("StreamError: status is not 400 to 599, or retryAfter not 0 or more");
     }

@@ -9,7 +9,7 @@ import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
 import { Generation, type GenerationInit } from "../pipeline/generation.ts";
 import { release, type Source } from "../pipeline/pump.ts";
-import { type Body, TokenStream } from "../pipeline/stream.ts";
+import { type Body, type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
 import type { OpenStream, RecordedExtras, Respond, StreamObserver } from "./replay_log.ts";
@@ -147,13 +147,12 @@ function open(
   respond: Respond,
 ): Promise<Response> {
   const { request, format: { heartbeat, buffered } } = init;
+  let reading: ReaderOptions = options;
+  if (!heartbeat) reading = { ...reading, heartbeatMs: 0 };
+  if (buffered) reading = { ...reading, commitAfterMs: Infinity };
   const stream = new TokenStream({
     request,
-    options: {
-      ...options,
-      ...!heartbeat && { heartbeatMs: 0 },
-      ...buffered && { commitAfterMs: Infinity },
-    },
+    options: reading,
     onEnd: onEnd && (() => onEnd(openStream)),
   });
   const generation = new Generation(init, stream);

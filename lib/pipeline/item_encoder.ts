@@ -8,6 +8,7 @@ import type { Item, Summary } from "../item.ts";
 import { EventWriter } from "../sse/encode.ts";
 import type { Sink } from "./byte_producer.ts";
 import type { QueueReader } from "./queue.ts";
+import type { Frame } from "../sse/utf8.ts";
 import { isObject, nameOf } from "../values.ts";
 
 /** An item that writes itself, as one that is relayed does. */
@@ -68,6 +69,8 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   readonly #maxItemBytes: number;
   /** The first half of a surrogate pair whose second half is in a later token. */
   #half = "";
+  /** The frame in which the next token is written, unless it needs a check. */
+  #frame: Frame | undefined;
   #hasItems = false;
   #canFail: boolean;
   #tokens = 0;
@@ -130,10 +133,9 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
    */
   write(item: Item): number {
     const { out } = this;
-    const { frame } = this.#framer;
+    const frame = this.#frame;
     if (
-      frame === undefined || typeof item !== "string" || out.length === 0 || !this.#hasItems ||
-      this.#half !== "" || needsSlowPath(item)
+      frame === undefined || typeof item !== "string" || out.length === 0 || needsSlowPath(item)
     ) return this.#writeAny(item);
     out.frame(frame, item);
     this.#tokens++;
@@ -155,6 +157,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
       this.#hasItems = true;
       this.#owner.wake();
     } else if (before === 0 && out.length > 0) this.#owner.wake();
+    this.#frame = this.#half === "" ? this.#framer.frame : undefined;
     return this.#written();
   }
 

@@ -127,7 +127,7 @@ export class Pump {
   }
 
   #close(summary?: unknown): void {
-    this.#queue.close(isObject(summary) ? summary : {});
+    this.#queue.close(isObject(summary) ? summary : undefined);
   }
 
   #fail(error: unknown): void {

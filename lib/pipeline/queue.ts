@@ -39,6 +39,7 @@ export interface QueueReader<T> {
 
 /** Memory of a value that no stream has encoded yet, beside its two bytes per UTF-16 unit. */
 const VALUE_BYTES = 32;
+const NO_SUMMARY: Summary = {};
 /** Shared results of `send`, so that a call without a wait allocates no promise. */
 const SENT: Promise<boolean> = Promise.resolve(true);
 const NOT_SENT: Promise<boolean> = Promise.resolve(false);
@@ -78,12 +79,12 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
   #values: T[] = [];
   #bytes = 0;
   #error: unknown;
-  #summary: Summary = {};
+  #summary = NO_SUMMARY;
   #reader: QueueReader<T> | undefined;
   #abort: AbortController | undefined;
   /** The promise that every waiting `send` returns; there is one, however many calls wait. */
   #room: Promise<boolean> | undefined;
-  #settle: (room: boolean) => void = () => {};
+  #settle: ((room: boolean) => void) | undefined;
   readonly #highWaterMark: number;
   readonly #maxBufferedBytes: number;
 
@@ -171,7 +172,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
   }
 
   /** Ends the queue normally: what waits is delivered, then the end with its summary. */
-  close(summary: Summary = {}): void {
+  close(summary: Summary = NO_SUMMARY): void {
     if (this.#state !== "open") return;
     this.#summary = summary;
     this.#state = "closed";
@@ -313,7 +314,7 @@ export class AsyncQueue<T = Item> implements AsyncIterable<T> {
     if (this.#room === undefined) return;
     active.waiters--;
     this.#room = undefined;
-    this.#settle(room);
+    this.#settle!(room);
   }
 }
 

@@ -45,9 +45,11 @@ export interface StreamInit {
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
 
-interface Settle {
-  opened(body: Body): void;
-  failed(error: unknown): void;
+/** What `open` has to settle. */
+interface Opening {
+  readonly respond: (body: Body) => unknown;
+  readonly resolve: (response: never) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** The body of a response. Its bytes are its own: a library may have replaced `Response` by one that copies none. */
@@ -89,8 +91,8 @@ export class TokenStream implements Task, Swept, Sink {
   readonly #heartbeatMs: number;
   readonly #stallMs: number;
   #producer!: ByteProducer;
-  /** Settles what `open` returned. Called once, then dropped with all that it holds. */
-  #settle: Settle | undefined;
+  /** What `open` returned, until it is settled; then all that it holds is dropped. */
+  #opening: Opening | undefined;
   /** The controller of the body; absent if a short response was one body. */
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   /** The request, until the stream listens to its signal: on Bun a request is 0.8 KB of heap. */
@@ -129,16 +131,7 @@ export class TokenStream implements Task, Swept, Sink {
   ): Promise<Result> {
     this.#producer = producer;
     const opened = new Promise<Result>((resolve, reject) => {
-      this.#settle = {
-        opened(body) {
-          try {
-            resolve(respond(body));
-          } catch (error) {
-            reject(error);
-          }
-        },
-        failed: reject,
-      };
+      this.#opening = { respond, resolve, reject };
     });
     enter();
     active.readers++;
@@ -303,7 +296,7 @@ export class TokenStream implements Task, Swept, Sink {
     if (last && !breaksOff && producer.waiting <= MAX_BODY_BYTES) {
       // The response is complete before its headers are sent: one body, without the cost of a
       // stream.
-      this.#settled().opened(producer.take());
+      this.#respond(producer.take());
       producer.drained();
       return this.#finish();
     }
@@ -311,16 +304,15 @@ export class TokenStream implements Task, Swept, Sink {
     if (!PER_REQUEST) this.#sweep();
     this.#lastWriteMs = this.#clock.now();
     this.#enqueue();
-    this.#settled().opened(body as ReadableStream<Uint8Array<ArrayBuffer>>);
+    this.#respond(body as ReadableStream<Uint8Array<ArrayBuffer>>);
     if (last && !breaksOff && producer.waiting === 0) this.#finish();
     else if (this.#state === "idle") this.#hasLeft();
   }
 
-  /** Settles what `open` returned, which happens once. */
-  #settled(): Settle {
-    const settle = this.#settle;
-    this.#settle = undefined;
-    return settle!;
+  #respond(body: Body): void {
+    const { respond, resolve } = this.#opening!;
+    resolve(respond(body) as never);
+    this.#opening = undefined;
   }
 
   #flush(): void {
@@ -358,10 +350,10 @@ export class TokenStream implements Task, Swept, Sink {
    * end.
    */
   #fail(outcome: ReaderOutcome, error: unknown, breakOff?: unknown): void {
-    const committed = this.#state !== "opening";
     if (!this.#end()) return;
     this.#producer.end(outcome, error);
-    if (!committed) this.#settled().failed(publicError(error));
+    this.#opening?.reject(publicError(error));
+    this.#opening = undefined;
     this.#close(breakOff);
   }
 

@@ -44,9 +44,13 @@ export class EventWriter extends ByteWriter {
     this.#hasIds = true;
   }
 
-  /** Gives all further events the same id. */
+  /**
+   * Gives all further events the same id.
+   *
+   * @param id `A-Z a-z 0-9 _ - .` only.
+   */
   mark(id: string): void {
-    this.#mark = checkLine("id", id);
+    this.#mark = id;
     this.#hasIds = true;
   }
 

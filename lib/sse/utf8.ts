@@ -219,10 +219,14 @@ export class ByteWriter {
     let bytes = scratch.bytes;
     const { marked } = escapes;
     let at = copy(scratch, this.#length, head);
-    for (let i = 0; i < size; i++) {
-      const code = text.charCodeAt(i);
-      if (code < 0x80 && marked[code] === 0) bytes[at++] = code;
-      else if (code >= 0x800 && (code & 0xf800) !== 0xd800) {
+    for (let i = 0;; i++) {
+      let code = 0;
+      while (i < size && (code = text.charCodeAt(i)) < 0x80 && marked[code] === 0) {
+        bytes[at++] = code;
+        i++;
+      }
+      if (i >= size) break;
+      if (code >= 0x800 && (code & 0xf800) !== 0xd800) {
         bytes[at++] = 0xe0 | (code >> 12);
         bytes[at++] = 0x80 | ((code >> 6) & 0x3f);
         bytes[at++] = 0x80 | (code & 0x3f);
