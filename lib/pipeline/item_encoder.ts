@@ -127,12 +127,13 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     const { out } = this;
     const { frame } = this.#framer;
     if (
-      frame === undefined || typeof item !== "string" || out.length === 0 || !this.#hasItems ||
-      this.#half !== "" || needsSlowPath(item)
+      frame === undefined || typeof item !== "string" || !this.#hasItems || this.#half !== "" ||
+      needsSlowPath(item)
     ) return this.#writeAny(item);
+    const before = out.length;
     out.frame(frame, item);
     this.#tokens++;
-    return this.#written();
+    return this.#written(before);
   }
 
   #writeAny(item: Item): number {
@@ -146,14 +147,15 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
       out.rewind(before, events);
       throw error;
     }
-    if (!this.#hasItems) {
-      this.#hasItems = true;
-      this.#owner.wake();
-    } else if (before === 0 && out.length > 0) this.#owner.wake();
-    return this.#written();
+    return this.#written(before);
   }
 
-  #written(): number {
+  /** Called when an item was written behind so many bytes. */
+  #written(before: number): number {
+    if (!this.#hasItems || (before === 0 && this.out.length > 0)) {
+      this.#hasItems = true;
+      this.#owner.wake();
+    }
     if (this.out.length >= FLUSH_BYTES) this.#sink.flush();
     return this.#sink.pressure(this.out.length);
   }
