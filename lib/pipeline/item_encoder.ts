@@ -135,11 +135,12 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     const { out } = this;
     const frame = this.#frame;
     if (
-      frame === undefined || typeof item !== "string" || out.length === 0 || needsSlowPath(item)
+      frame === undefined || typeof item !== "string" || needsSlowPath(item)
     ) return this.#writeAny(item);
+    const before = out.length;
     out.frame(frame, item);
     this.#tokens++;
-    return this.#written();
+    return this.#written(before);
   }
 
   #writeAny(item: Item): number {
@@ -153,15 +154,16 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
       out.rewind(before, events);
       throw error;
     }
-    if (!this.#hasItems) {
-      this.#hasItems = true;
-      this.#owner.wake();
-    } else if (before === 0 && out.length > 0) this.#owner.wake();
     this.#frame = this.#half === "" ? this.#framer.frame : undefined;
-    return this.#written();
+    return this.#written(before);
   }
 
-  #written(): number {
+  /** Called when an item was written behind so many bytes. */
+  #written(before: number): number {
+    if (!this.#hasItems || (before === 0 && this.out.length > 0)) {
+      this.#hasItems = true;
+      this.#owner.wake();
+    }
     if (this.out.length >= FLUSH_BYTES) this.#sink.flush();
     return this.#sink.pressure(this.out.length);
   }

@@ -143,11 +143,10 @@ export function leave(): void {
 }
 
 /** Asks for one turn of the event loop. Further calls before that turn have no effect. */
-export const schedule: (task: Task) => void = PER_REQUEST ? scheduleOwn : scheduleShared;
-
-function scheduleShared(task: Task): void {
+export function schedule(task: Task): void {
   if (task.due) return;
   task.due = true;
+  if (PER_REQUEST) return askForTurn(task);
   if (due.push(task) > 1) return;
   try {
     if (immediate !== undefined) immediate(runDue);
@@ -157,12 +156,6 @@ function scheduleShared(task: Task): void {
     due = [];
     askForTurn(task);
   }
-}
-
-function scheduleOwn(task: Task): void {
-  if (task.due) return;
-  task.due = true;
-  askForTurn(task);
 }
 
 function askForTurn(task: Task): void {
@@ -205,10 +198,7 @@ function hop(): void {
 function runDue(): void {
   const tasks = due;
   due = [];
-  for (const task of tasks) {
-    task.due = false;
-    task.run();
-  }
+  for (const task of tasks) catchUp(task);
 }
 
 function openChannel(): MessageChannel {

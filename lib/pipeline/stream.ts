@@ -317,11 +317,11 @@ export class TokenStream implements Task, Swept, Sink {
 
   #flush(): void {
     const producer = this.#producer;
-    const last = producer.conclude();
+    if (!producer.conclude()) return this.#enqueue();
     // Breaking off in the turn in which the text was taken loses that text: wait for the next pull.
     const later = producer.phase === "broken" && (producer.waiting > 0 || this.#state === "idle");
     this.#enqueue();
-    if (last && !later && producer.waiting === 0) this.#finish();
+    if (!later && producer.waiting === 0) this.#finish();
   }
 
   #enqueue(): void {

@@ -13,9 +13,17 @@ import { STREAM_LIMITS } from "../handler/stream_limit.ts";
 import { TOGETHER, type Together, type TogetherOptions } from "../handler/together.ts";
 import { asEcho } from "../sources/echo.ts";
 import { paced } from "../sources/paced.ts";
+import { BUN_CONNECTIONS, connectionsLimit } from "./connections.ts";
 import { filesFor, fittingLimits, maxOpenFiles } from "./descriptors.ts";
 import { listenReason } from "./failures.ts";
-import { type Address, type Fetch, IDLE_TIMEOUT_S, listen, onDenoServeFailures } from "./listen.ts";
+import {
+  type Address,
+  type Fetch,
+  IDLE_TIMEOUT_S,
+  listen,
+  onDenoServeFailures,
+  runtimeName,
+} from "./listen.ts";
 import { checkLog, createLog, temporaryFile } from "./log.ts";
 import type { Drain } from "./messages.ts";
 import { openOutput, type Output } from "./output.ts";
@@ -123,6 +131,9 @@ function setUp(startedBy: StartedBy, args: string[]): Setup {
         filesFor(wanted.maxStreams, perStream)
       } allows them`
     : undefined;
+  const connections = upstreams.length === 0
+    ? undefined
+    : connectionsLimit(runtimeName, fitting.maxStreams, process.env[BUN_CONNECTIONS]);
   const allowedHosts = [...settings.allowedHosts];
 
   return {
@@ -145,6 +156,7 @@ function setUp(startedBy: StartedBy, args: string[]): Setup {
         wantsKey: apiKeys.length > 0,
         replay: settings.replayFile,
         ...limit === undefined ? {} : { limit },
+        ...connections === undefined ? {} : { connections },
       }),
   };
 }

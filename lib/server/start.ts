@@ -14,13 +14,14 @@ export interface Served {
   readonly workers: number;
   readonly wantsKey: boolean;
   readonly limit?: string;
+  readonly connections?: string;
   /** The file that keeps the streams; empty for none. */
   readonly replay: string;
 }
 
 /** What the server says of itself when it listens. */
 export function startOf({ hostname, port }: Address, served: Served): Start {
-  const { allowedHosts, upstreams, workers, wantsKey, limit, replay } = served;
+  const { allowedHosts, upstreams, workers, wantsKey, limit, connections, replay } = served;
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   const isLocal = LOOPBACK.includes(host) || hostname.startsWith("127.");
   // Bound to loopback, only its own names are served: a page elsewhere may point its name here.
@@ -41,6 +42,7 @@ export function startOf({ hostname, port }: Address, served: Served): Start {
     isOpen: !isLocal && !wantsKey,
     ...replay === "" ? {} : { replay },
     ...limit === undefined ? {} : { limit },
+    ...connections === undefined ? {} : { connections },
     ...allowedHosts.length > 0 && !allowedHosts.includes(name) ? { host: allowedHosts[0]! } : {},
   };
 }

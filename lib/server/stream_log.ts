@@ -36,6 +36,8 @@ export interface Start {
   readonly host?: string;
   /** A limit that cannot be kept, and what would allow it. */
   readonly limit?: string;
+  /** Why streams to the upstream may wait for each other, and what would prevent it. */
+  readonly connections?: string;
   /** The file that keeps the streams, if there is one. */
   readonly replay?: string;
 }
@@ -79,10 +81,10 @@ export function createStreamLog(
   const paint = (code: number, text: string) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
   if (style === "json") {
     return {
-      listening: ({ url, source, workers, isOpen, limit, replay }) => {
+      listening: ({ url, source, workers, isOpen, limit, connections, replay }) => {
         const warning = isOpen ? OPEN : undefined;
-        const event = "listening";
-        print(jsonLine({ time: now(), event, url, source, workers, warning, limit, replay }));
+        const listening = { url, source, workers, warning, limit, connections, replay };
+        print(jsonLine({ time: now(), event: "listening", ...listening }));
       },
       closed: (report) => print(jsonLine({ time: now(), event: "closed", ...fieldsOf(report) })),
       failed,
@@ -108,7 +110,7 @@ export function createStreamLog(
 }
 
 function card(
-  { url, everywhere, source, workers, wantsKey, isOpen, host, limit, replay }: Start,
+  { url, everywhere, source, workers, wantsKey, isOpen, host, limit, connections, replay }: Start,
   paint: (code: number, text: string) => string,
 ): string {
   const width = Math.max(...Object.keys(PLACES).map(({ length }) => length));
@@ -125,7 +127,10 @@ Source: ${printable(source)}${replay === undefined ? "" : `\nReplay file: ${prin
     workers === undefined ? "" : `\nWorkers: ${workers}`
   }
 Keys: ${wantsKey ? "a client must send one of API_KEYS" : "none; API_KEYS asks clients for one"}
-${[isOpen ? OPEN : "", limit ?? ""].filter(Boolean).map((line) => `${paint(33, line)}\n`).join("")}
+${
+    [isOpen ? OPEN : "", limit ?? "", connections ?? ""].filter(Boolean)
+      .map((line) => `${paint(33, line)}\n`).join("")
+  }
 ${places.join("\n")}
 ${wantsKey ? "\nWith one of API_KEYS as KEY:" : ""}
 curl -N -X POST -H "Content-Type: application/json" -H "accept: text/event-stream" \\

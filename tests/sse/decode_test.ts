@@ -580,13 +580,16 @@ test("EventDecoder with fatal refuses invalid UTF-8 after the events before it, 
   const events = begun.feed(bytes("data: a\n\n"));
   assert.throws(() => begun.feed(all, events), TypeError);
   assert.deepEqual(events.map(({ data }) => data), ["a", "é"]);
-  const valid = bytes("data: é\r\n\r\ndata: テ\r\n\r\n");
+  // U+FFFD is what invalid bytes become, and valid by itself.
+  const [alone] = new EventDecoder({ fatal: true }).feed(bytes("data: \ufffd\n\n"));
+  assert.equal(alone?.data, "\ufffd");
+  const valid = bytes("data: é\r\n\r\ndata: テ\ufffd\r\n\r\n");
   for (let at = 0; at <= valid.length; at++) {
     const decoder = new EventDecoder({ fatal: true });
     const parts = [valid.subarray(0, at), valid.subarray(at)];
     assert.deepEqual(parts.flatMap((part) => decoder.feed(part)).map(({ data }) => data), [
       "é",
-      "テ",
+      "テ\ufffd",
     ]);
   }
 });
