@@ -4,6 +4,7 @@
  */
 import { type Context, sleep } from "../support/context.ts";
 import type { Figure } from "../support/figure.ts";
+import { reachableBytes } from "../support/reachable.ts";
 import { StalledClients } from "../support/stalled_clients.ts";
 import { type ServerName, startVictim } from "../support/victim.ts";
 
@@ -42,14 +43,18 @@ async function measure(
     await victim.quiet();
     warm.destroy();
     await sleep(1500);
-    const before = await victim.ask("collect");
+    const heapBefore = await reachableBytes(victim);
+    const before = await victim.ask();
     await clients.open(count);
     await victim.quiet();
     await sleep(500);
-    const after = await victim.ask("collect");
-    const each = (of: "heapBytes" | "logBytes" | "rssBytes") =>
-      (after[of] - before[of]) / KIB / count;
-    const held = { heap: each("heapBytes"), log: each("logBytes"), rss: each("rssBytes") };
+    const after = await victim.ask();
+    const each = (more: number) => more / KIB / count;
+    const held = {
+      heap: each(await reachableBytes(victim) - heapBefore),
+      log: each(after.logBytes - before.logBytes),
+      rss: each(after.rssBytes - before.rssBytes),
+    };
     progress(`${name}: ${count} readers hold ${Math.round(held.heap)} KiB each`);
     return held;
   } finally {

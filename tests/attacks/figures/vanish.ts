@@ -2,6 +2,7 @@
 import type { Context } from "../support/context.ts";
 import { sleep } from "../support/context.ts";
 import { type Figure, startLoad } from "../support/figure.ts";
+import { RunTime } from "../support/run_time.ts";
 import { type ServerName, startVictim, type State, type Victim } from "../support/victim.ts";
 import { total } from "../../support/child.ts";
 import { vanishOnce } from "../suites/connections.ts";
@@ -11,12 +12,16 @@ const ROUNDS = 5;
 
 /** How long it takes until all counters are zero, in ms. */
 async function settleMs(victim: Victim): Promise<number> {
-  const begunMs = performance.now();
-  while (total((await victim.ask()).active) > 0) {
-    if (performance.now() - begunMs > 10_000) return Infinity;
+  const time = new RunTime();
+  const begunMs = time.now();
+  let tookMs = 0;
+  while (total((await victim.ask()).active) > 0 && tookMs !== Infinity) {
     await sleep(20);
+    tookMs = time.now() - begunMs;
+    if (tookMs > 10_000) tookMs = Infinity;
   }
-  return performance.now() - begunMs;
+  time.stop();
+  return tookMs;
 }
 
 /** The greatest of the last three resident sizes, in parts of the least. */

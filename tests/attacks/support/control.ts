@@ -1,7 +1,9 @@
 /** How the servers under attack are asked how they are, and told to do something to themselves. */
 import { readdirSync } from "node:fs";
 import process from "node:process";
+import { writeHeapSnapshot } from "node:v8";
 import { active } from "../../../lib/counters.ts";
+import { snapshotFile } from "./reachable.ts";
 import type { State } from "./victim.ts";
 
 type Fetch = (request: Request, info?: unknown) => Response | Promise<Response>;
@@ -54,6 +56,8 @@ async function control(path: string, state: State): Promise<Response> {
       runtime.gc?.();
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+  } else if (verb === "snapshot") {
+    writeHeapSnapshot(snapshotFile(process.pid));
   } else if (verb === "block") {
     const end = performance.now() + Number(value);
     while (performance.now() < end);

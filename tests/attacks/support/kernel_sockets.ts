@@ -3,6 +3,7 @@
  * of each, and when the server has closed it. Read from `/proc`, so on Linux alone.
  */
 import { readFileSync } from "node:fs";
+import type { RunTime } from "./run_time.ts";
 
 interface Connection {
   /** The bytes that wait in the kernel, on both sides together. */
@@ -17,15 +18,17 @@ const ESTABLISHED = "01";
 /** Connections of this process to one server on the loopback, looked at again and again. */
 export class KernelSockets {
   readonly #server: string;
+  readonly #time: RunTime;
   readonly #connections = new Map<number, Connection>();
 
-  constructor(serverPort: number) {
+  constructor(serverPort: number, time: RunTime) {
+    this.#time = time;
     this.#server = hex(serverPort);
   }
 
   /** Adds the connection from a port of this process. */
   add(clientPort: number): void {
-    const now = performance.now();
+    const now = this.#time.now();
     this.#connections.set(clientPort, {
       bytes: 0,
       lastByteMs: now,
@@ -41,7 +44,7 @@ export class KernelSockets {
 
   /** Looks at all of them. */
   look(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#time.now();
     const bytes = new Map<number, number>();
     const open = new Set<number>();
     for (const line of readFileSync("/proc/net/tcp", "latin1").split("\n")) {

@@ -4,6 +4,7 @@ import { residentBytes } from "../../../bench/measure.ts";
 import { ask, open } from "./clients.ts";
 import { sleep } from "./context.ts";
 import { KernelSockets } from "./kernel_sockets.ts";
+import { RunTime } from "./run_time.ts";
 import type { State, Victim } from "./victim.ts";
 
 /** What became of them. */
@@ -25,6 +26,7 @@ export interface Outcome {
 /** Opens them, and watches what becomes of them. */
 export class StalledClients {
   readonly #victim: Victim;
+  readonly #time = new RunTime();
   readonly #kernel: KernelSockets;
   readonly #sockets: Socket[] = [];
   readonly #ports: number[] = [];
@@ -37,7 +39,7 @@ export class StalledClients {
 
   constructor(victim: Victim) {
     this.#victim = victim;
-    this.#kernel = new KernelSockets(victim.port);
+    this.#kernel = new KernelSockets(victim.port, this.#time);
   }
 
   async open(count: number): Promise<void> {
@@ -61,12 +63,13 @@ export class StalledClients {
 
   #stop(): void {
     this.#isOver = true;
+    this.#time.stop();
     clearInterval(this.#timer);
   }
 
   async #look(): Promise<void> {
     const { dropped } = await this.#victim.ask();
-    const nowMs = performance.now();
+    const nowMs = this.#time.now();
     for (const at of dropped) {
       if (this.#droppedMs.has(at)) continue;
       this.#droppedMs.set(at, nowMs);

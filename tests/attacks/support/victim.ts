@@ -5,6 +5,7 @@ import { until } from "../../support/serve.ts";
 import type { ActiveCounts } from "../../../lib/counters.ts";
 import type { HandlerLimits } from "../../../lib/handler.ts";
 import type { MemoryLogOptions } from "../../../lib/replay/memory.ts";
+import { RunTime } from "./run_time.ts";
 
 /** A runtime whose server is attacked. */
 export type Runtime = "bun" | "deno" | "node";
@@ -123,12 +124,14 @@ export async function startVictim(
     throw new Error("the server does not come to rest");
   }
   async function settled(): Promise<State> {
-    const deadline = performance.now() + 1000;
+    const time = new RunTime();
+    const deadline = time.now() + 1000;
     let state = await ask();
-    while (total(state.active) > 0 && performance.now() < deadline) {
+    while (total(state.active) > 0 && time.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       state = await ask();
     }
+    time.stop();
     // Deno prints the error of a body that breaks off, whatever the program says.
     const printed = runtime === "deno"
       ? child.errors.replaceAll(STALLED_ON_DENO, "")
