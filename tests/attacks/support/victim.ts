@@ -1,6 +1,6 @@
 /** Starts the server under attack on a runtime, and asks it how it is. */
 import { processorNs } from "../../../bench/measure.ts";
-import { type Child, DENO_RUN, startChild, total } from "../../support/child.ts";
+import { type Child, DENO_RUN, PATIENCE_MS, startChild, total } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 import type { ActiveCounts } from "../../../lib/counters.ts";
 import type { HandlerLimits } from "../../../lib/handler.ts";
@@ -101,7 +101,7 @@ export async function startVictim(
   const line = /^port (\d+)$/m;
   await until(
     () => line.test(child.output) || child.exit !== undefined,
-    20_000,
+    PATIENCE_MS,
     `a server: ${child.errors}`,
   );
   const port = Number(line.exec(child.output)?.[1]);
@@ -123,7 +123,7 @@ export async function startVictim(
     throw new Error("the server does not come to rest");
   }
   async function settled(): Promise<State> {
-    const deadline = performance.now() + 1000;
+    const deadline = performance.now() + 5000;
     let state = await ask();
     while (total(state.active) > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 20));
