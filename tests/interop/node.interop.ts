@@ -23,7 +23,7 @@ before(async () => {
     );
   writeFileSync(`${copies}node_http.ts`, code);
   server = startChild("node", [`${copies}node_http.ts`]);
-  await until(() => /port \d+/.test(server.output), 10_000, `a server: ${server.errors}`);
+  await until(() => /port \d+/.test(server.output), 30_000, `a server: ${server.errors}`);
   port = Number(/port (\d+)/.exec(server.output)![1]);
 });
 after(async () => {

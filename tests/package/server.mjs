@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 30_000;
 
 /** Starts a program that listens on `port`, asks it for a stream, and ends it. */
 export async function firstAnswer(program, args, options) {
@@ -48,7 +48,7 @@ export async function endsWithNpm(args, { cwd, env, port }) {
   try {
     await firstResponse(port, child, () => "");
     child.kill("SIGTERM");
-    for (const deadline = Date.now() + 3000; Date.now() < deadline; await sleep(50)) {
+    for (const deadline = Date.now() + 15_000; Date.now() < deadline; await sleep(50)) {
       if (!await health().catch(() => undefined)) return true;
     }
     return false;

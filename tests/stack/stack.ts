@@ -102,7 +102,7 @@ export async function startStack(environment: Record<string, string> = {}): Prom
     }
     const part: Part = { child, ended };
     parts.set(name, part);
-    for (const until = Date.now() + 15_000; !await accepts(ports[name]);) {
+    for (const until = Date.now() + 30_000; !await accepts(ports[name]);) {
       if (Date.now() > until || hasEnded(child)) {
         throw new Error(`${name} did not start: ${said.get(name)}`);
       }

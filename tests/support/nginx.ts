@@ -47,7 +47,7 @@ export async function startNginx(to: number, or: number = to): Promise<Passage> 
     }
   };
   void ask();
-  await until(() => isUp || child.exitCode !== null, 10_000, "nginx answers");
+  await until(() => isUp || child.exitCode !== null, 30_000, "nginx answers");
   if (!isUp) throw new Error(`nginx did not start: ${errors}`);
   return {
     port,

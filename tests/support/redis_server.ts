@@ -74,10 +74,10 @@ export class RedisServer {
     if (pid !== undefined) running.add(pid);
     this.#stop = async () => {
       if (!ended) process.kill(pid!, "SIGKILL");
-      await until(() => ended, 5000, "Redis ended");
+      await until(() => ended, 30_000, "Redis ended");
     };
     // The tests go on when it answers, which it does not while it reads its data.
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 30_000;
     while (await this.command("PING").catch(() => "") !== "+PONG") {
       if (ended || performance.now() > deadline) throw new Error("redis-server does not start");
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -121,9 +121,9 @@ export class RedisServer {
   async listeners(prefix: string, count: number): Promise<void> {
     const isReady = async () =>
       await this.command("PUBSUB", "CHANNELS", `${prefix}inbox:*`) === `*${count}`;
-    const deadline = performance.now() + 5000;
+    const deadline = performance.now() + 30_000;
     while (!await isReady()) {
-      if (performance.now() > deadline) throw new Error(`Not within 5 s: ${count} listeners`);
+      if (performance.now() > deadline) throw new Error(`Not within 30 s: ${count} listeners`);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }

@@ -36,6 +36,8 @@ export const runtimeName: "bun" | "deno" | "node" = runtime.Bun
 export function serve(fetch: Fetch, { idleTimeout = 0 }: { idleTimeout?: number } = {}): Served {
   if (runtimeName === "node") {
     const server = createServer(toNodeListener(fetch));
+    // A client may use a connection in the moment in which the server would close it.
+    server.keepAliveTimeout = 600_000;
     // With an address it would be looked up first; without one the port is known at once.
     server.listen(0);
     return served((server.address() as AddressInfo).port, () => {

@@ -55,7 +55,7 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<Fig
         );
       }
     }
-    await victims[1]!.settled();
+    await victims[1]!.settled(1000);
     const bareSpread = spread(bareStates);
     return [
       { what: "counters are zero within", value: slowestMs, unit: "ms", limit: 1000 },

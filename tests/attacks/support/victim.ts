@@ -1,6 +1,6 @@
 /** Starts the server under attack on a runtime, and asks it how it is. */
 import { processorNs } from "../../../bench/measure.ts";
-import { type Child, DENO_RUN, startChild, total } from "../../support/child.ts";
+import { type Child, DENO_RUN, PATIENCE_MS, startChild, total } from "../../support/child.ts";
 import { until } from "../../support/serve.ts";
 import type { ActiveCounts } from "../../../lib/counters.ts";
 import type { HandlerLimits } from "../../../lib/handler.ts";
@@ -74,7 +74,7 @@ export interface Victim {
   /** Resolves when it has little to do, as when the kernel takes no more from any of its streams. */
   quiet(): Promise<void>;
   /** Fails unless nothing is open within a second, nothing was thrown, and nothing printed. */
-  settled(): Promise<State>;
+  settled(withinMs?: number): Promise<State>;
 }
 
 const STALLED_ON_DENO = /^StreamError: The client stopped reading\n(?: .*\n)*\}\n/gm;
@@ -102,7 +102,7 @@ export async function startVictim(
   const line = /^port (\d+)$/m;
   await until(
     () => line.test(child.output) || child.exit !== undefined,
-    20_000,
+    PATIENCE_MS,
     `a server: ${child.errors}`,
   );
   const port = Number(line.exec(child.output)?.[1]);
@@ -123,9 +123,9 @@ export async function startVictim(
     }
     throw new Error("the server does not come to rest");
   }
-  async function settled(): Promise<State> {
+  async function settled(withinMs = 5000): Promise<State> {
     const time = new RunTime();
-    const deadline = time.now() + 1000;
+    const deadline = time.now() + withinMs;
     let state = await ask();
     while (total(state.active) > 0 && time.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -260,7 +260,7 @@ export async function judge(home) {
   const results = new Map();
   async function ask(name) {
     try {
-      await within(CHECKS[name](home), 15_000);
+      await tried(name, () => within(CHECKS[name](home), 15_000), name in known ? 1 : 3);
       results.set(
         name,
         name in known
@@ -279,6 +279,18 @@ export async function judge(home) {
   await Promise.all(all.filter((name) => !timed.includes(name)).map(ask));
   for (const name of timed) await ask(name);
   return all.map((name) => [name, results.get(name)]);
+}
+
+/** A neighbour may have had the processor: what fails is tried again. */
+export async function tried(name, check, times = 3) {
+  for (let left = times;; left--) {
+    try {
+      return await check();
+    } catch (error) {
+      if (left === 1) throw error;
+      console.error(`Tried again: ${name}: ${error.message}`);
+    }
+  }
 }
 
 function within(promise, ms) {

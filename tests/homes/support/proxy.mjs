@@ -158,7 +158,7 @@ export async function startProxy(home) {
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await until(() => connects(port), 10_000, "it does not listen");
+    await until(() => connects(port), 30_000, "it does not listen");
   } catch (error) {
     await stop();
     throw new Error(`${home.name}: ${error.message}\n${output.slice(-2000)}`);

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import http from "node:http";
+import { tried } from "../support/judge.mjs";
 import { HOSTILE } from "./hostile.js";
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -93,9 +94,11 @@ export const CASES = {
     const heartbeats = silence.split(/^:$/m).length - 1;
     assert.ok(heartbeats >= 3, `${heartbeats} heartbeats in 2.5 s`);
   },
-  "a client that leaves is told to a source that writes": (url) => departs(url, "writing", 1000),
+  "a client that leaves is told to a source that writes": (url) =>
+    tried("writing", () => departs(url, "writing", 1000)),
   // The runtime notices with the next heartbeat.
-  "a client that leaves is told to a source that waits": (url) => departs(url, "waiting", 1500),
+  "a client that leaves is told to a source that waits": (url) =>
+    tried("waiting", () => departs(url, "waiting", 1500)),
 };
 
 async function told(url, name, at) {
