@@ -73,7 +73,7 @@ export interface Victim {
   ask(what?: string): Promise<State>;
   /** Resolves when it has little to do, as when the kernel takes no more from any of its streams. */
   quiet(): Promise<void>;
-  /** Fails unless nothing is open within a second, nothing was thrown, and nothing printed. */
+  /** Fails unless nothing is open within so many ms, 5000 by default, nothing was thrown and nothing printed. */
   settled(withinMs?: number): Promise<State>;
 }
 
