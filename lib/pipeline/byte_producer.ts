@@ -36,6 +36,8 @@ export interface ByteProducer {
   conclude(): boolean;
   /** Takes the bytes that wait, in a buffer that nothing else uses: a sink may transfer it. */
   take(): Uint8Array<ArrayBuffer>;
+  /** Takes them without a copy, for one call that makes its own; only where a buffer can be lent. */
+  lend?(borrow: (bytes: Uint8Array<ArrayBuffer>) => void): void;
   /** Writes a heartbeat. */
   heartbeat(): void;
   /** Called when the bytes that were taken have been handed to the runtime. */

@@ -296,7 +296,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   }
 
   /** Lends the bytes that wait to one call that copies them. */
-  lend(borrow: (bytes: Uint8Array) => void): void {
+  lend(borrow: (bytes: Uint8Array<ArrayBuffer>) => void): void {
     const { out } = this.#encoder;
     this.#bytes += out.length;
     this.#takenEvents = out.events;

@@ -62,6 +62,12 @@ const RESERVED = new Set(["done", "failed", "open", "error"]);
 export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   /** Encoded bytes that wait for the sink. */
   readonly out: EventWriter = new EventWriter();
+  /** Whether an item was sent. Written by the encoder alone, as are the next two. */
+  hasItems = false;
+  /** Number of tokens that were encoded. */
+  tokens = 0;
+  /** Whether the format can write a failure; if not, the body has to be broken off. */
+  canFail: boolean;
   readonly #framer: Framer;
   readonly #lossless: boolean | undefined;
   readonly #sink: Sink;
@@ -71,9 +77,6 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   #half = "";
   /** The frame in which the next token is written, unless it needs a check. */
   #frame: Frame | undefined;
-  #hasItems = false;
-  #canFail: boolean;
-  #tokens = 0;
 
   constructor(
     framer: Framer,
@@ -82,26 +85,11 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     owner: EncoderOwner,
   ) {
     this.#framer = framer;
-    this.#canFail = framer.fail !== undefined;
+    this.canFail = framer.fail !== undefined;
     this.#lossless = format.lossless;
     this.#sink = sink;
     this.#owner = owner;
     this.#maxItemBytes = Math.max(MAX_ITEM_BYTES, maxBufferedBytes);
-  }
-
-  /** Whether an item was sent. */
-  get hasItems(): boolean {
-    return this.#hasItems;
-  }
-
-  /** Number of tokens that were encoded. */
-  get tokens(): number {
-    return this.#tokens;
-  }
-
-  /** Whether the format can write a failure; if not, the body has to be broken off. */
-  get canFail(): boolean {
-    return this.#canFail;
   }
 
   /** Whether a queue that is too full has failed. */
@@ -133,7 +121,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
       frame === undefined || typeof item !== "string" || out.length === 0 || needsSlowPath(item)
     ) return this.#writeAny(item);
     out.frame(frame, item);
-    this.#tokens++;
+    this.tokens++;
     return this.#written();
   }
 
@@ -148,8 +136,8 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
       out.rewind(before, events);
       throw error;
     }
-    if (!this.#hasItems) {
-      this.#hasItems = true;
+    if (!this.hasItems) {
+      this.hasItems = true;
       this.#owner.wake();
     } else if (before === 0 && out.length > 0) this.#owner.wake();
     this.#frame = this.#half === "" ? this.#framer.frame : undefined;
@@ -165,7 +153,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     if (typeof item !== "string") return this.#writeStructured(item);
     if (this.#half !== "" || needsSlowPath(item)) this.#writeSlow(item);
     else this.#framer.token(this.out, item);
-    this.#tokens++;
+    this.tokens++;
   }
 
   /**
@@ -174,7 +162,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
    * @throws Whatever the format throws; nothing of the end is written then.
    */
   end(reason: End["reason"], { finishReason, usage }: Summary): void {
-    const end: End = { reason, tokens: this.#tokens };
+    const end: End = { reason, tokens: this.tokens };
     if (typeof finishReason === "string") end.finishReason = finishReason;
     if (isObject(usage)) end.usage = usage;
     this.#writeAll((out) => this.#framer.end(out, end));
@@ -185,7 +173,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     try {
       this.#writeAll((out) => this.#framer.fail?.(out, problem, position));
     } catch (error) {
-      this.#canFail = false;
+      this.canFail = false;
       this.#owner.report(error);
     }
   }
@@ -262,7 +250,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     this.#writeLarge(length, (out) => {
       isWritten = write(out) ?? false;
     });
-    if (isWritten) this.#tokens++;
+    if (isWritten) this.tokens++;
     return isWritten;
   }
 

@@ -41,6 +41,8 @@ export interface StreamInit {
   readonly request: Request;
   /** With `commitAfterMs` at `Infinity` the response headers wait for an item or the end. */
   readonly options: ReaderOptions;
+  /** Whether `respond` copies the bytes that it is given, so that the producer lends them. */
+  readonly copies?: boolean;
   /** Called once, when the reader was served or is gone. */
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
@@ -105,7 +107,7 @@ export class TokenStream implements Task, Swept, Sink {
     this.#heartbeatMs = heartbeatMs;
     this.#stallMs = stallMs;
     this.#clock = clock;
-    this.shortestMs = Math.min(this.#heartbeatMs || Infinity, this.#stallMs || Infinity);
+    this.shortestMs = Math.min(heartbeatMs || Infinity, stallMs || Infinity);
   }
 
   /**
@@ -284,7 +286,8 @@ export class TokenStream implements Task, Swept, Sink {
     if (last && !breaksOff && producer.waiting <= MAX_BODY_BYTES) {
       // The response is complete before its headers are sent: one body, without the cost of a
       // stream.
-      this.#respond(producer.take());
+      if (this.#init.copies) producer.lend!((bytes) => this.#respond(bytes));
+      else this.#respond(producer.take());
       producer.drained();
       return this.#finish();
     }

@@ -185,7 +185,7 @@ export class ByteWriter {
   }
 
   /** Lends the bytes to one call that copies them, and starts anew. */
-  lend(borrow: (bytes: Uint8Array) => void): void {
+  lend(borrow: (bytes: Uint8Array<ArrayBuffer>) => void): void {
     borrow(this.#scratch.bytes.subarray(0, this.#length));
     this.truncate(0);
   }

@@ -48,7 +48,7 @@ class Hand implements ByteProducer {
     return encoder.encode(this.pieces.shift()) as Uint8Array<ArrayBuffer>;
   }
 
-  lend(borrow: (bytes: Uint8Array) => void): void {
+  lend(borrow: (bytes: Uint8Array<ArrayBuffer>) => void): void {
     borrow(this.take());
   }
 
