@@ -6,7 +6,7 @@ import type { Format } from "../formats/format.ts";
 import type { GenerationOptions } from "../pipeline/generation.ts";
 import { checkOptionNames } from "../option_names.ts";
 import { checkLimits } from "../pipeline/queue.ts";
-import { hasMethod, isObject } from "../values.ts";
+import { hasMethod } from "../values.ts";
 import type { ReaderOptions } from "../pipeline/stream.ts";
 import type { LoggedOptions, ReplayLog, ResumeRequest, StopRequest } from "./replay_log.ts";
 import type { HeaderFields } from "./response.ts";
@@ -70,7 +70,7 @@ const NAMES = [
  * @throws {TypeError} If an option is unknown or of the wrong type.
  */
 export function checkOptions(options: SseOptions): CheckedOptions {
-  if (isChecked(options)) return options;
+  if ((options as Partial<CheckedOptions> | undefined)?.[CHECKED]) return options as CheckedOptions;
   checkOptionNames("Cannot stream", options, NAMES);
   const { format, heartbeatMs, commitAfterMs, stallMs, streamId, disconnect, log } = options;
   checkLimits(options);
@@ -126,8 +126,4 @@ function checkMs(name: string, value: number | undefined, min: number, max: numb
   if (value === undefined || value === 0) return;
   if (typeof value === "number" && value >= min && value <= max) return;
   throw new RangeError(`Cannot stream: ${name} is ${value}, not 0 or ${min} to ${max}`);
-}
-
-function isChecked(options: SseOptions): options is CheckedOptions {
-  return isObject(options) && CHECKED in options;
 }

@@ -9,6 +9,7 @@ import { ndjsonFormat } from "../formats/ndjson.ts";
 import { plainFormat } from "../formats/plain.ts";
 import { Generation, type GenerationInit } from "../pipeline/generation.ts";
 import { release, type Source } from "../pipeline/pump.ts";
+import { COPYING_RESPONSE } from "../pipeline/scheduler.ts";
 import { type Body, type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
@@ -121,8 +122,11 @@ function answer(
       // The names in the options are those of a new stream.
       const { streamId: _streamId, chatId: _chatId, log: _log, ...reading } = options;
       const headers = ownHeaders(options);
-      const asked = { ...reading, format: format.name, formats: [format], headers };
-      return log.resume(request, asked, extras);
+      return log.resume(
+        request,
+        { ...reading, format: format.name, formats: [format], headers },
+        extras,
+      );
     }
   }
   if (request.method === "HEAD") {
@@ -136,7 +140,7 @@ function answer(
   const respond = (body: Body, streamId?: string) =>
     new StreamResponse(body as BodyInit, { headers: headersOf(format, options, streamId) });
   if (log !== undefined && isEvents(format)) return log.open(init, options, extras, respond);
-  return open(init, options, extras, respond);
+  return open(init, options, extras, respond, StreamResponse === COPYING_RESPONSE);
 }
 
 /** Opens a generation that has this reader alone. */
@@ -145,6 +149,7 @@ function open(
   options: SseOptions,
   { onOpen, onEnd }: StreamObserver,
   respond: Respond,
+  copies: boolean,
 ): Promise<Response> {
   const { request, format: { heartbeat, buffered } } = init;
   let reading: ReaderOptions = options;
@@ -153,6 +158,7 @@ function open(
   const stream = new TokenStream({
     request,
     options: reading,
+    copies,
     onEnd: onEnd && (() => onEnd(openStream)),
   });
   const generation = new Generation(init, stream);

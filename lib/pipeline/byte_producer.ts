@@ -3,6 +3,7 @@
  * their implementations because each side has two: a generation and the log of one make bytes, a
  * stream and a log take them.
  */
+import type { Borrower } from "../sse/utf8.ts";
 
 /**
  * The phase of a producer, in order.
@@ -36,6 +37,8 @@ export interface ByteProducer {
   conclude(): boolean;
   /** Takes the bytes that wait, in a buffer that nothing else uses: a sink may transfer it. */
   take(): Uint8Array<ArrayBuffer>;
+  /** Lends them to a borrower that copies them; only where a buffer can be lent. */
+  lend?(borrower: Borrower): void;
   /** Writes a heartbeat. */
   heartbeat(): void;
   /** Called when the bytes that were taken have been handed to the runtime. */

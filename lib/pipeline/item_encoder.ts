@@ -62,6 +62,12 @@ const RESERVED = new Set(["done", "failed", "open", "error"]);
 export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   /** Encoded bytes that wait for the sink. */
   readonly out: EventWriter = new EventWriter();
+  /** Whether an item was sent. Written by the encoder alone, as are the next two. */
+  hasItems = false;
+  /** Number of tokens that were encoded. */
+  tokens = 0;
+  /** Whether the format can write a failure; if not, the body has to be broken off. */
+  canFail: boolean;
   readonly #framer: Framer;
   readonly #lossless: boolean | undefined;
   readonly #sink: Sink;
@@ -71,9 +77,6 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   #half = "";
   /** The frame in which the next token is written, unless it needs a check. */
   #frame: Frame | undefined;
-  #hasItems = false;
-  #canFail: boolean;
-  #tokens = 0;
 
   constructor(
     framer: Framer,
@@ -82,31 +85,16 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     owner: EncoderOwner,
   ) {
     this.#framer = framer;
-    this.#canFail = framer.fail !== undefined;
+    this.canFail = framer.fail !== undefined;
     this.#lossless = format.lossless;
     this.#sink = sink;
     this.#owner = owner;
     this.#maxItemBytes = Math.max(MAX_ITEM_BYTES, maxBufferedBytes);
   }
 
-  /** Whether an item was sent. */
-  get hasItems(): boolean {
-    return this.#hasItems;
-  }
-
-  /** Number of tokens that were encoded. */
-  get tokens(): number {
-    return this.#tokens;
-  }
-
   /** Number of the last event, by its id or as the format counts; 0 if neither has a number. */
   get lastEvent(): number {
     return this.out.events || this.#framer.events || 0;
-  }
-
-  /** Whether the format can write a failure; if not, the body has to be broken off. */
-  get canFail(): boolean {
-    return this.#canFail;
   }
 
   /** Whether a queue that is too full has failed. */
@@ -139,7 +127,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     ) return this.#writeAny(item);
     const before = out.length;
     out.frame(frame, item);
-    this.#tokens++;
+    this.tokens++;
     return this.#written(before);
   }
 
@@ -160,8 +148,8 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
 
   /** Called when an item was written behind so many bytes. */
   #written(before: number): number {
-    if (!this.#hasItems || (before === 0 && this.out.length > 0)) {
-      this.#hasItems = true;
+    if (!this.hasItems || (before === 0 && this.out.length > 0)) {
+      this.hasItems = true;
       this.#owner.wake();
     }
     if (this.out.length >= FLUSH_BYTES) this.#sink.flush();
@@ -172,7 +160,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     if (typeof item !== "string") return this.#writeStructured(item);
     if (this.#half !== "" || needsSlowPath(item)) this.#writeSlow(item);
     else this.#framer.token(this.out, item);
-    this.#tokens++;
+    this.tokens++;
   }
 
   /**
@@ -181,7 +169,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
    * @throws Whatever the format throws; nothing of the end is written then.
    */
   end(reason: End["reason"], { finishReason, usage }: Summary): void {
-    const end: End = { reason, tokens: this.#tokens };
+    const end: End = { reason, tokens: this.tokens };
     if (typeof finishReason === "string") end.finishReason = finishReason;
     if (isObject(usage)) end.usage = usage;
     this.#writeAll((out) => this.#framer.end(out, end));
@@ -192,7 +180,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     try {
       this.#writeAll((out) => this.#framer.fail?.(out, problem, position));
     } catch (error) {
-      this.#canFail = false;
+      this.canFail = false;
       this.#owner.report(error);
     }
   }
@@ -269,7 +257,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
     this.#writeLarge(length, (out) => {
       isWritten = write(out) ?? false;
     });
-    if (isWritten) this.#tokens++;
+    if (isWritten) this.tokens++;
     return isWritten;
   }
 

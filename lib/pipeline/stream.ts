@@ -5,6 +5,7 @@
  */
 import { active } from "../counters.ts";
 import { publicError, StreamError } from "../error.ts";
+import type { Borrower } from "../sse/utf8.ts";
 import type { ByteProducer, ReaderOutcome, Sink } from "./byte_producer.ts";
 import { sweeperOf, type Swept } from "./heartbeat.ts";
 import {
@@ -41,6 +42,8 @@ export interface StreamInit {
   readonly request: Request;
   /** With `commitAfterMs` at `Infinity` the response headers wait for an item or the end. */
   readonly options: ReaderOptions;
+  /** Whether `respond` copies the bytes that it is given, so that the producer lends them. */
+  readonly copies?: boolean;
   /** Called once, when the reader was served or is gone. */
   readonly onEnd?: ((stream: TokenStream) => void) | undefined;
 }
@@ -55,10 +58,7 @@ interface Opening {
 /** The body of a response. Its bytes are its own: a library may have replaced `Response` by one that copies none. */
 export type Body = ReadableStream<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer>;
 
-/**
- * The largest response that is sent as one body, in bytes, if all of it exists before the headers
- * are sent.
- */
+/** The largest response, in bytes, that is sent as one body if it is complete before its headers. */
 const MAX_BODY_BYTES = 64 * 1024;
 const NO_PREFETCH = { highWaterMark: 0 };
 
@@ -77,7 +77,7 @@ const NO_PREFETCH = { highWaterMark: 0 };
  * `pull` and a producer that wakes the stream both just ask for a turn. A flush costs one copy and
  * one `enqueue`.
  */
-export class TokenStream implements Task, Swept, Sink {
+export class TokenStream implements Task, Swept, Sink, Borrower {
   /** Whether this stream waits for its turn. Written by the scheduler alone. */
   due = false;
   /** Whether the queue's limit applies: always, for a generation that only this stream reads. */
@@ -86,6 +86,7 @@ export class TokenStream implements Task, Swept, Sink {
 
   #state: "opening" | "idle" | "wanting" | "ended" = "opening";
   readonly #commitAfterMs: number;
+  readonly #copies: boolean | undefined;
   readonly #onEnd: StreamInit["onEnd"];
   readonly #clock: Clock;
   readonly #heartbeatMs: number;
@@ -111,10 +112,11 @@ export class TokenStream implements Task, Swept, Sink {
     this.#request = init.request;
     this.#onEnd = init.onEnd;
     this.#commitAfterMs = commitAfterMs;
+    this.#copies = init.copies;
     this.#heartbeatMs = heartbeatMs;
     this.#stallMs = stallMs;
     this.#clock = clock;
-    this.shortestMs = Math.min(this.#heartbeatMs || Infinity, this.#stallMs || Infinity);
+    this.shortestMs = Math.min(heartbeatMs || Infinity, stallMs || Infinity);
   }
 
   /**
@@ -294,9 +296,9 @@ export class TokenStream implements Task, Swept, Sink {
     this.#disarm();
     this.#state = "idle";
     if (last && !breaksOff && producer.waiting <= MAX_BODY_BYTES) {
-      // The response is complete before its headers are sent: one body, without the cost of a
-      // stream.
-      this.#respond(producer.take());
+      // Complete before its headers are sent: one body, without the cost of a stream.
+      if (this.#copies) producer.lend!(this);
+      else this.#respond(producer.take());
       producer.drained();
       return this.#finish();
     }
@@ -307,6 +309,11 @@ export class TokenStream implements Task, Swept, Sink {
     this.#respond(body as ReadableStream<Uint8Array<ArrayBuffer>>);
     if (last && !breaksOff && producer.waiting === 0) this.#finish();
     else if (this.#state === "idle") this.#hasLeft();
+  }
+
+  /** Called with the bytes of a whole response, if they are lent. */
+  borrow(bytes: Uint8Array<ArrayBuffer>, length: number): void {
+    this.#respond(bytes.subarray(0, length));
   }
 
   #respond(body: Body): void {

@@ -154,7 +154,7 @@ export function jsonFrame(head: string, tail: string): Frame {
 /** Copies bytes that are lent to it. */
 export interface Borrower {
   /** Copies the first `length` bytes: the others are of other streams. */
-  borrow(bytes: Uint8Array, length: number): void;
+  borrow(bytes: Uint8Array<ArrayBuffer>, length: number): void;
 }
 
 /**

@@ -12,6 +12,7 @@ import type {
   ReaderOutcome,
 } from "../../lib/pipeline/byte_producer.ts";
 import { type ReaderOptions, TokenStream } from "../../lib/pipeline/stream.ts";
+import type { Borrower } from "../../lib/sse/utf8.ts";
 import { total } from "../support/child.ts";
 import { until } from "../support/serve.ts";
 import { timed } from "../support/timing.ts";
@@ -47,6 +48,11 @@ class Hand implements ByteProducer {
   take(): Uint8Array<ArrayBuffer> {
     if (this.broken) throw this.broken;
     return encoder.encode(this.pieces.shift()) as Uint8Array<ArrayBuffer>;
+  }
+
+  lend(borrower: Borrower): void {
+    const bytes = this.take();
+    borrower.borrow(bytes, bytes.length);
   }
 
   heartbeat(): void {

@@ -25,6 +25,18 @@ async function kept(run: () => Promise<unknown>): Promise<() => string[]> {
   return () => bodies.map((body) => body instanceof Uint8Array ? decoder.decode(body) : "");
 }
 
+test("sse() gives each response bytes and headers of its own", async () => {
+  const words = ["one", "two", "six"];
+  const responses = [];
+  for (const word of words) {
+    const response = await sse(post(), [word], { format: "plain" });
+    assert.equal(response.headers.get("set-cookie"), null);
+    response.headers.set("set-cookie", word);
+    responses.push(response);
+  }
+  assert.deepEqual(await Promise.all(responses.map((response) => response.text())), words);
+});
+
 test("sse() gives each response bytes of its own, also a Response that copies none", async () => {
   const texts = await kept(async () => {
     for (const word of ["one", "two", "six"]) await sse(post(), [word], { format: "plain" });
