@@ -25,6 +25,7 @@ import { ReaderProgress } from "./reader_progress.ts";
 import { Readers } from "./readers.ts";
 import { CHUNK_BYTES, RecordingReader, type ServedStream } from "./recording_reader.ts";
 import { countLogWrite } from "../totals.ts";
+import { turnTime } from "./turn_time.ts";
 
 /**
  * The most that is made between two checks of the pace, in bytes: what waits in the generation, and
@@ -280,7 +281,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
   #write(): void {
     const generation = this.#generation!;
     if (generation.waiting > 0) {
-      const nowMs = this.#owner.clock.now();
+      const nowMs = turnTime(this.#owner.clock);
       const events = generation.events - this.lastEvent;
       countLogWrite(nowMs - this.#writtenMs, generation.waiting, events);
       this.#writtenMs = nowMs;
