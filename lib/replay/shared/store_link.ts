@@ -126,12 +126,12 @@ export class StoreLink {
       let timer: unknown;
       const wait = (isLast: boolean) => {
         const dueMs = clock.now() + TIMEOUT_MS;
-        const onTimeout = () => {
+        const expire = () => {
           // The response may have come meanwhile, and timers run before it is read.
           if (!isLast && clock.now() - dueMs >= HELD_UP_MS) wait(true);
           else reject(new Error(`The store did not respond within ${TIMEOUT_MS} ms`));
         };
-        timer = clock.setTimer(onTimeout, TIMEOUT_MS, true);
+        timer = clock.setTimer(expire, TIMEOUT_MS, true);
       };
       wait(false);
       result.then(resolve, reject).finally(() => clock.clearTimer(timer));

@@ -2,6 +2,7 @@
 import type { Context } from "../support/context.ts";
 import { sleep } from "../support/context.ts";
 import { type Figure, startLoad } from "../support/figure.ts";
+import { reachableBytes } from "../support/reachable.ts";
 import { RunTime } from "../support/run_time.ts";
 import { type ServerName, startVictim, type State, type Victim } from "../support/victim.ts";
 import { total } from "../../support/child.ts";
@@ -42,6 +43,7 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<Fig
   try {
     const [, before] = await Promise.all(victims.map((victim) => victim.ask("collect")));
     const end = startLoad();
+    let firstBytes = 0;
     for (let round = 1; round <= ROUNDS; round++) {
       for (const [at, victim] of victims.entries()) {
         await vanishOnce(victim, count);
@@ -49,13 +51,15 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<Fig
         await sleep(1200);
         const state = await victim.ask("collect");
         (at === 1 ? states : bareStates).push(state);
+        if (at === 1 && round === 1) firstBytes = await reachableBytes(victim);
         progress(
           `${names[at]}: ${round * count} left, ${Math.round(state.rssBytes / MIB)} MiB, ` +
             `${state.descriptors} descriptors`,
         );
       }
     }
-    await victims[1]!.settled(1000);
+    await victims[1]!.settled();
+    const lastBytes = await reachableBytes(victims[1]!);
     const bareSpread = spread(bareStates);
     return [
       { what: "counters are zero within", value: slowestMs, unit: "ms", limit: 1000 },
@@ -64,6 +68,12 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<Fig
         value: states.at(-1)!.descriptors - before!.descriptors,
         unit: "",
         limit: 8,
+      },
+      {
+        what: "heap, from the first round to the last",
+        value: (lastBytes - firstBytes) / MIB,
+        unit: "MiB more",
+        limit: 2,
       },
       { what: "bare, RSS of the last three", value: bareSpread, unit: "of the least" },
       {

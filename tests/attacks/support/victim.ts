@@ -73,8 +73,8 @@ export interface Victim {
   ask(what?: string): Promise<State>;
   /** Resolves when it has little to do, as when the kernel takes no more from any of its streams. */
   quiet(): Promise<void>;
-  /** Fails unless nothing is open within so many ms, 5000 by default, nothing was thrown and nothing printed. */
-  settled(withinMs?: number): Promise<State>;
+  /** Fails unless nothing is open within 5 s, nothing was thrown, and nothing printed. */
+  settled(): Promise<State>;
 }
 
 const STALLED_ON_DENO = /^StreamError: The client stopped reading\n(?: .*\n)*\}\n/gm;
@@ -123,9 +123,9 @@ export async function startVictim(
     }
     throw new Error("the server does not come to rest");
   }
-  async function settled(withinMs = 5000): Promise<State> {
+  async function settled(): Promise<State> {
     const time = new RunTime();
-    const deadline = time.now() + withinMs;
+    const deadline = time.now() + 5000;
     let state = await ask();
     while (total(state.active) > 0 && time.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 20));
