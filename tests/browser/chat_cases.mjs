@@ -243,6 +243,11 @@ export function chatCases(runtime) {
           const atOnce = await page.evaluate(() => globalThis.atOnce);
           const { length } = text;
           assert(atOnce > 0.75 * length, `at once there were ${atOnce} of ${length} characters`);
+          // A turn that is far from the view costs nothing.
+          await holds(page, () => {
+            const first = document.querySelector(".answer p");
+            return !first.checkVisibility({ contentVisibilityAuto: true });
+          });
         });
         assert.deepEqual(someone.faults, []);
         await someone.close();
