@@ -45,6 +45,7 @@ async function logs(runtime: Runtime): Promise<void> {
   };
   const common = { payload: "token", n: 1000, warmMs: 1000, ms: 1500 } as const;
   for (const mode of ["burst", "paced"] as const) {
+    if (!isWanted(`logs ${runtime} ${mode}`)) continue;
     const figures: Record<string, Figures[]> = { memory: [], sqlite: [] };
     const held: Holds[] = [];
     for (let round = 0; round < ROUNDS; round++) {
@@ -256,7 +257,7 @@ async function allWorkers(runtime: Runtime, name: Load): Promise<void> {
 }
 
 for (const runtime of ["bun", "deno", "node"] as const) {
-  if (isWanted(`logs ${runtime}`)) await logs(runtime);
+  await logs(runtime);
   if (runtime === "deno") continue;
   for (const load of Object.keys(LOADS) as Load[]) {
     if (isWanted(`workers ${runtime} ${load}`)) await allWorkers(runtime, load);
