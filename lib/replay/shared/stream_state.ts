@@ -2,7 +2,7 @@
  * What is known of a recording that goes to the store: how much of it is there, when it is to be
  * written next, and what. Separate from the writer because nothing here calls the store.
  */
-import type { EventPage } from "../event_pages.ts";
+import { type EventPage, PAGE_BYTES } from "../event_pages.ts";
 import type { Recording } from "../recording.ts";
 import type { Due } from "./due_queue.ts";
 import type { StoredPiece, StreamAppend } from "./event_store.ts";
@@ -74,7 +74,7 @@ export function noticeAt(stream: StreamState): number {
   return isAwaited(stream) ? Infinity : stream.position + AWAITED_BYTES;
 }
 
-/** The complete events that the store does not have, by pages as they are held, up to `limit` bytes. */
+/** The complete events that the store does not have, by entire pages, up to about `limit` bytes. */
 export function pack(stream: StreamState, limit: number): PendingAppend {
   const { recording, isKnown } = stream;
   let { event, position } = stream;
@@ -92,7 +92,12 @@ export function pack(stream: StreamState, limit: number): PendingAppend {
     if (from === 0) event = page.first - 1;
     const last = page.next - 1;
     const part = page.bytes.subarray(from, page.length);
-    pieces.push({ first: event + 1, last, text: decoder.decode(part) });
+    const text = decoder.decode(part);
+    const before = pieces.at(-1);
+    // The first pages of a stream are small, and each piece costs the store something.
+    const isOne = before?.last === event && before.text.length + text.length <= PAGE_BYTES;
+    if (isOne) pieces[pieces.length - 1] = { ...before, last, text: before.text + text };
+    else pieces.push({ first: event + 1, last, text });
     bytes += part.length;
     event = last;
     position = page.start + page.length;

@@ -7,8 +7,8 @@ import type {
   StreamAppend,
 } from "../../../lib/replay/shared/event_store.ts";
 import { SharedLog, type SharedLogOptions } from "../../../lib/replay/shared/shared_log.ts";
-import { sse } from "../../../mod.ts";
-import { FakeClock } from "../../support/fake_clock.ts";
+import { AsyncQueue, sse } from "../../../mod.ts";
+import { FakeClock, turn } from "../../support/fake_clock.ts";
 
 const KIB = 1024;
 const LIMIT = 4 * 1024 * KIB;
@@ -157,6 +157,26 @@ test("SharedLog sends a new stream's id though 4 MiB are on the way, and its eve
   await clock.advance(100);
   while (store.pending > 0) store.answer();
   for (const streamId of started) assert.equal(store.of(streamId).length, 2, "its events");
+  await close();
+});
+
+test("SharedLog writes what has come since the last time as one piece, however it is held", async () => {
+  const { store, log, clock, close } = slowly();
+  const queue = new AsyncQueue<string>();
+  const response = await sse(ask(), queue, { log, clock, commitAfterMs: 0 });
+  assert.equal(await clock.during(log.flush()), true);
+  const read = response.text();
+  for (let i = 0; i < 80; i++) {
+    queue.send("x".repeat(50));
+    await turn();
+  }
+  await clock.advance(1000);
+  const pieces = store.writes.flatMap((write) => write.pieces);
+  assert.deepEqual(pieces.map(({ first, last }) => [first, last]), [[1, 80]]);
+  assert.equal(pieces[0]!.text.match(/x{50}/g)?.length, 80);
+  queue.close();
+  await clock.during(read);
+  await clock.during(log.flush());
   await close();
 });
 
