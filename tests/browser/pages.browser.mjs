@@ -91,6 +91,7 @@ function streams(runtime) {
       await answered(page);
     }
     // Another conversation in one tab leaves the others where they are.
+    await second.bringToFront();
     await second.click("#clear");
     await second.waitForSelector("#welcome:not([hidden])");
     for (const page of [first, third]) assert.equal(await textOf(page), LONG);
