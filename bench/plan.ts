@@ -47,7 +47,7 @@ export type Choice = {
   cases: string | undefined;
   /** Subjects by name, or by `name/runtime`. */
   only: string | undefined;
-  /** The name of a variant, or a part of it. */
+  /** Variants by name, or a part of their names. */
   variant: string | undefined;
   quick: boolean;
 };
@@ -90,18 +90,19 @@ function chosen({ kinds, only }: Choice): Subject[] {
 /** The runs of a choice, by case; installs the peers where one is to be measured. */
 export function plan(choice: Choice): Planned[] {
   const { variant, quick } = choice;
-  const names = choice.cases?.split(",").map((name) => name.trim());
+  const listed = (text?: string) => text?.split(",").map((name) => name.trim());
+  const names = listed(choice.cases);
+  const variants = listed(variant);
   const unknown = names?.filter((name) => !CASES.some((each) => each.name === name)) ?? [];
   if (unknown.length > 0) throw new RangeError(`No such case: ${unknown.join(", ")}`);
   const subjects = chosen(choice);
   if (subjects.some(({ kind }) => kind === "peer")) installPeers();
   return CASES.filter(({ name }) => names?.includes(name) ?? true).map((of) => {
     const runs = of.runs(subjects.filter(({ cases }) => cases.includes(of.name)), { quick });
-    const exact = runs.filter((run) => run.variant === variant);
-    if (variant === undefined || exact.length > 0) {
-      return { of, runs: exact.length > 0 ? exact : runs };
-    }
-    return { of, runs: runs.filter((run) => run.variant.includes(variant)) };
+    if (variants === undefined) return { of, runs };
+    const exact = runs.filter((run) => variants.includes(run.variant));
+    if (exact.length > 0) return { of, runs: exact };
+    return { of, runs: runs.filter((run) => variants.some((text) => run.variant.includes(text))) };
   });
 }
 

@@ -22,7 +22,7 @@ const HELP = `bun bench/run.ts [options]
   --quick         Spillway and the floor, burst only, under a minute
   --case NAME     only these cases (${CASES.map(({ name }) => name).join(", ")}), comma-separated
   --only NAME     only subjects whose name or "name/runtime" is given, comma-separated ("hono", "bare/deno")
-  --variant TEXT  only the variant of that name ("generator text 64"), else those that contain the text
+  --variant LIST  only variants of these names ("generator text 64,1 token"), else those that contain one, comma-separated
   --rounds N      interleaved rounds, 3 by default
   --out FILE      where the JSON goes, bench/results/latest.json by default
   --append        adds to what FILE has: rows that it has get further rounds, those that failed are replaced`;
