@@ -37,12 +37,14 @@ const runtime = globalThis as {
 export const PER_REQUEST: boolean = runtime.navigator?.userAgent === "Cloudflare-Workers" ||
   "EdgeRuntime" in globalThis;
 
+/** Whether the runtime is Bun. */
+export const IS_BUN: boolean = "Bun" in globalThis;
+
 /**
  * Bun's own `Response`, which copies the bytes that it is given: a library may have replaced it by one
  * that keeps them, as `@hono/node-server` does.
  */
-export const COPYING_RESPONSE: unknown = "Bun" in globalThis && /native code/.test(`${Response}`) &&
-  Response;
+export const COPYING_RESPONSE: unknown = IS_BUN && /native code/.test(`${Response}`) && Response;
 
 const immediate = PER_REQUEST || "Deno" in globalThis ? undefined : runtime.setImmediate;
 

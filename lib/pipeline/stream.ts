@@ -12,6 +12,7 @@ import {
   catchUp,
   type Clock,
   enter,
+  IS_BUN,
   leave,
   PER_REQUEST,
   schedule,
@@ -157,7 +158,7 @@ export class TokenStream implements Task, Swept, Sink, Borrower {
   #hasLeft(): boolean {
     if (this.#signal === undefined) {
       this.#signal = this.#request!.signal;
-      if ("Bun" in globalThis) this.#request = undefined;
+      if (IS_BUN) this.#request = undefined;
       this.#signal.addEventListener("abort", this);
       active.listeners++;
       if (this.#signal.aborted) this.#fail("unread", new StreamError("disconnected"));

@@ -64,7 +64,7 @@ async function serveTurns(...turns: (Turn | ((head: string) => Turn))[]) {
       socket.write(`HTTP/1.1 ${status} -\r\n${head}transfer-encoding: chunked\r\n\r\n${chunk}`);
       if (then === "end") socket.end("0\r\n\r\n");
       // Bun's fetch drops what it has not handed on when a connection breaks: it is given time.
-      if (then === "break") setTimeout(() => socket.destroy(), 50);
+      if (then === "break") setTimeout(() => socket.destroy(), 300);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
