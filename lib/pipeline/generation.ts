@@ -204,7 +204,7 @@ export class Generation implements EncoderOwner, PumpOwner, ByteProducer {
   }
 
   #wasLetGo(error: unknown): boolean {
-    return this.#letGo !== undefined && error === this.#letGo;
+    return !!error && error === this.#letGo;
   }
 
   /** Ends a generation that has lost its last client: like `fail`, but the outcome is `cancelled`. */

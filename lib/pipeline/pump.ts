@@ -2,10 +2,10 @@
  * The only loop over a source: the items of any kind of source go into the queue, at the queue's
  * pace. Separate from the stream so that streams handle no iterators and sources no streams.
  */
-import { StreamError } from "../error.ts";
+import { callSafely, StreamError } from "../error.ts";
 import type { Item, Summary } from "../item.ts";
 import { AsyncQueue } from "./queue.ts";
-import { schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
+import { crowding, schedule, TURN_BYTES, TURN_ITEMS } from "./scheduler.ts";
 import { hasMethod, isObject, nameOf } from "../values.ts";
 
 /** What a source function gets. */
@@ -133,7 +133,7 @@ export class Pump {
   #fail(error: unknown): void {
     const queue = this.#queue;
     if (!queue.closed) queue.fail(error);
-    else if (!isAbort(error, queue)) this.#owner.report(error);
+    else this.#reportUnlessAbort(error);
   }
 
   /**
@@ -198,8 +198,8 @@ export class Pump {
       await new Promise<void>((resolve) => schedule({ due: false, run: resolve }));
     }
     this.#streak = 0;
-    this.#mark = Math.min(this.#mark, TURN_BYTES);
-    this.#turnItems = TURN_ITEMS;
+    this.#mark = Math.min(queue.highWaterMark, TURN_BYTES / crowding);
+    this.#turnItems = TURN_ITEMS / crowding;
     return await queue.room();
   }
 
@@ -217,14 +217,7 @@ export class Pump {
   }
 
   #letGo(iterator: Puller): void {
-    try {
-      const returned = iterator.return?.();
-      if (isThenable(returned)) {
-        returned.then(undefined, (error) => this.#reportUnlessAbort(error));
-      }
-    } catch (error) {
-      this.#reportUnlessAbort(error);
-    }
+    callSafely(() => iterator.return?.(), undefined, (error) => this.#reportUnlessAbort(error));
   }
 
   #reportUnlessAbort(error: unknown): void {

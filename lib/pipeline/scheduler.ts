@@ -65,7 +65,7 @@ const LINGER_MS = 50;
 
 /** How long hops have to follow each other to count as a burst, in ms (benchmark case: fairness). */
 const BUSY_MS = 3;
-/** The time between two hops, in ms, from which they do not follow each other. */
+/** The time between two hops, or a long round of turns and the next, from which they do not follow, in ms. */
 const IDLE_MS = 1;
 let busySinceMs = 0;
 let lastHopMs = 0;
@@ -74,6 +74,11 @@ let channel: MessageChannel | undefined;
 let users = 0;
 let due: Task[] = [];
 let closing = false;
+
+/** How many times the turns of the latest round are as many as have room for whole ones; at least 1. */
+export let crowding = 1;
+/** So many turns in one round are whole: with more of them, each is shorter, so that a round is not longer. */
+const WHOLE_TURNS = 256;
 
 /** Time and timers, so that what waits can be tested without waiting. */
 export interface Clock {
@@ -200,20 +205,20 @@ function hop(): void {
     setTimeout(runDue, 0);
     return;
   }
-  channel ??= openChannel();
+  if (!channel) {
+    channel = new MessageChannel();
+    channel.port1.onmessage = runDue;
+  }
   channel.port2.postMessage(null);
 }
 
 function runDue(): void {
   const tasks = due;
   due = [];
+  crowding = Math.max(1, tasks.length / WHOLE_TURNS);
   for (const task of tasks) catchUp(task);
-}
-
-function openChannel(): MessageChannel {
-  const opened = new MessageChannel();
-  opened.port1.onmessage = runDue;
-  return opened;
+  const nowMs = performance.now();
+  if (nowMs - lastHopMs > BUSY_MS) lastHopMs = nowMs;
 }
 
 /**

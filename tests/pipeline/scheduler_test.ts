@@ -1,6 +1,12 @@
-/** No turn is lost: not with a hop that throws, and not where turns and timers belong to a request. */
+/**
+ * No turn is lost: not with a hop that throws, and not where turns and timers belong to a request. And
+ * however many turns there are, others have theirs.
+ */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { test } from "node:test";
+import { sse } from "../../lib/http/sse.ts";
 import type { Task } from "../../lib/pipeline/scheduler.ts";
 import { PATIENCE_MS, startScript } from "../support/child.ts";
 import { until } from "../support/serve.ts";
@@ -70,4 +76,61 @@ test("a stream has turns and timers of its own where they belong to a request", 
   } finally {
     await child.stop();
   }
+});
+
+/** Reads floods at the same time, and returns their readers, each with the sizes of its chunks. */
+async function readFloods(
+  count: number,
+  goesOn: (sizes: number[]) => boolean,
+): Promise<number[][]> {
+  const token = "x".repeat(64);
+  return await Promise.all(Array.from({ length: count }, async () => {
+    const { body } = await sse(new Request("http://localhost/"), function* () {
+      for (;;) yield token;
+    });
+    const reader = body!.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+    const sizes: number[] = [];
+    while (goesOn(sizes)) sizes.push((await reader.read()).value!.length);
+    await reader.cancel();
+    return sizes;
+  }));
+}
+
+test("turns are shorter where many streams have one in the same round", async () => {
+  const latest = async (count: number) => {
+    const all = await readFloods(count, ({ length }) => length < 12);
+    return Math.max(...all.map((sizes) => sizes.at(-1)!));
+  };
+  const few = await latest(8);
+  assert(few > 12 * 1024, `${few} bytes in a turn of 8 streams`);
+  const many = await latest(1024);
+  assert(many < 8 * 1024, `${many} bytes in a turn of 1,024 streams`);
+});
+
+test("a socket is looked at after a few rounds, however long they are", async () => {
+  const server = createServer((socket) => socket.pipe(socket));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  await once(socket, "connect");
+  let rounds = 0;
+  let isOver = false;
+  const floods = readFloods(200, (sizes) => {
+    rounds = Math.max(rounds, sizes.length);
+    return !isOver;
+  });
+  const taken: number[] = [];
+  for (let pings = 0; pings < 8; pings++) {
+    const begun = rounds;
+    socket.write("ping");
+    await once(socket, "data");
+    taken.push(rounds - begun);
+  }
+  isOver = true;
+  await floods;
+  socket.destroy();
+  server.close();
+  // There and back: each side is looked at once.
+  taken.sort((a, b) => a - b);
+  assert(taken[4]! <= 12, `rounds until an answer: ${taken.join()}`);
 });
