@@ -58,11 +58,11 @@ export interface Framer {
   /** Writes what comes before the first item. */
   start?(out: EventSink): void;
   /**
-   * The frame in which tokens MAY be written without a call of `token`. While it is set, it holds
-   * for all tokens that follow each other.
+   * The frame in which tokens MAY be written without a call of `token`. It is read after the first
+   * item and after each call of a method, and holds for all tokens until the next call.
    */
   readonly frame?: Frame | undefined;
-  /** Number of events so far, of a format that numbers them itself: a log counts them by their ids. */
+  /** Number of events so far, if the format numbers them itself. Events with ids are counted by those. */
   readonly events?: number;
   /**
    * Writes a token, which is never empty. Always called for a token that ends in CR or in half a

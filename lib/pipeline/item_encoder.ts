@@ -75,7 +75,7 @@ export class ItemEncoder implements QueueReader<Item>, ItemWriter {
   readonly #maxItemBytes: number;
   /** The first half of a surrogate pair whose second half is in a later token. */
   #half = "";
-  /** The frame in which the next token is written, unless it needs a check. */
+  /** The framer's frame, as it was after the last call of the framer; none before the first item. */
   #frame: Frame | undefined;
 
   constructor(

@@ -65,7 +65,7 @@ const LINGER_MS = 50;
 
 /** How long hops have to follow each other to count as a burst, in ms (benchmark case: fairness). */
 const BUSY_MS = 3;
-/** The time between two hops, or a long round of turns and the next, from which they do not follow, in ms. */
+/** Hops that are further apart, in ms, do not follow each other. A long round is no such gap. */
 const IDLE_MS = 1;
 let busySinceMs = 0;
 let lastHopMs = 0;
@@ -75,10 +75,10 @@ let users = 0;
 let due: Task[] = [];
 let closing = false;
 
-/** How many times the turns of the latest round are as many as have room for whole ones; at least 1. */
-export let crowding = 1;
-/** So many turns in one round are whole: with more of them, each is shorter, so that a round is not longer. */
+/** The most turns of a round that are whole. With more, each is shorter, and the round is no longer. */
 const WHOLE_TURNS = 256;
+/** By how much the turns of the latest round are shortened: 1 is not at all. */
+export let crowding = 1;
 
 /** Time and timers, so that what waits can be tested without waiting. */
 export interface Clock {
@@ -218,6 +218,7 @@ function runDue(): void {
   crowding = Math.max(1, tasks.length / WHOLE_TURNS);
   for (const task of tasks) catchUp(task);
   const nowMs = performance.now();
+  // The next hop follows a long round, as it follows a short one.
   if (nowMs - lastHopMs > BUSY_MS) lastHopMs = nowMs;
 }
 
