@@ -9,6 +9,7 @@ import { doctor } from "../lib/doctor.ts";
 import { paced } from "../lib/sources/paced.ts";
 import { httpProxy, type Proxy, tcpProxy } from "./support/proxies.ts";
 import { serve, type Served } from "./support/serve.ts";
+import { timed } from "./support/timing.ts";
 
 interface Run {
   readonly code: number;
@@ -198,7 +199,7 @@ test("doctor says after which silence a path cuts, and which heartbeat prevents 
   assert.match(findings[0]!.change, /^On the server: heartbeatMs: (500|1000) /);
 });
 
-test("doctor opens seven streams, and finds a path that serves six", async () => {
+timed("doctor opens seven streams, and finds a path that serves six", async () => {
   const [codes, exit, { findings, measured }] = await diagnosed("six");
   assert.deepEqual([codes, exit], [["connections"], 1]);
   assert.deepEqual(measured.connections, { served: 6, tried: 7 });
