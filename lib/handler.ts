@@ -287,13 +287,11 @@ function contextOf<Schema extends StandardSchema, Input>(
     inputFrom: options.inputFrom,
     settings: { builtInTools },
     rejected: (error, request) => metrics.rejected(error, request),
-    observe(request, asked) {
+    ended(report, request, asked) {
       // A name that is not served comes from a stranger: no count may have it as a label.
       const model = asked !== undefined && sources.has(asked) ? asked : defaultModel(options);
-      return (report) => {
-        metrics.ended(report, { request, model });
-        return options.onClose?.(report);
-      };
+      metrics.ended(report, { request, model });
+      return options.onClose?.(report);
     },
     sourceOf(model) {
       const named = model === undefined || sources.size === 0 ? source : sources.get(model);

@@ -69,7 +69,7 @@ export class Admission {
    */
   async begin(owner: string | undefined, open: OpenFunction): Promise<Response> {
     this.#checkServing();
-    return await this.#admit(this.#begun.take(owner), open, true);
+    return await this.#admit(this.#begun, owner, open);
   }
 
   #checkServing(): void {
@@ -91,7 +91,7 @@ export class Admission {
    * @throws {StreamError} `too_many_streams` past a limit.
    */
   async join(owner: string | undefined, open: OpenFunction): Promise<Response> {
-    return await this.#admit(this.#joined.take(owner), open, false);
+    return await this.#admit(this.#joined, owner, open);
   }
 
   /**
@@ -100,43 +100,44 @@ export class Admission {
    * @throws {StreamError} `too_many_streams` past a limit.
    */
   async stop<Result>(owner: string | undefined, run: () => Promise<Result>): Promise<Result> {
-    const free = this.#stopping.take(owner);
+    this.#stopping.take(owner);
     try {
       return await run();
     } finally {
-      free();
+      this.#stopping.free(owner);
     }
   }
 
-  /** Opens a stream in a place that is taken; `free` gives the place back. */
-  async #admit(free: () => void, open: OpenFunction, isNew: boolean): Promise<Response> {
-    const place = { isOpen: false };
+  async #admit(
+    limit: StreamLimit,
+    owner: string | undefined,
+    open: OpenFunction,
+  ): Promise<Response> {
+    limit.take(owner);
+    const place = new Place(this, limit, owner);
     try {
-      return await open(this.#observe(place, free, isNew));
+      return await open(place);
     } finally {
-      if (!place.isOpen) free();
+      if (!place.isOpen) limit.free(owner);
     }
   }
 
   /**
-   * The observer of a stream. Made apart from what opens the stream, which an open one would hold
-   * otherwise: 0.5 KB on Bun.
+   * Called when a stream opens in a place of `limit`.
+   *
+   * @throws {StreamError} `shutting_down` if it is a new one, and a drain has begun: checking the input
+   * may take time.
    */
-  #observe(place: { isOpen: boolean }, free: () => void, isNew: boolean): StreamObserver {
-    return {
-      onOpen: (stream) => {
-        // Checking the input may take time, and a drain may have begun.
-        if (isNew) this.#checkServing();
-        place.isOpen = true;
-        this.#live.add(stream);
-      },
-      onEnd: (stream) => {
-        free();
-        this.#live.delete(stream);
-        if (this.#live.size > 0) return;
-        for (const drained of this.#drains) drained();
-      },
-    };
+  opened(stream: OpenStream, limit: StreamLimit): void {
+    if (limit === this.#begun) this.#checkServing();
+    this.#live.add(stream);
+  }
+
+  /** Called when such a stream has ended. */
+  ended(stream: OpenStream): void {
+    this.#live.delete(stream);
+    if (this.#live.size > 0) return;
+    for (const drained of this.#drains) drained();
   }
 
   /**
@@ -168,5 +169,30 @@ export class Admission {
       active.timers++;
       this.#drains.add(done);
     });
+  }
+}
+
+/** The place of a stream. An open stream holds this of its start: closures would be 0.5 KB on Bun. */
+class Place implements StreamObserver {
+  /** Whether a stream is in it, which gives it back. */
+  isOpen = false;
+  readonly #admission: Admission;
+  readonly #limit: StreamLimit;
+  readonly #owner: string | undefined;
+
+  constructor(admission: Admission, limit: StreamLimit, owner: string | undefined) {
+    this.#admission = admission;
+    this.#limit = limit;
+    this.#owner = owner;
+  }
+
+  onOpen(stream: OpenStream): void {
+    this.#admission.opened(stream, this.#limit);
+    this.isOpen = true;
+  }
+
+  onEnd(stream: OpenStream): void {
+    this.#limit.free(this.#owner);
+    this.#admission.ended(stream);
   }
 }

@@ -50,18 +50,18 @@ export class StreamLimit {
   }
 
   /**
-   * Counts one stream more. The function that it returns ends this; call that once.
+   * Counts one stream more, until {@linkcode free} is called.
    *
    * @throws {StreamError} As {@linkcode check} does.
    */
-  take(owner: string | undefined): () => void {
+  take(owner: string | undefined): void {
     this.check(owner);
     if (owner !== undefined) this.#owned.set(owner, (this.#owned.get(owner) ?? 0) + 1);
     this.#taken++;
-    return () => this.#free(owner);
   }
 
-  #free(owner: string | undefined): void {
+  /** Counts one stream less. */
+  free(owner: string | undefined): void {
     this.#taken--;
     if (owner === undefined) return;
     const left = this.#owned.get(owner)! - 1;

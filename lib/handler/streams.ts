@@ -9,6 +9,7 @@ import type { Format } from "../formats/format.ts";
 import type { CheckedOptions } from "../http/options.ts";
 import { type ClosableRequest, CLOSE_SOON } from "../http/connection.ts";
 import { chooseFormat, isEvents, respond } from "../http/sse.ts";
+import type { StreamReport } from "../pipeline/generation.ts";
 import type { Source } from "../pipeline/pump.ts";
 import { COMMIT_AFTER_MS } from "../pipeline/stream.ts";
 import type { Admission } from "./admission.ts";
@@ -35,10 +36,8 @@ export interface StreamsInit {
   readonly settings: InputSettings;
   /** Called when a request failed before it had a stream, and has its response. */
   rejected(error: unknown, request: Request): void;
-  /**
-   * Called before a stream of a model begins. Returns what is called when it has ended.
-   */
-  observe(request: Request, model?: string): NonNullable<CheckedOptions["onClose"]>;
+  /** Called when a stream of a model that its request has named has ended. */
+  ended(report: StreamReport, request: Request, model: string | undefined): void;
   /**
    * The source of a model; without a name, the source of routes that select none.
    *
@@ -89,7 +88,7 @@ export class Streams {
     admission.checkBegin(owner);
     // A body takes as long as its client likes, so the place is taken after it.
     const read = await this.read(call, route);
-    return await admission.begin(owner, (observer) => this.#start(call, route, read, observer));
+    return await admission.begin(owner, (observer) => this.#start(call, route, read, { observer }));
   }
 
   /** Joins the stream that has this name, or starts one under it. */
@@ -113,7 +112,7 @@ export class Streams {
     }
     try {
       return await admission.begin(owner, (observer) => {
-        return this.#start(call, route, read, { ...observer, run }, streamId);
+        return this.#start(call, route, read, { observer, run }, streamId);
       });
     } finally {
       claim.settle();
@@ -130,40 +129,19 @@ export class Streams {
     const { options, schema, inputFrom } = this.#init;
     const isBackground = route.isBackground?.(body) === true;
     const chatId = this.#log === undefined ? undefined : route.chatId?.(body);
-    const { onReject, onClose } = this.#observe(request, modelOf(route, body));
+    const end = new StreamEnd(this.#init, request, modelOf(route, body));
     const written: CheckedOptions = {
       ...options,
       ...definedOf({ owner, chatId, streamId, format: route.format?.(body) }),
-      onClose,
+      onClose: end.onClose,
     };
     let input = read;
     if (!route.schema) input = await checkInput(schema, read, request.signal, route.invalidStatus);
     else if (inputFrom) {
       input = await unlessGone(Promise.resolve(inputFrom(read as never)), request.signal);
     }
+    const onReject = (error: unknown) => end.rejected(error);
     return respond(request, source, written, { ...extras, isBackground, input, onReject });
-  }
-
-  /** What is called at the ends of a stream, and holds nothing of its start but the request. */
-  #observe(
-    request: Request,
-    model: string | undefined,
-  ): { onReject: (error: unknown) => void; onClose: NonNullable<CheckedOptions["onClose"]> } {
-    const { observe, rejected } = this.#init;
-    const ended = observe(request, model);
-    let hasEnded = false;
-    return {
-      // A stream that fails before its headers has ended by then, and is counted as one.
-      onReject: (error) => {
-        if (!hasEnded) rejected(error, request);
-      },
-      onClose(report) {
-        // Of a recorded stream the log tells, as soon as the reader is dropped.
-        if (report.code === "stalled") (request as ClosableRequest)[CLOSE_SOON]?.();
-        hasEnded = true;
-        ended(report);
-      },
-    };
   }
 
   /**
@@ -223,7 +201,7 @@ export class Streams {
         if (streamId === undefined) throw new StreamError("not_found");
       }
       const wanted = { ...which, ...definedOf({ streamId }), ...asked, formats };
-      return await log.resume(request, wanted, { ...observer, ...definedOf({ after }) });
+      return await log.resume(request, wanted, { observer, ...definedOf({ after }) });
     });
   }
 
@@ -270,6 +248,32 @@ export class Streams {
   #nothing(): Response {
     return new Response(null, { status: 204, headers: new Headers(this.#init.options.headers) });
   }
+}
+
+/** What is called when a stream has ended, and holds nothing of its start but the request. */
+class StreamEnd {
+  readonly #init: StreamsInit;
+  readonly #request: Request;
+  readonly #model: string | undefined;
+  #hasEnded = false;
+
+  constructor(init: StreamsInit, request: Request, model: string | undefined) {
+    this.#init = init;
+    this.#request = request;
+    this.#model = model;
+  }
+
+  /** A stream that fails before its headers has ended by then, and is counted as one. */
+  rejected(error: unknown): void {
+    if (!this.#hasEnded) this.#init.rejected(error, this.#request);
+  }
+
+  readonly onClose = (report: StreamReport): void => {
+    // Of a recorded stream the log tells, as soon as the reader is dropped.
+    if (report.code === "stalled") (this.#request as ClosableRequest)[CLOSE_SOON]?.();
+    this.#hasEnded = true;
+    return this.#init.ended(report, this.#request, this.#model);
+  };
 }
 
 /** The error where a name could not keep what it promises: that its stream can be joined. */

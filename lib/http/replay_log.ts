@@ -106,16 +106,17 @@ export interface OpenStream {
   shutDown(error: StreamError): void;
 }
 
-/** Callbacks with which the handler observes the streams that it opens. */
+/** With it the handler observes a stream that it opens. */
 export interface StreamObserver {
   /** Called when a generation begins, or a reader joins one. If it throws, neither happens. */
-  onOpen?: (openStream: OpenStream) => void;
+  onOpen?(openStream: OpenStream): void;
   /** Called when the generation or the reader has ended. */
-  onEnd?: (openStream: OpenStream) => void;
+  onEnd?(openStream: OpenStream): void;
 }
 
 /** What the handler adds to a stream that is recorded. */
-export interface RecordedExtras extends StreamObserver {
+export interface RecordedExtras {
+  observer?: StreamObserver;
   /** The name that the client has given it. */
   run?: Run;
   /**
@@ -126,7 +127,8 @@ export interface RecordedExtras extends StreamObserver {
 }
 
 /** What the handler adds to a request of a client that comes back. */
-export interface ResumeExtras extends StreamObserver {
+export interface ResumeExtras {
+  observer?: StreamObserver;
   /**
    * Number of the last event that the client has, in place of an event id. A client that has read a
    * stream to its end, or further, gets the last event once more.

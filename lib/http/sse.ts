@@ -13,7 +13,7 @@ import { COPYING_RESPONSE } from "../pipeline/scheduler.ts";
 import { type Body, type ReaderOptions, TokenStream } from "../pipeline/stream.ts";
 import { negotiate } from "./negotiate.ts";
 import { type CheckedOptions, checkOptions, type FormatName, type SseOptions } from "./options.ts";
-import type { OpenStream, RecordedExtras, Respond, StreamObserver } from "./replay_log.ts";
+import type { RecordedExtras, Respond, StreamObserver } from "./replay_log.ts";
 import { checkRequest } from "./request.ts";
 import {
   errorResponse,
@@ -140,14 +140,14 @@ function answer(
   const respond = (body: Body, streamId?: string) =>
     new StreamResponse(body as BodyInit, { headers: headersOf(format, options, streamId) });
   if (log !== undefined && isEvents(format)) return log.open(init, options, extras, respond);
-  return open(init, options, extras, respond, StreamResponse === COPYING_RESPONSE);
+  return open(init, options, extras.observer, respond, StreamResponse === COPYING_RESPONSE);
 }
 
 /** Opens a generation that has this reader alone. */
 function open(
   init: GenerationInit,
   options: SseOptions,
-  { onOpen, onEnd }: StreamObserver,
+  observer: StreamObserver | undefined,
   respond: Respond,
   copies: boolean,
 ): Promise<Response> {
@@ -155,21 +155,10 @@ function open(
   let reading: ReaderOptions = options;
   if (!heartbeat) reading = { ...reading, heartbeatMs: 0 };
   if (buffered) reading = { ...reading, commitAfterMs: Infinity };
-  const stream = new TokenStream({
-    request,
-    options: reading,
-    copies,
-    onEnd: onEnd && (() => onEnd(openStream)),
-  });
+  const stream = new TokenStream({ request, options: reading, copies, owner: observer });
   const generation = new Generation(init, stream);
-  const openStream: OpenStream = {
-    shutDown(error) {
-      generation.fail(error);
-      stream.shutDown();
-    },
-  };
   try {
-    onOpen?.(openStream);
+    observer?.onOpen?.(stream);
   } catch (error) {
     release(init.source, error);
     throw error;

@@ -3,6 +3,7 @@
  * their implementations because each side has two: a generation and the log of one make bytes, a
  * stream and a log take them.
  */
+import type { StreamError } from "../error.ts";
 import type { Borrower } from "../sse/utf8.ts";
 
 /**
@@ -43,6 +44,8 @@ export interface ByteProducer {
   heartbeat(): void;
   /** Called when the bytes that were taken have been handed to the runtime. */
   drained(): void;
+  /** Ends what makes the bytes with a failure; only where this is its one reader. */
+  fail?(error: StreamError): void;
   /** Called once, when the reader has ended; `error` says why, unless it was given everything. */
   end(outcome: ReaderOutcome, error?: unknown): void;
 }

@@ -45,8 +45,8 @@ export interface StreamInit {
   readonly options: ReaderOptions;
   /** Whether `respond` copies the bytes that it is given, so that the producer lends them. */
   readonly copies?: boolean;
-  /** Called once, when the reader was served or is gone. */
-  readonly onEnd?: ((stream: TokenStream) => void) | undefined;
+  /** Its method is called once, when the reader was served or is gone. */
+  readonly owner?: { onEnd?(stream: TokenStream): void } | undefined;
 }
 
 /** What `open` has to settle. */
@@ -88,7 +88,7 @@ export class TokenStream implements Task, Swept, Sink, Borrower {
   #state: "opening" | "idle" | "wanting" | "ended" = "opening";
   readonly #commitAfterMs: number;
   readonly #copies: boolean | undefined;
-  readonly #onEnd: StreamInit["onEnd"];
+  readonly #owner: StreamInit["owner"];
   readonly #clock: Clock;
   readonly #heartbeatMs: number;
   readonly #stallMs: number;
@@ -114,7 +114,7 @@ export class TokenStream implements Task, Swept, Sink, Borrower {
       clock = systemClock,
     } = init.options;
     this.#request = init.request;
-    this.#onEnd = init.onEnd;
+    this.#owner = init.owner;
     this.#commitAfterMs = commitAfterMs;
     this.#copies = init.copies;
     this.#heartbeatMs = heartbeatMs;
@@ -166,9 +166,10 @@ export class TokenStream implements Task, Swept, Sink, Borrower {
     return this.#signal.aborted;
   }
 
-  /** Sends what waits and ends, whether the reader asks for it or not. */
-  shutDown(): void {
+  /** Ends after what waits, whether the reader asks or not. With `error` its own generation fails first. */
+  shutDown(error?: StreamError): void {
     if (this.#state === "ended") return;
+    if (error !== undefined) this.#producer.fail?.(error);
     this.#guard(() => {
       if (this.#state === "opening") this.#commit();
       else this.#flush();
@@ -385,7 +386,7 @@ export class TokenStream implements Task, Swept, Sink, Borrower {
     } catch {
       // The client disconnected: the runtime closed the controller before it called `cancel`.
     }
-    this.#onEnd?.(this);
+    this.#owner?.onEnd?.(this);
   }
 
   #disarm(): void {

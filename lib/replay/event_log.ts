@@ -49,8 +49,8 @@ export interface RecordOptions {
   readonly isBackground?: boolean;
   /** The format that the generation is written in. */
   readonly format: Format;
-  /** Called once, when the generation has ended. */
-  readonly onEnd: () => void;
+  /** Its method is called once, when the generation has ended. */
+  readonly owner: { onEnd(): void };
 }
 
 /** The reader of a log, as the log calls it. */

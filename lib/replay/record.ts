@@ -27,25 +27,24 @@ export async function openLogged(
   log: EventLog,
   init: GenerationInit,
   options: ReaderOptions & GenerationOptions & LoggedOptions,
-  { onOpen, onEnd, run, isBackground = false }: RecordedExtras,
+  { observer, run, isBackground = false }: RecordedExtras,
   respond: Respond,
 ): Promise<Response> {
   const { request, format } = init;
   const { disconnect = { continueForMs: 10_000 } } = options;
   const streamId = init.streamId ?? createStreamId();
-  const opened = new RecordedStream(onEnd);
-  const { ended } = opened;
-  const stream = opened.stream = new TokenStream({ request, options, onEnd: ended });
+  const opened = new RecordedStream(observer);
+  const stream = opened.stream = new TokenStream({ request, options, owner: opened });
   let recorder: Recorder | undefined;
   /** Ends both, where the generation was never started. */
   function forget(recorder: Recorder): void {
     recorder.discard();
-    ended();
+    opened.onEnd();
   }
   let isOpen = false;
   let producer: ByteProducer;
   try {
-    onOpen?.(opened);
+    observer?.onOpen?.(opened);
     isOpen = true;
     recorder = opened.recorder = log.record({
       streamId,
@@ -63,14 +62,14 @@ export async function openLogged(
         ? 0
         : disconnect.continueForMs,
       format,
-      onEnd: ended,
+      owner: opened,
     });
     producer = recorder.follow(0, stream, new FormatFrames(format, { request, streamId }));
   } catch (error) {
     if (recorder !== undefined) forget(recorder);
     else if (isOpen) {
       count(totals.logRejections, publicError(error).code);
-      onEnd?.(opened);
+      observer?.onEnd?.(opened);
     }
     release(init.source, error);
     throw error;
@@ -99,12 +98,12 @@ export async function openLogged(
 class RecordedStream implements OpenStream {
   recorder: Recorder | undefined;
   stream: TokenStream | undefined;
-  readonly #onEnd: RecordedExtras["onEnd"];
+  readonly #observer: RecordedExtras["observer"];
   /** How many of the two have yet to end. */
   #left = 2;
 
-  constructor(onEnd: RecordedExtras["onEnd"]) {
-    this.#onEnd = onEnd;
+  constructor(observer: RecordedExtras["observer"]) {
+    this.#observer = observer;
   }
 
   shutDown(error: StreamError): void {
@@ -113,9 +112,9 @@ class RecordedStream implements OpenStream {
   }
 
   /** Called by each of the two. */
-  readonly ended = (): void => {
-    if (--this.#left === 0) this.#onEnd?.(this);
-  };
+  onEnd(): void {
+    if (--this.#left === 0) this.#observer?.onEnd?.(this);
+  }
 }
 
 /** What a format writes for one reader, beside the events of the log. */

@@ -343,7 +343,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
     generation.end("completed");
     this.#leave();
     this.#owner.ended(this);
-    this.#options.onEnd();
+    this.#options.owner.onEnd();
     // Only the events are kept: the generation, its readers and its options may hold a lot.
     this.#generation = undefined;
     this.#readers.forgetFastest();
@@ -353,7 +353,7 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
   discard(): void {
     this.#state = "discarded";
     this.#owner.forget(this);
-    this.#options.onEnd();
+    this.#options.owner.onEnd();
   }
 
   /**
@@ -395,5 +395,5 @@ export class Recording implements Recorder, Task, Swept, ServedStream, PagesOwne
 const ENDED: Omit<RecordOptions, "format"> = {
   highWaterMark: Infinity,
   continueForMs: Infinity,
-  onEnd: () => {},
+  owner: { onEnd() {} },
 };

@@ -175,7 +175,7 @@ async function replay(
   format: Format,
   after: number,
   options: ResumeRequest,
-  { onOpen, onEnd }: ResumeExtras,
+  { observer }: ResumeExtras,
 ): Promise<Response> {
   const { info } = logged;
   const headers = withFields(
@@ -187,7 +187,7 @@ async function replay(
     request,
     // A generation that has not begun may fail with a status, which is then this client's as well.
     options: { ...options, commitAfterMs: logged.isStarting ? options.commitAfterMs ?? 0 : 0 },
-    onEnd: onEnd && (() => onEnd(openStream)),
+    owner: { onEnd: () => observer?.onEnd?.(openStream) },
   });
   let followed: Followed | undefined = undefined;
   const openStream: OpenStream = {
@@ -197,13 +197,13 @@ async function replay(
       stream.shutDown();
     },
   };
-  onOpen?.(openStream);
+  observer?.onOpen?.(openStream);
   const context = { request, streamId: info.streamId, lastId: undefined };
   try {
     followed = logged.follow(after, stream, new FormatFrames(format, context));
   } catch (error) {
     // A drain would wait for this reader, which has nothing that could end.
-    onEnd?.(openStream);
+    observer?.onEnd?.(openStream);
     throw error;
   }
   return await stream.open(

@@ -100,7 +100,7 @@ function open(
   const stream = new TokenStream({
     request,
     options,
-    onEnd: () => scene.ended++,
+    owner: { onEnd: () => void scene.ended++ },
   });
   const scene = { hand, stream, abort, ended: 0, started: 0, opened: undefined as unknown };
   scene.opened = stream.open(hand, () => {

@@ -103,8 +103,10 @@ export function failuresRules(rule: Rule): void {
       const ended: unknown[] = [];
       const tap = new Tap();
       const starting = scene.start(tap.source, { commitAfterMs: 0, streamId: `s${early}` }, {}, {
-        onOpen: (live) => void lives.push(live),
-        onEnd: (live) => void ended.push(live),
+        observer: {
+          onOpen: (live) => void lives.push(live),
+          onEnd: (live) => void ended.push(live),
+        },
       });
       let first: Reading | undefined;
       if (!early) {

@@ -330,7 +330,7 @@ fakeTest(
     const { clock } = site;
     const second = new Reading(
       await other.log.resume(request, { streamId: first.streamId, clock }, {
-        onOpen: (live) => void lives.push(live),
+        observer: { onOpen: (live) => void lives.push(live) },
       }),
     );
     await second.events(5);

@@ -124,8 +124,10 @@ export class Process implements Host {
       onClose: ({ outcome, code }) => stream.ended(outcome, code),
       onError: () => {},
     }, {
-      onOpen: (open) => void this.#open.add(open),
-      onEnd: (open) => void this.#open.delete(open),
+      observer: {
+        onOpen: (open) => void this.#open.add(open),
+        onEnd: (open) => void this.#open.delete(open),
+      },
     });
   }
 
