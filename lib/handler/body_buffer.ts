@@ -20,8 +20,6 @@ export function chunkAfter(last: Uint8Array<ArrayBuffer> | undefined): Uint8Arra
     : new Uint8Array(last.buffer);
 }
 
-let arrivals = 0;
-
 /**
  * The bytes of one body, copied into one buffer that doubles when it is full.
  *
@@ -31,7 +29,7 @@ export class BodyBuffer implements MemoryOwner {
   /** How many bytes have arrived. */
   size = 0;
   takenBytes = 0;
-  readonly arrival: number = arrivals++;
+  turn = 0;
   /** Why the body was ended. */
   failure: StreamError | undefined;
   #bytes = new Uint8Array(0);
@@ -49,6 +47,10 @@ export class BodyBuffer implements MemoryOwner {
     this.#pool = memory.poolOf(expected);
     this.#maxBytes = maxBytes;
     this.#expected = expected;
+  }
+
+  get missingBytes(): number {
+    return (this.#expected || Math.min(2 * this.takenBytes, this.#maxBytes)) - this.takenBytes;
   }
 
   /**

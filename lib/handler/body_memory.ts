@@ -18,12 +18,17 @@ export const SMALL_BODIES_BYTES: number = 4 * 2 ** 20;
 /** So many small bodies of the largest size have room together. */
 const SMALL_BODIES = 16;
 
+/** The part of all bytes that is kept for the first body at most: it may be a slow one. */
+const MAX_KEPT = 1 / 4;
+
 /** A body, as its memory sees it. */
 export interface MemoryOwner {
   /** Bytes that it has taken; its pool counts them. */
   takenBytes: number;
-  /** Where it stands among all bodies: a smaller number came earlier. */
-  readonly arrival: number;
+  /** Bytes that it will probably need beside them. */
+  readonly missingBytes: number;
+  /** Its number in the order of the first bytes; 0 before them. Its pool sets it. */
+  turn: number;
   /** Ends the body with an error, and gives its memory back. */
   end(error: StreamError): void;
 }
@@ -50,19 +55,23 @@ interface Waiter {
  */
 export class BytePool {
   readonly #clock: Clock;
+  readonly #bytes: number;
   #freeBytes: number;
-  #usedBytes = 0;
-  /** Those of `#usedBytes` whose bodies wait. */
+  /** Taken bytes whose bodies wait. */
   #idleBytes = 0;
+  #turns = 0;
+  /** The bodies that have bytes, in their order. */
+  readonly #owners = new Set<MemoryOwner>();
   /** The bodies that are read, the one that has gone without progress for the longest first. */
   readonly #reading = new Map<MemoryOwner, number>();
-  /** The bodies that wait, the one that came earliest first. */
+  /** The bodies that wait, in their order. */
   readonly #waiting: Waiter[] = [];
   /** Armed while a body waits, for when another one may be slow. */
   #timer: unknown;
   #isServing = false;
 
   constructor(bytes: number, clock: Clock) {
+    this.#bytes = bytes;
     this.#freeBytes = bytes;
     this.#clock = clock;
   }
@@ -82,9 +91,10 @@ export class BytePool {
    * until it resolves, and was ended meanwhile or has them.
    */
   take(bytes: number, body: MemoryOwner): Promise<void> | undefined {
+    if (body.turn === 0) body.turn = ++this.#turns;
     const [first] = this.#waiting;
-    const isFirst = first === undefined || body.arrival < first.body.arrival;
-    if (isFirst && bytes <= this.#freeBytes) {
+    const isFirst = first === undefined || body.turn < first.body.turn;
+    if (isFirst && this.#fits(bytes, body)) {
       this.#count(bytes, body);
       return undefined;
     }
@@ -92,7 +102,7 @@ export class BytePool {
       this.#reading.delete(body);
       this.#idleBytes += body.takenBytes;
       let at = this.#waiting.length;
-      while (at > 0 && this.#waiting[at - 1]!.body.arrival > body.arrival) at--;
+      while (at > 0 && this.#waiting[at - 1]!.body.turn > body.turn) at--;
       this.#waiting.splice(at, 0, { body, bytes, wake });
       active.waiters++;
       this.#serve();
@@ -107,6 +117,8 @@ export class BytePool {
       this.#wake(at);
     }
     this.#count(-body.takenBytes, body);
+    this.#owners.delete(body);
+    body.turn = 0;
     this.#serve();
   }
 
@@ -116,9 +128,20 @@ export class BytePool {
     return first !== undefined && this.#clock.now() - first[1] >= YIELD_MS ? first : undefined;
   }
 
+  /**
+   * Whether there is room. The next bytes of the first body are kept for it: where many of one size
+   * arrive together, all would otherwise get to a half of it, and none further.
+   */
+  #fits(bytes: number, body: MemoryOwner): boolean {
+    const [first] = this.#owners;
+    const isKept = first !== undefined && first !== body;
+    const keptBytes = isKept ? Math.min(first.missingBytes, this.#bytes * MAX_KEPT) : 0;
+    return bytes + keptBytes <= this.#freeBytes;
+  }
+
   #count(bytes: number, body: MemoryOwner): void {
+    this.#owners.add(body);
     this.#freeBytes -= bytes;
-    this.#usedBytes += bytes;
     body.takenBytes += bytes;
     active.bodyBytes += bytes;
   }
@@ -138,7 +161,7 @@ export class BytePool {
     this.#isServing = true;
     for (let [first] = this.#waiting; first !== undefined; [first] = this.#waiting) {
       const { body, bytes } = first;
-      if (bytes <= this.#freeBytes) {
+      if (this.#fits(bytes, body)) {
         this.#wake(0);
         this.#count(bytes, body);
         this.enter(body);
@@ -155,7 +178,7 @@ export class BytePool {
       slowest[0].end(handlerError("request_timeout"));
       return true;
     }
-    if (this.#idleBytes < this.#usedBytes) return false;
+    if (this.#idleBytes < this.#bytes - this.#freeBytes) return false;
     // Whoever has bytes waits for more, so that nobody would ever go on.
     const newest = this.#waiting.findLast(({ body }) => body.takenBytes > 0);
     newest?.body.end(tooManyBodies());

@@ -174,29 +174,45 @@ async function halfFull(reader: BodyReader): Promise<ReturnType<typeof fedTo>> {
   return body;
 }
 
-test("all bodies that are being read have one bound, and those past it wait in the order in which they came", async () => {
+test("all bodies that are being read have one bound, and those past it wait in the order of their first bytes", async () => {
   const reader = new BodyReader(TIGHT);
-  const [first, second] = [await halfFull(reader), await halfFull(reader)];
-  const [large, later] = [fedTo(reader), fedTo(reader)];
-  // The one that came first gets its room first, though the other one waits for longer.
-  later.fed.feed(100);
+  const early = fedTo(reader);
+  early.fed.feed(1);
+  await turn();
+  const first = await halfFull(reader);
+  const second = fedTo(reader);
+  second.fed.feed(5000);
+  const later = fedTo(reader);
+  later.fed.feed(4000);
   await waiting(1);
-  large.fed.feed(8000);
+  early.fed.feed(7999);
   await waiting(2);
-  assert.equal(active.bodyBytes, 16_384);
+  assert.equal(active.bodyBytes, 1024 + 8192 + 5000);
   // Small ones have room of their own.
   const small = requestOf(chunked([bytesOf("[4]")]), { "content-length": "3" });
   assert.deepEqual(await reader.readJson(small, "chat"), [4]);
   first.fed.end();
   assert.equal(await first.outcome, "read");
   await waiting(1);
-  assert.equal(active.bodyBytes, 8192 + 8000);
-  later.fed.end();
-  large.fed.end();
-  assert.equal(await large.outcome, "read");
-  assert.equal(await later.outcome, "read");
-  second.fed.end();
-  assert.equal(await second.outcome, "read");
+  assert.equal(active.bodyBytes, 8000 + 5000);
+  for (const { fed, outcome } of [early, later, second]) {
+    fed.end();
+    assert.equal(await outcome, "read");
+  }
+  assert.equal(total(active), 0);
+});
+
+test("many bodies of one size that come together are all read", async () => {
+  const reader = new BodyReader(TIGHT);
+  const bodies = Array.from({ length: 20 }, () => fedTo(reader, { length: 3002 }));
+  for (let size = 0; size < 3000; size += 500) {
+    for (const { fed } of bodies) fed.feed(500);
+    await turn();
+    assert(active.bodyBytes <= TIGHT.maxBodiesBytes);
+  }
+  assert(active.waiters > 10);
+  for (const { fed } of bodies) fed.end();
+  for (const { outcome } of bodies) assert.equal(await outcome, "read");
   assert.equal(total(active), 0);
 });
 
@@ -224,21 +240,24 @@ test("a body that would fit does not pass a larger one that waits", async () => 
 });
 
 test("where all bodies that have memory wait for more, the newest of them is 503", async () => {
-  const reader = new BodyReader(TIGHT);
-  const bodies = Array.from({ length: 4 }, () => fedTo(reader));
-  for (const { fed } of bodies) fed.feed(4096);
-  await until(() => active.bodyBytes === 16_384, 1000, "four bodies");
-  const none = fedTo(reader);
-  none.fed.feed(1);
+  const reader = new BodyReader({ ...TIGHT, maxBodiesBytes: 8192 });
+  const [first, second, none] = [fedTo(reader, { length: 8192 }), fedTo(reader), fedTo(reader)];
+  first.fed.feed(1000);
+  await turn();
+  second.fed.feed(3000);
+  await turn();
+  first.fed.feed(3000);
+  await until(() => active.bodyBytes === 7000, 1000, "two bodies");
+  none.fed.feed(3000);
   await waiting(1);
-  for (const [index, { fed }] of bodies.entries()) {
-    fed.feed(1);
-    // The last one gives its memory back, which is as much as the first one needs.
-    await waiting(index < 3 ? index + 2 : 3);
-  }
-  assert.equal(await bodies[3]!.outcome, "too_many_bodies");
-  await until(() => bodies[3]!.fed.isCancelled, 100, "the refused body is not read on");
-  for (const { fed, outcome } of [...bodies.slice(0, 3), none]) {
+  first.fed.feed(4000);
+  await waiting(2);
+  second.fed.feed(3000);
+  assert.equal(await second.outcome, "too_many_bodies");
+  await until(() => second.fed.isCancelled, 100, "the refused body is not read on");
+  // Its memory is what the first one needs.
+  await waiting(1);
+  for (const { fed, outcome } of [first, none]) {
     fed.end();
     assert.equal(await outcome, "read");
   }
