@@ -18,8 +18,11 @@ export const SMALL_BODIES_BYTES: number = 4 * 2 ** 20;
 /** So many small bodies of the largest size have room together. */
 const SMALL_BODIES = 16;
 
-/** The part of all bytes that is kept for the first body at most: it may be a slow one. */
+/** The part of a pool that is kept for its first body at most: it may be a slow one. */
 const MAX_KEPT = 1 / 4;
+
+/** So many bodies may wait: the chunk that each has read, of 64 KiB or so, is not counted. */
+const MAX_WAITING = 256;
 
 /** A body, as its memory sees it. */
 export interface MemoryOwner {
@@ -105,7 +108,8 @@ export class BytePool {
       while (at > 0 && this.#waiting[at - 1]!.body.turn > body.turn) at--;
       this.#waiting.splice(at, 0, { body, bytes, wake });
       active.waiters++;
-      this.#serve();
+      if (this.#waiting.length > MAX_WAITING) this.#waiting.at(-1)!.body.end(tooManyBodies());
+      else this.#serve();
     });
   }
 
