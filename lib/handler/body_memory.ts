@@ -62,7 +62,7 @@ export class BytePool {
   #freeBytes: number;
   /** Taken bytes whose bodies wait. */
   #idleBytes = 0;
-  #turns = 0;
+  #latestTurn = 0;
   /** The bodies that have bytes, in their order. */
   readonly #owners = new Set<MemoryOwner>();
   /** The bodies that are read, the one that has gone without progress for the longest first. */
@@ -94,7 +94,7 @@ export class BytePool {
    * until it resolves, and was ended meanwhile or has them.
    */
   take(bytes: number, body: MemoryOwner): Promise<void> | undefined {
-    if (body.turn === 0) body.turn = ++this.#turns;
+    if (body.turn === 0) body.turn = ++this.#latestTurn;
     const [first] = this.#waiting;
     const isFirst = first === undefined || body.turn < first.body.turn;
     if (isFirst && this.#fits(bytes, body)) {
