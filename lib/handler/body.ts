@@ -20,7 +20,7 @@ export interface BodyLimits {
    * Bytes of all bodies that are being read, at least as many as the two above. A body that needs more
    * waits, unread, and those that came first go on first. For them a body that has had 5 s without a
    * further MiB ends with `request_timeout`. Where all bodies that have memory wait for more, the newest
-   * of them fails with `too_many_bodies`, and so does one that finds 256 waiting. Bodies whose
+   * of them fails with `too_many_bodies`, and so does one that finds 64 waiting. Bodies whose
    * `Content-Length` is 256 KiB or less have 4 MiB of this, so that they never wait for larger ones; both
    * numbers are smaller where this is less than its default.
    * @default {36 MiB, or 4 MiB more than the larger of those two}

@@ -264,15 +264,15 @@ test("where all bodies that have memory wait for more, the newest of them is 503
   assert.equal(total(active), 0);
 });
 
-test("no more than 256 bodies wait, and the newest is 503", async () => {
+test("no more than 64 bodies wait, and the newest is 503", async () => {
   const reader = new BodyReader(TIGHT);
   const full = [await halfFull(reader), await halfFull(reader)];
-  const bodies = Array.from({ length: 257 }, () => fedTo(reader));
+  const bodies = Array.from({ length: 65 }, () => fedTo(reader));
   for (const { fed } of bodies) fed.feed(100);
-  assert.equal(await bodies[256]!.outcome, "too_many_bodies");
-  await waiting(256);
-  for (const { fed } of [...full, ...bodies.slice(0, 256)]) fed.end();
-  for (const { outcome } of [...full, ...bodies.slice(0, 256)]) assert.equal(await outcome, "read");
+  assert.equal(await bodies[64]!.outcome, "too_many_bodies");
+  await waiting(64);
+  for (const { fed } of [...full, ...bodies.slice(0, 64)]) fed.end();
+  for (const { outcome } of [...full, ...bodies.slice(0, 64)]) assert.equal(await outcome, "read");
   assert.equal(total(active), 0);
 });
 
