@@ -247,7 +247,7 @@ test("where all bodies that have memory wait for more, the newest of them is 503
   second.fed.feed(3000);
   await turn();
   first.fed.feed(3000);
-  await until(() => active.bodyBytes === 7000, 1000, "two bodies");
+  await until(() => active.bodyBytes === 4096 + 3000, 1000, "two bodies");
   none.fed.feed(3000);
   await waiting(1);
   first.fed.feed(4000);
