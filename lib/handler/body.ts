@@ -2,7 +2,8 @@
 import { active } from "../counters.ts";
 import { StreamError } from "../error.ts";
 import { type Clock, systemClock } from "../pipeline/scheduler.ts";
-import { BodyBuffer, BodyMemory, chunkAfter, tooLarge } from "./body_buffer.ts";
+import { BodyBuffer, chunkAfter, tooLarge } from "./body_buffer.ts";
+import { BodyMemory, SMALL_BODIES_BYTES } from "./body_memory.ts";
 import { handlerError } from "./codes.ts";
 import { definedOf } from "../values.ts";
 
@@ -16,20 +17,27 @@ export interface BodyLimits {
    */
   maxChatBodyBytes?: number;
   /**
-   * Bytes of all bodies that are being read, at least as many as the two above. Past it the body that
-   * has waited longest for a further MiB, 5 s or more, ends with `request_timeout`; if there is none,
-   * the request fails with `too_many_bodies`. @default {64 MiB, or the larger of those two}
+   * Bytes of all bodies that are being read, at least as many as the two above. A body that needs more
+   * waits, unread, and those that came first go on first. For them a body that has had 5 s without a
+   * further MiB ends with `request_timeout`. Where all bodies that have memory wait for more, the newest
+   * of them fails with `too_many_bodies`, and so does one that finds 64 waiting. Bodies whose
+   * `Content-Length` is 256 KiB or less have 4 MiB of this, so that they never wait for larger ones; both
+   * numbers are smaller where this is less than its default.
+   * @default {36 MiB, or 4 MiB more than the larger of those two}
    */
   maxBodiesBytes?: number;
   /**
-   * Bodies that are being read, 1 or more, with the same rule. A stream takes its place among
-   * `maxStreams` when its body was read. @default {10 000}
+   * Bodies that are being read, 1 or more. Past it the one that has gone without a further MiB for the
+   * longest, 5 s or more, ends with `request_timeout`; if there is none, the request fails with
+   * `too_many_bodies`. A stream takes its place among `maxStreams` when its body was read.
+   * @default {10 000}
    */
   maxBodies?: number;
   /** Nesting of arrays and objects, 1 or more. @default {64} */
   maxBodyDepth?: number;
   /**
-   * How long a body, or each further MiB of it, may take to arrive, in ms, 1 or more.
+   * How long a body, or each further MiB of it, may take to arrive, or may wait for room, in ms, 1 or
+   * more.
    * @default {30 000}
    */
   bodyTimeoutMs?: number;
@@ -39,7 +47,7 @@ export interface BodyLimits {
 export const BODY_LIMITS: Required<BodyLimits> = {
   maxBodyBytes: 2 ** 20,
   maxChatBodyBytes: 32 * 2 ** 20,
-  maxBodiesBytes: 64 * 2 ** 20,
+  maxBodiesBytes: 32 * 2 ** 20 + SMALL_BODIES_BYTES,
   maxBodies: 10_000,
   maxBodyDepth: 64,
   bodyTimeoutMs: 30_000,
@@ -61,8 +69,9 @@ export class BodyReader {
     this.#limits = { ...BODY_LIMITS, ...definedOf(limits) };
     this.#clock = clock;
     const { maxBodyBytes, maxChatBodyBytes, maxBodiesBytes, maxBodies } = this.#limits;
-    const bytes = limits.maxBodiesBytes ?? Math.max(maxBodiesBytes, maxBodyBytes, maxChatBodyBytes);
-    this.#memory = new BodyMemory(maxBodies, bytes, clock);
+    const maxBytes = Math.max(maxBodyBytes, maxChatBodyBytes);
+    const bytes = limits.maxBodiesBytes ?? Math.max(maxBodiesBytes, maxBytes + SMALL_BODIES_BYTES);
+    this.#memory = new BodyMemory(maxBodies, bytes, maxBytes, clock);
   }
 
   /**
@@ -108,10 +117,11 @@ export class BodyReader {
 
   /** Reads a body and gives its bytes to `take`; afterwards nothing of it is kept. */
   async #read<T>(
-    { body, headers }: Request,
+    request: Request,
     kind: BodyKind,
     take: (bytes: Uint8Array<ArrayBuffer>) => T,
   ): Promise<T> {
+    const { body, headers } = request;
     const { maxBodyBytes, maxChatBodyBytes, bodyTimeoutMs } = this.#limits;
     const maxBytes = kind === "chat" ? maxChatBodyBytes : maxBodyBytes;
     const length = headers.get("content-length");
@@ -122,36 +132,34 @@ export class BodyReader {
     const buffer = new BodyBuffer(this.#memory, maxBytes, length === null ? NaN : Number(length));
     if (body === null) return take(buffer.bytes());
     const reader = readerOf(body);
-    let isLate = false;
-    const expire = () => {
-      isLate = true;
-      reader.cancel();
-    };
     try {
-      buffer.open(expire);
+      buffer.open(() => reader.cancel());
     } catch (error) {
       reader.cancel();
       throw error;
     }
+    const expire = () => buffer.end(handlerError("request_timeout"));
     active.timers++;
     let timer = this.#clock.setTimer(expire, bodyTimeoutMs);
     let timedSize = TIMED_BYTES;
     try {
-      while (await reader.readInto(buffer)) {
-        if (isLate || buffer.size < timedSize) continue;
+      for (let chunk = await reader.read(); chunk !== undefined; chunk = await reader.read()) {
+        const room = buffer.append(chunk);
+        if (room !== undefined) await waitFor(room, buffer, request.signal);
+        else if (buffer.size < timedSize) continue;
+        // A body that has waited has all its time again.
         this.#clock.clearTimer(timer);
         timer = this.#clock.setTimer(expire, bodyTimeoutMs);
         timedSize = buffer.size + TIMED_BYTES;
         buffer.progress();
       }
-      if (isLate) throw handlerError("request_timeout");
+      if (buffer.failure !== undefined) throw buffer.failure;
       return take(buffer.bytes());
     } catch (error) {
       // What is refused is not read on.
       reader.cancel();
       if (error instanceof StreamError) throw error;
-      if (isLate) throw handlerError("request_timeout");
-      throw new StreamError("bad_request", { detail: "The body broke off", cause: error });
+      throw buffer.failure ?? brokenOff(error);
     } finally {
       this.#clock.clearTimer(timer);
       active.timers--;
@@ -160,10 +168,28 @@ export class BodyReader {
   }
 }
 
+/** Waits for room, at most until the client disconnects. */
+async function waitFor(room: Promise<void>, buffer: BodyBuffer, signal: AbortSignal) {
+  const leave = () => buffer.end(brokenOff(signal.reason));
+  if (signal.aborted) leave();
+  signal.addEventListener("abort", leave);
+  active.listeners++;
+  try {
+    await room;
+  } finally {
+    signal.removeEventListener("abort", leave);
+    active.listeners--;
+  }
+}
+
+function brokenOff(cause: unknown): StreamError {
+  return new StreamError("bad_request", { detail: "The body broke off", cause });
+}
+
 /** Reads one body, chunk by chunk. */
 interface ChunkReader {
-  /** Reads the next bytes; `false` at the end. */
-  readInto(buffer: BodyBuffer): Promise<boolean>;
+  /** The next bytes, which the next read may overwrite; `undefined` at the end. */
+  read(): Promise<Uint8Array | undefined>;
   /** Ends the body. If it cannot be ended any more, nothing is left to do. */
   cancel(): void;
 }
@@ -182,11 +208,7 @@ function readerOf(body: ReadableStream<Uint8Array>): ChunkReader {
 
 function defaultReader(reader: ReadableStreamDefaultReader<Uint8Array>): ChunkReader {
   return {
-    async readInto(buffer) {
-      const { done, value } = await reader.read();
-      if (!done) buffer.append(value);
-      return !done;
-    },
+    read: async () => (await reader.read()).value,
     cancel: () => void reader.cancel().catch(() => {}),
   };
 }
@@ -204,14 +226,13 @@ function byobReader(reader: ReadableStreamBYOBReader): ChunkReader {
   // fails the read as well.
   reader.closed.then(() => setTimeout(() => end(), 0), () => {});
   return {
-    async readInto(buffer) {
+    async read() {
       const room = chunkAfter(chunk);
       chunk = await new Promise<typeof chunk>((resolve, reject) => {
         end = () => resolve(undefined);
         reader.read(room).then(({ done, value }) => resolve(done ? undefined : value), reject);
       });
-      if (chunk !== undefined) buffer.append(chunk);
-      return chunk !== undefined;
+      return chunk;
     },
     cancel: () => void reader.cancel().catch(() => {}),
   };

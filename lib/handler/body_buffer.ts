@@ -1,9 +1,6 @@
-/**
- * The memory of request bodies while they are read: one growing buffer for each, and bounds on all of
- * them together. Separate from their reader because only lengths and ages matter here.
- */
-import { active } from "../counters.ts";
-import type { Clock } from "../pipeline/scheduler.ts";
+/** The bytes of one request body while it is read. */
+import type { StreamError } from "../error.ts";
+import type { BodyMemory, BytePool, MemoryOwner } from "./body_memory.ts";
 import { handlerError } from "./codes.ts";
 
 /** The first size of a buffer, in bytes: many clients may begin a body and send nothing. */
@@ -23,152 +20,139 @@ export function chunkAfter(last: Uint8Array<ArrayBuffer> | undefined): Uint8Arra
     : new Uint8Array(last.buffer);
 }
 
-/**
- * A body that has had so many ms for its first MiB, or for its next, gives way where there is no room
- * for another: a few slow clients would otherwise keep everybody else out.
- */
-const YIELD_MS = 5000;
-
-/** What all bodies may take together while they are read: places, and bytes. */
-export class BodyMemory {
-  readonly #maxBodies: number;
-  #free: number;
-  readonly #clock: Clock;
-  /** The open bodies, the one that has gone without progress for the longest first. */
-  readonly #open = new Map<BodyBuffer, number>();
-
-  constructor(maxBodies: number, bytes: number, clock: Clock) {
-    this.#maxBodies = maxBodies;
-    this.#free = bytes;
-    this.#clock = clock;
-  }
-
-  /**
-   * Takes a place.
-   *
-   * @throws {StreamError} `too_many_bodies` if there is none.
-   */
-  enter(body: BodyBuffer): void {
-    if (this.#open.size >= this.#maxBodies) this.#makeRoom(body);
-    this.#open.set(body, this.#clock.now());
-  }
-
-  /** Called when a body has come a MiB further. */
-  progress(body: BodyBuffer): void {
-    if (this.#open.delete(body)) this.#open.set(body, this.#clock.now());
-  }
-
-  /** Gives a body's place back. */
-  leave(body: BodyBuffer): void {
-    this.#open.delete(body);
-  }
-
-  /**
-   * Takes bytes for a body.
-   *
-   * @throws {StreamError} `too_many_bodies` if there are not so many.
-   */
-  take(bytes: number, body: BodyBuffer): void {
-    while (bytes > this.#free) this.#makeRoom(body);
-    this.#free -= bytes;
-    active.bodyBytes += bytes;
-  }
-
-  /** Gives taken bytes back. */
-  give(bytes: number): void {
-    this.#free += bytes;
-    active.bodyBytes -= bytes;
-  }
-
-  /** Ends the slowest body in favour of another, if it has had its time. */
-  #makeRoom(body: BodyBuffer): void {
-    for (const [slowest, sinceMs] of this.#open) {
-      if (slowest === body || this.#clock.now() - sinceMs < YIELD_MS) break;
-      return slowest.giveWay();
-    }
-    throw handlerError("too_many_bodies", { retryAfter: 1 });
-  }
-}
+/** ECMAScript 2024, section 25.1.6.8. */
+type TransferableBuffer = ArrayBuffer & { transfer?(length: number): ArrayBuffer };
 
 /**
- * The bytes of one body, copied into one buffer that doubles when it is full.
+ * The bytes of one body, copied into one buffer that grows when it is full.
  *
- * `open()`, then `append()` for each chunk, then `release()`. After `giveWay()` it takes nothing more.
+ * `open()`, then `append()` for each chunk, then `release()`. After `end()` it takes nothing more.
  */
-export class BodyBuffer {
+export class BodyBuffer implements MemoryOwner {
   /** How many bytes have arrived. */
   size = 0;
+  takenBytes = 0;
+  turn = 0;
+  /** Why the body was ended. */
+  failure: StreamError | undefined;
   #bytes = new Uint8Array(0);
   readonly #memory: BodyMemory;
+  #pool: BytePool;
   readonly #maxBytes: number;
   /** What the client says of the length; it may be wrong. */
-  readonly #expected: number;
-  /** Ends the body; absent unless it is open. */
-  #expire: (() => void) | undefined;
+  #expected: number;
+  /** Stops the reading; absent unless the body is open. */
+  #stop: (() => void) | undefined;
 
+  /** @param expected The length that the client has announced, or `NaN`. */
   constructor(memory: BodyMemory, maxBytes: number, expected: number) {
     this.#memory = memory;
+    this.#pool = memory.poolOf(expected);
     this.#maxBytes = maxBytes;
     this.#expected = expected;
+  }
+
+  get missingBytes(): number {
+    return (this.#expected || Math.min(2 * this.takenBytes, this.#maxBytes)) - this.takenBytes;
   }
 
   /**
    * Takes a place among the bodies.
    *
-   * @param expire Called if the body has to give way to another.
+   * @param stop Called if the body is ended.
    * @throws {StreamError} `too_many_bodies`
    */
-  open(expire: () => void): void {
-    this.#memory.enter(this);
-    this.#expire = expire;
+  open(stop: () => void): void {
+    this.#memory.enter();
+    this.#pool.enter(this);
+    this.#stop = stop;
   }
 
   /** Called when the body has come a MiB further. */
   progress(): void {
-    this.#memory.progress(this);
+    this.#pool.progress(this);
   }
 
-  /** Called if the body has to give way to another. */
-  giveWay(): void {
-    const expire = this.#expire;
+  end(error: StreamError): void {
+    const stop = this.#stop;
+    if (stop === undefined) return;
+    this.failure = error;
     this.release();
-    expire?.();
+    stop();
   }
 
   /**
-   * Copies a chunk, so that nothing of it is kept: a chunk of one byte may hold 64 KiB.
+   * Copies a chunk, so that nothing of it is kept: a chunk of one byte may hold 64 KiB. Where a promise
+   * is returned there is no room yet, and it resolves when the chunk was copied or the body has ended.
    *
-   * @throws {StreamError} `payload_too_large`, `too_many_bodies`
+   * @throws {StreamError} `payload_too_large`
    */
-  append(chunk: Uint8Array): void {
-    if (this.#expire === undefined) return;
+  append(chunk: Uint8Array): Promise<void> | undefined {
+    if (this.#stop === undefined) return undefined;
     const size = this.size + chunk.length;
     if (size > this.#maxBytes) throw tooLarge(this.#maxBytes);
-    if (size > this.#bytes.length) this.#grow(size);
-    this.#bytes.set(chunk, this.size);
-    this.size = size;
+    const room = size > this.takenBytes ? this.#takeFor(size) : undefined;
+    if (room !== undefined) return room.then(() => this.#copy(chunk));
+    this.#copy(chunk);
+    return undefined;
   }
 
-  /** All bytes that have arrived. */
+  /** All bytes that have arrived, until the memory is given back. */
   bytes(): Uint8Array<ArrayBuffer> {
     return this.#bytes.subarray(0, this.size);
   }
 
   /** Gives the place and the memory back. */
   release(): void {
-    this.#expire = undefined;
-    this.#memory.leave(this);
-    this.#memory.give(this.#bytes.length);
-    this.#bytes = new Uint8Array(0);
+    if (this.#stop === undefined) return;
+    this.#stop = undefined;
+    this.#resize(0);
+    this.#memory.leave();
+    this.#pool.leave(this);
   }
 
-  #grow(needed: number): void {
-    let length = Math.max(needed, 2 * this.#bytes.length, FIRST_BYTES);
-    if (this.#expected >= needed) length = Math.min(length, this.#expected);
-    length = Math.min(length, this.#maxBytes);
-    this.#memory.take(length - this.#bytes.length, this);
+  #takeFor(size: number): Promise<void> | undefined {
+    if (size > this.#expected) this.#outgrow();
+    // What has announced its length will hardly be cut short, and is copied less often.
+    const factor = this.#expected >= size ? 4 : 2;
+    const length = Math.min(
+      Math.max(size, factor * this.takenBytes, FIRST_BYTES),
+      this.#expected || Infinity,
+      this.#maxBytes,
+    );
+    return this.#pool.take(length - this.takenBytes, this);
+  }
+
+  /** Called when the body is longer than was announced, as the bodies of some frameworks are. */
+  #outgrow(): void {
+    this.#expected = NaN;
+    const pool = this.#memory.poolOf(NaN);
+    if (pool === this.#pool) return;
+    this.#pool.leave(this);
+    this.#pool = pool;
+    pool.enter(this);
+  }
+
+  #copy(chunk: Uint8Array): void {
+    if (this.#stop === undefined) return;
+    if (this.takenBytes > this.#bytes.length) this.#resize(this.takenBytes);
+    this.#bytes.set(chunk, this.size);
+    this.size += chunk.length;
+  }
+
+  /**
+   * Moves the bytes to a buffer of another length. Where the length was not announced, the old buffer is
+   * free at once, if the runtime can do that (Node 20 cannot): the garbage of tiny chunks makes the
+   * collector come late. For other bodies it would take Deno a sixth more time.
+   */
+  #resize(length: number): void {
+    const buffer: TransferableBuffer = this.#bytes.buffer;
+    if (Number.isNaN(this.#expected) && buffer.transfer !== undefined) {
+      this.#bytes = new Uint8Array(buffer.transfer(length));
+      return;
+    }
     const bytes = new Uint8Array(length);
-    bytes.set(this.bytes());
+    bytes.set(this.#bytes.subarray(0, length));
     this.#bytes = bytes;
   }
 }

@@ -1,6 +1,7 @@
 /** The bodies of requests: read at any borders, bounded each and all together, and never kept. */
 import assert from "node:assert/strict";
 import process from "node:process";
+import { setImmediate } from "node:timers";
 import test from "node:test";
 import { active } from "../../lib/counters.ts";
 import { StreamError } from "../../lib/error.ts";
@@ -9,18 +10,23 @@ import { BodyReader } from "../../lib/handler/body.ts";
 import { FakeClock } from "../../lib/testing/fake_clock.ts";
 import { total } from "../support/child.ts";
 import { post, refusal } from "../support/handler_requests.ts";
-import { random as randomFrom } from "../support/random.ts";
+import { int, pick, random as randomFrom } from "../support/random.ts";
 import { rawRequest, serve, until } from "../support/serve.ts";
 
 const MIB = 2 ** 20;
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
-function requestOf(body: BodyInit | null, headers: Record<string, string> = {}): Request {
+function requestOf(
+  body: BodyInit | null,
+  headers: Record<string, string> = {},
+  signal?: AbortSignal,
+): Request {
   return new Request("http://localhost/", {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
     body,
     duplex: "half",
+    ...signal && { signal },
   } as RequestInit);
 }
 
@@ -140,27 +146,179 @@ test("a body in chunks of one byte takes no more memory than itself", async () =
   assert.equal(active.bodyBytes, 0);
 });
 
-test("all bodies that are being read have one bound, and what is past it is 503", async () => {
-  const limits = { maxBodyBytes: 8192, maxChatBodyBytes: 8192, maxBodiesBytes: 16_384 };
-  const reader = new BodyReader(limits);
-  const slow = [new Fed(), new Fed(), new Fed()];
-  const [first, second, third] = slow.map(({ body }) =>
-    outcomeOf(reader.readJson(requestOf(body), "chat"))
-  );
-  slow[0]!.feed(8000);
-  slow[1]!.feed(8000);
-  await until(() => active.bodyBytes > 15_000, 1000, "two bodies");
-  assert(active.bodyBytes <= 16_384);
-  slow[2]!.feed(2000);
-  assert.equal(await third, "too_many_bodies");
-  await until(() => slow[2]!.isCancelled, 100, "the refused body is not read on");
-  slow[0]!.end();
-  assert.equal(await first, "read");
-  const fourth = await reader.readJson(requestOf(chunked([bytesOf("[4]")])), "chat");
-  assert.deepEqual(fourth, [4]);
-  slow[1]!.end();
-  assert.equal(await second, "read");
+/** Room for 16,384 bytes of large bodies, and for 2,340 of small ones: those of 146 bytes or less. */
+const TIGHT = { maxBodyBytes: 8192, maxChatBodyBytes: 8192, maxBodiesBytes: 18_724 };
+
+/** A body that its test feeds, and what becomes of it. */
+function fedTo(reader: BodyReader, init: { signal?: AbortSignal; length?: number } = {}) {
+  const fed = new Fed();
+  const { signal, length } = init;
+  const headers: Record<string, string> = length === undefined
+    ? {}
+    : { "content-length": `${length}` };
+  const request = requestOf(fed.body, headers, signal);
+  return { fed, outcome: outcomeOf(reader.readJson(request, "chat")) };
+}
+
+/** Waits until so many bodies wait for room. */
+const waiting = (count: number) =>
+  until(() => active.waiters === count, 1000, `${count} bodies that wait`);
+
+/** A body that takes 8 KiB. */
+async function halfFull(reader: BodyReader): Promise<ReturnType<typeof fedTo>> {
+  const before = active.bodyBytes;
+  const body = fedTo(reader);
+  body.fed.feed(5000);
+  body.fed.feed(1000);
+  await until(() => active.bodyBytes === before + 8192, 1000, "a body");
+  return body;
+}
+
+test("all bodies that are being read have one bound, and those past it wait in the order of their first bytes", async () => {
+  const reader = new BodyReader(TIGHT);
+  const early = fedTo(reader);
+  early.fed.feed(1);
+  await turn();
+  const first = await halfFull(reader);
+  const second = fedTo(reader);
+  second.fed.feed(5000);
+  const later = fedTo(reader);
+  later.fed.feed(4000);
+  await waiting(1);
+  early.fed.feed(7999);
+  await waiting(2);
+  assert.equal(active.bodyBytes, 1024 + 8192 + 5000);
+  // Small ones have room of their own.
+  const small = requestOf(chunked([bytesOf("[4]")]), { "content-length": "3" });
+  assert.deepEqual(await reader.readJson(small, "chat"), [4]);
+  first.fed.end();
+  assert.equal(await first.outcome, "read");
+  await waiting(1);
+  assert.equal(active.bodyBytes, 8000 + 5000);
+  for (const { fed, outcome } of [early, later, second]) {
+    fed.end();
+    assert.equal(await outcome, "read");
+  }
   assert.equal(total(active), 0);
+});
+
+test("many bodies of one size that come together are all read", async () => {
+  const reader = new BodyReader(TIGHT);
+  const bodies = Array.from({ length: 20 }, () => fedTo(reader, { length: 3002 }));
+  for (let size = 0; size < 3000; size += 500) {
+    for (const { fed } of bodies) fed.feed(500);
+    await turn();
+    assert(active.bodyBytes <= TIGHT.maxBodiesBytes);
+  }
+  assert(active.waiters > 10);
+  for (const { fed } of bodies) fed.end();
+  for (const { outcome } of bodies) assert.equal(await outcome, "read");
+  assert.equal(total(active), 0);
+});
+
+test("a body that would fit does not pass a larger one that waits", async () => {
+  const reader = new BodyReader(TIGHT);
+  const first = await halfFull(reader);
+  const part = fedTo(reader);
+  part.fed.feed(1000);
+  await turn();
+  const large = fedTo(reader);
+  large.fed.feed(8000);
+  await waiting(1);
+  const later = fedTo(reader);
+  later.fed.end();
+  await waiting(2);
+  part.fed.end();
+  assert.equal(await part.outcome, "read");
+  await waiting(1);
+  large.fed.end();
+  assert.equal(await large.outcome, "read");
+  assert.equal(await later.outcome, "read");
+  first.fed.end();
+  assert.equal(await first.outcome, "read");
+  assert.equal(total(active), 0);
+});
+
+test("where all bodies that have memory wait for more, the newest of them is 503", async () => {
+  const reader = new BodyReader({ ...TIGHT, maxBodiesBytes: 8192 });
+  const [first, second, none] = [fedTo(reader, { length: 8192 }), fedTo(reader), fedTo(reader)];
+  first.fed.feed(1000);
+  await turn();
+  second.fed.feed(3000);
+  await turn();
+  first.fed.feed(3000);
+  await until(() => active.bodyBytes === 4096 + 3000, 1000, "two bodies");
+  none.fed.feed(3000);
+  await waiting(1);
+  first.fed.feed(4000);
+  await waiting(2);
+  second.fed.feed(3000);
+  assert.equal(await second.outcome, "too_many_bodies");
+  await until(() => second.fed.isCancelled, 100, "the refused body is not read on");
+  // Its memory is what the first one needs.
+  await waiting(1);
+  for (const { fed, outcome } of [first, none]) {
+    fed.end();
+    assert.equal(await outcome, "read");
+  }
+  assert.equal(total(active), 0);
+});
+
+test("no more than 64 bodies wait, and the newest is 503", async () => {
+  const reader = new BodyReader(TIGHT);
+  const full = [await halfFull(reader), await halfFull(reader)];
+  const bodies = Array.from({ length: 65 }, () => fedTo(reader));
+  for (const { fed } of bodies) fed.feed(100);
+  assert.equal(await bodies[64]!.outcome, "too_many_bodies");
+  await waiting(64);
+  for (const { fed } of [...full, ...bodies.slice(0, 64)]) fed.end();
+  for (const { outcome } of [...full, ...bodies.slice(0, 64)]) assert.equal(await outcome, "read");
+  assert.equal(total(active), 0);
+});
+
+test("a body that waits ends with its time, and when its client disconnects", async () => {
+  const clock = new FakeClock();
+  const reader = new BodyReader({ ...TIGHT, bodyTimeoutMs: 3000 }, clock);
+  const full = [await halfFull(reader), await halfFull(reader)];
+  clock.tick(1000);
+  const client = new AbortController();
+  const gone = fedTo(reader, { signal: client.signal });
+  const late = fedTo(reader);
+  const broken = fedTo(reader);
+  for (const { fed } of [gone, late, broken]) fed.feed(2000);
+  await waiting(3);
+  client.abort();
+  assert.equal(await gone.outcome, "bad_request");
+  broken.fed.fail();
+  await waiting(2);
+  clock.tick(1999);
+  for (const { fed, outcome } of full) {
+    fed.feed(1);
+    fed.end();
+    if (fed === full[1]!.fed) break;
+    // What has failed meanwhile is seen when the wait is over.
+    assert.equal(await outcome, "read");
+    assert.equal(await broken.outcome, "bad_request");
+  }
+  assert.equal(await full[1]!.outcome, "read");
+  // A body that has waited has all its time again.
+  clock.tick(2999);
+  late.fed.end();
+  assert.equal(await late.outcome, "read");
+  assert.equal(total(active), 0);
+
+  const last = [await halfFull(reader), await halfFull(reader)];
+  clock.tick(2000);
+  const never = fedTo(reader);
+  never.fed.feed(2000);
+  await waiting(1);
+  for (const { fed } of last) fed.end();
+  for (const { outcome } of last) assert.equal(await outcome, "read");
+  clock.tick(3000);
+  assert.equal(await never.outcome, "request_timeout");
+  assert(never.fed.isCancelled);
+  assert.equal(total(active), 0);
+  assert.equal(clock.armed, 0);
 });
 
 test("a bound that is as large as one body takes one", async () => {
@@ -179,10 +337,7 @@ test("a bound that is as large as one body takes one", async () => {
 });
 
 test("too many bodies are 503 with Retry-After, in the words of each API", async () => {
-  const handler = createHandler({
-    source: "ok",
-    limits: { maxBodyBytes: 3000, maxChatBodyBytes: 3000, maxBodiesBytes: 3000 },
-  });
+  const handler = createHandler({ source: "ok", limits: { maxBodies: 1 } });
   const slow = new Fed();
   const init = { method: "POST", headers: { "content-type": "application/json" }, body: slow.body };
   const request = new Request("http://localhost/v1/messages", { ...init, duplex: "half" } as never);
@@ -335,20 +490,120 @@ test("a body that gets no further gives way after 5 s where bodies have no place
   assert.equal(total(active), 0);
 });
 
-test("a slow body gives way after 5 s where bodies have no bytes left", async () => {
+test("a slow body gives way after 5 s to one that waits for bytes, whose waiting is not slow", async () => {
   const clock = new FakeClock();
-  const limits = { maxBodyBytes: 8192, maxChatBodyBytes: 8192, maxBodiesBytes: 8192 };
-  const reader = new BodyReader(limits, clock);
-  const slow = new Fed();
-  const waiting = outcomeOf(reader.readJson(requestOf(slow.body), "chat"));
-  slow.feed(8000);
-  await until(() => active.bodyBytes > 7900, 1000, "a body");
-  const quick = () => outcomeOf(reader.readJson(requestOf(chunked([bytesOf("[4]")])), "chat"));
-  assert.equal(await quick(), "too_many_bodies");
-  clock.tick(5000);
-  assert.equal(await quick(), "read");
-  assert.equal(await waiting, "request_timeout");
+  const reader = new BodyReader(TIGHT, clock);
+  const slow = await halfFull(reader);
+  clock.tick(1000);
+  const slower = await halfFull(reader);
+  clock.tick(1000);
+  const quick = [fedTo(reader), fedTo(reader), fedTo(reader)];
+  for (const { fed } of quick) fed.feed(6000);
+  await waiting(3);
+  clock.tick(2999);
+  await turn();
+  assert.equal(active.waiters, 3);
+  clock.tick(1);
+  assert.equal(await slow.outcome, "request_timeout");
+  assert(slow.fed.isCancelled && !slower.fed.isCancelled);
+  await waiting(2);
+  clock.tick(1000);
+  assert.equal(await slower.outcome, "request_timeout");
+  await waiting(1);
+  // Those that go on have 5 s from then.
+  clock.tick(3999);
+  await turn();
+  assert.equal(active.waiters, 1);
+  for (const { fed, outcome } of quick) {
+    fed.end();
+    assert.equal(await outcome, "read");
+  }
   assert.equal(total(active), 0);
+  assert.equal(clock.armed, 0);
+});
+
+test("bodies of any size and speed keep to their memory, all of them end, and nothing is left", async () => {
+  const ENDS = ["read", "bad_request", "request_timeout", "too_many_bodies"];
+  const counts: Record<string, number> = {};
+  let waits = 0;
+  for (let seed = 1; seed <= 40; seed++) {
+    const random = randomFrom(seed);
+    const clock = new FakeClock();
+    const reader = new BodyReader({ ...TIGHT, maxBodies: 12, bodyTimeoutMs: 8000 }, clock);
+    const bodies = Array.from({ length: 16 }, () => {
+      const size = 2 + int(random, random() < 0.3 ? 140 : 8190);
+      const client = new AbortController();
+      const length = random() < 0.5 ? size : undefined;
+      const { fed, outcome } = fedTo(reader, { signal: client.signal, ...length && { length } });
+      const body = { fed, outcome, client, left: size - 2, end: "", isHonest: true };
+      outcome.then((end) => body.end = end);
+      return body;
+    });
+    const context = () => `seed ${seed}: ${JSON.stringify(active)}`;
+    for (let step = 0; step < 150; step++) {
+      const body = pick(random, bodies);
+      const chance = random();
+      if (body.left < 0 || body.end !== "" || body.fed.isCancelled) clock.tick(int(random, 300));
+      else if (chance < 0.02) {
+        body.left = -1;
+        body.isHonest = false;
+        body.fed.fail();
+      } else if (chance < 0.04) {
+        body.isHonest = false;
+        body.client.abort();
+      } else if (body.left === 0) {
+        body.left = -1;
+        body.fed.end();
+      } else {
+        const bytes = Math.min(body.left, 1 + int(random, 3000));
+        body.left -= bytes;
+        body.fed.feed(bytes);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+      assert(active.bodyBytes <= TIGHT.maxBodiesBytes, context());
+      waits += active.waiters;
+    }
+    clock.tick(8000);
+    clock.tick(8000);
+    for (const { outcome, left, isHonest } of bodies) {
+      const end = await outcome;
+      assert(ENDS.includes(end), `${context()}: ${end}`);
+      if (end === "read") assert.equal(left, -1, context());
+      if (end === "bad_request") assert(!isHonest, context());
+      counts[end] = (counts[end] ?? 0) + 1;
+    }
+    assert.equal(total(active), 0, context());
+    assert.equal(clock.armed, 0, context());
+  }
+  for (const end of ENDS) assert(counts[end]! > 10, JSON.stringify(counts));
+  assert(waits > 500, `${waits}`);
+});
+
+test("a client that disconnects while its body waits leaves nothing behind", async () => {
+  const limits = { maxBodyBytes: 50_000, maxChatBodyBytes: 50_000, maxBodiesBytes: 50_000 };
+  const server = serve(createHandler({ source: "ok", limits }).fetch);
+  const unfinished = async (bytes: number) => {
+    const raw = await rawRequest(server.port, {
+      method: "POST",
+      path: "/streaming",
+      headers: { "content-type": "application/json", "content-length": "50000" },
+    });
+    raw.socket.write(" ".repeat(bytes));
+    return raw.socket;
+  };
+  const first = await unfinished(40_000);
+  await until(() => active.bodyBytes >= 40_000, 2000, "a body");
+  const second = await unfinished(20_000);
+  await waiting(1);
+  second.destroy();
+  // Deno sees it when it reads on.
+  if (!("Deno" in globalThis)) {
+    await waiting(0);
+    assert(active.bodyBytes >= 40_000);
+  }
+  first.destroy();
+  await until(() => total(active) === 0, 2000, "nothing left");
+  await server.close();
 });
 
 test("unfinished bodies take no stream's place: at maxStreams 100 another client is served and comes back", async () => {
