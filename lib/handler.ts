@@ -341,7 +341,8 @@ function endOnNode(response: Response, info: unknown): Response {
 /**
  * Turns off Bun's idle timeout for a request. Otherwise Bun cuts a connection that stays silent for
  * 8 to 12 s, even while a model thinks. A client that takes nothing and was dropped gets it back, of
- * 1 s: nothing else frees its socket.
+ * 1 s: nothing else frees its socket. That is the next tick of the one clock that Bun 1.4 has for all
+ * timeouts, which ticks every 4 s. To ask for it sooner would cut off clients that have not stalled.
  */
 function neverIdle(request: Request, info: unknown): void {
   if (!hasMethod(info, "timeout")) return;

@@ -712,6 +712,59 @@ test("the runtime is told not to cut what is silent", async () => {
   }
 });
 
+for (const log of [undefined, false] as const) {
+  const title = log === undefined ? "with a log" : "without a log";
+  test(`the runtime is told to close a client that has stalled, and no other: ${title}`, async () => {
+    const clock = new FakeClock();
+    const source = async function* ({ signal }: { signal: AbortSignal }) {
+      while (!signal.aborted) {
+        yield "x".repeat(100_000);
+        await clock.sleep(10);
+      }
+    };
+    const handler = createHandler({
+      source,
+      clock,
+      heartbeatMs: 0,
+      stallMs: 3000,
+      disconnect: "cancel",
+      ...log === undefined ? {} : { log },
+    });
+    const seconds = new Map<Request, unknown[]>();
+    const info = {
+      timeout: (request: Request, value: number) => void seconds.get(request)!.push(value),
+    };
+    const open = async () => {
+      const request = new Request("http://localhost/streaming", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: '{"query":""}',
+      });
+      const told: unknown[] = [];
+      seconds.set(request, told);
+      const response = await clock.during(Promise.resolve(handler.fetch(request, info)));
+      const reader = response.body!.getReader();
+      // What came with the response headers.
+      await reader.read();
+      return { reader, told };
+    };
+    const stalled = await open();
+    const slow = await open();
+    for (let i = 0; i < 6; i++) {
+      await clock.advance(2600);
+      assert.equal((await clock.during(slow.reader.read())).done, false);
+      if (i === 0) assert.deepEqual(stalled.told, [0], "not before it has stalled");
+    }
+    assert.deepEqual([...new Set(stalled.told)], [0, 1]);
+    assert.deepEqual(slow.told, [0], "one that takes a little is left alone");
+    await slow.reader.cancel();
+    await assert.rejects(async () => {
+      while (!(await stalled.reader.read()).done);
+    }, { code: "stalled" });
+    assert.equal(total(active), 0);
+  });
+}
+
 test("drain({ delayMs }) says so at once, and takes streams until the delay is over", async () => {
   const clock = new FakeClock();
   const { source } = lasting();

@@ -1,6 +1,8 @@
 /** The listener on Node's own HTTP servers. On the other runtimes `node:http` is another program. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
 import {
   createServer,
   type IncomingMessage,
@@ -9,6 +11,8 @@ import {
 } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import nodeTest, { type TestContext } from "node:test";
 import { inspect } from "node:util";
 import { createHandler, MemoryLog, resume, sse } from "../mod.ts";
@@ -380,6 +384,24 @@ test("toNodeListener() resets the connection where a body without a length fails
   const error = new Promise<NodeJS.ErrnoException>((resolve) => socket.on("error", resolve));
   socket.resume().write("GET / HTTP/1.0\r\n\r\n");
   assert.equal((await error).code, "ECONNRESET");
+});
+
+test("toNodeListener() closes a Unix socket where such a body fails: only TCP has a reset", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "spillway-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "socket");
+  const errors: unknown[] = [];
+  const onError = (error: unknown) => errors.push(error);
+  const fetch = () => new Response(bodyThat("fails", "one").body);
+  const server = createServer(toNodeListener(fetch, { onError })).listen(path);
+  t.after(() => void server.close());
+  await once(server, "listening");
+  const socket = connect(path);
+  t.after(() => void socket.destroy());
+  socket.resume().write("GET / HTTP/1.0\r\n\r\n");
+  await until(() => socket.closed, 2000, "the end of the connection");
+  // What is thrown besides would end the process, and the test with it.
+  assert.deepEqual(errors.map(String), ["Error: the secret"]);
 });
 
 test("toNodeListener() makes a 500 without details of what fetch throws", async (t) => {

@@ -127,7 +127,7 @@ export class Exchange implements Client {
     if (!(this.#req.httpVersionMajor < 2 ? writableFinished : writableEnded)) this.#cancel();
   };
 
-  /** Called when the client closes its half of the connection, or was dropped. */
+  /** Called when the client closes its half of the connection. */
   leave(): void {
     if (this.#res.writableEnded) return;
     this.#cancel();
@@ -149,8 +149,7 @@ export class Exchange implements Client {
     const isUnsent = this.#state === "answering" ||
       (this.#state === "opening" && this.#first === undefined);
     if (!isUnsent || this.#hasFailed || this.#res.headersSent) {
-      // A client that was dropped takes nothing of what is left either.
-      return hasStalled(error) ? this.leave() : this.#breakOff();
+      return hasStalled(error) ? this.#drop() : this.#breakOff();
     }
     this.#hasFailed = true;
     this.#state = "answering";
@@ -307,8 +306,27 @@ export class Exchange implements Client {
       // until the next tick.
       this.#res.setTimeout(LINGER_MS);
       nextTick(() => socket.destroySoon!());
-    } else if (socket?.resetAndDestroy && this.#req.httpVersionMajor < 2) socket.resetAndDestroy();
-    else this.#res.destroy(new Error("The body failed"));
+    } else this.#reset();
+  }
+
+  /** Drops a client that takes nothing, and what the kernel holds for it: a close leaves that for minutes. */
+  #drop(): void {
+    if (this.#res.writableEnded || this.#res.destroyed) return;
+    this.#cancel();
+    this.#reset();
+  }
+
+  /** Resets the connection, so that no client takes its end for that of the body. */
+  #reset(): void {
+    const { socket } = this.#res;
+    if (socket?.resetAndDestroy && this.#req.httpVersionMajor < 2) {
+      try {
+        return void socket.resetAndDestroy();
+      } catch {
+        // Only TCP has a reset: TLS and Unix sockets are closed.
+      }
+    }
+    this.#res.destroy(new Error("The body failed"));
   }
 }
 

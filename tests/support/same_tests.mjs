@@ -16,11 +16,6 @@ const SKIPPED = [
     "the limits are those of Node's fetch",
   ],
   [
-    ["Bun"],
-    /^50 stalled clients of createHandler under node:http/,
-    "node:http is a program of Node's own",
-  ],
-  [
     ["Deno", "Node"],
     /^an open stream holds no request on Bun$/,
     "there the signal needs its request",
