@@ -6,7 +6,7 @@ import { reachableBytes } from "../support/reachable.ts";
 import { RunTime } from "../support/run_time.ts";
 import { type ServerName, startVictim, type State, type Victim } from "../support/victim.ts";
 import { total } from "../../support/child.ts";
-import { vanishOnce } from "../suites/connections.ts";
+import { stateAtRest, vanishOnce } from "../suites/connections.ts";
 
 const MIB = 2 ** 20;
 const ROUNDS = 5;
@@ -48,8 +48,7 @@ export async function vanish({ runtime, quick, progress }: Context): Promise<Fig
       for (const [at, victim] of victims.entries()) {
         await vanishOnce(victim, count);
         if (at === 1) slowestMs = Math.max(slowestMs, await settleMs(victim));
-        await sleep(1200);
-        const state = await victim.ask("collect");
+        const state = await stateAtRest(victim);
         (at === 1 ? states : bareStates).push(state);
         if (at === 1 && round === 1) firstBytes = await reachableBytes(victim);
         progress(
