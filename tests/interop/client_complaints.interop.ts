@@ -380,19 +380,14 @@ test("a connection that waits says neither why nor how long, connect() does", as
   });
 });
 
-/** A server of ours, whose first response to each client breaks after so many bytes. */
+/** A server of ours, of which one response breaks after so many bytes. */
 async function withCuts(
   fetch: (request: Request) => Response | Promise<Response>,
   bytes: number,
   act: (url: string) => Promise<void>,
 ): Promise<void> {
   const server = serve(fetch);
-  let first = true;
-  const tunnel = await openTunnel(server.port, () => {
-    const left = first ? bytes : Infinity;
-    first = false;
-    return left;
-  });
+  const tunnel = await openTunnel(server.port, [bytes]);
   try {
     await act(tunnel.url);
     assert.equal(tunnel.cuts, 1);

@@ -53,7 +53,7 @@ async function stage(cuts: number[] = [], fetch?: (request: Request) => Promise<
     const { pathname } = new URL(request.url);
     return pathname === "/sse" ? sse(request, source, { log }) : handler.fetch(request, info);
   });
-  const tunnel = await openTunnel(server.port, () => cuts.shift() ?? Infinity);
+  const tunnel = await openTunnel(server.port, cuts);
   const stage: Stage = {
     url: server.url,
     tunnel,

@@ -11,16 +11,17 @@ export interface Tunnel {
 /**
  * Opens a way to `port`.
  *
- * @param bytes How many bytes the next connection may answer; `Infinity` is all of them.
+ * @param cuts After how many bytes of its response a connection is cut, one after the other; then none
+ * is. A connection that is lost before leaves its cut to the next.
  */
 export async function openTunnel(
   port: number,
-  bytes: () => number,
+  cuts: readonly number[],
 ): Promise<Tunnel> {
   const open = new Set<Socket>();
   const listener = createServer((near) => {
     const far = connect(port, "127.0.0.1");
-    let left = bytes();
+    let left = cuts[tunnel.cuts] ?? Infinity;
     for (const socket of [near, far]) {
       open.add(socket);
       const other = socket === near ? far : near;
