@@ -322,7 +322,7 @@ fakeTest(
   "a reader whose machine shuts down is sent elsewhere, and the generation goes on",
   async (site) => {
     const [one, other] = site.machines();
-    const tokens = site.paced(100, 10);
+    const tokens = site.paced(2000, 10);
     const first = await one.start(tokens.source);
     await other.meet(first);
     const lives: { shutDown(error: StreamError): void }[] = [];
