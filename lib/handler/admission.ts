@@ -108,6 +108,7 @@ export class Admission {
     }
   }
 
+  /** Opens a stream in a place of `limit`, which it gives back when it ends or does not come about. */
   async #admit(
     limit: StreamLimit,
     owner: string | undefined,
@@ -172,7 +173,7 @@ export class Admission {
   }
 }
 
-/** The place of a stream. An open stream holds this of its start: closures would be 0.5 KB on Bun. */
+/** The place of a stream: all that an open one holds of its admission. Closures would be 0.5 KB on Bun. */
 class Place implements StreamObserver {
   /** Whether a stream is in it, which gives it back. */
   isOpen = false;

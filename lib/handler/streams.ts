@@ -36,7 +36,7 @@ export interface StreamsInit {
   readonly settings: InputSettings;
   /** Called when a request failed before it had a stream, and has its response. */
   rejected(error: unknown, request: Request): void;
-  /** Called when a stream of a model that its request has named has ended. */
+  /** Called when a stream has ended. `model` is what its request asked for, if it named one. */
   ended(report: StreamReport, request: Request, model: string | undefined): void;
   /**
    * The source of a model; without a name, the source of routes that select none.
@@ -250,7 +250,7 @@ export class Streams {
   }
 }
 
-/** What is called when a stream has ended, and holds nothing of its start but the request. */
+/** What is called at the ends of a stream. It holds nothing of its start but the request. */
 class StreamEnd {
   readonly #init: StreamsInit;
   readonly #request: Request;

@@ -106,7 +106,7 @@ export interface OpenStream {
   shutDown(error: StreamError): void;
 }
 
-/** With it the handler observes a stream that it opens. */
+/** What the handler is told of a stream that it opens. */
 export interface StreamObserver {
   /** Called when a generation begins, or a reader joins one. If it throws, neither happens. */
   onOpen?(openStream: OpenStream): void;
@@ -116,6 +116,7 @@ export interface StreamObserver {
 
 /** What the handler adds to a stream that is recorded. */
 export interface RecordedExtras {
+  /** Is told when the stream opens and ends. */
   observer?: StreamObserver;
   /** The name that the client has given it. */
   run?: Run;
@@ -128,6 +129,7 @@ export interface RecordedExtras {
 
 /** What the handler adds to a request of a client that comes back. */
 export interface ResumeExtras {
+  /** Is told when the reader joins and ends. */
   observer?: StreamObserver;
   /**
    * Number of the last event that the client has, in place of an event id. A client that has read a

@@ -44,7 +44,7 @@ export interface ByteProducer {
   heartbeat(): void;
   /** Called when the bytes that were taken have been handed to the runtime. */
   drained(): void;
-  /** Ends what makes the bytes with a failure; only where this is its one reader. */
+  /** Fails the generation; only where the stream is its one reader. */
   fail?(error: StreamError): void;
   /** Called once, when the reader has ended; `error` says why, unless it was given everything. */
   end(outcome: ReaderOutcome, error?: unknown): void;

@@ -45,7 +45,7 @@ export interface StreamInit {
   readonly options: ReaderOptions;
   /** Whether `respond` copies the bytes that it is given, so that the producer lends them. */
   readonly copies?: boolean;
-  /** Its method is called once, when the reader was served or is gone. */
+  /** Is told once, when the reader was served or is gone. */
   readonly owner?: { onEnd?(stream: TokenStream): void } | undefined;
 }
 
@@ -166,7 +166,7 @@ export class TokenStream implements Task, Swept, Sink, Borrower {
     return this.#signal.aborted;
   }
 
-  /** Ends after what waits, whether the reader asks or not. With `error` its own generation fails first. */
+  /** Sends what waits and ends, whether the reader asks for it or not. `error` fails its own generation. */
   shutDown(error?: StreamError): void {
     if (this.#state === "ended") return;
     if (error !== undefined) this.#producer.fail?.(error);

@@ -49,7 +49,7 @@ export interface RecordOptions {
   readonly isBackground?: boolean;
   /** The format that the generation is written in. */
   readonly format: Format;
-  /** Its method is called once, when the generation has ended. */
+  /** Is told once, when the generation has ended. */
   readonly owner: { onEnd(): void };
 }
 
